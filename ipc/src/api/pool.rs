@@ -1,0 +1,201 @@
+//! hh-pool as an operator sees it.
+
+use super::{Hello, LinkStatus, ShareCounts};
+use crate::ApiError;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Answered on hh-pool's sockets.
+#[tarpc::service]
+pub trait Pool {
+    /// Who answers.
+    async fn hello() -> Hello;
+    /// One look at everything.
+    async fn status() -> PoolStatus;
+    /// The channels that are open now, by account and worker.
+    async fn miners(query: MinerQuery) -> MinerPage;
+    /// One open channel.
+    async fn miner(id: u32) -> Result<Miner, ApiError>;
+    /// Shares since the start and in the ledger.
+    async fn share_stats() -> Result<ShareStats, ApiError>;
+    /// The newest blocks of ours, newest first; at most `limit` and never more than 1,000.
+    async fn blocks(limit: u32) -> Result<Vec<Block>, ApiError>;
+}
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// `main`, `testnet4`, `signet` or `regtest`.
+    pub chain: String,
+    pub authority_public_key: String,
+    pub server_id: u16,
+    pub lanes: Vec<Lane>,
+    pub template_providers: Vec<LinkStatus>,
+    /// Bitcoin Core nodes that blocks are submitted to beside the template provider.
+    pub nodes: Vec<LinkStatus>,
+    /// The work that miners have now; none before the first template.
+    pub work: Option<CurrentWork>,
+    pub connections: u32,
+    pub channels: u32,
+    /// Of accepted shares over the last 10 minutes, or since the start if that is less.
+    pub hashrate_10m_hs: f64,
+    pub shares: ShareCounts,
+    pub share_log: ShareLogStatus,
+    pub ledger: LedgerStatus,
+    pub blocks_found: u64,
+    pub last_block: Option<Block>,
+}
+
+/// A listener with its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lane {
+    pub name: String,
+    pub listen_address: String,
+    pub connections: u32,
+    pub channels: u32,
+    pub hashrate_10m_hs: f64,
+}
+
+/// What is being mined.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurrentWork {
+    /// Height of the block being mined.
+    pub height: u32,
+    /// Block being built on, as Bitcoin Core prints it.
+    pub prev_hash: String,
+    pub template_id: u64,
+    pub job_id: u32,
+    pub value_sat: u64,
+    pub network_difficulty: f64,
+    pub received_at: Timestamp,
+}
+
+/// The durable log that every accepted share is in before it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareLogStatus {
+    /// Hex of the log's random id.
+    pub epoch: String,
+    /// Last record on disk; 0 while there is none.
+    pub durable_seq: u64,
+    /// Last record in the ledger.
+    pub shipped_seq: u64,
+    /// Why shares are not acknowledged at present.
+    pub last_error: Option<String>,
+}
+
+/// The accounting database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    pub path: String,
+    /// None while it takes what it is given.
+    pub last_error: Option<String>,
+    pub last_shipped_at: Option<Timestamp>,
+}
+
+/// Which miners to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MinerQuery {
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Skip this many.
+    #[serde(default)]
+    pub offset: u32,
+    /// At most this many; 0 and more than 1,000 mean 1,000.
+    #[serde(default)]
+    pub limit: u32,
+}
+
+/// A part of the list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MinerPage {
+    pub miners: Vec<Miner>,
+    /// How many match, listed here or not.
+    pub total: u32,
+}
+
+/// One open channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Miner {
+    /// Channel id; unique among the open channels of this pool.
+    pub id: u32,
+    pub account: String,
+    pub worker: String,
+    pub node: String,
+    pub lane: String,
+    pub peer: String,
+    /// `standard` or `extended`.
+    pub channel: String,
+    /// Vendor, hardware and firmware as the device told them.
+    pub device: String,
+    pub connected_at: Timestamp,
+    /// Of the job that was sent last.
+    pub difficulty: f64,
+    pub nominal_hashrate_hs: f64,
+    /// Of accepted shares over the last minute and the last 10 minutes, or since the channel opened if that is less.
+    pub hashrate_1m_hs: f64,
+    pub hashrate_10m_hs: f64,
+    pub shares: ShareCounts,
+    pub last_share_at: Option<Timestamp>,
+    /// Difficulty of the best accepted share.
+    pub best_difficulty: f64,
+}
+
+/// Shares since the pool's start and in the ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareStats {
+    pub since_start_at: Timestamp,
+    pub since_start: ShareCounts,
+    pub hashrate_1m_hs: f64,
+    pub hashrate_10m_hs: f64,
+    /// By account, most work first; at most 1,000.
+    pub accounts: Vec<AccountShares>,
+}
+
+/// An account's sum over the whole ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountShares {
+    pub account: String,
+    pub shares: u64,
+    /// Expected hashes, a decimal integer (it can pass 2^64).
+    pub work: String,
+    pub last_share_at: Option<Timestamp>,
+}
+
+/// A block that a miner of ours found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    pub height: u32,
+    /// As Bitcoin Core prints it.
+    pub hash: String,
+    pub state: BlockState,
+    /// The node's words, where it refused the block.
+    pub reason: Option<String>,
+    pub account: String,
+    pub worker: String,
+    pub node: String,
+    pub lane: String,
+    pub found_at: Timestamp,
+    pub value_sat: u64,
+    pub paths: Vec<SubmissionPath>,
+}
+
+/// How far a block has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockState {
+    Found,
+    Submitted,
+    Accepted,
+    Rejected,
+    Orphaned,
+}
+
+/// One of the ways by which a block was given to Bitcoin Core.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionPath {
+    /// `template-provider HOST:PORT` or `node URL`.
+    pub path: String,
+    /// `sent`, `accepted`, `duplicate`, or the node's reason.
+    pub outcome: String,
+    pub at: Timestamp,
+}

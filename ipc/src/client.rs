@@ -1,0 +1,84 @@
+//! The operator's end of a control socket.
+
+use crate::api::{
+    pool::PoolClient, template_provider::TemplateProviderClient, translator::TranslatorClient,
+};
+use crate::codec::ClampedJson;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tarpc::client::{Config, NewClient};
+use tarpc::context::Context;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio_util::codec::LengthDelimitedCodec;
+
+/// A stream that carries one daemon's calls: a Unix socket, or a part of a multiplexed SSH session.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// Opens a daemon's socket.
+///
+/// # Errors
+/// The error of `connect(2)`: `NotFound` where there is no socket, `ConnectionRefused` where nobody listens on it,
+/// `PermissionDenied` where this user may not.
+pub async fn dial(path: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(path).await
+}
+
+/// Calls for hh-pool over `stream`. Must be called within a tokio runtime.
+pub fn pool(stream: impl Stream) -> PoolClient {
+    let NewClient { client, dispatch } = PoolClient::new(Config::default(), transport(stream));
+    run(dispatch);
+    client
+}
+
+/// Calls for hh-tp over `stream`. Must be called within a tokio runtime.
+pub fn template_provider(stream: impl Stream) -> TemplateProviderClient {
+    let NewClient { client, dispatch } =
+        TemplateProviderClient::new(Config::default(), transport(stream));
+    run(dispatch);
+    client
+}
+
+/// Calls for hh-translator over `stream`. Must be called within a tokio runtime.
+pub fn translator(stream: impl Stream) -> TranslatorClient {
+    let NewClient { client, dispatch } =
+        TranslatorClient::new(Config::default(), transport(stream));
+    run(dispatch);
+    client
+}
+
+/// A context for a call that may take `timeout`.
+pub fn within(timeout: Duration) -> Context {
+    let mut context = tarpc::context::current();
+    context.deadline = std::time::Instant::now() + timeout;
+    context
+}
+
+fn transport<In, Out, S>(
+    stream: S,
+) -> tarpc::serde_transport::Transport<S, In, Out, ClampedJson<In, Out>>
+where
+    In: serde::de::DeserializeOwned,
+    Out: serde::Serialize,
+    S: Stream,
+{
+    let framed = LengthDelimitedCodec::builder()
+        .max_frame_length(crate::MAX_FRAME_BYTES)
+        .new_framed(stream);
+    tarpc::serde_transport::new(framed, ClampedJson::default())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the dispatch ends by itself when the last clone of its client is dropped"
+)]
+fn run<F, E>(dispatch: F)
+where
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Send + 'static,
+{
+    // An error reaches the caller as the error of its call.
+    drop(tokio::spawn(dispatch));
+}

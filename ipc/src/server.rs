@@ -1,0 +1,91 @@
+//! The daemon's end of a control socket: one task per connection, bounded in number, in requests and in frame size.
+
+use crate::codec::ClampedJson;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use std::io;
+use std::time::Duration;
+use tarpc::server::{BaseChannel, Channel, Config, Serve};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::codec::LengthDelimitedCodec;
+
+/// Connections to one socket at a time: some operators with a CLI and a TUI each.
+pub const MAX_CONNECTIONS: usize = 64;
+
+/// Requests of one connection that are worked on at a time; further ones wait in the socket.
+const MAX_REQUESTS: usize = 16;
+
+/// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Who dialled, as the kernel knows it (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub uid: u32,
+    pub gid: u32,
+    /// For the audit line only: it may be another process by the time it is read.
+    pub pid: Option<i32>,
+}
+
+/// What answers one connection; see [`answer`].
+pub type Connection = BoxFuture<'static, ()>;
+
+/// Serves every connection to `listener` with the task that `connection` makes of its peer and stream, until it is
+/// dropped. A connection that misbehaves ends alone.
+///
+/// `connection` gives none for a peer that is refused. It is usually
+/// `|_, stream| Some(Box::pin(hh_ipc::server::answer(stream, control.clone().serve())))`: the service type has to be known
+/// where the future is boxed, or its being `Send` can't be shown.
+pub async fn serve(
+    listener: UnixListener,
+    connection: impl Fn(Peer, UnixStream) -> Option<Connection>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_BACKOFF).await;
+            continue;
+        };
+        if connections.len() >= MAX_CONNECTIONS {
+            continue;
+        }
+        let Ok(peer) = peer_of(&stream) else {
+            continue;
+        };
+        if let Some(task) = connection(peer, stream) {
+            connections.spawn(task);
+        }
+    }
+}
+
+fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
+    let credentials = stream.peer_cred()?;
+    Ok(Peer {
+        uid: credentials.uid(),
+        gid: credentials.gid(),
+        pid: credentials.pid(),
+    })
+}
+
+/// Answers the requests of one connection until it closes.
+pub async fn answer<S>(stream: UnixStream, service: S)
+where
+    S: Serve + Clone,
+    S::Req: serde::de::DeserializeOwned,
+    S::Resp: serde::Serialize,
+{
+    let framed = LengthDelimitedCodec::builder()
+        .max_frame_length(crate::MAX_FRAME_BYTES)
+        .new_framed(stream);
+    let transport = tarpc::serde_transport::new(framed, ClampedJson::default());
+    let config = Config {
+        pending_response_buffer: MAX_REQUESTS,
+    };
+    BaseChannel::new(config, transport)
+        .requests()
+        .filter_map(|request| async { request.ok() })
+        .for_each_concurrent(MAX_REQUESTS, |request| request.execute(service.clone()))
+        .await;
+}
