@@ -5,7 +5,7 @@ use crate::api::{
 };
 use crate::codec::ClampedJson;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tarpc::client::{Config, NewClient};
 use tarpc::context::Context;
@@ -24,6 +24,42 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 /// `PermissionDenied` where this user may not.
 pub async fn dial(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path).await
+}
+
+/// None of a daemon's sockets could be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {}", path.display())]
+pub struct DialError {
+    /// The socket that says most: the first one that is there, or else the first one tried.
+    pub path: PathBuf,
+    /// As [`dial`] gives it.
+    pub source: io::Error,
+}
+
+/// Opens the first of `paths` that lets us in, such as [`crate::locate::Context::view_sockets`].
+///
+/// # Errors
+/// The error of the first socket that exists but can't be opened, or of the first path where none exists.
+///
+/// # Panics
+/// If `paths` is empty.
+pub async fn dial_any(paths: &[PathBuf]) -> Result<UnixStream, DialError> {
+    let mut told: Option<DialError> = None;
+    for path in paths {
+        let source = match dial(path).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let says_more = told.as_ref().is_none_or(|first| {
+            first.source.kind() == io::ErrorKind::NotFound
+                && source.kind() != io::ErrorKind::NotFound
+        });
+        if says_more {
+            let path = path.clone();
+            told = Some(DialError { path, source });
+        }
+    }
+    Err(told.expect("a path was given, so it was opened or its error kept"))
 }
 
 /// Calls for hh-pool over `stream`. Must be called within a tokio runtime.

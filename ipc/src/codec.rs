@@ -3,6 +3,7 @@
 //! tarpc adds the deadline of a request to the clock and panics when that overflows, so that one frame could end a
 //! connection's task. It is clamped before tarpc sees it.
 
+use serde_json::Value;
 use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -25,11 +26,11 @@ impl<In: serde::de::DeserializeOwned, Out> Deserializer<In> for ClampedJson<In, 
     type Error = io::Error;
 
     fn deserialize(self: Pin<&mut Self>, frame: &BytesMut) -> io::Result<In> {
-        let mut value: serde_json::Value = serde_json::from_slice(frame)?;
-        if let Some(deadline) = value.pointer_mut("/Request/context/deadline") {
-            clamp(deadline);
+        let mut message: Value = serde_json::from_slice(frame)?;
+        if let Some(request) = message.get_mut("Request") {
+            clamp_deadline(request)?;
         }
-        Ok(serde_json::from_value(value)?)
+        Ok(serde_json::from_value(message)?)
     }
 }
 
@@ -41,9 +42,24 @@ impl<In, Out: serde::Serialize> Serializer<Out> for ClampedJson<In, Out> {
     }
 }
 
-fn clamp(deadline: &mut serde_json::Value) {
-    let seconds = deadline.get("secs").and_then(serde_json::Value::as_u64);
-    if seconds.is_some_and(|s| s > MAX_DEADLINE_SECONDS) {
+/// serde reads a structure from an array as well, where the deadline would go unseen: only objects are taken.
+fn clamp_deadline(request: &mut Value) -> io::Result<()> {
+    let context = request.get_mut("context").and_then(Value::as_object_mut);
+    let context = context.ok_or_else(|| invalid("a request without a context object"))?;
+    let Some(deadline) = context.get_mut("deadline") else {
+        return Ok(()); // tarpc takes ten seconds then
+    };
+    let seconds = deadline
+        .as_object()
+        .and_then(|deadline| deadline.get("secs"))
+        .and_then(Value::as_u64)
+        .ok_or_else(|| invalid("a deadline without whole seconds"))?;
+    if seconds >= MAX_DEADLINE_SECONDS {
         *deadline = serde_json::json!({"secs": MAX_DEADLINE_SECONDS, "nanos": 0});
     }
+    Ok(())
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

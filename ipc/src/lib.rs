@@ -1,8 +1,8 @@
 //! The contract between the daemons and the operator's programs: one tarpc service per daemon, the types that cross the
 //! socket, and the client and server ends of that socket.
 //!
-//! It owns the wire format (JSON frames over Unix sockets) and nothing else: no daemon logic, no domain types, no I/O but
-//! the socket. Types here are converted to and from domain types in each daemon's `control.rs` and go no further.
+//! It owns the wire format (JSON frames over Unix sockets) and the rule where the sockets are, and nothing else: no daemon
+//! logic, no domain types, no I/O but the socket and the context file. Types here are converted to and from domain types in each daemon's `control.rs` and go no further.
 //!
 //! How it may change: fields and methods are added, never renamed or given another meaning. A new field of a type that a
 //! client sends carries `#[serde(default)]`. Amounts and times have their unit in the name (`_sat`, `_hs` for hashes a
@@ -12,6 +12,7 @@ pub mod api;
 pub mod client;
 mod codec;
 mod error;
+pub mod locate;
 pub mod server;
 
 pub use error::{ApiError, ErrorKind};

@@ -69,7 +69,8 @@ fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
     })
 }
 
-/// Answers the requests of one connection until it closes.
+/// Answers the requests of one connection until it closes, or sends what is no request: a caller that asks for a method
+/// which this daemon does not have sees its connection end instead of waiting for its deadline.
 pub async fn answer<S>(stream: UnixStream, service: S)
 where
     S: Serve + Clone,
@@ -85,6 +86,8 @@ where
     };
     BaseChannel::new(config, transport)
         .requests()
+        // The first error is the last item: a stream that fails to write would give the same error for ever.
+        .take_while(|request| futures::future::ready(request.is_ok()))
         .filter_map(|request| async { request.ok() })
         .for_each_concurrent(MAX_REQUESTS, |request| request.execute(service.clone()))
         .await;
