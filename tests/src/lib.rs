@@ -1,1 +1,46 @@
-//! placeholder
+//! The test kit: a Bitcoin Core of our own, our daemons and the peers as processes, and a miner.
+//!
+//! It owns nothing that ships. It starts what a test needs in temporary directories, waits for conditions instead of
+//! sleeping, kills what it started and shows the logs of a test that fails. Its functions panic where something is amiss:
+//! in a test that is the answer.
+
+pub mod bitcoin_core;
+pub mod daemon;
+pub mod port;
+pub mod process;
+pub mod wait;
+
+use std::path::{Path, PathBuf};
+
+/// Root of the checkout.
+#[must_use]
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the checkout")
+}
+
+/// A temporary directory with a short path: Unix sockets lie in it, whose paths hold 107 bytes.
+fn directory(name: &str) -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix(&format!("hh-{name}-"))
+        .disable_cleanup(std::env::var_os("HH_KEEP").is_some())
+        .tempdir_in("/tmp")
+        .expect("/tmp can be written")
+}
+
+/// The path that `scripts/NAME` prints.
+fn printed_by_script(name: &str) -> PathBuf {
+    let script = checkout().join("scripts").join(name);
+    let output = std::process::Command::new(&script)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+    assert!(
+        output.status.success(),
+        "{} failed: {}",
+        script.display(),
+        output.status
+    );
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}

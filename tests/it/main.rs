@@ -1,0 +1,4 @@
+//! End-to-end tests: the real binaries on a real bitcoin-node, with the test kit; and the tidy tests, which read the source.
+
+mod kit;
+mod tidy;
