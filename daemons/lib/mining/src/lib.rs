@@ -1,1 +1,28 @@
-//! placeholder
+//! The rules of mining as pure functions and small values: targets, work and score, headers, jobs and their coinbase, the
+//! extranonce space, share checks, vardiff, and who a miner says he is.
+//!
+//! Nothing here does I/O, reads a clock or waits: times come in as arguments. Whatever is a matter of policy (limits,
+//! lanes, accounts' rights) belongs to the daemons.
+
+pub mod block;
+pub mod extranonce;
+pub mod header;
+pub mod identity;
+pub mod job;
+pub mod share;
+pub mod target;
+pub mod template;
+pub mod vardiff;
+pub mod work;
+
+pub use bitcoin::Network;
+pub use block::assemble_block;
+pub use extranonce::{Extranonce, ExtranoncePrefix, PrefixAllocator, ServerId};
+pub use header::{BlockHash, Header};
+pub use identity::{Account, Identity, IdentityError, WorkerName};
+pub use job::{CoinbaseRecipe, Job, JobError, merkle_root_of};
+pub use share::{CheckedShare, RejectedShare, ShareError, ShareTarget, ShareTerms};
+pub use target::{CompactError, Target};
+pub use template::{Template, Tip};
+pub use vardiff::{Bounds, Vardiff};
+pub use work::{Score, Work};

@@ -1,0 +1,250 @@
+//! `Vardiff`: the target of one channel, so that its miner finds so many shares a minute whatever its hashrate.
+//!
+//! Shares are a Poisson process. With target t_i in force for T_i seconds, k shares found and w_i = work(t_i), the likelihood
+//! of a hashrate H is H^k exp(-H sum(T_i / w_i)): k and the exposure sum(T_i / w_i) say all there is to know, across changes
+//! of the target, and the estimate is H = k / exposure. The exposure is kept in units of the shares that were wanted at the
+//! present target (`expected`), so that `found / expected` is the factor by which the target is off.
+//!
+//! - *When to change.* The log-likelihood ratio of the estimate against the present target,
+//!   found ln(found / expected) - (found - expected), is about z^2 / 2. It must exceed a threshold that is low while little
+//!   is known (a wrong step is soon corrected) and high later (a right target is left alone).
+//! - *Forgetting.* Evidence fades with a time constant of ten minutes, which bounds the noise of a settled target to 5%.
+//! - *A miner that changes.* Two CUSUM tests (Page 1954) watch for a hashrate of three times and of a third of the present
+//!   one, silence included. On alarm only the evidence since the change began is kept.
+//!
+//! Holds no clock: the caller brings milliseconds that never go back.
+
+use crate::Target;
+
+/// The specification's rate of shares.
+pub const DEFAULT_SHARES_PER_MINUTE: f32 = 18.0;
+
+/// Evidence that a new channel's claim of a hashrate is worth, in shares. Small: claims are wrong by factors of 100.
+const PRIOR_SHARES: f32 = 0.3;
+/// The time constant of forgetting.
+const MEMORY_SECONDS: f32 = 600.0;
+/// A tick that comes later than this is our own stall: what lies beyond is not held against the miner.
+const MAX_TICK_SECONDS: f32 = 5.0;
+/// Log-likelihood ratio for a change with no evidence, what it grows by with each expected share, and its limit.
+const THRESHOLD: (f32, f32, f32) = (0.8, 0.04, 3.5);
+/// Smaller changes are not worth a message.
+const MIN_STEP: f32 = 1.1;
+/// The most that one change may make a target easier: silence says less the longer it is taken to speak.
+const MAX_EASIER_STEP: f32 = 10.0;
+/// The CUSUM tests look for a hashrate this many times higher or lower.
+const SHIFT: f32 = 3.0;
+/// The CUSUM alarm, as a log-likelihood ratio: a false one about every hour at 18 shares a minute.
+const ALARM: f32 = 7.5;
+/// From this difficulty on targets are those of whole difficulties: the rounding is below 2%, and SV1 firmware that reads
+/// only integers gets exactly the target it is credited for.
+const WHOLE_DIFFICULTY_FROM: f64 = 32.0;
+
+/// Between which targets a channel's may move, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    easiest: Target,
+    hardest: Target,
+}
+
+impl Bounds {
+    /// If `hardest` is easier than `easiest`, both are `easiest`: nothing is ever easier than that.
+    #[must_use]
+    pub fn new(easiest: Target, hardest: Target) -> Self {
+        Self {
+            easiest,
+            hardest: hardest.min(easiest),
+        }
+    }
+
+    /// These bounds under a client's `max_target`, which is kept even where it is harder than `hardest`.
+    #[must_use]
+    pub fn with_max_target(self, max_target: Target) -> Self {
+        Self::new(self.easiest.min(max_target), self.hardest)
+    }
+
+    #[must_use]
+    pub const fn easiest(&self) -> Target {
+        self.easiest
+    }
+
+    #[must_use]
+    pub const fn hardest(&self) -> Target {
+        self.hardest
+    }
+
+    /// `target`, or the bound that it is beyond.
+    #[must_use]
+    pub fn clamp(&self, target: Target) -> Target {
+        target.clamp(self.hardest, self.easiest)
+    }
+}
+
+/// Shares that were found, and that were wanted, over some stretch of time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Evidence {
+    found: f32,
+    expected: f32,
+}
+
+impl Evidence {
+    /// The factor by which the hashrate is above what the target is made for.
+    fn ratio(self) -> f32 {
+        self.found / self.expected
+    }
+
+    /// How much better the best estimate explains this than the present target does.
+    fn log_likelihood_ratio(self) -> f32 {
+        self.found * self.ratio().ln() - (self.found - self.expected)
+    }
+
+    /// How much better a hashrate `shift` times the present one explains this.
+    fn log_likelihood_of(self, shift: f32) -> f32 {
+        self.found * shift.ln() - self.expected * (shift - 1.0)
+    }
+}
+
+/// The state of one channel.
+#[derive(Clone, Debug)]
+pub struct Vardiff {
+    bounds: Bounds,
+    target: Target,
+    last_tick_ms: u64,
+    shares_per_second: f32,
+    evidence: Evidence,
+    /// Since the CUSUM of a higher, and of a lower hashrate was last zero.
+    higher: Evidence,
+    lower: Evidence,
+}
+
+impl Vardiff {
+    /// Starts with `start` within `bounds`, when the channel gets its first job.
+    ///
+    /// # Panics
+    /// If `shares_per_minute` is not above 0; it comes from a checked configuration.
+    #[must_use]
+    pub fn new(bounds: Bounds, shares_per_minute: f32, start: Target, now_ms: u64) -> Self {
+        assert!(
+            shares_per_minute > 0.0,
+            "shares_per_minute is {shares_per_minute}, must be above 0"
+        );
+        Self {
+            bounds,
+            target: bounds.clamp(start),
+            last_tick_ms: now_ms,
+            shares_per_second: shares_per_minute / 60.0,
+            evidence: Evidence {
+                found: PRIOR_SHARES,
+                expected: PRIOR_SHARES,
+            },
+            higher: Evidence::default(),
+            lower: Evidence::default(),
+        }
+    }
+
+    /// The target for the channel's next jobs.
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Takes an accepted share and the target of its job, which may be an earlier one of this channel.
+    pub fn on_share(&mut self, job_target: Target) {
+        // A share on an easier job than the present one stands for as much less. One on a harder job counts once: the time
+        // it took was counted under its own target.
+        let found = if job_target > self.target {
+            self.target.expected_hashes_ratio(job_target)
+        } else {
+            1.0
+        };
+        for evidence in [&mut self.evidence, &mut self.higher, &mut self.lower] {
+            evidence.found += found;
+        }
+    }
+
+    /// Lets time pass; to be called about once a second.
+    ///
+    /// Gives a new target if it is time for one: send it with a new job at once, because the miner goes on under the old
+    /// target until then.
+    pub fn tick(&mut self, now_ms: u64) -> Option<Target> {
+        self.advance(now_ms);
+        let alarm = self.watch_for_shift();
+        if let Some(since_shift) = alarm {
+            self.evidence = Evidence {
+                found: since_shift.found + PRIOR_SHARES,
+                expected: since_shift.expected + PRIOR_SHARES,
+            };
+        }
+        let ratio = self.evidence.ratio();
+        let (base, slope, limit) = THRESHOLD;
+        let threshold = (base + slope * self.evidence.expected.max(self.evidence.found)).min(limit);
+        let off = !(MIN_STEP.recip()..=MIN_STEP).contains(&ratio);
+        if !off || self.evidence.log_likelihood_ratio() < threshold {
+            return None;
+        }
+        self.retarget(ratio.max(MAX_EASIER_STEP.recip()))
+    }
+
+    /// Replaces the bounds (an UpdateChannel, an operator). Gives the new target if the present one is beyond them.
+    pub fn set_bounds(&mut self, bounds: Bounds) -> Option<Target> {
+        self.bounds = bounds;
+        self.change_to(bounds.clamp(self.target))
+    }
+
+    fn advance(&mut self, now_ms: u64) {
+        let elapsed_ms =
+            u16::try_from(now_ms.saturating_sub(self.last_tick_ms)).unwrap_or(u16::MAX);
+        self.last_tick_ms = self.last_tick_ms.max(now_ms);
+        let seconds = (f32::from(elapsed_ms) / 1000.0).min(MAX_TICK_SECONDS);
+        let expected = seconds * self.shares_per_second;
+        let keep = 1.0 - seconds / MEMORY_SECONDS;
+        self.evidence.found *= keep;
+        self.evidence.expected *= keep;
+        for evidence in [&mut self.evidence, &mut self.higher, &mut self.lower] {
+            evidence.expected += expected;
+        }
+    }
+
+    /// Page's test: the sums start again where they would become negative; an alarm gives the evidence since then.
+    fn watch_for_shift(&mut self) -> Option<Evidence> {
+        for (evidence, shift) in [(&mut self.higher, SHIFT), (&mut self.lower, SHIFT.recip())] {
+            let sum = evidence.log_likelihood_of(shift);
+            if sum > ALARM {
+                return Some(std::mem::take(evidence));
+            }
+            if sum < 0.0 {
+                *evidence = Evidence::default();
+            }
+        }
+        None
+    }
+
+    fn retarget(&mut self, ratio: f32) -> Option<Target> {
+        let hashes = self.target.expected_hashes() * f64::from(ratio);
+        self.change_to(
+            self.bounds
+                .clamp(whole_difficulty(Target::from_expected_hashes(hashes))),
+        )
+    }
+
+    fn change_to(&mut self, target: Target) -> Option<Target> {
+        if target == self.target {
+            return None;
+        }
+        self.evidence.expected *= self.target.expected_hashes_ratio(target);
+        self.higher = Evidence::default();
+        self.lower = Evidence::default();
+        self.target = target;
+        Some(target)
+    }
+}
+
+fn whole_difficulty(target: Target) -> Target {
+    let difficulty = target.difficulty();
+    if difficulty < WHOLE_DIFFICULTY_FROM {
+        return target;
+    }
+    Target::from_difficulty(difficulty.round())
+}
+
+#[cfg(test)]
+mod tests;
