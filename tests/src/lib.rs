@@ -6,6 +6,7 @@
 
 pub mod bitcoin_core;
 pub mod daemon;
+pub mod peers;
 pub mod port;
 pub mod process;
 pub mod wait;

@@ -1,0 +1,147 @@
+//! The pool and the translator of the Stratum V2 reference implementation, as processes beside ours.
+
+use crate::bitcoin_core::{Chain, anyone_can_spend};
+use crate::port::Port;
+use crate::process::Process;
+use crate::wait::wait_until;
+use hh_sv2::AuthorityPublicKey;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// From the start of a peer to its open port, on a loaded machine.
+const START: Duration = Duration::from_secs(30);
+
+/// The key pair of the peer's own examples: a secret that is public, for tests only.
+const PEER_PUBLIC_KEY: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
+const PEER_SECRET_KEY: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
+
+/// A peer; killed when it is dropped.
+#[derive(Debug)]
+pub struct Peer {
+    pub process: Process,
+    port: Port,
+    _dir: tempfile::TempDir,
+}
+
+impl Peer {
+    /// `pool_sv2` with templates from the template provider at `address`.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn pool(chain: Chain, template_provider: &str, key: AuthorityPublicKey) -> Self {
+        Self::start("pool_sv2", |port| {
+            format!(
+                r#"
+authority_public_key = "{PEER_PUBLIC_KEY}"
+authority_secret_key = "{PEER_SECRET_KEY}"
+cert_validity_sec = 3600
+listen_address = "127.0.0.1:{port}"
+coinbase_reward_script = "addr({})"
+server_id = 1
+pool_signature = "peer"
+shares_per_minute = 120.0
+share_batch_size = 1
+supported_extensions = []
+required_extensions = []
+
+[template_provider_type.Sv2Tp]
+address = "{template_provider}"
+public_key = "{key}"
+"#,
+                anyone_can_spend(chain)
+            )
+        })
+    }
+
+    /// `translator_sv2` on the SV2 pool at `upstream`, with a channel of its own for each miner. `hashrate` is what it tells the
+    /// pool of each, in hashes a second.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn translator(upstream: SocketAddr, key: AuthorityPublicKey, hashrate: f64) -> Self {
+        Self::start("translator_sv2", |port| {
+            format!(
+                r#"
+downstream_address = "127.0.0.1"
+downstream_port = {port}
+min_supported_version = 2
+max_supported_version = 2
+downstream_extranonce2_size = 4
+verify_payout = false
+aggregate_channels = false
+supported_extensions = []
+required_extensions = []
+
+[downstream_difficulty_config]
+min_individual_miner_hashrate = {hashrate:.1}
+shares_per_minute = 60.0
+enable_vardiff = true
+job_keepalive_interval_secs = 60
+
+[[upstreams]]
+address = "{}"
+port = {}
+authority_pubkey = "{key}"
+user_identity = "peer"
+"#,
+                upstream.ip(),
+                upstream.port()
+            )
+        })
+    }
+
+    fn start(name: &str, config: impl FnOnce(u16) -> String) -> Self {
+        let dir = crate::directory("peer");
+        let port = Port::take();
+        let file = dir.path().join(format!("{name}.toml"));
+        std::fs::write(&file, config(port.number)).expect("a test's directory can be written");
+        let mut command = Command::new(directory().join(name));
+        command.arg("-c").arg(&file).current_dir(dir.path());
+        Self {
+            process: Process::spawn(name, command, dir.path()),
+            port,
+            _dir: dir,
+        }
+    }
+
+    /// Where miners connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port.number).into()
+    }
+
+    /// The key that miners pin, where the peer is a pool.
+    ///
+    /// # Panics
+    /// Never: the key is one of ours.
+    #[must_use]
+    pub fn authority_public_key() -> AuthorityPublicKey {
+        PEER_PUBLIC_KEY.parse().expect("the key is valid")
+    }
+
+    /// Waits until it takes connections.
+    ///
+    /// # Panics
+    /// If it ends, or does not listen in half a minute.
+    pub async fn wait_until_it_listens(&self) {
+        wait_until("the peer listens", START, async || {
+            assert!(self.process.is_running(), "the peer has ended");
+            tokio::net::TcpStream::connect(self.address()).await.is_ok()
+        })
+        .await;
+    }
+}
+
+/// `$HH_PEERS`, or what scripts/peers finds or builds.
+fn directory() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| match std::env::var_os("HH_PEERS") {
+        Some(path) => path.into(),
+        None => crate::printed_by_script("peers"),
+    })
+}
