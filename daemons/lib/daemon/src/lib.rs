@@ -1,1 +1,25 @@
-//! placeholder
+//! The skeleton of every daemon: command line, configuration, logs, metrics, tasks, signals, control sockets, secrets.
+//!
+//! A daemon's `main.rs` calls [`run`] with its `start` function and nothing else. What the daemon does is none of this
+//! crate's business: no word of Bitcoin or mining is in it.
+
+mod config;
+mod context;
+mod control;
+mod failure;
+mod listen;
+mod log;
+mod metrics;
+mod notify;
+mod run;
+mod secret;
+mod tasks;
+
+pub use config::{Config, ConfigError, Log, Mistakes, Settings, load};
+pub use context::Context;
+pub use control::Caller;
+pub use failure::{Chain, ExitStatus, Failure};
+pub use listen::listen;
+pub use run::run;
+pub use secret::{Secret, SecretError, SecretRef};
+pub use tasks::{Stuck, Tasks};
