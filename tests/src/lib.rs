@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod peers;
 pub mod port;
 pub mod process;
+pub mod syscalls;
 pub mod wait;
 
 use std::path::{Path, PathBuf};
