@@ -84,6 +84,14 @@ impl fmt::Display for AuthorityPublicKey {
     }
 }
 
+/// From its text form, as it stands in configuration files.
+impl<'de> serde::Deserialize<'de> for AuthorityPublicKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Debug for AuthorityPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AuthorityPublicKey({self})")
