@@ -1,0 +1,328 @@
+//! Templates from a node by its mining IPC (Cap'n Proto over a Unix socket).
+//!
+//! Owns: the thread that talks to the node, the connection and its recovery, and which reservation classes are followed.
+//! Never: numbers or keeps templates; what is live is what the receiver of the events holds. `capnp-rpc` is not `Send`, so
+//! all of it lives on one thread with its own runtime, and the daemon talks to it by channels.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bitcoin::Network;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::node::{IpcSchema, NodeError, NodeInfo, check_node};
+use crate::rpc::Rpc;
+use crate::template::{NodeTemplate, Reservation};
+
+use connection::Connection;
+use follow::Follower;
+
+mod connection;
+mod follow;
+
+/// A node that restarts is back within seconds: look soon, then less often.
+const RECONNECT_FIRST: Duration = Duration::from_millis(200);
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+/// Templates wait here while the daemon is busy; it takes one in microseconds, so more than a few means it hangs.
+const EVENTS_MAX: usize = 64;
+/// Requests to follow a class, one a client at its setup.
+const COMMANDS_MAX: usize = 64;
+/// Solutions of one template under way: each is a block.
+const SOLUTIONS_MAX: usize = 16;
+
+/// What to connect to, and how often to give out templates.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// `DATADIR/[CHAIN/]node.sock` of a bitcoin-node started with `-ipcbind=unix`.
+    pub socket: PathBuf,
+    /// The same node's JSON-RPC: its version decides the IPC schema.
+    pub rpc: Rpc,
+    /// Another chain is refused.
+    pub chain: Network,
+    /// On an unchanged tip a new template is given out when its fees are higher by at least this.
+    pub fee_delta_sats: u64,
+    /// And this time has passed since the one before.
+    pub refresh_interval: Duration,
+}
+
+/// Why there are no templates from the node.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(
+        "could not open the mining IPC socket {path}; start bitcoin-node with -ipcbind=unix, and let this user open the socket"
+    )]
+    Connect {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("mining IPC call {call} failed")]
+    Call {
+        call: &'static str,
+        source: capnp::Error,
+    },
+    #[error("the node did not answer the mining IPC call {call} within {seconds} s")]
+    TimedOut { call: &'static str, seconds: u64 },
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    #[error("the node's template is not usable: {what}")]
+    Malformed { what: &'static str },
+    #[error("the connection to the node was lost")]
+    Lost,
+    #[error("the template thread could not be started")]
+    Thread { source: std::io::Error },
+}
+
+impl SourceError {
+    /// Whether only a change of the configuration (or of the node behind it) can help.
+    pub fn is_config(&self) -> bool {
+        matches!(self, Self::Node(source) if source.is_config())
+    }
+}
+
+/// What the source tells.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// The node passed its checks, and mining IPC is open.
+    Connected(NodeInfo),
+    /// There are no templates now; the source goes on trying by itself.
+    Unavailable(SourceError),
+    Template(Box<NodeTemplate>),
+}
+
+/// The handle to the thread.
+#[derive(Debug, Clone)]
+pub struct TemplateSource {
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Follow(Reservation),
+    Unfollow(Reservation),
+}
+
+impl TemplateSource {
+    /// Starts the thread. It follows the default reservation from the start, and ends with `stop`; the second value can be
+    /// joined then.
+    pub fn start(
+        config: SourceConfig,
+        stop: CancellationToken,
+    ) -> Result<
+        (
+            Self,
+            mpsc::Receiver<SourceEvent>,
+            std::thread::JoinHandle<()>,
+        ),
+        SourceError,
+    > {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| SourceError::Thread { source })?;
+        let source = Source {
+            config,
+            events,
+            commands: commanded,
+            followed: BTreeSet::from([Reservation::default()]),
+            stop,
+        };
+        let thread = std::thread::Builder::new()
+            .name("mining-ipc".to_owned())
+            .spawn(move || LocalSet::new().block_on(&runtime, source.run()))
+            .map_err(|source| SourceError::Thread { source })?;
+        Ok((Self { commands }, receiver, thread))
+    }
+
+    /// Asks for templates of this class, from now on; the first comes as soon as the node has built it.
+    pub async fn follow(&self, reservation: Reservation) {
+        // The thread ends only when the daemon stops.
+        drop(self.commands.send(Command::Follow(reservation)).await);
+    }
+
+    /// Nobody needs this class any more. The default class is always followed.
+    pub async fn unfollow(&self, reservation: Reservation) {
+        drop(self.commands.send(Command::Unfollow(reservation)).await);
+    }
+}
+
+/// A solved header for a template.
+#[derive(Debug)]
+struct Solution {
+    version: u32,
+    ntime: u32,
+    nonce: u32,
+    coinbase: Vec<u8>,
+    answer: oneshot::Sender<Result<bool, SourceError>>,
+}
+
+/// A template as the node keeps it, while a clone of this lives.
+#[derive(Debug, Clone)]
+pub struct TemplateHandle {
+    solutions: mpsc::Sender<Solution>,
+}
+
+impl TemplateHandle {
+    /// `submitSolution`: `coinbase` is serialized with its witness. True where the node processed the block or had it
+    /// already, false where it refused it (this schema gives no reason; `submitblock` does).
+    pub async fn submit(
+        &self,
+        version: u32,
+        ntime: u32,
+        nonce: u32,
+        coinbase: Vec<u8>,
+    ) -> Result<bool, SourceError> {
+        let (answer, answered) = oneshot::channel();
+        let solution = Solution {
+            version,
+            ntime,
+            nonce,
+            coinbase,
+            answer,
+        };
+        self.solutions
+            .send(solution)
+            .await
+            .map_err(|_closed| SourceError::Lost)?;
+        answered.await.unwrap_or(Err(SourceError::Lost))
+    }
+}
+
+/// The thread's state.
+struct Source {
+    config: SourceConfig,
+    events: mpsc::Sender<SourceEvent>,
+    commands: mpsc::Receiver<Command>,
+    followed: BTreeSet<Reservation>,
+    stop: CancellationToken,
+}
+
+impl Source {
+    async fn run(mut self) {
+        let stop = self.stop.clone();
+        // Dropping the session drops its tasks and the connection.
+        stop.run_until_cancelled(self.reconnect()).await;
+    }
+
+    async fn reconnect(&mut self) {
+        let mut pause = RECONNECT_FIRST;
+        loop {
+            let mut connected = false;
+            let Err(error) = self.session(&mut connected).await;
+            if self
+                .events
+                .send(SourceEvent::Unavailable(error))
+                .await
+                .is_err()
+            {
+                return;
+            }
+            pause = if connected {
+                RECONNECT_FIRST
+            } else {
+                (pause * 2).min(RECONNECT_MAX)
+            };
+            let wait = tokio::time::sleep(pause);
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    () = &mut wait => break,
+                    Some(command) = self.commands.recv() => self.note(&command),
+                }
+            }
+        }
+    }
+
+    /// One connection, from the checks to its loss.
+    async fn session(
+        &mut self,
+        connected: &mut bool,
+    ) -> Result<std::convert::Infallible, SourceError> {
+        let info = check_node(&self.config.rpc, self.config.chain).await?;
+        match IpcSchema::of(&info, self.config.rpc.url())? {
+            IpcSchema::V31 => {}
+        }
+        let connection = Rc::new(Connection::open(&self.config.socket).await?);
+        *connected = true;
+        drop(self.events.send(SourceEvent::Connected(info)).await);
+
+        let mut followers = JoinSet::new();
+        let mut stops = std::collections::BTreeMap::new();
+        loop {
+            self.converge(&connection, &mut stops, &mut followers);
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.note(&command),
+                    // Nobody can ask any more; what is followed goes on.
+                    None => return Err(joined(followers.join_next().await)),
+                },
+                ended = followers.join_next(), if !followers.is_empty() => match ended {
+                    Some(Ok(Ok(()))) => debug!("a reservation class is no longer followed"),
+                    ended => return Err(joined(ended)),
+                },
+            }
+        }
+    }
+
+    fn note(&mut self, command: &Command) {
+        match command {
+            Command::Follow(reservation) => {
+                self.followed.insert(*reservation);
+            }
+            Command::Unfollow(reservation) if *reservation != Reservation::default() => {
+                self.followed.remove(reservation);
+            }
+            Command::Unfollow(_) => {}
+        }
+    }
+
+    /// Starts and stops followers until they are those that are wanted.
+    fn converge(
+        &self,
+        connection: &Rc<Connection>,
+        stops: &mut std::collections::BTreeMap<Reservation, CancellationToken>,
+        followers: &mut JoinSet<Result<(), SourceError>>,
+    ) {
+        stops.retain(|reservation, stop| {
+            let wanted = self.followed.contains(reservation);
+            if !wanted {
+                stop.cancel();
+            }
+            wanted
+        });
+        for reservation in &self.followed {
+            if stops.contains_key(reservation) {
+                continue;
+            }
+            let stop = CancellationToken::new();
+            stops.insert(*reservation, stop.clone());
+            let follower = Follower {
+                connection: Rc::clone(connection),
+                reservation: *reservation,
+                // Waiting for the end of the initial download makes sense only where others mine too.
+                cooldown: self.config.chain == Network::Bitcoin,
+                fee_delta_sats: self.config.fee_delta_sats,
+                refresh_interval: self.config.refresh_interval,
+                events: self.events.clone(),
+                stop,
+            };
+            followers.spawn_local(follower.run());
+        }
+    }
+}
+
+/// What ended a session whose follower ended so.
+fn joined(ended: Option<Result<Result<(), SourceError>, tokio::task::JoinError>>) -> SourceError {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Ok(Ok(()))) | Some(Err(_)) | None => SourceError::Lost,
+    }
+}

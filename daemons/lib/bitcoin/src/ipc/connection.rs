@@ -1,0 +1,366 @@
+//! One connection to a node's mining IPC, schema of Bitcoin Core 31.
+//!
+//! Owns: every Cap'n Proto call, each with a deadline. Never: keeps templates or decides when to call.
+//!
+//! A call names the node's thread that runs it, and a thread runs one call at a time. So what may block (`waitNext`), what
+//! is large (`getBlock`), what must not wait (`submitSolution`) and the small calls that are made at once have threads of
+//! their own, each guarded so that we never send it a second call.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bitcoin_capnp_types::init_capnp::init;
+use bitcoin_capnp_types::mining_capnp::{block_template, mining};
+use bitcoin_capnp_types::proxy_capnp::{context, thread, thread_map};
+use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side, twoparty::VatNetwork};
+use futures::io::{BufReader, BufWriter};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+use super::SourceError;
+use crate::template::Reservation;
+
+/// Cheap calls take microseconds; the node's lock may be held for seconds while it connects a block.
+const CALL_DEADLINE: Duration = Duration::from_secs(15);
+/// `submitSolution` validates and connects a block.
+const SUBMIT_DEADLINE: Duration = Duration::from_secs(60);
+/// Four times a full block.
+const BLOCK_BYTES_MAX: usize = 16 << 20;
+
+/// An open connection. Dropping it closes it.
+pub(super) struct Connection {
+    mining: mining::Client,
+    threads: thread_map::Client,
+    header: NodeThread,
+    coinbase: NodeThread,
+    path: NodeThread,
+    bulk: NodeThread,
+    submit: NodeThread,
+    system: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.system.abort();
+    }
+}
+
+/// A thread in the node that runs our calls, one at a time.
+pub(super) struct NodeThread {
+    client: thread::Client,
+    free: Semaphore,
+}
+
+impl NodeThread {
+    async fn acquire(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.free
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    fn set(&self, context: capnp::Result<context::Builder<'_>>) {
+        if let Ok(mut context) = context {
+            context.set_thread(self.client.clone());
+        }
+    }
+}
+
+/// A coinbase as the node wants it, header fields and path of one template.
+pub(super) struct Parts {
+    /// 80 bytes with a placeholder merkle root.
+    pub(super) header: Vec<u8>,
+    pub(super) coinbase_version: u32,
+    pub(super) coinbase_sequence: u32,
+    pub(super) script_sig_prefix: Vec<u8>,
+    pub(super) witness: Vec<u8>,
+    pub(super) value_remaining: i64,
+    pub(super) required_outputs: Vec<Vec<u8>>,
+    pub(super) lock_time: u32,
+    pub(super) merkle_path: Vec<Vec<u8>>,
+}
+
+/// Runs a call with a deadline and names it in its errors.
+async fn within<T>(
+    call: &'static str,
+    deadline: Duration,
+    promise: impl Future<Output = capnp::Result<T>>,
+) -> Result<T, SourceError> {
+    match tokio::time::timeout(deadline, promise).await {
+        Ok(result) => result.map_err(|source| SourceError::Call { call, source }),
+        Err(_elapsed) => Err(SourceError::TimedOut {
+            call,
+            seconds: deadline.as_secs(),
+        }),
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(path: &Path) -> Result<Self, SourceError> {
+        let stream = UnixStream::connect(path)
+            .await
+            .map_err(|source| SourceError::Connect {
+                path: path.display().to_string(),
+                source,
+            })?;
+        let (reader, writer) = stream.into_split();
+        let mut limits = capnp::message::ReaderOptions::new();
+        limits.traversal_limit_in_words(Some(BLOCK_BYTES_MAX / 8));
+        let network = VatNetwork::new(
+            BufReader::new(reader.compat()),
+            BufWriter::new(writer.compat_write()),
+            Side::Client,
+            limits,
+        );
+        let mut system = RpcSystem::new(Box::new(network), None);
+        let init: init::Client = system.bootstrap(Side::Server);
+        let system = tokio::task::spawn_local(system).abort_handle();
+        match Self::set_up(init, system.clone()).await {
+            Ok(connection) => Ok(connection),
+            Err(error) => {
+                system.abort();
+                Err(error)
+            }
+        }
+    }
+
+    async fn set_up(init: init::Client, system: AbortHandle) -> Result<Self, SourceError> {
+        let constructed = within(
+            "construct",
+            CALL_DEADLINE,
+            init.construct_request().send().promise,
+        )
+        .await?;
+        let threads = constructed
+            .get()
+            .and_then(|results| results.get_thread_map())
+            .map_err(|source| SourceError::Call {
+                call: "construct",
+                source,
+            })?;
+        let header = make_thread(&threads, "hh-header").await?;
+        let mut request = init.make_mining_request();
+        header.set(request.get().get_context());
+        let made = within("makeMining", CALL_DEADLINE, request.send().promise).await?;
+        let mining = made
+            .get()
+            .and_then(|results| results.get_result())
+            .map_err(|source| SourceError::Call {
+                call: "makeMining",
+                source,
+            })?;
+        Ok(Self {
+            mining,
+            coinbase: make_thread(&threads, "hh-coinbase").await?,
+            path: make_thread(&threads, "hh-path").await?,
+            bulk: make_thread(&threads, "hh-bulk").await?,
+            submit: make_thread(&threads, "hh-submit").await?,
+            header,
+            threads,
+            system,
+        })
+    }
+
+    /// A thread for calls that block.
+    pub(super) async fn waiting_thread(&self) -> Result<NodeThread, SourceError> {
+        make_thread(&self.threads, "hh-wait").await
+    }
+
+    /// With `cooldown` it may take as long as the node's initial download, so this has no deadline; a lost connection ends it.
+    pub(super) async fn create_new_block(
+        &self,
+        thread: &NodeThread,
+        reservation: Reservation,
+        cooldown: bool,
+    ) -> Result<block_template::Client, SourceError> {
+        const CALL: &str = "createNewBlock";
+        let _running = thread.acquire().await;
+        let mut request = self.mining.create_new_block_request();
+        thread.set(request.get().get_context());
+        request.get().set_cooldown(cooldown);
+        let mut options = request.get().init_options();
+        options.set_use_mempool(true);
+        options.set_block_reserved_weight(reservation.weight());
+        options.set_coinbase_output_max_additional_sigops(reservation.sigops());
+        let response = request
+            .send()
+            .promise
+            .await
+            .map_err(|source| SourceError::Call { call: CALL, source })?;
+        let results = response
+            .get()
+            .map_err(|source| SourceError::Call { call: CALL, source })?;
+        if !results.has_result() {
+            return Err(SourceError::ShuttingDown);
+        }
+        results
+            .get_result()
+            .map_err(|source| SourceError::Call { call: CALL, source })
+    }
+
+    /// Ends a `createNewBlock` that waits. Best effort: the node also ends it when we are gone.
+    pub(super) fn interrupt(&self) {
+        drop(self.mining.interrupt_request().send());
+    }
+
+    /// Waits for a new tip, or for fees that are higher by `fee_threshold_sats`; `None` after `timeout`.
+    pub(super) async fn wait_next(
+        &self,
+        thread: &NodeThread,
+        template: &block_template::Client,
+        timeout: Duration,
+        fee_threshold_sats: i64,
+    ) -> Result<Option<block_template::Client>, SourceError> {
+        const CALL: &str = "waitNext";
+        let _running = thread.acquire().await;
+        let mut request = template.wait_next_request();
+        thread.set(request.get().get_context());
+        let mut options = request.get().init_options();
+        options.set_timeout(timeout.as_secs_f64() * 1000.0);
+        options.set_fee_threshold(fee_threshold_sats);
+        let response = within(CALL, timeout + CALL_DEADLINE, request.send().promise).await?;
+        let results = response
+            .get()
+            .map_err(|source| SourceError::Call { call: CALL, source })?;
+        if !results.has_result() {
+            return Ok(None);
+        }
+        results
+            .get_result()
+            .map(Some)
+            .map_err(|source| SourceError::Call { call: CALL, source })
+    }
+
+    /// Header, coinbase and merkle path, asked for at once.
+    pub(super) async fn parts(
+        &self,
+        template: &block_template::Client,
+    ) -> Result<Parts, SourceError> {
+        let _running = (
+            self.header.acquire().await,
+            self.coinbase.acquire().await,
+            self.path.acquire().await,
+        );
+        let mut header = template.get_block_header_request();
+        self.header.set(header.get().get_context());
+        let mut coinbase = template.get_coinbase_tx_request();
+        self.coinbase.set(coinbase.get().get_context());
+        let mut path = template.get_coinbase_merkle_path_request();
+        self.path.set(path.get().get_context());
+        let (header, coinbase, path) = (header.send(), coinbase.send(), path.send());
+        let (header, coinbase, path) = within("getCoinbaseTx", CALL_DEADLINE, async {
+            futures::try_join!(header.promise, coinbase.promise, path.promise)
+        })
+        .await?;
+        let read = || -> capnp::Result<Parts> {
+            let coinbase = coinbase.get()?.get_result()?;
+            let outputs = coinbase.get_required_outputs()?;
+            let path = path.get()?.get_result()?;
+            Ok(Parts {
+                header: header.get()?.get_result()?.to_vec(),
+                coinbase_version: coinbase.get_version(),
+                coinbase_sequence: coinbase.get_sequence(),
+                script_sig_prefix: coinbase.get_script_sig_prefix()?.to_vec(),
+                witness: coinbase.get_witness()?.to_vec(),
+                value_remaining: coinbase.get_block_reward_remaining(),
+                required_outputs: outputs
+                    .iter()
+                    .map(|output| output.map(<[u8]>::to_vec))
+                    .collect::<capnp::Result<_>>()?,
+                lock_time: coinbase.get_lock_time(),
+                merkle_path: path
+                    .iter()
+                    .map(|node| node.map(<[u8]>::to_vec))
+                    .collect::<capnp::Result<_>>()?,
+            })
+        };
+        read().map_err(|source| SourceError::Call {
+            call: "getCoinbaseTx",
+            source,
+        })
+    }
+
+    /// The serialized block, and the sum of its fees.
+    pub(super) async fn block(
+        &self,
+        template: &block_template::Client,
+    ) -> Result<(Vec<u8>, u64), SourceError> {
+        let _running = self.bulk.acquire().await;
+        let mut request = template.get_tx_fees_request();
+        self.bulk.set(request.get().get_context());
+        let fees = within("getTxFees", CALL_DEADLINE, request.send().promise).await?;
+        let fees_sats = fees
+            .get()
+            .and_then(|results| results.get_result())
+            .map_err(|source| SourceError::Call {
+                call: "getTxFees",
+                source,
+            })?
+            .iter()
+            .filter_map(|fee| u64::try_from(fee).ok())
+            .sum();
+        let mut request = template.get_block_request();
+        self.bulk.set(request.get().get_context());
+        let block = within("getBlock", CALL_DEADLINE, request.send().promise).await?;
+        let bytes = block
+            .get()
+            .and_then(|results| results.get_result())
+            .map_err(|source| SourceError::Call {
+                call: "getBlock",
+                source,
+            })?
+            .to_vec();
+        Ok((bytes, fees_sats))
+    }
+
+    /// True where the node processed the block or knew it.
+    pub(super) async fn submit_solution(
+        &self,
+        template: &block_template::Client,
+        solution: &super::Solution,
+    ) -> Result<bool, SourceError> {
+        let _running = self.submit.acquire().await;
+        let mut request = template.submit_solution_request();
+        self.submit.set(request.get().get_context());
+        let mut params = request.get();
+        params.set_version(solution.version);
+        params.set_timestamp(solution.ntime);
+        params.set_nonce(solution.nonce);
+        params.set_coinbase(&solution.coinbase);
+        let response = within("submitSolution", SUBMIT_DEADLINE, request.send().promise).await?;
+        response
+            .get()
+            .map(|results| results.get_result())
+            .map_err(|source| SourceError::Call {
+                call: "submitSolution",
+                source,
+            })
+    }
+}
+
+/// Ends a `waitNext` on this template. Best effort, see [`Connection::interrupt`].
+pub(super) fn interrupt_wait(template: &block_template::Client) {
+    drop(template.interrupt_wait_request().send());
+}
+
+async fn make_thread(
+    threads: &thread_map::Client,
+    name: &'static str,
+) -> Result<NodeThread, SourceError> {
+    let mut request = threads.make_thread_request();
+    request.get().set_name(name);
+    let made = within("makeThread", CALL_DEADLINE, request.send().promise).await?;
+    let client = made
+        .get()
+        .and_then(|results| results.get_result())
+        .map_err(|source| SourceError::Call {
+            call: "makeThread",
+            source,
+        })?;
+    Ok(NodeThread {
+        client,
+        free: Semaphore::new(1),
+    })
+}

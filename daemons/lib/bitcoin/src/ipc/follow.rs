@@ -1,0 +1,284 @@
+//! Follows one reservation class: a first template, then one for each new tip and each step of the fees.
+//!
+//! Owns: the wait loop, and turning the node's answers into a [`NodeTemplate`]. Never: gives out two equal templates.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bitcoin::block::Header;
+use bitcoin::consensus::encode::deserialize;
+use bitcoin_capnp_types::mining_capnp::{MAX_MONEY, block_template};
+use hh_mining::{Template, Tip};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::connection::{Connection, NodeThread, Parts, interrupt_wait};
+use super::{SOLUTIONS_MAX, Solution, SourceError, SourceEvent, TemplateHandle};
+use crate::template::{BlockSlot, NodeTemplate, Reservation, TemplateBlock, Trigger};
+
+/// How long the node may wait before it says that nothing changed. Finite, so that a node that hangs is noticed.
+const WAIT: Duration = Duration::from_secs(30);
+/// A node that says "nothing" at once, again and again, is stopping: don't spin meanwhile.
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// One class on one connection.
+pub(super) struct Follower {
+    pub(super) connection: Rc<Connection>,
+    pub(super) reservation: Reservation,
+    pub(super) cooldown: bool,
+    pub(super) fee_delta_sats: u64,
+    pub(super) refresh_interval: Duration,
+    pub(super) events: mpsc::Sender<SourceEvent>,
+    /// Ends this class alone.
+    pub(super) stop: CancellationToken,
+}
+
+/// What the node gave last.
+struct Current {
+    client: block_template::Client,
+    template: Template,
+    tip: Tip,
+}
+
+impl Follower {
+    /// Ends with the class (`Ok`) or with the connection.
+    pub(super) async fn run(self) -> Result<(), SourceError> {
+        let thread = self.connection.waiting_thread().await?;
+        let announced_at = Instant::now();
+        let create = self
+            .connection
+            .create_new_block(&thread, self.reservation, self.cooldown);
+        let Some(client) = self.stop.run_until_cancelled(create).await else {
+            self.connection.interrupt();
+            return Ok(());
+        };
+        let mut current = self.publish(client?, None, announced_at).await?;
+        let stop = self.stop.clone();
+        if let Some(ended) = stop
+            .run_until_cancelled(self.wait_and_publish(&thread, &mut current))
+            .await
+        {
+            return ended;
+        }
+        interrupt_wait(&current.client);
+        Ok(())
+    }
+
+    async fn wait_and_publish(
+        &self,
+        thread: &NodeThread,
+        current: &mut Current,
+    ) -> Result<(), SourceError> {
+        let mut refresh_at = Instant::now() + self.refresh_interval;
+        loop {
+            let asked_at = Instant::now();
+            // Looking at the fees makes the node build a template every second: not before we would take it.
+            let (timeout, fee_threshold) = match refresh_at.checked_duration_since(asked_at) {
+                Some(left) if !left.is_zero() => (left.min(WAIT), MAX_MONEY),
+                _ => (
+                    WAIT,
+                    i64::try_from(self.fee_delta_sats).unwrap_or(MAX_MONEY),
+                ),
+            };
+            let next = self
+                .connection
+                .wait_next(thread, &current.client, timeout, fee_threshold)
+                .await?;
+            let Some(client) = next else {
+                if asked_at.elapsed() < timeout / 2 {
+                    tokio::time::sleep(IDLE_PAUSE).await;
+                }
+                continue;
+            };
+            let announced_at = Instant::now();
+            *current = self.publish(client, Some(current), announced_at).await?;
+            refresh_at = Instant::now() + self.refresh_interval;
+        }
+    }
+
+    /// Reads the template and gives it out, unless it is the one before.
+    async fn publish(
+        &self,
+        client: block_template::Client,
+        before: Option<&Current>,
+        announced_at: Instant,
+    ) -> Result<Current, SourceError> {
+        let parts = self.connection.parts(&client).await?;
+        let witness = parts.witness.clone();
+        let (template, tip) = read_parts(parts)?;
+        let height = bip34_height(&template.coinbase_prefix)?;
+        let trigger = match before {
+            None => Trigger::Start,
+            Some(before) if before.tip.prev_hash != tip.prev_hash => Trigger::NewBlock,
+            // On test chains the difficulty falls when no block was found for 20 minutes.
+            Some(before) if before.tip.nbits != tip.nbits => Trigger::NewBlock,
+            Some(before) if same_block(&before.template, &template) => {
+                return Ok(Current {
+                    client,
+                    template,
+                    tip,
+                });
+            }
+            Some(_) => Trigger::Mempool,
+        };
+        let (handle, block) = self.keep(client.clone());
+        let event = NodeTemplate {
+            reservation: self.reservation,
+            trigger,
+            template: template.clone(),
+            tip,
+            height,
+            coinbase_witness: witness,
+            announced_at,
+            fetch_time: announced_at.elapsed(),
+            block,
+            handle,
+        };
+        self.events
+            .send(SourceEvent::Template(Box::new(event)))
+            .await
+            .map_err(|_stopped| SourceError::Lost)?;
+        Ok(Current {
+            client,
+            template,
+            tip,
+        })
+    }
+
+    /// The task that keeps the template in the node, fetches its transactions and submits its solutions, until nobody holds
+    /// the handle.
+    fn keep(&self, client: block_template::Client) -> (TemplateHandle, BlockSlot) {
+        let (solutions, asked) = mpsc::channel(SOLUTIONS_MAX);
+        let (arrived, slot) = BlockSlot::new();
+        let connection = Rc::clone(&self.connection);
+        tokio::task::spawn_local(async move {
+            tokio::join!(
+                fetch_block(&connection, &client, arrived),
+                submit_solutions(&connection, &client, asked)
+            );
+        });
+        (TemplateHandle { solutions }, slot)
+    }
+}
+
+async fn fetch_block(
+    connection: &Connection,
+    client: &block_template::Client,
+    arrived: watch::Sender<Option<Arc<TemplateBlock>>>,
+) {
+    let fetched = tokio::select! {
+        fetched = connection.block(client) => fetched,
+        // Nobody holds the template any more.
+        () = arrived.closed() => return,
+    };
+    let parsed = fetched.and_then(|(bytes, fees_sats)| {
+        TemplateBlock::parse(bytes, fees_sats).map_err(|_invalid| SourceError::Malformed {
+            what: "its block cannot be read",
+        })
+    });
+    match parsed {
+        Ok(block) => drop(arrived.send(Some(Arc::new(block)))),
+        Err(error) => {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "template has no transactions"
+            );
+        }
+    }
+}
+
+async fn submit_solutions(
+    connection: &Connection,
+    client: &block_template::Client,
+    mut asked: mpsc::Receiver<Solution>,
+) {
+    while let Some(solution) = asked.recv().await {
+        let result = connection.submit_solution(client, &solution).await;
+        // The asker may have given up; the block is with the node all the same.
+        drop(solution.answer.send(result));
+    }
+}
+
+/// Whether a miner of one would find the other's block.
+fn same_block(a: &Template, b: &Template) -> bool {
+    a.version == b.version
+        && a.coinbase_tx_value_remaining == b.coinbase_tx_value_remaining
+        && a.merkle_path == b.merkle_path
+        && a.coinbase_tx_outputs == b.coinbase_tx_outputs
+}
+
+fn read_parts(parts: Parts) -> Result<(Template, Tip), SourceError> {
+    let malformed = |what| SourceError::Malformed { what };
+    let header: Header = deserialize(&parts.header)
+        .map_err(|_invalid| malformed("its header is not 80 bytes long"))?;
+    let merkle_path = parts
+        .merkle_path
+        .iter()
+        .map(|node| <[u8; 32]>::try_from(node.as_slice()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_invalid| malformed("its merkle path has a node that is not a hash"))?;
+    let value_remaining = u64::try_from(parts.value_remaining)
+        .map_err(|_negative| malformed("its reward is negative"))?;
+    let outputs_count = u32::try_from(parts.required_outputs.len())
+        .map_err(|_many| malformed("it has too many outputs"))?;
+    let template = Template {
+        template_id: 0,
+        version: u32::from_ne_bytes(header.version.to_consensus().to_ne_bytes()),
+        coinbase_tx_version: parts.coinbase_version,
+        coinbase_prefix: parts.script_sig_prefix,
+        coinbase_tx_input_sequence: parts.coinbase_sequence,
+        coinbase_tx_value_remaining: value_remaining,
+        coinbase_tx_outputs_count: outputs_count,
+        coinbase_tx_outputs: parts.required_outputs.concat(),
+        coinbase_tx_locktime: parts.lock_time,
+        merkle_path,
+    };
+    let tip = Tip::new(
+        *header.prev_blockhash.as_ref(),
+        header.time,
+        header.bits.to_consensus(),
+    )
+    .map_err(|_invalid| malformed("its nBits is no target"))?;
+    Ok((template, tip))
+}
+
+/// The height that BIP 34 puts at the start of a coinbase's scriptSig.
+fn bip34_height(script_sig_prefix: &[u8]) -> Result<u32, SourceError> {
+    const OP_1: u8 = 0x51;
+    const OP_16: u8 = 0x60;
+    let malformed = SourceError::Malformed {
+        what: "its coinbase does not start with a height",
+    };
+    match script_sig_prefix {
+        [op @ OP_1..=OP_16, ..] => Ok(u32::from(op - OP_1 + 1)),
+        [len @ 1..=4, rest @ ..] if rest.len() >= usize::from(*len) => {
+            let mut height = [0; 4];
+            height[..usize::from(*len)].copy_from_slice(&rest[..usize::from(*len)]);
+            Ok(u32::from_le_bytes(height))
+        }
+        _ => Err(malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn height_is_read_from_the_coinbase() {
+        for (prefix, height) in [
+            (vec![0x51], 1),
+            (vec![0x60, 0], 16),
+            (vec![1, 17], 17),
+            (vec![2, 0x80, 0], 128),
+            (vec![3, 0x40, 0x0d, 0x03], 200_000),
+        ] {
+            assert_eq!(bip34_height(&prefix).unwrap(), height, "{prefix:x?}");
+        }
+        for prefix in [vec![], vec![0], vec![3, 1, 2], vec![5, 1, 2, 3, 4, 5]] {
+            assert!(bip34_height(&prefix).is_err(), "{prefix:x?}");
+        }
+    }
+}

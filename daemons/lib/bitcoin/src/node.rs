@@ -1,0 +1,208 @@
+//! Which node this is: its address in a config file, and the check that it is the one we want.
+//!
+//! Owns: the chain and version check, and the table of mining IPC schemas. Never: remembers an answer, a node may be
+//! replaced by another at any restart.
+
+use std::path::PathBuf;
+
+use bitcoin::{BlockHash, Network};
+use serde::{Deserialize, Serialize};
+
+use crate::rpc::{Rpc, RpcAuth, RpcError};
+
+/// A node's JSON-RPC in a config file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// How logs and outcomes name the node; the URL where absent.
+    pub name: Option<String>,
+    /// `http://HOST:PORT`.
+    pub rpc_url: String,
+    /// `DATADIR/[CHAIN/].cookie`; either this, or user and password file.
+    pub rpc_cookie_file: Option<PathBuf>,
+    pub rpc_user: Option<String>,
+    pub rpc_password_file: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.rpc_url)
+    }
+
+    /// The client for this node. Fails where the configuration can't be used; nothing is connected.
+    pub fn rpc(&self) -> Result<Rpc, NodeError> {
+        let auth = match (
+            &self.rpc_cookie_file,
+            &self.rpc_user,
+            &self.rpc_password_file,
+        ) {
+            (Some(path), None, None) => RpcAuth::CookieFile(path.clone()),
+            (None, Some(user), Some(path)) => RpcAuth::PasswordFile {
+                user: user.clone(),
+                path: path.clone(),
+            },
+            _ => {
+                return Err(NodeError::Credentials {
+                    url: self.rpc_url.clone(),
+                });
+            }
+        };
+        Ok(Rpc::new(&self.rpc_url, auth)?)
+    }
+}
+
+/// Why a node can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    #[error("node {url}: give either rpc_cookie_file, or rpc_user and rpc_password_file")]
+    Credentials { url: String },
+    #[error(
+        "Bitcoin Core at {url} is on chain {found}, this daemon is configured for {expected}; correct chain or rpc_url"
+    )]
+    WrongChain {
+        url: String,
+        expected: Network,
+        found: String,
+    },
+    #[error(
+        "Bitcoin Core at {url} is version {version} ({subversion}); its mining IPC is supported from 31.0 to 31.99: run such a node"
+    )]
+    UnsupportedVersion {
+        url: String,
+        version: String,
+        subversion: String,
+    },
+}
+
+impl NodeError {
+    /// Whether only a change of the configuration (or of the node behind it) can help.
+    pub fn is_config(&self) -> bool {
+        match self {
+            Self::Rpc(source) => source.is_config(),
+            Self::Credentials { .. }
+            | Self::WrongChain { .. }
+            | Self::UnsupportedVersion { .. } => true,
+        }
+    }
+}
+
+/// What a node said when it was checked.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// 310000 is 31.0.
+    pub version: u32,
+    pub subversion: String,
+    pub chain: Network,
+    pub blocks: u32,
+    pub headers: u32,
+    pub best_block_hash: BlockHash,
+    pub initial_block_download: bool,
+    pub peers: u32,
+}
+
+/// Asks the node who it is, and refuses one that is on another chain than `chain`.
+pub async fn check_node(rpc: &Rpc, chain: Network) -> Result<NodeInfo, NodeError> {
+    let network = rpc.network_info().await?;
+    let blockchain = rpc.blockchain_info().await?;
+    if Network::from_core_arg(&blockchain.chain).ok() != Some(chain) {
+        return Err(NodeError::WrongChain {
+            url: rpc.url().to_owned(),
+            expected: chain,
+            found: blockchain.chain,
+        });
+    }
+    Ok(NodeInfo {
+        version: network.version,
+        subversion: network.subversion,
+        chain,
+        blocks: blockchain.blocks,
+        headers: blockchain.headers,
+        best_block_hash: blockchain.bestblockhash,
+        initial_block_download: blockchain.initialblockdownload,
+        peers: network.connections,
+    })
+}
+
+/// The mining IPC schemas we speak. They differ in method numbers: a wrong one loses blocks without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpcSchema {
+    /// `bitcoin-capnp-types` 0.2: `createNewBlock` takes a cooldown, `submitSolution` is @7 and returns a bool.
+    V31,
+}
+
+impl IpcSchema {
+    /// The schema of a node. The development build 31.99 still has that of 31.
+    pub fn of(node: &NodeInfo, url: &str) -> Result<Self, NodeError> {
+        match node.version / 10_000 {
+            31 => Ok(Self::V31),
+            _ => Err(NodeError::UnsupportedVersion {
+                url: url.to_owned(),
+                version: format!(
+                    "{}.{}.{}",
+                    node.version / 10_000,
+                    node.version / 100 % 100,
+                    node.version % 100
+                ),
+                subversion: node.subversion.clone(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::hashes::Hash;
+
+    fn node(version: u32) -> NodeInfo {
+        NodeInfo {
+            version,
+            subversion: "/Satoshi:test/".to_owned(),
+            chain: Network::Regtest,
+            blocks: 0,
+            headers: 0,
+            best_block_hash: BlockHash::all_zeros(),
+            initial_block_download: false,
+            peers: 0,
+        }
+    }
+
+    #[test]
+    fn only_the_schema_of_31_is_spoken() {
+        for version in [310_000, 310_100, 319_900] {
+            assert_eq!(
+                IpcSchema::of(&node(version), "http://node").unwrap(),
+                IpcSchema::V31
+            );
+        }
+        for version in [300_200, 320_000, 329_900, 290_000] {
+            let error = IpcSchema::of(&node(version), "http://node").unwrap_err();
+            assert!(error.is_config());
+            assert!(error.to_string().contains("from 31.0 to 31.99"), "{error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_a_cookie_or_a_user_with_a_password_never_both_or_half() {
+        let config = |cookie: bool, user: bool, password: bool| NodeConfig {
+            name: None,
+            rpc_url: "http://127.0.0.1:38332".to_owned(),
+            rpc_cookie_file: cookie.then(|| "/c".into()),
+            rpc_user: user.then(|| "u".to_owned()),
+            rpc_password_file: password.then(|| "/p".into()),
+        };
+        assert!(config(true, false, false).rpc().is_ok());
+        assert!(config(false, true, true).rpc().is_ok());
+        for (cookie, user, password) in [
+            (false, false, false),
+            (true, true, false),
+            (true, true, true),
+            (false, true, false),
+        ] {
+            let error = config(cookie, user, password).rpc().unwrap_err();
+            assert!(matches!(error, NodeError::Credentials { .. }));
+        }
+    }
+}

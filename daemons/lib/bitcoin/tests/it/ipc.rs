@@ -1,0 +1,192 @@
+//! Templates over mining IPC.
+
+use std::time::Duration;
+
+use bitcoin::Network;
+use hh_bitcoin::{
+    NodeError, NodeTemplate, Reservation, SourceConfig, SourceError, SourceEvent, TemplateSource,
+    Trigger, check_node,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::node::{Node, SOON, START, bytes, wait_for};
+
+pub(crate) struct Source {
+    pub(crate) handle: TemplateSource,
+    pub(crate) events: mpsc::Receiver<SourceEvent>,
+    _stop: DropGuard,
+}
+
+impl Source {
+    pub(crate) fn start(node: &Node) -> Self {
+        Self::with(node, Network::Regtest, 1000, Duration::ZERO)
+    }
+
+    pub(crate) fn with(
+        node: &Node,
+        chain: Network,
+        fee_delta_sats: u64,
+        interval: Duration,
+    ) -> Self {
+        let config = SourceConfig {
+            socket: node.socket(),
+            rpc: node.rpc(),
+            chain,
+            fee_delta_sats,
+            refresh_interval: interval,
+        };
+        let stop = CancellationToken::new();
+        let (handle, events, _thread) = TemplateSource::start(config, stop.clone()).unwrap();
+        Self {
+            handle,
+            events,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) async fn event(&mut self) -> SourceEvent {
+        tokio::time::timeout(START, self.events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    pub(crate) async fn template(&mut self) -> NodeTemplate {
+        loop {
+            match self.event().await {
+                SourceEvent::Template(template) => return *template,
+                SourceEvent::Connected(_) => {}
+                SourceEvent::Unavailable(error) => panic!("{error:?}"),
+            }
+        }
+    }
+
+    async fn error(&mut self) -> SourceError {
+        loop {
+            if let SourceEvent::Unavailable(error) = self.event().await {
+                return error;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_tip_brings_a_template_on_it_at_once() {
+    let node = Node::start().await;
+    let mut source = Source::start(&node);
+    let first = source.template().await;
+    assert_eq!((first.trigger, first.height), (Trigger::Start, 2));
+    assert_eq!(first.template.coinbase_tx_outputs_count, 1);
+    assert_eq!(first.template.coinbase_tx_value_remaining, 5_000_000_000);
+    assert_eq!(first.coinbase_witness, [0; 32]);
+
+    for height in 3..13 {
+        let tip = node.generate(1).await[0];
+        let template = source.template().await;
+        assert_eq!(
+            (template.trigger, template.height),
+            (Trigger::NewBlock, height)
+        );
+        assert_eq!(template.tip.prev_hash, bytes(tip));
+    }
+}
+
+#[tokio::test]
+async fn higher_fees_bring_a_template_on_the_same_tip_with_its_transactions() {
+    let node = Node::start().await;
+    node.generate(110).await;
+    let mut source = Source::start(&node);
+    let mut first = source.template().await;
+    assert_eq!(first.block.arrived().await.unwrap().transaction_count(), 0);
+
+    let spend = node.spend_coinbase(2, 10_000, 1).await;
+    let mut next = source.template().await;
+    assert_eq!(next.trigger, Trigger::Mempool);
+    assert_eq!(next.tip.prev_hash, first.tip.prev_hash);
+    assert_eq!(next.template.coinbase_tx_value_remaining, 5_000_010_000);
+    let block = next.block.arrived().await.unwrap();
+    assert_eq!(block.fees_sats(), 10_000);
+    assert_eq!(
+        block.transactions().unwrap(),
+        [bitcoin::consensus::serialize(&spend)]
+    );
+    assert_eq!(block.weight().unwrap(), spend.weight());
+}
+
+#[tokio::test]
+async fn a_second_class_gets_its_own_templates_until_nobody_needs_it() {
+    let node = Node::start().await;
+    let mut source = Source::start(&node);
+    let large = Reservation::for_coinbase_outputs(5000, 10).unwrap();
+    assert_eq!(source.template().await.reservation, Reservation::default());
+    source.handle.follow(large).await;
+    assert_eq!(source.template().await.reservation, large);
+
+    node.generate(1).await;
+    let mut classes = [
+        source.template().await.reservation,
+        source.template().await.reservation,
+    ];
+    classes.sort();
+    assert_eq!(classes, [Reservation::default(), large]);
+
+    source.handle.unfollow(large).await;
+    // The class ends a moment after it was asked to; then each block brings one template.
+    wait_for("one template a block", SOON, async || {
+        node.generate(1).await;
+        let first = source.template().await;
+        let second = tokio::time::timeout(Duration::from_millis(300), source.template()).await;
+        (first.reservation == Reservation::default() && second.is_err()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_restarts_is_found_again() {
+    let mut node = Node::start().await;
+    let mut source = Source::start(&node);
+    let first = source.template().await;
+    node.kill();
+    let error = source.error().await;
+    assert!(!error.is_config(), "{error:?}");
+    // A template of the lost connection can't be submitted, and says so.
+    let submitted = first.handle.submit(1, 2, 3, vec![0; 60]).await;
+    assert!(submitted.is_err());
+
+    node.restart().await;
+    let again = loop {
+        if let SourceEvent::Template(template) = source.event().await {
+            break template;
+        }
+    };
+    assert_eq!(again.trigger, Trigger::Start);
+    node.generate(1).await;
+    assert_eq!(source.template().await.trigger, Trigger::NewBlock);
+}
+
+#[tokio::test]
+async fn a_node_on_another_chain_is_refused() {
+    let node = Node::start().await;
+    let error = check_node(&node.rpc(), Network::Signet).await.unwrap_err();
+    assert!(matches!(error, NodeError::WrongChain { .. }), "{error:?}");
+    let mut source = Source::with(&node, Network::Signet, 1000, Duration::ZERO);
+    let error = source.error().await;
+    assert!(error.is_config());
+    let message = error.to_string();
+    for part in ["regtest", "signet", &node.url()] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_not_there_is_named() {
+    let node = Node::start().await;
+    std::fs::remove_file(node.socket()).unwrap();
+    let mut source = Source::start(&node);
+    let message = source.error().await.to_string();
+    assert!(
+        message.contains("node.sock") && message.contains("-ipcbind=unix"),
+        "{message}"
+    );
+}

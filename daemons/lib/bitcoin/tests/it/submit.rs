@@ -1,0 +1,125 @@
+//! Found blocks.
+
+use std::sync::Arc;
+
+use bitcoin::consensus::encode::{deserialize, serialize};
+use bitcoin::{Block, CompactTarget, Target};
+use hh_bitcoin::{BlockOutcome, BlockSubmitter, NodeTemplate};
+use hh_mining::{CoinbaseRecipe, Extranonce, Header, Job};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ipc::Source;
+use crate::node::{Node, anyone};
+
+/// Solves the template: header, and coinbase with witness.
+fn solve(template: &NodeTemplate) -> (Header, Vec<u8>) {
+    let recipe = CoinbaseRecipe {
+        reward_script: anyone(),
+        tag: b"/test/".to_vec(),
+    };
+    let job = Job::build(&template.template, &recipe).unwrap();
+    let extranonce = Extranonce::from_bytes([7; 16]);
+    let target = Target::from_compact(CompactTarget::from_consensus(template.tip.nbits));
+    let mut header = Header {
+        version: job.version(),
+        prev_hash: template.tip.prev_hash,
+        merkle_root: job.merkle_root(&extranonce),
+        ntime: template.tip.header_timestamp,
+        nbits: template.tip.nbits,
+        nonce: 0,
+    };
+    let met = |header: &Header| {
+        let header: bitcoin::block::Header = deserialize(&header.to_bytes()).unwrap();
+        target.is_met_by(header.block_hash())
+    };
+    while !met(&header) {
+        header.nonce += 1;
+    }
+    (header, job.coinbase_with_witness(&extranonce))
+}
+
+fn submitter(node: &Node) -> BlockSubmitter {
+    let nodes = vec![("node".to_owned(), node.rpc())];
+    BlockSubmitter::new(nodes, TaskTracker::new(), CancellationToken::new())
+}
+
+async fn outcome(submitter: &BlockSubmitter, block: &[u8]) -> BlockOutcome {
+    let hash = deserialize::<Block>(block).unwrap().block_hash();
+    submitter
+        .submit(hash, Arc::from(block))
+        .recv()
+        .await
+        .unwrap()
+        .outcome
+}
+
+#[tokio::test]
+async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate() {
+    let node = Node::start().await;
+    node.generate(110).await;
+    node.spend_coinbase(2, 10_000, 3).await;
+    let mut template = Source::start(&node).template().await;
+    // The source is gone, and its connection with it: take one that lives.
+    let mut source = Source::start(&node);
+    let dead = template.handle.submit(1, 1, 1, vec![]).await;
+    assert!(dead.is_err());
+    template = source.template().await;
+
+    let (header, coinbase) = solve(&template);
+    let block = template
+        .block
+        .arrived()
+        .await
+        .unwrap()
+        .assemble(&header.to_bytes(), &coinbase);
+    let accepted = template
+        .handle
+        .submit(header.version, header.ntime, header.nonce, coinbase)
+        .await;
+    assert!(accepted.unwrap());
+    let hash = deserialize::<Block>(&block).unwrap().block_hash();
+    assert_eq!(node.rpc().best_block_hash().await.unwrap(), hash);
+    assert_eq!(serialize(&node.rpc().block(hash).await.unwrap()), block);
+    assert_eq!(
+        outcome(&submitter(&node), &block).await,
+        BlockOutcome::Duplicate
+    );
+    let info = node.rpc().block_header(hash).await.unwrap();
+    assert_eq!((info.height, info.confirmations), (template.height, 1));
+}
+
+#[tokio::test]
+async fn submitblock_accepts_a_good_block_and_names_what_is_wrong_with_a_bad_one() {
+    let node = Node::start().await;
+    node.generate(20).await;
+    let mut source = Source::start(&node);
+    let mut template = source.template().await;
+    let (header, coinbase) = solve(&template);
+    let parts = template.block.arrived().await.unwrap();
+    let submitter = submitter(&node);
+
+    let mut greedy: bitcoin::Transaction = deserialize(&coinbase).unwrap();
+    greedy.output[0].value += bitcoin::Amount::ONE_SAT;
+    let mut bad: Block =
+        deserialize(&parts.assemble(&header.to_bytes(), &serialize(&greedy))).unwrap();
+    bad.header.merkle_root = bad.compute_merkle_root().unwrap();
+    while !bad.header.target().is_met_by(bad.block_hash()) {
+        bad.header.nonce += 1;
+    }
+    let rejected = outcome(&submitter, &serialize(&bad)).await;
+    assert_eq!(rejected, BlockOutcome::Rejected("bad-cb-amount".to_owned()));
+
+    let good = parts.assemble(&header.to_bytes(), &coinbase);
+    assert_eq!(outcome(&submitter, &good).await, BlockOutcome::Accepted);
+
+    let mut side: Block = deserialize(&good).unwrap();
+    side.header.time += 1;
+    while !side.header.target().is_met_by(side.block_hash()) {
+        side.header.nonce += 1;
+    }
+    assert_eq!(
+        outcome(&submitter, &serialize(&side)).await,
+        BlockOutcome::Inconclusive
+    );
+}
