@@ -179,3 +179,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,3 +114,32 @@ async fn both_sockets_answer_and_go_away_with_the_daemon() {
         0
     );
 }
+
+#[test]
+#[ignore = "the process that the next test starts as systemd would"]
+fn the_activated_process() {
+    for file in passed_by_systemd().keys() {
+        println!("passed {file}");
+    }
+}
+
+#[test]
+fn sockets_that_systemd_passes_are_known_by_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join("view.sock")).unwrap();
+    let script = "exec 3<&0; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "control::tests::the_activated_process",
+            "--ignored",
+            "--nocapture",
+        ])
+        .stdin(std::os::fd::OwnedFd::from(listener))
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("passed view.sock"), "{stdout}");
+}
