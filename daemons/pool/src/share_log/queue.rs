@@ -1,0 +1,124 @@
+//! The queue of appends between the connections and the writer. It has no limit of its own: every append holds its
+//! part of the semaphore in [`super::ShareLog`].
+//!
+//! A mutex and a condition variable instead of a channel, because the writer waits for a whole group: a channel would
+//! wake it (15 us) for each append that arrives within the commit delay.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Appended, LogError, Record};
+
+/// Records waiting that end the commit delay early: a commit's sync is then shared by enough of them.
+const FULL_RECORDS: usize = 1_024;
+
+/// Records on their way to the disk, and who waits for them.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) records: Vec<Record>,
+    pub(super) done: oneshot::Sender<Result<Appended, LogError>>,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What [`Queue::take`] ended with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Appends,
+    Idle,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    commit_delay: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Append>,
+    records: usize,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(commit_delay: Duration) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            commit_delay,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No critical section below can panic between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an append; gives it back if the queue is closed.
+    pub(super) fn push(&self, append: Append) -> Result<(), Append> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(append);
+        }
+        let was_empty = state.waiting.is_empty();
+        let was_full = state.records >= FULL_RECORDS;
+        state.records += append.records.len();
+        state.waiting.push(append);
+        if was_empty || (!was_full && state.records >= FULL_RECORDS) {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Moves all that waits into `appends` (which must be empty), after the commit delay. Without an append it waits,
+    /// for at most `idle` if that is given.
+    pub(super) fn take(&self, appends: &mut Vec<Append>, idle: Option<Duration>) -> Taken {
+        let mut state = self.state();
+        let nothing = |state: &mut State| state.waiting.is_empty() && !state.closed;
+        state = match idle {
+            None => self
+                .wake
+                .wait_while(state, nothing)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(idle) => {
+                self.wake
+                    .wait_timeout_while(state, idle, nothing)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+        if state.waiting.is_empty() {
+            return if state.closed {
+                Taken::Closed
+            } else {
+                Taken::Idle
+            };
+        }
+        let few = |state: &mut State| state.records < FULL_RECORDS && !state.closed;
+        state = self
+            .wake
+            .wait_timeout_while(state, self.commit_delay, few)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        std::mem::swap(&mut state.waiting, appends);
+        state.records = 0;
+        Taken::Appends
+    }
+
+    /// Takes no more appends; what waits can still be taken.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Drops what waits: whoever waits for it learns that the log is closed.
+    pub(super) fn clear(&self) {
+        let mut state = self.state();
+        state.records = 0;
+        state.waiting.clear();
+    }
+}

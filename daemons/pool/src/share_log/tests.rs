@@ -1,0 +1,761 @@
+use std::fs;
+use std::time::Instant;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const EPOCH_START_MS: i64 = 1_700_000_000_000;
+
+fn identity() -> Identity {
+    Identity {
+        pool: "pool-1".to_owned(),
+        server_id: 7,
+    }
+}
+
+/// Small segments, no waiting.
+fn options() -> Options {
+    Options {
+        segment_bytes: 32 << 10,
+        commit_delay: Duration::ZERO,
+        retry_interval: Duration::from_millis(10),
+        ..Options::default()
+    }
+}
+
+fn origin() -> Arc<Origin> {
+    Arc::new(Origin::new("alice", "rig1", "core", "main").unwrap())
+}
+
+fn share(n: u64) -> Record {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&n.to_le_bytes());
+    Record::Share(ShareRecord {
+        accepted_at_ms: EPOCH_START_MS + i64::try_from(n).unwrap(),
+        hash,
+        extranonce_prefix: [0, 7, 0, 0, 0, 0, 0, 1],
+        channel_id: 1,
+        job_id: 2,
+        nbits: 0x1d00_ffff,
+        ntime: 1_700_000_000,
+        nonce: 3,
+        version: 0x2000_0000,
+        work: 1 << 32,
+        score: 1 << 40,
+        is_block: false,
+        origin: origin(),
+    })
+}
+
+fn binding(prefix: u64) -> Record {
+    Record::Binding(Binding {
+        bound_at_ms: EPOCH_START_MS,
+        extranonce_prefix: prefix.to_be_bytes(),
+        origin: origin(),
+    })
+}
+
+fn open(dir: &Path) -> (ShareLog, Recovered) {
+    ShareLog::open(dir, &identity(), &options()).unwrap()
+}
+
+fn refusal(dir: &Path) -> LogError {
+    ShareLog::open(dir, &identity(), &options()).unwrap_err()
+}
+
+fn read_all(log: &ShareLog, from_seq: u64) -> Vec<Entry> {
+    log.reader(from_seq).unwrap().read(usize::MAX).unwrap()
+}
+
+fn hashes(entries: &[Entry]) -> Vec<[u8; 32]> {
+    let shares = entries.iter().filter_map(|entry| match &entry.record {
+        Record::Share(share) => Some(share.hash),
+        Record::Binding(_) | Record::Watermark { .. } => None,
+    });
+    shares.collect()
+}
+
+/// What a crash leaves behind: a copy of the directory of a log that is still open.
+fn crash_copy(dir: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+fn any_origin() -> impl Strategy<Value = Arc<Origin>> {
+    let name = || proptest::string::string_regex("[a-zé@._-]{0,120}").unwrap();
+    (name(), name(), name(), name())
+        .prop_map(|(account, worker, node, lane)| Origin::new(account, worker, node, lane))
+        .prop_map(|origin| Arc::new(origin.unwrap()))
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let numbers = any::<[u32; 6]>();
+    let share = (
+        any::<(i64, [u8; 32], [u8; 8], u128, u128, bool)>(),
+        numbers,
+        any_origin(),
+    );
+    prop_oneof![
+        share.prop_map(
+            |((at_ms, hash, prefix, work, score, is_block), n, origin)| {
+                Record::Share(ShareRecord {
+                    accepted_at_ms: at_ms,
+                    hash,
+                    extranonce_prefix: prefix,
+                    channel_id: n[0],
+                    job_id: n[1],
+                    nbits: n[2],
+                    ntime: n[3],
+                    nonce: n[4],
+                    version: n[5],
+                    work,
+                    score,
+                    is_block,
+                    origin,
+                })
+            }
+        ),
+        (any::<(i64, [u8; 8])>(), any_origin()).prop_map(|((at_ms, prefix), origin)| {
+            Record::Binding(Binding {
+                bound_at_ms: at_ms,
+                extranonce_prefix: prefix,
+                origin,
+            })
+        }),
+        any::<i64>().prop_map(|at_ms| Record::Watermark { at_ms }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_record_is_decoded_as_it_was_encoded(records in prop::collection::vec(any_record(), 1..20)) {
+        let mut bytes = Vec::new();
+        for record in &records {
+            record.encode(record.at_ms(), &mut bytes);
+        }
+        let count = u32::try_from(records.len()).unwrap();
+        prop_assert_eq!(segment::decode_records(&bytes, count), Some(records));
+        prop_assert_eq!(segment::decode_records(&bytes[..bytes.len() - 1], count), None);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = segment::decode_records(&bytes, 3);
+        let _ = segment::frame_at(&bytes, &[0; 16], 1, 0);
+        let _ = segment::any_frame_from(&bytes, &[0; 16], 1, 0);
+    }
+}
+
+#[test]
+fn origin_refuses_a_name_that_can_not_be_logged() {
+    let error = Origin::new("a", "w".repeat(256), "core", "main").unwrap_err();
+    assert_eq!(
+        error,
+        OriginError {
+            field: "worker",
+            bytes: 256
+        }
+    );
+}
+
+#[tokio::test]
+async fn appended_records_are_there_after_a_crash_and_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, recovered) = open(dir.path());
+    assert!(recovered.is_new);
+    assert_eq!(
+        log.append(vec![binding(9), share(1)]).await.unwrap(),
+        Appended {
+            first_seq: 1,
+            last_seq: 2
+        }
+    );
+    assert_eq!(
+        log.append(vec![share(2)]).await.unwrap(),
+        Appended {
+            first_seq: 3,
+            last_seq: 3
+        }
+    );
+    assert_eq!(*log.durable().borrow(), 3);
+
+    let copy = crash_copy(dir.path());
+    let (log, recovered) = open(copy.path());
+    assert!(!recovered.is_new);
+    assert_eq!((recovered.first_seq, recovered.next_seq), (1, 4));
+    assert_eq!(recovered.highest_prefix, Some(9_u64.to_be_bytes()));
+    assert_eq!(recovered.bindings.len(), 1);
+    assert_eq!(recovered.recent_hashes.len(), 2);
+    assert_eq!(recovered.torn_bytes, 0);
+    assert_eq!(log.append(vec![share(3)]).await.unwrap().first_seq, 4);
+    let entries = read_all(&log, 1);
+    assert_eq!(
+        entries.iter().map(|e| e.seq).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(entries[0].record, binding(9));
+    assert_eq!(hashes(&read_all(&log, 3)), hashes(&entries)[1..]);
+}
+
+#[tokio::test]
+async fn a_tail_torn_at_any_byte_loses_that_frame_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    log.append(vec![share(1), share(2)]).await.unwrap();
+    let first_end = 4_096 + segment::used_bytes(&[]) + frame_bytes(&[share(1), share(2)]);
+    log.append(vec![share(3)]).await.unwrap();
+    let end = first_end + frame_bytes(&[share(3)]);
+    let copy = crash_copy(dir.path());
+    let path = segment::path(copy.path(), 1);
+    let whole = fs::read(&path).unwrap();
+    assert!(whole[end - 1..].iter().any(|b| *b != 0) && whole[end..].iter().all(|b| *b == 0));
+
+    for cut in first_end..end {
+        for garbage in [0, 0xa5] {
+            let mut torn = whole.clone();
+            torn[cut..end].fill(garbage);
+            if torn == whole {
+                continue;
+            }
+            for index in segment::list(copy.path()).unwrap() {
+                fs::remove_file(segment::path(copy.path(), index)).unwrap();
+            }
+            fs::write(&path, &torn).unwrap();
+            let shared_options = Options {
+                recent_hashes_max: 10,
+                ..options()
+            };
+            let (recovered, segments) =
+                recovery::recover(copy.path(), &identity(), &shared_options).unwrap();
+            assert_eq!(recovered.next_seq, 3, "cut at {cut}");
+            assert_eq!(recovered.recent_hashes.len(), 2);
+            assert_eq!(segments.len(), 1);
+            assert_eq!(fs::metadata(&path).unwrap().len(), first_end as u64);
+            assert_eq!(
+                recovered.torn_bytes > 0,
+                cut > first_end || garbage != 0,
+                "cut at {cut}"
+            );
+        }
+    }
+    let (log, recovered) = open(copy.path());
+    assert_eq!(recovered.next_seq, 3);
+    assert_eq!(log.append(vec![share(4)]).await.unwrap().first_seq, 3);
+    assert_eq!(read_all(&log, 1).len(), 3);
+}
+
+fn frame_bytes(records: &[Record]) -> usize {
+    let mut frame = segment::FrameBuffer::new();
+    records
+        .iter()
+        .for_each(|record| frame.push(record, record.at_ms()));
+    frame.len()
+}
+
+#[tokio::test]
+async fn damage_before_valid_records_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for n in 1..=3 {
+        log.append(vec![share(n)]).await.unwrap();
+    }
+    let copy = crash_copy(dir.path());
+    let path = segment::path(copy.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let second = 4_096 + frame_bytes(&[share(1)]);
+    bytes[second + 60] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = refusal(copy.path());
+    assert!(
+        matches!(&error, LogError::Damaged { offset, seq: 2, .. } if *offset == second as u64),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), bytes, "refusing changes nothing");
+}
+
+#[tokio::test]
+async fn damage_in_an_earlier_segment_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    log.append(vec![share(1)]).await.unwrap();
+    log.close().await;
+    let (log, _) = open(dir.path());
+    log.append(vec![share(2)]).await.unwrap();
+    log.close().await;
+    let path = segment::path(dir.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(
+        refusal(dir.path()),
+        LogError::Damaged {
+            offset: 4_096,
+            seq: 1,
+            ..
+        }
+    ));
+    bytes.truncate(100);
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(
+        refusal(dir.path()),
+        LogError::Damaged { offset: 0, .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_frame_inside_a_workers_name_is_no_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, recovered) = open(dir.path());
+    log.append(vec![share(1)]).await.unwrap();
+    // The best a miner can do: a frame that is valid but for the epoch, which he does not know.
+    let mut forged = segment::FrameBuffer::new();
+    forged.push(&Record::Watermark { at_ms: 5 }, 5);
+    let copy = crash_copy(dir.path());
+    let path = segment::path(copy.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = 4_096 + frame_bytes(&[share(1)]) + 200;
+    let forged = forged.seal(&[9; 16], 1, at as u64, 3).to_vec();
+    assert_ne!(recovered.epoch, [9; 16]);
+    bytes[at..at + forged.len()].copy_from_slice(&forged);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(open(copy.path()).1.next_seq, 2, "it is a torn tail");
+}
+
+#[tokio::test]
+async fn time_never_goes_back_even_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    log.append(vec![share(500), share(2), Record::Watermark { at_ms: 0 }])
+        .await
+        .unwrap();
+    log.close().await;
+    let (log, recovered) = open(dir.path());
+    assert_eq!(recovered.last_at_ms, EPOCH_START_MS + 500);
+    log.append(vec![share(3)]).await.unwrap();
+    assert!(
+        read_all(&log, 1)
+            .iter()
+            .all(|e| e.record.at_ms() == EPOCH_START_MS + 500)
+    );
+    log.close().await;
+    // The segment before the last one holds the time, and an empty one repeats it.
+    let (log, _) = open(dir.path());
+    log.close().await;
+    assert_eq!(open(dir.path()).1.last_at_ms, EPOCH_START_MS + 500);
+}
+
+#[tokio::test]
+async fn segments_go_when_released_and_the_highest_prefix_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    log.append(vec![binding(41), binding(40)]).await.unwrap();
+    for n in 0..1_000 {
+        log.append(vec![share(n)]).await.unwrap();
+    }
+    assert!(segment::list(dir.path()).unwrap().len() > 4);
+    log.release_through(500).unwrap();
+    let first_seq = log.first_seq();
+    assert!((300..=501).contains(&first_seq), "{first_seq}");
+    assert!(matches!(
+        log.reader(first_seq - 1),
+        Err(LogError::Released { .. })
+    ));
+    assert_eq!(read_all(&log, 501).first().map(|e| e.seq), Some(501));
+    log.release_through(u64::MAX).unwrap();
+    assert_eq!(
+        segment::list(dir.path()).unwrap().len(),
+        1,
+        "the active one stays"
+    );
+    log.append(vec![share(1_000)]).await.unwrap();
+    log.close().await;
+    let (log, recovered) = open(dir.path());
+    assert_eq!(recovered.next_seq, 1_004);
+    assert_eq!(recovered.highest_prefix, Some(41_u64.to_be_bytes()));
+    assert_eq!(recovered.first_seq, log.first_seq());
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_in_a_segment_that_was_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for n in 0..400 {
+        log.append(vec![share(n)]).await.unwrap();
+    }
+    let mut reader = log.reader(1).unwrap();
+    assert_eq!(reader.read(10).unwrap().len(), 10);
+    assert_eq!(reader.next_seq(), 11);
+    log.release_through(u64::MAX).unwrap();
+    assert!(matches!(
+        reader.read(1_000),
+        Err(LogError::Released { seq: 11, .. })
+    ));
+}
+
+#[tokio::test]
+async fn recovery_gives_the_newest_hashes_across_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    for n in 0..1_000 {
+        log.append(vec![share(n)]).await.unwrap();
+    }
+    let all = hashes(&read_all(&log, 1));
+    log.close().await;
+    let options = Options {
+        recent_hashes_max: 600,
+        ..options()
+    };
+    let (_, recovered) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
+    assert_eq!(recovered.recent_hashes, all[400..]);
+}
+
+#[tokio::test]
+async fn a_log_belongs_to_one_process_and_one_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    assert!(matches!(refusal(dir.path()), LogError::Locked { .. }));
+    log.close().await;
+    assert!(matches!(
+        log.append(vec![share(1)]).await,
+        Err(LogError::Closed)
+    ));
+    let other = Identity {
+        server_id: 8,
+        ..identity()
+    };
+    let error = ShareLog::open(dir.path(), &other, &options()).unwrap_err();
+    assert!(matches!(
+        error,
+        LogError::Foreign {
+            found_server_id: 7,
+            ..
+        }
+    ));
+    let nameless = Identity {
+        pool: String::new(),
+        ..identity()
+    };
+    let error = ShareLog::open(dir.path(), &nameless, &options()).unwrap_err();
+    assert!(matches!(error, LogError::PoolName { .. }));
+}
+
+#[tokio::test]
+async fn batches_that_can_not_be_taken_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        queue_records_max: 10,
+        commit_delay: Duration::MAX,
+        ..options()
+    };
+    let (log, _) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
+    let first = log.try_append((0..8).map(share).collect()).unwrap();
+    let refused = log.try_append((8..11).map(share).collect()).unwrap_err();
+    assert_eq!(
+        (refused.reason, refused.records.len()),
+        (NotTakenReason::Full, 3)
+    );
+    let refused = log.try_append(Vec::new()).unwrap_err();
+    assert_eq!(refused.reason, NotTakenReason::BatchSize);
+    let too_many = log.append((0..11).map(share).collect()).await;
+    assert!(matches!(
+        too_many,
+        Err(LogError::BatchTooLarge { records: 11 })
+    ));
+    assert!(matches!(
+        log.append(Vec::new()).await,
+        Err(LogError::BatchEmpty)
+    ));
+    log.close().await;
+    assert_eq!(
+        first.await.unwrap().last_seq,
+        8,
+        "closing commits what was taken"
+    );
+    let refused = log.try_append(vec![share(1)]).unwrap_err();
+    assert_eq!(refused.reason, NotTakenReason::Closed);
+}
+
+#[tokio::test]
+async fn a_batch_larger_than_a_segment_fails_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        commit_delay: Duration::from_millis(20),
+        ..options()
+    };
+    let (log, _) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
+    let small = log.try_append(vec![share(1)]).unwrap();
+    let large = log.try_append((0..4_000).map(share).collect()).unwrap();
+    let next = log.try_append((2..150).map(share).collect()).unwrap();
+    let last = log.try_append((150..300).map(share).collect()).unwrap();
+    assert_eq!(small.await.unwrap().last_seq, 1);
+    assert!(matches!(
+        large.await,
+        Err(LogError::BatchTooLarge { records: 4_000 })
+    ));
+    assert_eq!(
+        next.await.unwrap(),
+        Appended {
+            first_seq: 2,
+            last_seq: 149
+        }
+    );
+    assert_eq!(
+        last.await.unwrap(),
+        Appended {
+            first_seq: 150,
+            last_seq: 299
+        }
+    );
+    assert_eq!(read_all(&log, 1).len(), 299);
+}
+
+#[tokio::test]
+async fn a_failed_write_is_not_acknowledged_and_the_log_goes_on_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (recovered, segments) = recovery::recover(dir.path(), &identity(), &options()).unwrap();
+    let shared = Arc::new(Shared {
+        dir: dir.path().to_owned(),
+        epoch: recovered.epoch,
+        segments: Mutex::new(segments),
+    });
+    let queue = Arc::new(Queue::new(Duration::ZERO));
+    let lock = lock(dir.path()).unwrap();
+    let (mut writer, durable, health) =
+        Writer::new(&shared, &queue, (&identity(), &options()), &recovered, lock).unwrap();
+    let commit = |writer: &mut Writer, n| {
+        let (done, mut result) = oneshot::channel();
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        writer.commit(&mut vec![Append {
+            records: vec![share(n)],
+            done,
+            _room: room,
+        }]);
+        result.try_recv().unwrap()
+    };
+    commit(&mut writer, 1).unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    writer.active.as_mut().unwrap().file = full;
+    let error = commit(&mut writer, 2).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LogError::Io {
+                action: "write to",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(matches!(&*health.borrow(), Health::Unwritable(_)));
+    assert_eq!(*durable.borrow(), 1);
+    assert!(
+        commit(&mut writer, 3).is_err(),
+        "not tried again before the retry interval"
+    );
+
+    // What if the frame that failed reached the disk after all? The new segment overrules it.
+    let mut failed = segment::FrameBuffer::new();
+    failed.push(&share(2), 2);
+    let path = segment::path(dir.path(), 1);
+    let offset = 4_096 + frame_bytes(&[share(1)]);
+    let mut bytes = fs::read(&path).unwrap();
+    let sealed = failed.seal(&recovered.epoch, 1, offset as u64, 2).to_vec();
+    bytes[offset..offset + sealed.len()].copy_from_slice(&sealed);
+    fs::write(&path, &bytes).unwrap();
+
+    writer.probe();
+    assert!(matches!(&*health.borrow(), Health::Writable));
+    assert_eq!(
+        commit(&mut writer, 4).unwrap(),
+        Appended {
+            first_seq: 2,
+            last_seq: 2
+        }
+    );
+    let mut reader = LogReader::new(shared, durable, 1).unwrap();
+    let wanted = hashes(&[
+        Entry {
+            seq: 1,
+            record: share(1),
+        },
+        Entry {
+            seq: 2,
+            record: share(4),
+        },
+    ]);
+    assert_eq!(hashes(&reader.read(10).unwrap()), wanted);
+    drop(writer);
+    let (_, recovered) = open(dir.path());
+    assert_eq!(recovered.recent_hashes, wanted);
+    assert_eq!(recovered.next_seq, 3);
+}
+
+/// Appends until the log refuses; gives the error and the shares that were acknowledged.
+async fn append_until_refused(log: &ShareLog) -> (LogError, u64) {
+    let mut acknowledged = 0;
+    loop {
+        match log.append((0..50).map(share).collect()).await {
+            Ok(appended) => acknowledged = appended.last_seq,
+            Err(error) => return (error, acknowledged),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_room_refuses_and_goes_on_when_there_is_room_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, away) = (parent.path().join("log"), parent.path().join("away"));
+    let (log, _) = open(&dir);
+    fs::rename(&dir, &away).unwrap();
+    let (error, acknowledged) = append_until_refused(&log).await;
+    assert!(matches!(error, LogError::Io { .. }), "{error}");
+    let mut health = log.health();
+    assert!(matches!(
+        &*health.borrow_and_update(),
+        Health::Unwritable(_)
+    ));
+    fs::rename(&away, &dir).unwrap();
+    health
+        .wait_for(|health| matches!(health, Health::Writable))
+        .await
+        .unwrap();
+    let appended = log.append(vec![share(1)]).await.unwrap();
+    assert_eq!(appended.first_seq, acknowledged + 1);
+    assert_eq!(read_all(&log, 1).len() as u64, acknowledged + 1);
+    log.close().await;
+    assert_eq!(open(&dir).1.next_seq, acknowledged + 2);
+}
+
+/// The same on a real full disk, where the machine lets us mount one.
+#[tokio::test]
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "hh-share-log-test"])
+        .arg(dir.path())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("skipped: can't mount a tmpfs");
+        return;
+    }
+    let unmount = Unmount(dir.path());
+    let (log, _) = open(dir.path());
+    let (error, acknowledged) = append_until_refused(&log).await;
+    let LogError::Io { source, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    assert!(acknowledged > 500, "{acknowledged}");
+    assert!(append_until_refused(&log).await.1 == 0);
+    let mut health = log.health();
+    log.release_through(acknowledged / 2).unwrap();
+    health
+        .wait_for(|health| matches!(health, Health::Writable))
+        .await
+        .unwrap();
+    let appended = log.append(vec![share(1)]).await.unwrap();
+    assert_eq!(appended.first_seq, acknowledged + 1);
+    log.close().await;
+    let (log, recovered) = open(dir.path());
+    assert_eq!(recovered.next_seq, acknowledged + 2);
+    let entries = read_all(&log, log.first_seq());
+    assert_eq!(entries.last().unwrap().seq, acknowledged + 1);
+    assert_eq!(entries.len() as u64, acknowledged + 2 - log.first_seq());
+    log.close().await;
+    drop(unmount);
+}
+
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0)
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_appends_are_all_there_once_and_a_reader_sees_durable_ones_only() {
+    const TASKS: u64 = 50;
+    const BATCHES: u64 = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let log = log.clone();
+        tasks.spawn(async move {
+            for batch in 0..BATCHES {
+                let n = (task * BATCHES + batch) * 2;
+                let appended = log.append(vec![share(n), share(n + 1)]).await.unwrap();
+                assert!(*log.durable().borrow() >= appended.last_seq);
+            }
+        });
+    }
+    let mut reader = log.reader(1).unwrap();
+    let mut durable = log.durable();
+    let total = TASKS * BATCHES * 2;
+    let mut entries = Vec::new();
+    while entries.len() as u64 != total {
+        durable
+            .wait_for(|seq| *seq > entries.len() as u64)
+            .await
+            .unwrap();
+        let read = reader.read(777).unwrap();
+        let seen = *durable.borrow();
+        assert!(read.iter().all(|entry| entry.seq <= seen));
+        entries.extend(read);
+    }
+    while let Some(joined) = tasks.join_next().await {
+        joined.unwrap();
+    }
+    assert!(entries.iter().map(|entry| entry.seq).eq(1..=total));
+    let mut all = hashes(&entries);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len() as u64, total);
+}
+
+/// For the record, not asserted: run with `--nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speed_of_full_batches() {
+    const TASKS: u64 = 100;
+    const BATCHES: u64 = 40;
+    const SHARES: u64 = 32;
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let (log, _) = ShareLog::open(dir.path(), &identity(), &Options::default()).unwrap();
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let log = log.clone();
+        tasks.spawn(async move {
+            for batch in 0..BATCHES {
+                let n = (task * BATCHES + batch) * SHARES;
+                log.append((n..n + SHARES).map(share).collect())
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    while let Some(joined) = tasks.join_next().await {
+        joined.unwrap();
+    }
+    let shares = TASKS * BATCHES * SHARES;
+    let written = started.elapsed();
+    let mut reader = log.reader(1).unwrap();
+    let mut read = 0;
+    while read < shares {
+        read += reader.read(10_000).unwrap().len() as u64;
+    }
+    let read_in = started.elapsed() - written;
+    println!("{shares} shares: durable in {written:?}, read in {read_in:?}");
+}
