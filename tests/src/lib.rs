@@ -5,6 +5,7 @@
 //! in a test that is the answer.
 
 pub mod bitcoin_core;
+pub mod channel;
 pub mod daemon;
 pub mod peers;
 pub mod port;
