@@ -32,10 +32,7 @@ const BATCH: usize = 8;
 /// The stock is refilled when no connection has taken from it for this long.
 const QUIET: Duration = Duration::from_millis(100);
 
-#[expect(
-    clippy::vec_box,
-    reason = "noise_sv2 makes boxes, and moving keys out of one leaves them in freed memory"
-)]
+/// Boxed as `noise_sv2` makes them: moving keys out of a box leaves them in freed memory.
 type Stock = Vec<Box<Responder>>;
 
 /// Signs for a server, on as many connections as there are. Shared by reference.
@@ -120,5 +117,34 @@ impl fmt::Debug for Authority {
             .field("public", &self.public)
             .field("stocked", &self.stocked())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_stock_is_filled_taken_from_and_refilled_when_it_is_quiet() {
+        let authority = Authority::new(AuthoritySecretKey::generate(), CERTIFICATE_VALIDITY);
+        let filled = async {
+            while authority.stocked() < STOCK {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = authority.keep_stocked() => unreachable!("it never returns"),
+            () = async {
+                filled.await;
+                for _ in 0..20 {
+                    drop(authority.responder());
+                }
+                assert_eq!(authority.stocked(), STOCK - 20);
+                while authority.stocked() < STOCK {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        assert!(authority.stocked() < STOCK + BATCH);
     }
 }

@@ -181,6 +181,11 @@ impl FrameReader {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The next message that is complete in the buffer. After an error the stream is unusable.
     pub(crate) fn next(&mut self) -> Result<Option<Message>, FrameError> {
         self.next_frame()?
@@ -273,6 +278,11 @@ impl FrameWriter {
     /// What is to be written.
     pub(crate) fn pending(&self) -> &[u8] {
         &self.buffer[self.written..]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Tells that the first `count` bytes of [`Self::pending`] have been written.
@@ -407,3 +417,6 @@ impl AeadBuffer for Window<'_> {
         self.length = self.length.min(length);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,3 +305,6 @@ fn decode_submit_shares_extended(payload: &mut [u8]) -> Result<Message, binary_s
     let user_identity = tlv::find_user_identity(&payload[message.get_size()..]);
     Ok(Message::SubmitSharesExtended(message, user_identity))
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,3 +272,6 @@ fn text(value: &str) -> Str0255 {
         .try_into()
         .expect("it was cut to the length that fits")
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,3 +60,50 @@ pub(super) fn find_user_identity(mut tail: &[u8]) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tail: &[u8], expected: Option<&str>) {
+        assert_eq!(find_user_identity(tail).as_deref(), expected, "{tail:02x?}");
+    }
+
+    #[test]
+    fn the_example_of_the_specification_and_what_the_reference_sends_are_both_read() {
+        check(b"\x00\x02\x01\x00\x0aWorker_001", Some("Worker_001"));
+        check(b"\x02\x00\x01\x0a\x00Worker_001", Some("Worker_001"));
+        check(b"\x02\x00\x01\x00\x00", Some(""));
+    }
+
+    #[test]
+    fn we_write_what_the_reference_reads() {
+        let mut out = [0; 32];
+        let written = write_user_identity("rig", &mut out);
+        assert_eq!(written, user_identity_len("rig"));
+        let tlv = stratum_core::parsers_sv2::Tlv::decode(&out[..written]).unwrap();
+        assert_eq!(tlv.value, b"rig");
+        assert_eq!(tlv.r#type.extension_type, EXTENSION_WORKER_HASHRATE);
+        assert_eq!(tlv.r#type.field_type, FIELD_USER_IDENTITY);
+    }
+
+    #[test]
+    fn fields_of_other_extensions_are_passed_over() {
+        check(b"\x01\x40\x01\x02\x00xx\x02\x00\x01\x01\x00a", Some("a"));
+        check(b"\x02\x00\x02\x01\x00b\x02\x00\x01\x01\x00a", Some("a"));
+    }
+
+    #[test]
+    fn what_is_no_tlv_is_no_identity() {
+        check(b"", None);
+        check(b"\x02\x00\x01\x01", None);
+        check(b"\x02\x00\x01\x05\x00abcd", None);
+        check(b"\xff\xff\xff\xff\xffabcd", None);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_become_replacement_characters() {
+        check(b"\x02\x00\x01\x02\x00\xffa", Some("\u{fffd}a"));
+    }
+}
