@@ -41,10 +41,9 @@ impl Identity {
                 size: identity.len(),
             });
         }
-        let (account, worker) = if identity.contains('@') {
-            split_lightning(identity)
-        } else {
-            identity.split_once('.').unwrap_or((identity, ""))
+        let (account, worker) = match identity.find('@') {
+            Some(at) => split_lightning(identity, at),
+            None => identity.split_once('.').unwrap_or((identity, "")),
         };
         let account = Account::parse(account, network)?;
         let worker = if worker.is_empty() {
@@ -197,10 +196,10 @@ impl fmt::Display for WorkerName {
     }
 }
 
-/// Splits what contains an `@` into address and worker.
-fn split_lightning(identity: &str) -> (&str, &str) {
-    if let Some(parts) = identity.split_once('/') {
-        return parts;
+/// Splits what has an `@` at `at` into address and worker.
+fn split_lightning(identity: &str, at: usize) -> (&str, &str) {
+    if let Some(slash) = identity[at..].find('/') {
+        return (&identity[..at + slash], &identity[at + slash + 1..]);
     }
     match identity.rsplit_once('.') {
         Some((address, label)) if is_miner_label(label) => (address, label),
@@ -253,7 +252,7 @@ fn parse_address(text: &str, network: Network) -> Result<Address, IdentityError>
         Some(AddressType::P2wpkh | AddressType::P2tr | AddressType::P2sh) => Ok(address),
         Some(kind) => Err(IdentityError::AddressKind {
             address: text.to_owned(),
-            kind: kind.to_string(),
+            kind: kind.to_string().to_uppercase(),
         }),
         None => Err(IdentityError::AddressKind {
             address: text.to_owned(),

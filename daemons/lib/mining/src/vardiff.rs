@@ -19,22 +19,31 @@ use crate::Target;
 /// The specification's rate of shares.
 pub const DEFAULT_SHARES_PER_MINUTE: f32 = 18.0;
 
-/// Evidence that a new channel's claim of a hashrate is worth, in shares. Small: claims are wrong by factors of 100.
-const PRIOR_SHARES: f32 = 0.3;
+/// What the target at the start, or at a shift, is worth as evidence. Little: claims are wrong by factors of 100. Found is
+/// not zero, because silence would then mean a hashrate of zero; expected is less, because it would hold a fast miner back.
+const PRIOR: Evidence = Evidence {
+    found: 0.2,
+    expected: 0.05,
+};
 /// The time constant of forgetting.
 const MEMORY_SECONDS: f32 = 600.0;
 /// A tick that comes later than this is our own stall: what lies beyond is not held against the miner.
 const MAX_TICK_SECONDS: f32 = 5.0;
-/// Log-likelihood ratio for a change with no evidence, what it grows by with each expected share, and its limit.
-const THRESHOLD: (f32, f32, f32) = (0.8, 0.04, 3.5);
+/// The log-likelihood ratio that justifies a change: with no evidence, more with each share, and its limit (2.6 sigma).
+const THRESHOLD_START: f32 = 0.4;
+const THRESHOLD_PER_SHARE: f32 = 0.04;
+const THRESHOLD_LIMIT: f32 = 3.5;
 /// Smaller changes are not worth a message.
 const MIN_STEP: f32 = 1.1;
-/// The most that one change may make a target easier: silence says less the longer it is taken to speak.
-const MAX_EASIER_STEP: f32 = 10.0;
+/// The most that one change makes a target easier: it rests on silence, and the next step is only seconds away.
+const MAX_EASIER_STEP: f32 = 5.0;
+/// One or two early shares are no reason to make a target harder.
+const MIN_FOUND_FOR_HARDER: f32 = 3.0;
 /// The CUSUM tests look for a hashrate this many times higher or lower.
 const SHIFT: f32 = 3.0;
-/// The CUSUM alarm, as a log-likelihood ratio: a false one about every hour at 18 shares a minute.
-const ALARM: f32 = 7.5;
+/// The CUSUM alarm as a log-likelihood ratio: silence is noticed after 13 missing shares, and a settled channel has one
+/// false alarm in about an hour at 18 shares a minute.
+const ALARM: f32 = 8.5;
 /// From this difficulty on targets are those of whole difficulties: the rounding is below 2%, and SV1 firmware that reads
 /// only integers gets exactly the target it is credited for.
 const WHOLE_DIFFICULTY_FROM: f64 = 32.0;
@@ -132,10 +141,7 @@ impl Vardiff {
             target: bounds.clamp(start),
             last_tick_ms: now_ms,
             shares_per_second: shares_per_minute / 60.0,
-            evidence: Evidence {
-                found: PRIOR_SHARES,
-                expected: PRIOR_SHARES,
-            },
+            evidence: PRIOR,
             higher: Evidence::default(),
             lower: Evidence::default(),
         }
@@ -167,18 +173,18 @@ impl Vardiff {
     /// target until then.
     pub fn tick(&mut self, now_ms: u64) -> Option<Target> {
         self.advance(now_ms);
-        let alarm = self.watch_for_shift();
-        if let Some(since_shift) = alarm {
+        if let Some(since_shift) = self.watch_for_shift() {
+            self.higher = Evidence::default();
+            self.lower = Evidence::default();
             self.evidence = Evidence {
-                found: since_shift.found + PRIOR_SHARES,
-                expected: since_shift.expected + PRIOR_SHARES,
+                found: PRIOR.found + since_shift.found,
+                expected: PRIOR.expected + since_shift.expected,
             };
         }
         let ratio = self.evidence.ratio();
-        let (base, slope, limit) = THRESHOLD;
-        let threshold = (base + slope * self.evidence.expected.max(self.evidence.found)).min(limit);
-        let off = !(MIN_STEP.recip()..=MIN_STEP).contains(&ratio);
-        if !off || self.evidence.log_likelihood_ratio() < threshold {
+        let is_step = ratio < MIN_STEP.recip()
+            || (ratio > MIN_STEP && self.evidence.found >= MIN_FOUND_FOR_HARDER);
+        if !is_step || self.evidence.log_likelihood_ratio() < self.threshold() {
             return None;
         }
         self.retarget(ratio.max(MAX_EASIER_STEP.recip()))
@@ -204,12 +210,17 @@ impl Vardiff {
         }
     }
 
+    fn threshold(&self) -> f32 {
+        let shares = self.evidence.found.max(self.evidence.expected);
+        (THRESHOLD_START + THRESHOLD_PER_SHARE * shares).min(THRESHOLD_LIMIT)
+    }
+
     /// Page's test: the sums start again where they would become negative; an alarm gives the evidence since then.
     fn watch_for_shift(&mut self) -> Option<Evidence> {
         for (evidence, shift) in [(&mut self.higher, SHIFT), (&mut self.lower, SHIFT.recip())] {
             let sum = evidence.log_likelihood_of(shift);
             if sum > ALARM {
-                return Some(std::mem::take(evidence));
+                return Some(*evidence);
             }
             if sum < 0.0 {
                 *evidence = Evidence::default();
