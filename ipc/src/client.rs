@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio_util::codec::LengthDelimitedCodec;
 
+/// Why a call has no answer.
+pub use tarpc::client::RpcError;
+
 /// A stream that carries one daemon's calls: a Unix socket, or a part of a multiplexed SSH session.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}

@@ -13,8 +13,9 @@ use tokio_util::codec::LengthDelimitedCodec;
 /// Connections to one socket at a time: some operators with a CLI and a TUI each.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// Requests of one connection that are worked on at a time; further ones wait in the socket.
-const MAX_REQUESTS: usize = 16;
+/// Requests of one connection that are worked on or whose answers wait to be read; one more is refused at once. The
+/// programs of an operator have a few, and each answer may be a whole frame.
+pub const MAX_REQUESTS: usize = 16;
 
 /// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -84,11 +85,14 @@ where
     let config = Config {
         pending_response_buffer: MAX_REQUESTS,
     };
+    // The stream also writes the answers, so it has to be polled however many requests are open: a limit on the futures
+    // below instead of the one here would stop the writing that it waits for.
     BaseChannel::new(config, transport)
+        .max_concurrent_requests(MAX_REQUESTS)
         .requests()
         // The first error is the last item: a stream that fails to write would give the same error for ever.
         .take_while(|request| futures::future::ready(request.is_ok()))
         .filter_map(|request| async { request.ok() })
-        .for_each_concurrent(MAX_REQUESTS, |request| request.execute(service.clone()))
+        .for_each_concurrent(None, |request| request.execute(service.clone()))
         .await;
 }

@@ -1,0 +1,100 @@
+//! hh-pool's service with fixed answers, on a socket of its own.
+
+use crate::sample;
+use hh_ipc::api::Hello;
+use hh_ipc::api::pool::{
+    Block, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus, ShareStats,
+};
+use hh_ipc::client;
+use hh_ipc::server::{self, Connection};
+use hh_ipc::{ApiError, Context, ErrorKind};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+/// A call on a good server takes microseconds; this is for a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub(crate) struct FakePool;
+
+impl Pool for FakePool {
+    async fn hello(self, _: Context) -> Hello {
+        sample::hello()
+    }
+
+    async fn status(self, _: Context) -> PoolStatus {
+        sample::pool_status()
+    }
+
+    async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
+        let mut page = sample::miner_page();
+        page.miners
+            .retain(|miner| query.account.as_ref().is_none_or(|a| *a == miner.account));
+        page
+    }
+
+    async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
+        let miner = sample::miner();
+        if id == miner.id {
+            return Ok(miner);
+        }
+        let message = format!("there is no channel {id}");
+        Err(ApiError::new(ErrorKind::NotFound, "HH2001", message))
+    }
+
+    async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
+        Ok(sample::share_stats())
+    }
+
+    async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
+        // Used to make an answer of any size.
+        Ok(vec![sample::block(); usize::try_from(limit).unwrap()])
+    }
+}
+
+/// What answers one connection to a [`FakePool`].
+pub(crate) fn answer(stream: UnixStream) -> Connection {
+    Box::pin(server::answer(stream, FakePool.serve()))
+}
+
+/// A server in this process; it ends when this is dropped.
+pub(crate) struct Server {
+    pub(crate) path: PathBuf,
+    _dir: tempfile::TempDir,
+    _task: JoinSet<()>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(server::serve(listener, |_, stream| Some(answer(stream))));
+        Self {
+            path,
+            _dir: dir,
+            _task: task,
+        }
+    }
+
+    pub(crate) async fn dial(&self) -> UnixStream {
+        client::dial(&self.path).await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> PoolClient {
+        client::pool(self.dial().await)
+    }
+
+    /// Fails unless a client that behaves is answered.
+    #[track_caller]
+    pub(crate) fn assert_answers(&self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let answer = self.client().await.hello(client::within(PATIENCE)).await;
+            assert_eq!(answer.ok(), Some(sample::hello()), "no answer for {caller}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One value of every type that crosses a socket, with every field set to something that shows.
+
+use hh_ipc::api::pool::{
+    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage,
+    MinerQuery, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+};
+use hh_ipc::api::template_provider::{
+    NodeStatus, Solution, TemplateClient, TemplateProviderStatus, TemplateSummary,
+};
+use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
+use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
+use jiff::Timestamp;
+
+const HASH: &str = "00000000000000000001b2f6e7f0d9c8a1b2c3d4e5f60718293a4b5c6d7e8f90";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).unwrap()
+}
+
+pub(crate) fn hello() -> Hello {
+    Hello {
+        protocol: hh_ipc::PROTOCOL,
+        daemon: "hh-pool".into(),
+        version: "0.1.0".into(),
+        pid: 4242,
+        started_at: at(0),
+        read_only: true,
+    }
+}
+
+fn link(address: &str, state: LinkState) -> LinkStatus {
+    LinkStatus {
+        address: address.into(),
+        state,
+        since_at: at(1),
+        last_error: (state == LinkState::Down).then(|| "connection refused".into()),
+    }
+}
+
+fn shares() -> ShareCounts {
+    ShareCounts {
+        accepted: 1842,
+        rejected: [
+            ("difficulty-too-low".to_owned(), 3),
+            ("stale-share".to_owned(), 7),
+        ]
+        .into(),
+    }
+}
+
+pub(crate) fn pool_status() -> PoolStatus {
+    PoolStatus {
+        chain: "signet".into(),
+        authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
+        server_id: 7,
+        lanes: vec![Lane {
+            name: "default".into(),
+            listen_address: "0.0.0.0:34254".into(),
+            connections: 3,
+            channels: 4,
+            hashrate_10m_hs: 5.1e5,
+        }],
+        template_providers: vec![link("127.0.0.1:34250", LinkState::Up)],
+        nodes: vec![link("http://127.0.0.1:38332", LinkState::Down)],
+        work: Some(CurrentWork {
+            height: 211,
+            prev_hash: HASH.into(),
+            template_id: 99,
+            job_id: 1204,
+            value_sat: 5_000_001_234,
+            network_difficulty: 0.001_126,
+            received_at: at(2),
+        }),
+        connections: 3,
+        channels: 4,
+        hashrate_10m_hs: 5.1e5,
+        shares: shares(),
+        share_log: ShareLogStatus {
+            epoch: "000102030405060708090a0b0c0d0e0f".into(),
+            durable_seq: 1850,
+            shipped_seq: 1842,
+            last_error: Some("no space left on device".into()),
+        },
+        ledger: LedgerStatus {
+            path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
+            last_error: Some("database is locked".into()),
+            last_shipped_at: Some(at(3)),
+        },
+        blocks_found: 2,
+        last_block: Some(block()),
+    }
+}
+
+pub(crate) fn miner_query() -> MinerQuery {
+    MinerQuery {
+        account: Some("alice".into()),
+        offset: 10,
+        limit: 20,
+    }
+}
+
+pub(crate) fn miner() -> Miner {
+    Miner {
+        id: 12,
+        account: "alice".into(),
+        worker: "rig1".into(),
+        node: "core".into(),
+        lane: "default".into(),
+        peer: "192.0.2.7:50112".into(),
+        channel: "extended".into(),
+        device: "Bitaxe BM1370 2.9.0".into(),
+        connected_at: at(4),
+        difficulty: 0.000_244_140_625,
+        nominal_hashrate_hs: 2.5e5,
+        hashrate_1m_hs: 2.4e5,
+        hashrate_10m_hs: 2.55e5,
+        shares: shares(),
+        last_share_at: Some(at(5)),
+        best_difficulty: 0.25,
+    }
+}
+
+pub(crate) fn miner_page() -> MinerPage {
+    MinerPage {
+        miners: vec![miner()],
+        total: 11,
+    }
+}
+
+pub(crate) fn share_stats() -> ShareStats {
+    ShareStats {
+        since_start_at: at(6),
+        since_start: shares(),
+        hashrate_1m_hs: 5.0e5,
+        hashrate_10m_hs: 5.1e5,
+        accounts: vec![AccountShares {
+            account: "alice".into(),
+            shares: 1200,
+            work: "340282366920938463463374607431768211455".into(),
+            last_share_at: Some(at(7)),
+        }],
+    }
+}
+
+pub(crate) fn block() -> Block {
+    Block {
+        height: 210,
+        hash: HASH.into(),
+        state: BlockState::Rejected,
+        reason: Some("bad-txns-inputs-missingorspent".into()),
+        account: "alice".into(),
+        worker: "rig1".into(),
+        node: "core".into(),
+        lane: "default".into(),
+        found_at: at(8),
+        value_sat: 5_000_000_000,
+        paths: vec![SubmissionPath {
+            path: "template-provider 127.0.0.1:34250".into(),
+            outcome: "sent".into(),
+            at: at(9),
+        }],
+    }
+}
+
+pub(crate) fn template() -> TemplateSummary {
+    TemplateSummary {
+        template_id: 99,
+        height: 211,
+        prev_hash: HASH.into(),
+        trigger: "new_block".into(),
+        transactions: 17,
+        fees_sat: 1234,
+        value_sat: 5_000_001_234,
+        weight_wu: 12_345,
+        generation_seconds: 0.0125,
+        created_at: at(10),
+    }
+}
+
+pub(crate) fn template_provider_status() -> TemplateProviderStatus {
+    TemplateProviderStatus {
+        chain: "signet".into(),
+        listen_address: "127.0.0.1:34250".into(),
+        authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
+        node: NodeStatus {
+            ipc: link("/var/lib/bitcoin/node.sock", LinkState::Connecting),
+            rpc: link("http://127.0.0.1:38332", LinkState::Up),
+            version: Some(310_000),
+            height: Some(210),
+            tip_hash: Some(HASH.into()),
+            initial_block_download: Some(false),
+        },
+        clients: vec![TemplateClient {
+            peer: "127.0.0.1:40404".into(),
+            connected_at: at(11),
+            coinbase_output_max_additional_size_bytes: Some(64),
+            coinbase_output_max_additional_sigops: Some(4),
+        }],
+        templates_total: 99,
+        last_template: Some(template()),
+        solutions: vec![Solution {
+            template_id: 98,
+            hash: HASH.into(),
+            height: 210,
+            received_at: at(12),
+            outcomes: vec![("ipc".into(), "accepted".into())],
+        }],
+    }
+}
+
+pub(crate) fn translator_status() -> TranslatorStatus {
+    TranslatorStatus {
+        lanes: vec![TranslatorLane {
+            name: "default".into(),
+            listen_address: "0.0.0.0:3333".into(),
+            connections: 1,
+        }],
+        upstreams: vec![link("127.0.0.1:34254", LinkState::Up)],
+        miners: vec![DownstreamMiner {
+            id: 5,
+            peer: "192.0.2.9:51000".into(),
+            lane: "default".into(),
+            user_name: "bob.s9".into(),
+            user_agent: "cgminer/4.12".into(),
+            connected_at: at(13),
+            difficulty: 0.000_244_140_625,
+            version_rolling: true,
+            shares: shares(),
+            last_share_at: Some(at(14)),
+        }],
+        connections: 1,
+        shares: shares(),
+        shares_in_flight: 2,
+        shares_unsettled: 1,
+    }
+}

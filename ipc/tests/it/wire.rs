@@ -1,0 +1,133 @@
+//! What is on the wire, to the byte: a change of the contract is a change of these snapshots.
+//!
+//! Accept a difference only if it adds a field or a method (see the crate's documentation), and leave `old.rs` as it is.
+
+use crate::fake::{PATIENCE, Server};
+use crate::sample;
+use futures::{SinkExt, StreamExt};
+use hh_ipc::client;
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+macro_rules! assert_wire {
+    ($name:ident) => {
+        insta::assert_snapshot!(
+            stringify!($name),
+            serde_json::to_string_pretty(&sample::$name()).unwrap()
+        );
+    };
+}
+
+#[test]
+fn answers_of_all_daemons_are_as_they_were() {
+    assert_wire!(hello);
+}
+
+#[test]
+fn messages_of_pool_are_as_they_were() {
+    assert_wire!(pool_status);
+    assert_wire!(miner_query);
+    assert_wire!(miner_page);
+    assert_wire!(share_stats);
+    assert_wire!(block);
+}
+
+#[test]
+fn messages_of_template_provider_are_as_they_were() {
+    assert_wire!(template_provider_status);
+    assert_wire!(template);
+}
+
+#[test]
+fn messages_of_translator_are_as_they_were() {
+    assert_wire!(translator_status);
+}
+
+#[test]
+fn every_name_of_a_closed_set_is_as_it_was() {
+    use hh_ipc::ErrorKind::{Failed, NotFound, Permission, Unavailable, Usage};
+    use hh_ipc::api::LinkState::{Connecting, Down, Up};
+    use hh_ipc::api::pool::BlockState::{Accepted, Found, Orphaned, Rejected, Submitted};
+    let sets = json!({
+        "link_state": [Connecting, Up, Down],
+        "block_state": [Found, Submitted, Accepted, Rejected, Orphaned],
+        "error_kind": [Usage, NotFound, Permission, Unavailable, Failed],
+    });
+    insta::assert_snapshot!("closed_sets", serde_json::to_string_pretty(&sets).unwrap());
+}
+
+/// The frame that `call` makes a client send, without what differs from run to run.
+async fn request_of<C: Future>(make: impl FnOnce(UnixStream) -> C) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let call = make(client::dial(&path).await.unwrap());
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut framed = Framed::new(stream, LengthDelimitedCodec::new());
+    let frame = tokio::select! {
+        frame = framed.next() => frame.unwrap().unwrap(),
+        _ = call => panic!("answered by nobody"),
+    };
+    let mut request: Value = serde_json::from_slice(&frame).unwrap();
+    let context = request["Request"]["context"].as_object_mut().unwrap();
+    assert!(context["deadline"]["secs"].is_u64());
+    let trace = context.remove("trace_context").unwrap();
+    assert!(trace.is_object());
+    request["Request"]["context"]["deadline"] = json!("some");
+    request.to_string()
+}
+
+macro_rules! request {
+    ($service:ident, $method:ident($($argument:expr),*)) => {
+        request_of(|stream| async move {
+            client::$service(stream)
+                .$method(client::within(PATIENCE), $($argument),*)
+                .await
+                .ok();
+        })
+        .await
+    };
+}
+
+#[tokio::test]
+async fn requests_are_as_they_were() {
+    let requests = [
+        request!(pool, hello()),
+        request!(pool, status()),
+        request!(pool, miners(sample::miner_query())),
+        request!(pool, miner(12)),
+        request!(pool, share_stats()),
+        request!(pool, blocks(5)),
+        request!(template_provider, hello()),
+        request!(template_provider, status()),
+        request!(template_provider, templates(50)),
+        request!(translator, hello()),
+        request!(translator, status()),
+    ];
+    insta::assert_snapshot!("requests", requests.join("\n"));
+}
+
+#[tokio::test]
+async fn answers_carry_the_id_of_their_request() {
+    let server = Server::start();
+    let mut framed = Framed::new(server.dial().await, LengthDelimitedCodec::new());
+    let mut answers = Vec::new();
+    for message in [json!({"Hello": {}}), json!({"Miner": {"id": 99}})] {
+        let request = json!({"Request": {"context": context(), "id": 77, "message": message}});
+        framed.send(Bytes::from(request.to_string())).await.unwrap();
+        let answer = framed.next().await.unwrap().unwrap();
+        answers.push(String::from_utf8(answer.to_vec()).unwrap());
+    }
+    insta::assert_snapshot!("answers", answers.join("\n"));
+}
+
+/// A request's context as tarpc 0.38 writes it.
+pub(crate) fn context() -> Value {
+    let trace_id = [0_u8; 16];
+    json!({
+        "deadline": {"secs": 10, "nanos": 0},
+        "trace_context": {"trace_id": trace_id, "span_id": 1, "sampling_decision": "Unsampled"},
+    })
+}
