@@ -46,9 +46,9 @@ impl Chain {
 #[derive(Debug)]
 pub struct BitcoinCore {
     pub chain: Chain,
-    dir: tempfile::TempDir,
-    rpc_port: Port,
     process: Process,
+    rpc_port: Port,
+    dir: tempfile::TempDir,
 }
 
 impl BitcoinCore {

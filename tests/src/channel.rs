@@ -12,10 +12,13 @@ use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, SetupError, client_setup};
 use hh_sv2::{AuthorityPublicKey, Connection, ConnectionError, Limits, Message};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use tokio::net::TcpStream;
 
 /// Why a channel was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error("the socket")]
+    Socket(#[from] std::io::Error),
     #[error("the connection")]
     Connection(#[from] ConnectionError),
     #[error("the setup")]
@@ -44,6 +47,7 @@ struct Active {
 #[derive(Debug)]
 pub struct Channel {
     connection: Connection,
+    pub local_address: SocketAddr,
     id: u32,
     extranonce_prefix: Vec<u8>,
     extranonce_size: usize,
@@ -72,8 +76,9 @@ impl Channel {
         key: &AuthorityPublicKey,
         user_identity: &str,
     ) -> Result<Self, OpenError> {
-        let address_text = address.to_string();
-        let mut connection = Connection::connect(&address_text, Some(key), &Limits::CLIENT).await?;
+        let stream = TcpStream::connect(address).await?;
+        let local_address = stream.local_addr()?;
+        let mut connection = Connection::initiate(stream, Some(key), &Limits::CLIENT).await?;
         let setup = ClientSetup {
             protocol: Protocol::MiningProtocol,
             flags: 0,
@@ -94,19 +99,23 @@ impl Channel {
             min_extranonce_size: 8,
         })?;
         connection.flush().await?;
-        let mut channel = Self::opened(connection).await?;
+        let mut channel = Self::opened(connection, local_address).await?;
         while channel.active.is_none() {
             channel.receive().await?;
         }
         Ok(channel)
     }
 
-    async fn opened(mut connection: Connection) -> Result<Self, OpenError> {
+    async fn opened(
+        mut connection: Connection,
+        local_address: SocketAddr,
+    ) -> Result<Self, OpenError> {
         loop {
             match connection.recv().await? {
                 Message::OpenExtendedMiningChannelSuccess(success) => {
                     return Ok(Self {
                         connection,
+                        local_address,
                         id: success.channel_id,
                         extranonce_prefix: success.extranonce_prefix.as_bytes().to_vec(),
                         extranonce_size: success.extranonce_size.into(),

@@ -102,11 +102,9 @@ impl Daemon {
         self.process = spawn(self.name, &self.dir);
     }
 
-    /// Starts it again with another configuration.
-    pub fn restart_with(&mut self, config: &str) {
-        self.process.kill();
+    /// Gives it another configuration, for its next start.
+    pub fn write_config(&self, config: &str) {
         write_config(self.name, &self.dir, config);
-        self.restart();
     }
 
     #[must_use]

@@ -7,6 +7,7 @@
 pub mod bitcoin_core;
 pub mod channel;
 pub mod daemon;
+pub mod network;
 pub mod peers;
 pub mod port;
 pub mod process;
@@ -21,6 +22,12 @@ pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("tests/ lies in the checkout")
+}
+
+/// Whether what is long is to be run too: `scripts/test --all`.
+#[must_use]
+pub fn all() -> bool {
+    std::env::var_os("HH_TEST_ALL").is_some()
 }
 
 /// A temporary directory with a short path: Unix sockets lie in it, whose paths hold 107 bytes.
