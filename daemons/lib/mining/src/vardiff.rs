@@ -190,10 +190,13 @@ impl Vardiff {
         self.retarget(ratio.max(MAX_EASIER_STEP.recip()))
     }
 
-    /// Replaces the bounds (an UpdateChannel, an operator). Gives the new target if the present one is beyond them.
+    /// Replaces the bounds (an UpdateChannel, an operator). Gives the new target if the present one is beyond them, and then
+    /// learns anew: evidence from far beyond the bounds would weigh too much.
     pub fn set_bounds(&mut self, bounds: Bounds) -> Option<Target> {
         self.bounds = bounds;
-        self.change_to(bounds.clamp(self.target))
+        let forced = self.change_to(bounds.clamp(self.target))?;
+        self.evidence = PRIOR;
+        Some(forced)
     }
 
     fn advance(&mut self, now_ms: u64) {

@@ -294,6 +294,20 @@ fn a_clients_max_target_is_never_exceeded() {
 }
 
 #[test]
+fn a_miner_whose_target_was_forced_is_followed_at_once() {
+    let mut simulation = Simulation::new(5, |_| 1.0);
+    simulation.run(1800);
+    // A proxy announces 1,000 times the hashrate, and asks for a target to match.
+    simulation.hashrate *= 1000.0;
+    let asked = Target::from_hashrate(simulation.hashrate / 20.0, RATE);
+    let bounds = Bounds::new(asked, Target::from_difficulty(1e15));
+    assert_eq!(simulation.vardiff.set_bounds(bounds), Some(asked));
+    simulation.job = asked;
+    simulation.run(60);
+    assert!(simulation.within(2.0), "{}", simulation.off());
+}
+
+#[test]
 fn targets_of_32_and_above_are_whole_difficulties() {
     let mut simulation = Simulation::new(3, |_| 0.37);
     simulation.run(120);
