@@ -1,1 +1,228 @@
-//! placeholder
+//! hh-pool: SV2 mining sessions, share validation, difficulty, jobs, the coinbase, block submission and the share log.
+//!
+//! It never decides who is paid and holds no key to money. A share is acknowledged when it is durable in the share log;
+//! the ledger may be away for hours. A found block goes out before anything is written about it for long.
+//!
+//! ```text
+//!  template provider ── TDP ──► template_client ──► work (watch) ──► session, one per connection ◄── miners
+//!          ▲                                                          │ append      ▲ durable
+//!          │ SubmitSolution                                           ▼             │
+//!        blocks ◄────────────────── found block ───────────────── session      share_log (thread, fdatasync)
+//!          │ submitblock on every node                                              │ durable records
+//!          ▼                                                                        ▼
+//!     Bitcoin Core                                        ledger (pool.db) ◄──── shipper
+//! ```
+
+mod blocks;
+mod channel;
+mod config;
+mod control;
+mod directory;
+mod exported;
+mod group;
+mod links;
+mod listener;
+mod node_watch;
+mod rate;
+#[cfg(test)]
+mod sample;
+mod session;
+pub mod share_log;
+mod shipper;
+mod template_client;
+mod work;
+
+use blocks::{BlockKeeper, Journal, Paths};
+use config::PoolConfig;
+use control::Control;
+use directory::{Clock, Directory};
+use hh_bitcoin::BlockSubmitter;
+use hh_daemon::{Context, Failure};
+use hh_ledger::Ledger;
+use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
+use hh_sv2::Authority;
+use hh_sv2::authority::CERTIFICATE_VALIDITY;
+use links::Links;
+use listener::{Admission, Listener};
+use node_watch::Nodes;
+use rand::Rng;
+use session::Shared;
+use share_log::{Recovered, ShareLog};
+use shipper::Shipper;
+use std::sync::{Arc, Mutex};
+use template_client::{SOLUTION_QUEUE, Solution, TemplateClient};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use work::WorkBoard;
+
+/// Starts everything, in this order, and returns when there is work for miners.
+///
+/// # Errors
+/// A mistake in the configuration; a port, a share log or a journal that can't be used; no template provider within
+/// the start timeout.
+pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> {
+    let tasks = &context.tasks;
+    let stop = tasks.token();
+    let authority = Arc::new(authority(&config)?);
+    let nodes = Nodes::new(&config.nodes, config.chain)?;
+    nodes.check().await?;
+    let sockets = listener::bind(&config.lanes).await?;
+
+    let (log, recovered) = open_log(&config).await?;
+    let ledger = Ledger::open(&config.ledger_path(), &config.pool_name())?;
+    let clock = Clock::start();
+    let directory = Directory::new(clock, listener::bound(&config.lanes, &sockets)?);
+
+    let (solution_sender, solutions) = mpsc::channel(SOLUTION_QUEUE);
+    let providers = Links::new(config.template_providers.iter().map(|p| p.address.clone()));
+    let template_client = template_client(&config, providers.clone(), solutions, clock)?;
+    let work = template_client.board.subscribe();
+    let (blocks, keeper) =
+        block_keeper(&config, &context, &nodes, &ledger, solution_sender, &work)?;
+    let next_prefix = next_channel_index(&recovered);
+    let shared = Arc::new(Shared {
+        network: config.chain,
+        directory,
+        log: log.clone(),
+        prefixes: Mutex::new(PrefixAllocator::new(
+            ServerId(config.server_id),
+            next_prefix,
+        )),
+        blocks,
+        work: work.clone(),
+        vardiff: config.vardiff.clone(),
+        limits: config.limits.clone(),
+    });
+    let shipper = Shipper::new(log, ledger.clone());
+    let control = Control {
+        context: context.clone(),
+        shared: Arc::clone(&shared),
+        chain: config.chain,
+        server_id: config.server_id,
+        authority_public_key: authority.public_key(),
+        providers: providers.clone(),
+        nodes: nodes.links.clone(),
+        shipping: shipper.status(),
+        ledger,
+        ledger_path: config.ledger_path(),
+    };
+
+    spawn(
+        &context,
+        "template client",
+        template_client.run(stop.clone()),
+    );
+    spawn(&context, "node watch", nodes.watch(stop.clone()));
+    spawn(
+        &context,
+        "exported metrics",
+        exported::keep(Arc::clone(&shared), stop.clone()),
+    );
+    spawn(
+        &context,
+        "handshake stock",
+        listener::keep_stocked(Arc::clone(&authority), stop.clone()),
+    );
+    tasks.spawn("block keeper", keeper.run());
+    tasks.spawn("shipper", shipper.run(stop.clone()));
+    control.serve()?;
+    listen(sockets, &shared, &authority, &context);
+    template_client::wait_for_work(work, &providers, context.start_deadline()).await?;
+    context.set_ready(true);
+    Ok(())
+}
+
+/// A listener for each lane.
+fn listen(
+    sockets: Vec<TcpListener>,
+    shared: &Arc<Shared>,
+    authority: &Arc<Authority>,
+    context: &Context,
+) {
+    let admission = Arc::new(Admission::default());
+    for (socket, lane) in sockets.into_iter().zip(shared.directory.lanes()) {
+        let listener = Listener {
+            socket,
+            lane: Arc::clone(lane),
+            shared: Arc::clone(shared),
+            authority: Arc::clone(authority),
+            admission: Arc::clone(&admission),
+            tasks: context.tasks.clone(),
+        };
+        spawn(context, "listener", listener.run());
+    }
+}
+
+/// Spawns a task that the daemon can't do without and that has no error of its own.
+fn spawn(context: &Context, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    context.tasks.spawn(name, async move {
+        task.await;
+        Ok::<_, Failure>(())
+    });
+}
+
+fn authority(config: &PoolConfig) -> Result<Authority, Failure> {
+    let secret = config
+        .authority_secret_key
+        .read()
+        .map_err(Failure::config)?;
+    let secret = secret.expose().trim().parse().map_err(Failure::config)?;
+    Ok(Authority::new(secret, CERTIFICATE_VALIDITY))
+}
+
+async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {
+    let dir = config.share_log_dir();
+    let identity = share_log::Identity {
+        pool: config.pool_name(),
+        server_id: config.server_id,
+    };
+    let opening = move || ShareLog::open(&dir, &identity, &share_log::Options::default());
+    Ok(tokio::task::spawn_blocking(opening).await??)
+}
+
+fn template_client(
+    config: &PoolConfig,
+    links: Links,
+    solutions: mpsc::Receiver<Solution>,
+    clock: Clock,
+) -> Result<TemplateClient, Failure> {
+    let reward_script = config.reward_script().map_err(Failure::config)?;
+    let constraints = template_client::constraints(&reward_script)?;
+    // Job ids that differ from run to run keep shares for an earlier process's jobs from meeting jobs of this one.
+    let first_template = rand::rng().random();
+    Ok(TemplateClient {
+        providers: config.template_providers.clone(),
+        board: WorkBoard::new(reward_script, &config.coinbase_tag, first_template),
+        constraints,
+        links,
+        solutions,
+        clock,
+    })
+}
+
+fn block_keeper(
+    config: &PoolConfig,
+    context: &Context,
+    nodes: &Nodes,
+    ledger: &Ledger,
+    solutions: mpsc::Sender<Solution>,
+    work: &work::Receiver,
+) -> Result<(blocks::Blocks, BlockKeeper), Failure> {
+    let tasks = &context.tasks;
+    let (named, tracker) = (nodes.named.clone(), tasks.tracker().clone());
+    let paths = Paths {
+        journal: Journal::open(config.block_journal_dir())?,
+        ledger: ledger.clone(),
+        submitter: BlockSubmitter::new(named, tracker, tasks.token().clone()),
+        solutions,
+        work: work.clone(),
+    };
+    Ok(BlockKeeper::new(paths, tasks.clone()))
+}
+
+/// The index after the highest that this log's epoch has bound.
+fn next_channel_index(recovered: &Recovered) -> u64 {
+    recovered.highest_prefix.map_or(0, |prefix| {
+        ExtranoncePrefix::from_bytes(prefix).channel_index() + 1
+    })
+}

@@ -45,14 +45,12 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use hh_ledger::{Epoch, Origin, OriginError};
 use queue::{Append, Queue};
 pub use reader::{Entry, LogReader};
-pub use record::{Binding, Origin, OriginError, Record, ShareRecord};
+pub use record::{Binding, Record, ShareRecord};
 pub use recovery::Recovered;
 use writer::Writer;
-
-/// The random id of a log, new when a log is new.
-pub type Epoch = [u8; 16];
 
 /// What a channel's share of the extranonce space is named by; unique within an epoch.
 pub type ExtranoncePrefix = [u8; 8];

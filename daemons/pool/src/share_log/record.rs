@@ -6,93 +6,13 @@
 
 use std::sync::Arc;
 
+use hh_ledger::Origin;
+
 use super::ExtranoncePrefix;
 
 const KIND_SHARE: u8 = 1;
 const KIND_BINDING: u8 = 2;
 const KIND_WATERMARK: u8 = 3;
-
-/// Who is credited for a share, and through what it came. Made once per channel and shared.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    account: String,
-    worker: String,
-    node: String,
-    lane: String,
-}
-
-/// A name that is too long to be logged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} has {bytes} bytes, more than {}", Origin::NAME_BYTES_MAX)]
-pub struct OriginError {
-    /// Which of the names.
-    pub field: &'static str,
-    /// Its length.
-    pub bytes: usize,
-}
-
-impl Origin {
-    /// Longest name in bytes: a length is one byte. SV2's `user_identity` has the same limit.
-    pub const NAME_BYTES_MAX: usize = 255;
-
-    /// Puts the names together; `worker` may be empty.
-    ///
-    /// # Errors
-    /// [`OriginError`] if a name has more than [`Origin::NAME_BYTES_MAX`] bytes.
-    pub fn new(
-        account: impl Into<String>,
-        worker: impl Into<String>,
-        node: impl Into<String>,
-        lane: impl Into<String>,
-    ) -> Result<Self, OriginError> {
-        let origin = Self {
-            account: account.into(),
-            worker: worker.into(),
-            node: node.into(),
-            lane: lane.into(),
-        };
-        for (field, name) in ["account", "worker", "node", "lane"]
-            .into_iter()
-            .zip(origin.names())
-        {
-            if name.len() > Self::NAME_BYTES_MAX {
-                return Err(OriginError {
-                    field,
-                    bytes: name.len(),
-                });
-            }
-        }
-        Ok(origin)
-    }
-
-    /// The account that is credited.
-    #[must_use]
-    pub fn account(&self) -> &str {
-        &self.account
-    }
-
-    /// The account's worker, or empty.
-    #[must_use]
-    pub fn worker(&self) -> &str {
-        &self.worker
-    }
-
-    /// The Hyper Node through which the share came, or `core`.
-    #[must_use]
-    pub fn node(&self) -> &str {
-        &self.node
-    }
-
-    /// The lane on which it came.
-    #[must_use]
-    pub fn lane(&self) -> &str {
-        &self.lane
-    }
-
-    fn names(&self) -> [&str; 4] {
-        [&self.account, &self.worker, &self.node, &self.lane]
-    }
-}
 
 /// An accepted share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,12 +184,9 @@ fn decode_origin(body: &mut &[u8]) -> Option<Arc<Origin>> {
         *body = rest;
         String::from_utf8(name.to_vec()).ok()
     };
-    Some(Arc::new(Origin {
-        account: name()?,
-        worker: name()?,
-        node: name()?,
-        lane: name()?,
-    }))
+    Origin::new(name()?, name()?, name()?, name()?)
+        .ok()
+        .map(Arc::new)
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

@@ -166,7 +166,7 @@ impl Writer {
             }
             return;
         }
-        metrics::histogram!("hyperhash_pool_share_log_commit_seconds").record(started.elapsed());
+        metrics::histogram!("hyperhash_share_log_commit_seconds").record(started.elapsed());
         let mut seq = self.next_seq;
         self.next_seq += group
             .iter()
@@ -265,7 +265,7 @@ impl Writer {
                 "share log is not writable"
             );
         }
-        metrics::gauge!("hyperhash_pool_share_log_writable").set(0.0);
+        metrics::gauge!("hyperhash_share_log_writable").set(0.0);
         self.health.send_replace(Health::Unwritable(error.clone()));
         self.failure = Some(Failure {
             error,
@@ -277,7 +277,7 @@ impl Writer {
         if self.failure.take().is_some() {
             tracing::info!("share log is writable again");
         }
-        metrics::gauge!("hyperhash_pool_share_log_writable").set(1.0);
+        metrics::gauge!("hyperhash_share_log_writable").set(1.0);
         self.health.send_replace(Health::Writable);
     }
 }

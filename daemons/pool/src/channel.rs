@@ -1,0 +1,254 @@
+//! One mining channel: which jobs it was sent with which targets, and the check of its shares.
+//!
+//! It belongs to its connection's task. It decides about a share and remembers that it was seen; it does no I/O and
+//! does not know how jobs and answers travel.
+
+use crate::directory::ChannelView;
+use crate::share_log::Origin;
+use crate::work::{PoolJob, TipWork};
+use hh_mining::{
+    BlockHash, CheckedShare, Extranonce, ExtranoncePrefix, Header, ShareTarget, ShareTerms, Target,
+    Vardiff,
+};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// Jobs of the current tip that a channel may still send shares for. With a new template each 30 s it is twelve
+/// minutes, longer than most tips last; each costs some 120 bytes.
+const MAX_JOBS: usize = 24;
+
+/// Share hashes remembered for one tip. At 18 shares a minute it is a month; a channel that gets here floods, and gets
+/// `duplicate-share` until the next tip.
+const MAX_SEEN: usize = 1 << 20;
+
+/// How far a share's time may be ahead of our clock: a block is refused by Bitcoin Core from 7,200 s on, and some
+/// firmware rolls the time that far (ckpool takes 7,000).
+const MAX_NTIME_AHEAD_SECONDS: u32 = 7_000;
+
+/// Whether the miner rolls the extranonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelKind {
+    /// Header-only mining: the pool sets the whole extranonce.
+    Standard,
+    Extended,
+}
+
+/// What a miner found, as it submitted it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submission {
+    pub sequence_number: u32,
+    pub job_id: u32,
+    pub nonce: u32,
+    pub ntime: u32,
+    pub version: u32,
+    pub extranonce: Extranonce,
+}
+
+/// A share's fate.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// The error code of SubmitShares.Error if it is refused.
+    pub share: Result<CheckedShare, &'static str>,
+    /// The share makes a block, whatever became of it as a share.
+    pub block: Option<Candidate>,
+    /// What the share was measured against, where its job is known.
+    pub target: Option<ShareTarget>,
+}
+
+/// A header that meets the network's target, and what its block is assembled from.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub hash: BlockHash,
+    pub header: Header,
+    pub extranonce: Extranonce,
+    pub job: Arc<PoolJob>,
+}
+
+#[derive(Debug)]
+struct SentJob {
+    job: Arc<PoolJob>,
+    tip: Arc<TipWork>,
+    target: ShareTarget,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub id: u32,
+    pub kind: ChannelKind,
+    pub prefix: ExtranoncePrefix,
+    pub origin: Arc<Origin>,
+    pub view: Arc<ChannelView>,
+    pub vardiff: Vardiff,
+    /// The client's `max_target`: no job is easier.
+    pub max_target: Target,
+    /// What the miner was told last: by the answer to its open, or by SetTarget.
+    pub announced: Target,
+    jobs: VecDeque<SentJob>,
+    /// Low halves of the hashes of this tip's accepted shares: they differ by chance 2^-64, and to make two alike
+    /// costs more work than a share.
+    seen: HashSet<u64>,
+}
+
+impl Channel {
+    /// A channel that was not sent a job yet.
+    pub(crate) fn new(
+        id: u32,
+        kind: ChannelKind,
+        prefix: ExtranoncePrefix,
+        view: Arc<ChannelView>,
+        vardiff: Vardiff,
+        max_target: Target,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            prefix,
+            origin: Arc::clone(&view.origin),
+            view,
+            announced: vardiff.target(),
+            vardiff,
+            max_target,
+            jobs: VecDeque::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// The whole extranonce of a standard channel.
+    pub(crate) fn standard_extranonce(&self) -> Extranonce {
+        self.prefix.standard_extranonce()
+    }
+
+    /// The target for the next job on `tip`: vardiff's, but never harder than the network's, since a miner does not
+    /// submit what misses its target.
+    pub(crate) fn wanted_target(&self, tip: &TipWork) -> Target {
+        self.vardiff
+            .target()
+            .max(tip.tip.target)
+            .min(self.max_target)
+    }
+
+    /// Remembers that `job` was sent on `tip` with the target announced last. A new tip makes all earlier jobs stale.
+    pub(crate) fn on_job_sent(&mut self, job: Arc<PoolJob>, tip: &Arc<TipWork>) {
+        if self
+            .jobs
+            .back()
+            .is_some_and(|last| last.tip.number != tip.number)
+        {
+            self.jobs.clear();
+            // Gives the memory back as well: most tips see few shares.
+            self.seen = HashSet::new();
+        }
+        let Ok(target) = ShareTarget::new(self.announced, tip.tip.nbits) else {
+            // The template provider sent nBits that are no target: no share can be credited, and none is taken.
+            return;
+        };
+        if self.jobs.len() == MAX_JOBS {
+            self.jobs.pop_front();
+        }
+        self.jobs.push_back(SentJob {
+            job,
+            tip: Arc::clone(tip),
+            target,
+        });
+        self.view.set_target(self.announced);
+    }
+
+    /// The newest job that was sent.
+    pub(crate) fn last_job(&self) -> Option<&Arc<PoolJob>> {
+        self.jobs.back().map(|sent| &sent.job)
+    }
+
+    /// Decides about a share. `now_unix` is our clock in seconds. An accepted share is remembered as seen.
+    pub(crate) fn check(&mut self, submission: &Submission, now_unix: u32) -> Verdict {
+        let Some(sent) = self
+            .jobs
+            .iter()
+            .rev()
+            .find(|s| s.job.id == submission.job_id)
+        else {
+            return Verdict {
+                share: Err(self.unknown_job(submission.job_id)),
+                block: None,
+                target: None,
+            };
+        };
+        let merkle_root = sent.job.job.merkle_root(&submission.extranonce);
+        let terms = terms(sent, now_unix);
+        let Submission {
+            version,
+            ntime,
+            nonce,
+            ..
+        } = *submission;
+        let checked = hh_mining::share::check(&terms, merkle_root, version, ntime, nonce);
+        let meets_network = match &checked {
+            Ok(share) => share.meets_network,
+            Err(share) => share.meets_network,
+        };
+        let block = meets_network.then(|| {
+            let nbits = sent.target.nbits();
+            let prev_hash = terms.prev_hash;
+            let header = Header {
+                version,
+                prev_hash,
+                merkle_root,
+                ntime,
+                nbits,
+                nonce,
+            };
+            Candidate {
+                hash: header.hash(),
+                header,
+                extranonce: submission.extranonce,
+                job: Arc::clone(&sent.job),
+            }
+        });
+        let target = Some(sent.target);
+        let share = checked.map_err(|refused| refused.reason.code());
+        let share = share.and_then(|share| self.remember(share));
+        Verdict {
+            share,
+            block,
+            target,
+        }
+    }
+
+    fn remember(&mut self, share: CheckedShare) -> Result<CheckedShare, &'static str> {
+        let hash = share.hash.as_byte_array();
+        let low = u64::from_le_bytes([
+            hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7],
+        ]);
+        if self.seen.len() >= MAX_SEEN || !self.seen.insert(low) {
+            return Err("duplicate-share");
+        }
+        Ok(share)
+    }
+
+    /// Ids grow with time, so what is older than our oldest was valid once.
+    fn unknown_job(&self, job_id: u32) -> &'static str {
+        match self.jobs.front() {
+            Some(oldest) if job_id < oldest.job.id => "stale-share",
+            _ => "invalid-job-id",
+        }
+    }
+}
+
+fn terms(sent: &SentJob, now_unix: u32) -> ShareTerms {
+    let tip = &sent.tip.tip;
+    ShareTerms {
+        target: sent.target,
+        job_version: sent.job.template.template.version,
+        version_rolling_allowed: true,
+        min_ntime: tip.header_timestamp,
+        max_ntime: tip
+            .header_timestamp
+            .max(now_unix)
+            .saturating_add(MAX_NTIME_AHEAD_SECONDS),
+        prev_hash: tip.prev_hash,
+        network_target: tip.target,
+    }
+}
+
+#[cfg(test)]
+mod tests;

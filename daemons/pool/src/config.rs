@@ -1,0 +1,214 @@
+//! hh-pool's configuration.
+
+use bitcoin::address::{Address, NetworkUnchecked};
+use bitcoin::{Network, ScriptBuf};
+use hh_bitcoin::NodeConfig;
+use hh_daemon::{Mistakes, SecretRef};
+use hh_sv2::AuthorityPublicKey;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Longest tag in bytes: with the height, the extranonce and their pushes it leaves the 100 bytes of a scriptSig a wide
+/// margin, and SV1 miners a short coinbase.
+const MAX_TAG_BYTES: usize = 32;
+
+/// The file `hh-pool.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// `bitcoin` (mainnet), `testnet4`, `signet` or `regtest`.
+    pub chain: Network,
+    /// Where the share log, the block journal and the ledger are.
+    pub data_dir: PathBuf,
+    /// This pool's part of the extranonce space; no two pools that share a ledger have the same.
+    #[serde(default)]
+    pub server_id: u16,
+    /// The Noise authority key that miners pin: 32 bytes in hex.
+    pub authority_secret_key: SecretRef,
+    /// The address that the whole coinbase is paid to.
+    pub coinbase_reward_address: Address<NetworkUnchecked>,
+    /// Text in the coinbase of every block of ours.
+    #[serde(default = "default_tag")]
+    pub coinbase_tag: String,
+    pub lanes: Vec<LaneConfig>,
+    /// In the order of preference.
+    pub template_providers: Vec<TemplateProviderConfig>,
+    /// Bitcoin Core nodes that get our blocks by RPC, beside the template provider.
+    pub nodes: Vec<NodeConfig>,
+    #[serde(default)]
+    pub vardiff: VardiffConfig,
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// A listener for SV2 miners.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneConfig {
+    /// Goes with every share to the ledger.
+    pub name: String,
+    pub listen_address: SocketAddr,
+}
+
+/// An SV2 template provider, such as hh-tp.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateProviderConfig {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Base58check, as the template provider logs it at its start.
+    pub authority_public_key: AuthorityPublicKey,
+}
+
+/// How often a miner is to send shares.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VardiffConfig {
+    pub shares_per_minute: f64,
+    /// No job is easier than this difficulty (1 = 2^32 hashes).
+    pub min_difficulty: f64,
+}
+
+/// What one pool process takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub max_channels_per_connection: usize,
+}
+
+impl Default for VardiffConfig {
+    fn default() -> Self {
+        Self {
+            // One share in 3.3 s: a minute's estimate of the hashrate is good to 24%, and traffic stays small.
+            shares_per_minute: 18.0,
+            // Some 4,000 hashes: a microcontroller finds one in a second, and vardiff takes it up from there.
+            min_difficulty: 1e-6,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            // Some 20 kB each.
+            max_connections: 20_000,
+            // A farm behind one address.
+            max_connections_per_address: 5_000,
+            // A proxy with a channel for each of its miners.
+            max_channels_per_connection: 10_000,
+        }
+    }
+}
+
+fn default_tag() -> String {
+    "/Hyper Hash/".to_owned()
+}
+
+impl PoolConfig {
+    /// The script that the coinbase pays.
+    ///
+    /// # Errors
+    /// In words, where the address belongs to another chain.
+    pub fn reward_script(&self) -> Result<ScriptBuf, String> {
+        let address = self.coinbase_reward_address.clone();
+        match address.require_network(self.chain) {
+            Ok(address) => Ok(address.script_pubkey()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The share log's directory.
+    pub fn share_log_dir(&self) -> PathBuf {
+        self.data_dir.join("shares")
+    }
+
+    /// The directory that found blocks are written to before they are submitted.
+    pub fn block_journal_dir(&self) -> PathBuf {
+        self.data_dir.join("blocks")
+    }
+
+    /// Name of this pool in the ledger's keys.
+    pub fn pool_name(&self) -> String {
+        format!("pool-{}", self.server_id)
+    }
+
+    /// The ledger's database.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.data_dir.join("pool.db")
+    }
+}
+
+impl hh_daemon::Config for PoolConfig {
+    fn check(&self, mistakes: &mut Mistakes) {
+        self.check_coinbase(mistakes);
+        self.check_lists(mistakes);
+        let spm = self.vardiff.shares_per_minute;
+        if !(spm.is_finite() && spm > 0.0) {
+            let fix = "write a number above 0, such as 18.0";
+            mistakes.add(
+                "vardiff.shares_per_minute",
+                format!("{spm} is no rate"),
+                fix,
+            );
+        }
+        let difficulty = self.vardiff.min_difficulty;
+        if !(difficulty.is_finite() && difficulty > 0.0) {
+            let what = format!("{difficulty} is no difficulty");
+            mistakes.add("vardiff.min_difficulty", what, "write a number above 0");
+        }
+        if !self.data_dir.is_absolute() {
+            mistakes.add("data_dir", "not an absolute path", "start it with a slash");
+        }
+    }
+}
+
+impl PoolConfig {
+    fn check_coinbase(&self, mistakes: &mut Mistakes) {
+        if self.reward_script().is_err() {
+            let chain = self.chain;
+            let address = self.coinbase_reward_address.assume_checked_ref();
+            mistakes.add(
+                "coinbase_reward_address",
+                format!("{address} is not an address of the chain {chain}"),
+                format!("write an address of {chain}, or correct `chain`"),
+            );
+        }
+        let tag = &self.coinbase_tag;
+        if tag.len() > MAX_TAG_BYTES || !tag.is_ascii() {
+            let fix = format!("write at most {MAX_TAG_BYTES} ASCII characters");
+            mistakes.add("coinbase_tag", "too long or not ASCII", fix);
+        }
+    }
+
+    fn check_lists(&self, mistakes: &mut Mistakes) {
+        if self.lanes.is_empty() {
+            let fix = "add a [[lanes]] table with `name` and `listen_address`";
+            mistakes.add("lanes", "no miner can connect without a lane", fix);
+        }
+        if self.template_providers.is_empty() {
+            let fix =
+                "add a [[template_providers]] table with `address` and `authority_public_key`";
+            mistakes.add("template_providers", "there is no work without one", fix);
+        }
+        if self.nodes.is_empty() {
+            let fix = "add a [[nodes]] table with the RPC of a Bitcoin Core node";
+            let what = "blocks need a second way to Bitcoin Core, and their outcome is known only from a node";
+            mistakes.add("nodes", what, fix);
+        }
+        let mut names = HashSet::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if lane.name.is_empty() || !names.insert(&lane.name) {
+                let fix = "give each lane a name of its own";
+                let what = format!("the name {:?} is empty or taken", lane.name);
+                mistakes.add(format!("lanes.{index}.name"), what, fix);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

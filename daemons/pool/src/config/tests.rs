@@ -1,0 +1,75 @@
+use super::*;
+use std::path::Path;
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.toml");
+
+fn load(path: &Path) -> Result<PoolConfig, String> {
+    match hh_daemon::load::<PoolConfig>(path) {
+        Ok((_, config)) => Ok(config),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The example with a part replaced.
+#[track_caller]
+fn check_refused(from: &str, to: &str, expected: &[&str]) {
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    assert!(example.contains(from), "{from} is not in the example");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hh-pool.toml");
+    std::fs::write(&path, example.replace(from, to)).unwrap();
+    let error = load(&path).unwrap_err();
+    for words in expected {
+        assert!(error.contains(words), "{words:?} is not in: {error}");
+    }
+}
+
+#[test]
+fn the_example_is_valid_and_shows_the_defaults() {
+    let config = load(Path::new(EXAMPLE)).unwrap();
+    assert_eq!(config.chain, Network::Signet);
+    assert_eq!(config.reward_script().unwrap().len(), 22);
+
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    let shown: String = example
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|l| l.contains(" = ") || l.starts_with('['))
+                .unwrap_or(line)
+        })
+        .filter(|line| !line.contains("rpc_user") && !line.contains("rpc_password_file"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hh-pool.toml");
+    std::fs::write(&path, shown).unwrap();
+    let defaults = load(&path).unwrap();
+    assert_eq!(format!("{defaults:?}"), format!("{config:?}"));
+}
+
+#[test]
+fn an_address_of_another_chain_says_so_and_what_to_do() {
+    let address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
+    let mainnet = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+    let expected = [
+        "coinbase_reward_address",
+        "is not an address of the chain signet",
+        "write an address of signet",
+    ];
+    check_refused(address, mainnet, &expected);
+}
+
+#[test]
+fn a_pool_without_a_second_way_for_its_blocks_is_refused() {
+    let nodes = "[[nodes]]\nname = \"core-1\"\nrpc_url = \"http://127.0.0.1:38332\"\nrpc_cookie_file = \"/var/lib/bitcoind/signet/.cookie\"";
+    check_refused(nodes, "nodes_ = 1", &["nodes"]);
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    check_refused(
+        "data_dir = \"/var/lib/hyperhash/hh-pool\"",
+        "data_dir = \"relative\"\ncoinbase_tag = \"\u{e9}\"",
+        &["data_dir", "coinbase_tag", "mistakes in"],
+    );
+}

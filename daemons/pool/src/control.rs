@@ -1,0 +1,347 @@
+//! The calls of `hh_ipc::api::pool`, answered from the directory, the links and the ledger; and the conversion of our
+//! types to those of the wire, which go no further than this file.
+
+use crate::directory::{ChannelView, Counters, LaneView};
+use crate::links::{Link, LinkState, Links};
+use crate::rate::{ONE_MINUTE, TEN_MINUTES};
+use crate::session::Shared;
+use crate::share_log::Health;
+use crate::shipper::Shipping;
+use bitcoin::Network;
+use hh_daemon::{Caller, Context, Failure};
+use hh_ipc::api::pool::{
+    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage,
+    MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+};
+use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
+use hh_ipc::{ApiError, Context as Call, ErrorKind};
+use hh_ledger::{BlockRow, Ledger, LedgerError};
+use hh_sv2::AuthorityPublicKey;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+
+/// Longest list that is answered: a thousand miners are a tenth of a frame.
+const MAX_LISTED: usize = 1_000;
+
+/// What the answers are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub context: Context,
+    pub shared: Arc<Shared>,
+    pub chain: Network,
+    pub server_id: u16,
+    pub authority_public_key: AuthorityPublicKey,
+    pub providers: Links,
+    pub nodes: Links,
+    pub shipping: watch::Receiver<Shipping>,
+    pub ledger: Ledger,
+    pub ledger_path: PathBuf,
+}
+
+#[derive(Clone)]
+struct Answers {
+    control: Control,
+    caller: Caller,
+}
+
+impl Control {
+    /// Answers on both sockets until the daemon stops.
+    ///
+    /// # Errors
+    /// The sockets can't be made.
+    pub(crate) fn serve(self) -> Result<(), Failure> {
+        self.context.clone().serve_control(move |caller, stream| {
+            let control = self.clone();
+            let answers = Answers { control, caller };
+            Box::pin(hh_ipc::server::answer(stream, answers.serve()))
+        })
+    }
+}
+
+impl Pool for Answers {
+    async fn hello(self, _: Call) -> Hello {
+        self.control.context.hello(self.caller.read_only)
+    }
+
+    async fn status(self, _: Call) -> PoolStatus {
+        self.control.status().await
+    }
+
+    async fn miners(self, _: Call, query: MinerQuery) -> MinerPage {
+        self.control.miners(&query)
+    }
+
+    async fn miner(self, _: Call, id: u32) -> Result<Miner, ApiError> {
+        self.control.miner(id)
+    }
+
+    async fn share_stats(self, _: Call) -> Result<ShareStats, ApiError> {
+        self.control.share_stats().await
+    }
+
+    async fn blocks(self, _: Call, limit: u32) -> Result<Vec<Block>, ApiError> {
+        self.control.blocks(limit as usize).await
+    }
+}
+
+impl Control {
+    async fn status(&self) -> PoolStatus {
+        let directory = &self.shared.directory;
+        let lanes: Vec<Lane> = directory
+            .lanes()
+            .iter()
+            .map(|view| self.lane(view))
+            .collect();
+        // A ledger that is away has no last block to show; its error stands beside.
+        let last_block = self
+            .blocks(1)
+            .await
+            .ok()
+            .and_then(|mut blocks| blocks.pop());
+        PoolStatus {
+            chain: chain_name(self.chain),
+            authority_public_key: self.authority_public_key.to_string(),
+            server_id: self.server_id,
+            template_providers: self.providers.snapshot().into_iter().map(link).collect(),
+            nodes: self.nodes.snapshot().into_iter().map(link).collect(),
+            work: self.work(),
+            connections: lanes.iter().map(|lane| lane.connections).sum(),
+            channels: lanes.iter().map(|lane| lane.channels).sum(),
+            hashrate_10m_hs: lanes.iter().map(|lane| lane.hashrate_10m_hs).sum(),
+            shares: self.share_counts(),
+            share_log: self.share_log(),
+            ledger: self.ledger_status(),
+            blocks_found: self.shared.blocks.count(),
+            lanes,
+            last_block,
+        }
+    }
+
+    fn lane(&self, view: &LaneView) -> Lane {
+        let now_ms = self.shared.directory.clock().now_ms();
+        Lane {
+            name: view.name.clone(),
+            listen_address: view.listen_address.to_string(),
+            connections: view.connections.load(Ordering::Relaxed),
+            channels: view.channels.load(Ordering::Relaxed),
+            hashrate_10m_hs: view.counters().rate.rate(now_ms, TEN_MINUTES),
+        }
+    }
+
+    fn work(&self) -> Option<CurrentWork> {
+        let work = self.shared.work.borrow().clone()?;
+        let template = &work.job.template;
+        let clock = self.shared.directory.clock();
+        let received_ms = i64::try_from(template.received_at_ms).unwrap_or(i64::MAX);
+        Some(CurrentWork {
+            height: template.height,
+            prev_hash: hh_mining::BlockHash::from_byte_array(work.tip.tip.prev_hash).to_string(),
+            template_id: template.template.template_id,
+            job_id: work.job.id,
+            value_sat: work.job.job.reward().to_sat(),
+            network_difficulty: work.tip.tip.target.difficulty(),
+            received_at: timestamp(clock.started_at_ms().saturating_add(received_ms)),
+        })
+    }
+
+    fn share_counts(&self) -> ShareCounts {
+        let mut sum = ShareCounts::default();
+        for lane in self.shared.directory.lanes() {
+            let counts = counts(&lane.counters());
+            sum.accepted += counts.accepted;
+            for (code, count) in counts.rejected {
+                *sum.rejected.entry(code).or_default() += count;
+            }
+        }
+        sum
+    }
+
+    fn share_log(&self) -> ShareLogStatus {
+        let log = &self.shared.log;
+        let last_error = match &*log.health().borrow() {
+            Health::Writable => None,
+            Health::Unwritable(error) => Some(hh_daemon::Chain(error).to_string()),
+            Health::Closed => Some("closed".to_owned()),
+        };
+        ShareLogStatus {
+            epoch: hex::encode(log.epoch()),
+            durable_seq: *log.durable().borrow(),
+            shipped_seq: self.shipping.borrow().shipped_seq,
+            last_error,
+        }
+    }
+
+    fn ledger_status(&self) -> LedgerStatus {
+        let shipping = self.shipping.borrow();
+        LedgerStatus {
+            path: self.ledger_path.display().to_string(),
+            last_error: shipping.last_error.clone(),
+            last_shipped_at: shipping.last_shipped_at_ms.map(timestamp),
+        }
+    }
+
+    fn miners(&self, query: &MinerQuery) -> MinerPage {
+        let limit = match query.limit as usize {
+            0 => MAX_LISTED,
+            limit => limit.min(MAX_LISTED),
+        };
+        let mut channels = self.shared.directory.channels();
+        if let Some(account) = &query.account {
+            channels.retain(|view| view.origin.account() == account);
+        }
+        channels.sort_by(|a, b| {
+            let key = |view: &ChannelView| {
+                (
+                    view.origin.account().to_owned(),
+                    view.origin.worker().to_owned(),
+                    view.id,
+                )
+            };
+            key(a).cmp(&key(b))
+        });
+        let page = channels.iter().skip(query.offset as usize).take(limit);
+        MinerPage {
+            total: u32::try_from(channels.len()).unwrap_or(u32::MAX),
+            miners: page.map(|view| self.row(view)).collect(),
+        }
+    }
+
+    fn miner(&self, id: u32) -> Result<Miner, ApiError> {
+        match self.shared.directory.channel(id) {
+            Some(view) => Ok(self.row(&view)),
+            None => Err(ApiError::new(
+                ErrorKind::NotFound,
+                "HH2004",
+                format!("no channel with id {id} is open"),
+            )),
+        }
+    }
+
+    fn row(&self, view: &ChannelView) -> Miner {
+        let now_ms = self.shared.directory.clock().now_ms();
+        let live = view.live();
+        Miner {
+            id: view.id,
+            account: view.origin.account().to_owned(),
+            worker: view.origin.worker().to_owned(),
+            node: view.origin.node().to_owned(),
+            lane: view.origin.lane().to_owned(),
+            peer: view.peer.to_string(),
+            channel: view.kind.to_owned(),
+            device: view.device.to_string(),
+            connected_at: timestamp(view.connected_at_ms),
+            difficulty: live.target.difficulty(),
+            nominal_hashrate_hs: view.nominal_hashrate_hs,
+            hashrate_1m_hs: live.counters.rate.rate(now_ms, ONE_MINUTE),
+            hashrate_10m_hs: live.counters.rate.rate(now_ms, TEN_MINUTES),
+            shares: counts(&live.counters),
+            last_share_at: live.last_share_at_ms.map(timestamp),
+            best_difficulty: live.best_difficulty,
+        }
+    }
+
+    async fn share_stats(&self) -> Result<ShareStats, ApiError> {
+        let now_ms = self.shared.directory.clock().now_ms();
+        let lanes = self.shared.directory.lanes();
+        let rate = |window| {
+            lanes
+                .iter()
+                .map(|lane| lane.counters().rate.rate(now_ms, window))
+                .sum()
+        };
+        let sums = self
+            .ledger
+            .account_sums(MAX_LISTED)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(ShareStats {
+            since_start_at: self.context.started_at(),
+            since_start: self.share_counts(),
+            hashrate_1m_hs: rate(ONE_MINUTE),
+            hashrate_10m_hs: rate(TEN_MINUTES),
+            accounts: sums
+                .into_iter()
+                .map(|sum| AccountShares {
+                    account: sum.account,
+                    shares: sum.shares,
+                    work: sum.work.to_string(),
+                    last_share_at: sum.last_share_at_ms.map(timestamp),
+                })
+                .collect(),
+        })
+    }
+
+    async fn blocks(&self, limit: usize) -> Result<Vec<Block>, ApiError> {
+        let rows = self.ledger.blocks(limit.clamp(1, MAX_LISTED)).await;
+        let rows = rows.map_err(|error| unavailable(&error))?;
+        Ok(rows.into_iter().map(block).collect())
+    }
+}
+
+fn unavailable(error: &LedgerError) -> ApiError {
+    let message = format!("the ledger does not answer: {}", hh_daemon::Chain(error));
+    ApiError::new(ErrorKind::Unavailable, "HH2001", message)
+}
+
+fn counts(counters: &Counters) -> ShareCounts {
+    let rejected = counters
+        .rejected
+        .iter()
+        .map(|(code, n)| ((*code).to_owned(), *n));
+    ShareCounts {
+        accepted: counters.accepted,
+        rejected: rejected.collect(),
+    }
+}
+
+fn link(link: Link) -> LinkStatus {
+    LinkStatus {
+        address: link.address,
+        state: match link.state {
+            LinkState::Connecting => hh_ipc::api::LinkState::Connecting,
+            LinkState::Up => hh_ipc::api::LinkState::Up,
+            LinkState::Down => hh_ipc::api::LinkState::Down,
+        },
+        since_at: timestamp(link.since_ms),
+        last_error: link.last_error,
+    }
+}
+
+fn block(row: BlockRow) -> Block {
+    let path = |path: hh_ledger::BlockPath| SubmissionPath {
+        path: path.path,
+        outcome: path.outcome,
+        at: timestamp(path.at_ms),
+    };
+    Block {
+        height: row.height,
+        hash: row.hash.to_string(),
+        state: match row.state {
+            hh_ledger::BlockState::Found => BlockState::Found,
+            hh_ledger::BlockState::Submitted => BlockState::Submitted,
+            hh_ledger::BlockState::Accepted => BlockState::Accepted,
+            hh_ledger::BlockState::Rejected => BlockState::Rejected,
+            hh_ledger::BlockState::Orphaned => BlockState::Orphaned,
+        },
+        reason: row.reason,
+        account: row.account,
+        worker: row.worker,
+        node: row.node,
+        lane: row.lane,
+        found_at: timestamp(row.found_at_ms),
+        value_sat: row.value_sat,
+        paths: row.paths.into_iter().map(path).collect(),
+    }
+}
+
+/// Times of ours are of this century; one that is not shows as the epoch.
+fn timestamp(unix_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(unix_ms).unwrap_or_default()
+}
+
+fn chain_name(chain: Network) -> String {
+    chain.to_core_arg().to_owned()
+}

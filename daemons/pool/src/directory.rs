@@ -1,0 +1,268 @@
+//! What can be seen of the pool from outside its tasks: the open channels, the lanes, and their counters.
+//!
+//! Connections write it, `control.rs` and the metrics read it. Each lock guards small plain data and is held for a few
+//! instructions; nothing is decided by what stands here.
+
+use crate::rate::RateWindow;
+use crate::share_log::Origin;
+use hh_mining::{Target, Work};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// All open channels and all lanes of one process.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    clock: Clock,
+    lanes: Vec<Arc<LaneView>>,
+    channels: Mutex<BTreeMap<u32, Arc<ChannelView>>>,
+    next_channel_id: AtomicU32,
+}
+
+/// Milliseconds since the start, from a clock that never goes back, and its start in civil time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    started_at_ms: i64,
+}
+
+/// A listener and the sums over its connections.
+#[derive(Debug)]
+pub(crate) struct LaneView {
+    pub name: String,
+    pub listen_address: SocketAddr,
+    pub connections: AtomicU32,
+    pub channels: AtomicU32,
+    counters: Mutex<Counters>,
+}
+
+/// An open channel.
+#[derive(Debug)]
+pub(crate) struct ChannelView {
+    pub id: u32,
+    pub origin: Arc<Origin>,
+    pub peer: SocketAddr,
+    /// `standard` or `extended`.
+    pub kind: &'static str,
+    pub device: Arc<str>,
+    pub connected_at_ms: i64,
+    pub nominal_hashrate_hs: f64,
+    live: Mutex<ChannelLive>,
+}
+
+/// What changes while a channel is open.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelLive {
+    pub target: Target,
+    pub best_difficulty: f64,
+    pub last_share_at_ms: Option<i64>,
+    pub counters: Counters,
+}
+
+/// Shares and their work.
+#[derive(Clone, Debug)]
+pub(crate) struct Counters {
+    pub accepted: u64,
+    /// Expected hashes of the accepted shares; wraps as a counter may.
+    pub hashes: u64,
+    /// By error code.
+    pub rejected: BTreeMap<&'static str, u64>,
+    pub rate: RateWindow,
+}
+
+impl Clock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            started_at_ms: unix_ms(),
+        }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Unix time of the start in milliseconds.
+    pub(crate) fn started_at_ms(&self) -> i64 {
+        self.started_at_ms
+    }
+}
+
+/// Unix time in milliseconds, as the system's clock tells it now.
+pub(crate) fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Counters {
+    fn new(now_ms: u64) -> Self {
+        Self {
+            accepted: 0,
+            hashes: 0,
+            rejected: BTreeMap::new(),
+            rate: RateWindow::new(now_ms),
+        }
+    }
+
+    fn accept(&mut self, now_ms: u64, work: Work) {
+        self.accepted += 1;
+        self.hashes = self
+            .hashes
+            .wrapping_add(u64::try_from(work.0).unwrap_or(u64::MAX));
+        #[expect(clippy::cast_precision_loss, reason = "for display")]
+        self.rate.add(now_ms, work.0 as f64);
+    }
+
+    fn reject(&mut self, code: &'static str) {
+        *self.rejected.entry(code).or_default() += 1;
+    }
+}
+
+impl LaneView {
+    fn new(name: String, listen_address: SocketAddr, now_ms: u64) -> Self {
+        Self {
+            name,
+            listen_address,
+            connections: AtomicU32::new(0),
+            channels: AtomicU32::new(0),
+            counters: Mutex::new(Counters::new(now_ms)),
+        }
+    }
+
+    /// Counts an accepted share of `work`.
+    pub(crate) fn accept(&self, now_ms: u64, work: Work) {
+        lock(&self.counters).accept(now_ms, work);
+    }
+
+    /// Counts a share refused with `code`.
+    pub(crate) fn reject(&self, code: &'static str) {
+        lock(&self.counters).reject(code);
+    }
+
+    /// Counts a channel.
+    pub(crate) fn on_channel_opened(&self) {
+        self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a channel off.
+    pub(crate) fn on_channel_closed(&self) {
+        self.channels.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A copy of the counters.
+    pub(crate) fn counters(&self) -> Counters {
+        lock(&self.counters).clone()
+    }
+}
+
+impl ChannelView {
+    /// Counts an accepted share; `difficulty` is that of its hash.
+    pub(crate) fn accept(&self, now_ms: u64, work: Work, difficulty: f64) {
+        let mut live = lock(&self.live);
+        live.counters.accept(now_ms, work);
+        live.best_difficulty = live.best_difficulty.max(difficulty);
+        live.last_share_at_ms = Some(unix_ms());
+    }
+
+    /// Counts a share refused with `code`.
+    pub(crate) fn reject(&self, code: &'static str) {
+        lock(&self.live).counters.reject(code);
+    }
+
+    /// The target of the job that was sent last.
+    pub(crate) fn set_target(&self, target: Target) {
+        lock(&self.live).target = target;
+    }
+
+    /// A copy of what changes.
+    pub(crate) fn live(&self) -> ChannelLive {
+        lock(&self.live).clone()
+    }
+}
+
+/// What a channel is registered with.
+#[derive(Debug)]
+pub(crate) struct NewChannel {
+    pub origin: Arc<Origin>,
+    pub peer: SocketAddr,
+    pub kind: &'static str,
+    pub device: Arc<str>,
+    pub nominal_hashrate_hs: f64,
+    pub target: Target,
+}
+
+impl Directory {
+    /// An empty one; `lanes` are names and bound addresses.
+    pub(crate) fn new(clock: Clock, lanes: Vec<(String, SocketAddr)>) -> Self {
+        let now_ms = clock.now_ms();
+        let lanes = lanes.into_iter();
+        let view = |(name, address)| Arc::new(LaneView::new(name, address, now_ms));
+        Self {
+            clock,
+            lanes: lanes.map(view).collect(),
+            channels: Mutex::default(),
+            next_channel_id: AtomicU32::new(crate::group::GROUP_CHANNEL_ID + 1),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn lanes(&self) -> &[Arc<LaneView>] {
+        &self.lanes
+    }
+
+    /// Gives a new channel its id, which no open channel of this process has, and lists it.
+    pub(crate) fn open(&self, new: NewChannel) -> Arc<ChannelView> {
+        let mut channels = lock(&self.channels);
+        let id = loop {
+            let id = self.next_channel_id.fetch_add(1, Ordering::Relaxed);
+            if id > crate::group::GROUP_CHANNEL_ID && !channels.contains_key(&id) {
+                break id;
+            }
+        };
+        let live = ChannelLive {
+            target: new.target,
+            best_difficulty: 0.0,
+            last_share_at_ms: None,
+            counters: Counters::new(self.clock.now_ms()),
+        };
+        let view = Arc::new(ChannelView {
+            id,
+            origin: new.origin,
+            peer: new.peer,
+            kind: new.kind,
+            device: new.device,
+            connected_at_ms: unix_ms(),
+            nominal_hashrate_hs: new.nominal_hashrate_hs,
+            live: Mutex::new(live),
+        });
+        channels.insert(id, Arc::clone(&view));
+        view
+    }
+
+    /// Takes a channel off the list.
+    pub(crate) fn close(&self, id: u32) {
+        lock(&self.channels).remove(&id);
+    }
+
+    /// One open channel.
+    pub(crate) fn channel(&self, id: u32) -> Option<Arc<ChannelView>> {
+        lock(&self.channels).get(&id).cloned()
+    }
+
+    /// All open channels, the oldest first.
+    pub(crate) fn channels(&self) -> Vec<Arc<ChannelView>> {
+        lock(&self.channels).values().cloned().collect()
+    }
+}
+
+/// What is behind these locks is valid after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

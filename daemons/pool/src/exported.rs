@@ -1,0 +1,77 @@
+//! Metrics that are copied from the directory once a second, so that no share pays for them. Counters end in `_total`
+//! and only grow; labels are bounded by the configuration and the specification's error codes.
+
+use crate::rate::TEN_MINUTES;
+use crate::session::Shared;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often they are copied.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Copies until `stop` is cancelled.
+pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
+    describe();
+    loop {
+        copy(&shared);
+        if stop
+            .run_until_cancelled(tokio::time::sleep(INTERVAL))
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
+}
+
+fn describe() {
+    describe_counter!("hyperhash_shares_total", "Shares by lane and result");
+    describe_counter!(
+        "hyperhash_lane_hashes_total",
+        "Expected hashes of the accepted shares, by lane"
+    );
+    describe_gauge!(
+        "hyperhash_lane_hashrate_hashes_per_second",
+        "Hashrate of accepted shares, by lane and window"
+    );
+    describe_gauge!(
+        "hyperhash_miner_connections",
+        "Open connections of miners, by lane"
+    );
+    describe_gauge!("hyperhash_miner_channels", "Open mining channels, by lane");
+    describe_counter!("hyperhash_blocks_total", "Blocks of ours, by result");
+    describe_gauge!(
+        "hyperhash_share_log_durable_records",
+        "Number of the last record that is on disk"
+    );
+    for result in ["found", "accepted", "rejected"] {
+        counter!("hyperhash_blocks_total", "result" => result).absolute(0);
+    }
+}
+
+fn copy(shared: &Shared) {
+    let now_ms = shared.directory.clock().now_ms();
+    for lane in shared.directory.lanes() {
+        let name = lane.name.clone();
+        let counters = lane.counters();
+        counter!("hyperhash_shares_total", "lane" => name.clone(), "result" => "accepted")
+            .absolute(counters.accepted);
+        for (code, count) in &counters.rejected {
+            counter!("hyperhash_shares_total", "lane" => name.clone(), "result" => *code)
+                .absolute(*count);
+        }
+        counter!("hyperhash_lane_hashes_total", "lane" => name.clone()).absolute(counters.hashes);
+        gauge!("hyperhash_lane_hashrate_hashes_per_second", "lane" => name.clone(), "window" => "10m")
+            .set(counters.rate.rate(now_ms, TEN_MINUTES));
+        gauge!("hyperhash_miner_connections", "lane" => name.clone())
+            .set(f64::from(lane.connections.load(Ordering::Relaxed)));
+        gauge!("hyperhash_miner_channels", "lane" => name)
+            .set(f64::from(lane.channels.load(Ordering::Relaxed)));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    let durable = *shared.log.durable().borrow() as f64;
+    gauge!("hyperhash_share_log_durable_records").set(durable);
+}

@@ -1,0 +1,68 @@
+//! Templates, tips and channels for the tests of this crate.
+
+use crate::channel::{Channel, ChannelKind};
+use crate::directory::{Clock, Directory, NewChannel};
+use crate::share_log::Origin;
+use crate::work::{Work, WorkBoard};
+use bitcoin::ScriptBuf;
+use hh_mining::{Bounds, ExtranoncePrefix, Target, Template, Tip, Vardiff};
+use std::sync::Arc;
+
+pub(crate) const HEIGHT: u32 = 4_711;
+
+/// nBits of regtest: every second hash is a block.
+const REGTEST_NBITS: u32 = 0x207f_ffff;
+
+pub(crate) fn reward_script() -> ScriptBuf {
+    ScriptBuf::from_hex("00140102030405060708090a0b0c0d0e0f1011121314").unwrap()
+}
+
+pub(crate) fn template(template_id: u64) -> Template {
+    let commitment = [
+        &[0; 8][..],
+        &[38, 0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed],
+        &[9; 32],
+    ]
+    .concat();
+    Template {
+        template_id,
+        version: 0x2000_0000,
+        coinbase_tx_version: 2,
+        coinbase_prefix: vec![2, 0x67, 0x12],
+        coinbase_tx_input_sequence: 0xffff_fffe,
+        coinbase_tx_value_remaining: 5_000_000_000 + template_id,
+        coinbase_tx_outputs_count: 1,
+        coinbase_tx_outputs: commitment,
+        coinbase_tx_locktime: HEIGHT - 1,
+        merkle_path: vec![[7; 32], [8; 32]],
+    }
+}
+
+/// A tip whose hash is made of `byte`.
+pub(crate) fn tip(byte: u8) -> Tip {
+    Tip::new([byte; 32], 1_700_000_000, REGTEST_NBITS).unwrap()
+}
+
+/// Work on one tip.
+pub(crate) fn work() -> Arc<Work> {
+    let mut board = WorkBoard::new(reward_script(), "/test/", 7);
+    board.on_new_template(template(1), true, 1, 0).unwrap();
+    board.on_set_new_prev_hash(1, tip(1)).unwrap();
+    board.subscribe().borrow().clone().unwrap()
+}
+
+/// An extended channel with prefix `index`, whose jobs take any hash up to `target`.
+pub(crate) fn channel(index: u8, target: Target) -> Channel {
+    let directory = Directory::new(Clock::start(), Vec::new());
+    let view = directory.open(NewChannel {
+        origin: Arc::new(Origin::new("alice", "rig1", "core", "sv2").unwrap()),
+        peer: "127.0.0.1:1".parse().unwrap(),
+        kind: "extended",
+        device: "test".into(),
+        nominal_hashrate_hs: 1e6,
+        target,
+    });
+    let prefix = ExtranoncePrefix::from_bytes([0, 1, 0, 0, 0, 0, 0, index]);
+    let vardiff = Vardiff::new(Bounds::new(target, target), 18.0, target, 0);
+    Channel::new(2, ChannelKind::Extended, prefix, view, vardiff, Target::MAX)
+}

@@ -1,0 +1,375 @@
+//! One miner's connection: its channels, its shares and its answers, in one task.
+//!
+//! A share is checked where it arrives, and what came in one read is logged as one append and answered by one write. The
+//! task never waits for the log or the ledger: appends under way are kept in order and answered when they resolve. It
+//! waits for its socket only, and a peer that does not read is dropped after the write deadline.
+
+mod open;
+mod shares;
+
+use crate::blocks::Blocks;
+use crate::channel::{Channel, ChannelKind};
+use crate::config::{LimitsConfig, VardiffConfig};
+use crate::directory::{Directory, LaneView};
+use crate::group::{self, EncodeError};
+use crate::share_log::{Appended, Appending, LogError, ShareLog};
+use crate::work::{PoolJob, Work};
+use bitcoin::Network;
+use hh_mining::{JobError, PrefixAllocator};
+use hh_sv2::message::{
+    OpenMiningChannelError, REQUIRES_STANDARD_JOBS, SetCustomMiningJobError, SetTarget,
+    SetupConnection,
+};
+use hh_sv2::{Connection, ConnectionError, Message};
+use open::Opening;
+use shares::{Ack, Batch};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How often vardiff looks at each channel.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Appends under way for one connection, after which it is not read any more: at one a millisecond these are longer than
+/// a commit takes on a slow disk, and a flood stays in the peer's socket.
+const MAX_APPENDS: usize = 64;
+
+/// How soon a batch that the log had no room for is offered again.
+const FULL_LOG_RETRY: Duration = Duration::from_millis(5);
+
+/// What all connections of the pool share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub network: Network,
+    pub directory: Directory,
+    pub log: ShareLog,
+    pub prefixes: Mutex<PrefixAllocator>,
+    pub blocks: Blocks,
+    pub work: watch::Receiver<Option<Arc<Work>>>,
+    pub vardiff: VardiffConfig,
+    pub limits: LimitsConfig,
+}
+
+/// Why a connection ended; it is closed in any case.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("a job could not be made")]
+    Job(#[from] JobError),
+    #[error("a job could not be encoded")]
+    Encode(#[from] EncodeError),
+    #[error("the message {name} has no business on a connection of a miner")]
+    Unexpected { name: &'static str },
+}
+
+/// Something that is done when an append is durable.
+#[derive(Debug)]
+enum AfterAppend {
+    Settle(Vec<Ack>),
+    Open(Box<Opening>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    shared: Arc<Shared>,
+    lane: Arc<LaneView>,
+    device: Arc<str>,
+    /// The device takes standard jobs only: its channels are in no group and get a message each.
+    standard_jobs: bool,
+    channels: BTreeMap<u32, Channel>,
+    work: watch::Receiver<Option<Arc<Work>>>,
+    current: Option<Arc<Work>>,
+    batch: Batch,
+    appends: VecDeque<(Appending, AfterAppend)>,
+}
+
+/// What woke the task.
+enum Event {
+    Stop,
+    Work,
+    Appended(Result<Appended, LogError>),
+    Message(Message),
+    Tick,
+    LogHasRoom,
+}
+
+impl Session {
+    /// A connection after its handshake and setup.
+    pub(crate) fn new(
+        connection: Connection,
+        setup: &SetupConnection,
+        shared: Arc<Shared>,
+        lane: Arc<LaneView>,
+    ) -> Self {
+        let device = [&setup.vendor, &setup.hardware_version, &setup.firmware]
+            .map(|text| text.as_utf8_or_hex())
+            .join(" ");
+        Self {
+            connection,
+            lane,
+            device: printable(device.trim()).into(),
+            standard_jobs: setup.flags & REQUIRES_STANDARD_JOBS != 0,
+            channels: BTreeMap::new(),
+            work: shared.work.clone(),
+            current: None,
+            batch: Batch::default(),
+            appends: VecDeque::new(),
+            shared,
+        }
+    }
+
+    /// Serves the connection until it ends or `stop` is cancelled.
+    ///
+    /// # Errors
+    /// Why it ended; closing by the peer is an error as well.
+    pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<(), SessionError> {
+        let result = self.serve(stop).await;
+        self.leave();
+        result
+    }
+
+    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), SessionError> {
+        self.work.mark_changed();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let reading = self.appends.len() < MAX_APPENDS && !self.batch.is_stalled();
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => Event::Stop,
+                Ok(()) = self.work.changed() => Event::Work,
+                Some(result) = first_of(&mut self.appends) => Event::Appended(result),
+                message = self.connection.recv(), if reading => Event::Message(message?),
+                _ = tick.tick() => Event::Tick,
+                () = tokio::time::sleep(FULL_LOG_RETRY), if self.batch.is_stalled() => Event::LogHasRoom,
+            };
+            if matches!(event, Event::Stop) {
+                return Ok(());
+            }
+            self.on_event(event)?;
+            self.append_batch()?;
+            self.connection.flush().await?;
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), SessionError> {
+        match event {
+            Event::Work => self.on_work(),
+            Event::Appended(result) => self.on_appended(result),
+            Event::Message(message) => {
+                self.on_message(message)?;
+                while let Some(message) = self.connection.try_recv()? {
+                    self.on_message(message)?;
+                }
+                Ok(())
+            }
+            Event::Tick => self.on_tick(),
+            Event::LogHasRoom | Event::Stop => Ok(()),
+        }
+    }
+
+    fn on_message(&mut self, message: Message) -> Result<(), SessionError> {
+        match message {
+            Message::SubmitSharesStandard(share) => self.on_submit_standard(share),
+            // The worker that a TLV names is taken into account once extension 0x0002 is granted; it never is yet.
+            Message::SubmitSharesExtended(share, _worker) => self.on_submit_extended(share),
+            Message::OpenStandardMiningChannel(open) => self.on_open_standard(open),
+            Message::OpenExtendedMiningChannel(open) => self.on_open_extended(open),
+            Message::UpdateChannel(update) => self.on_update_channel(update),
+            Message::CloseChannel(close) => {
+                self.on_close_channel(close.channel_id);
+                Ok(())
+            }
+            Message::RequestExtensions(request) => {
+                let (answer, _granted) = hh_sv2::extensions::answer(request, &[]);
+                Ok(self.connection.queue(answer)?)
+            }
+            Message::SetCustomMiningJob(job) => {
+                Ok(self.connection.queue(SetCustomMiningJobError {
+                    channel_id: job.channel_id,
+                    request_id: job.request_id,
+                    error_code: text("jd-not-supported"),
+                })?)
+            }
+            // What is of an extension we don't know is for us to discard (SV2 specification 3.4).
+            Message::Unknown(_) => Ok(()),
+            other => Err(SessionError::Unexpected { name: other.name() }),
+        }
+    }
+
+    /// The newest work goes to every channel; what came in between was never sent and is not missed.
+    fn on_work(&mut self) -> Result<(), SessionError> {
+        let Some(work) = self.work.borrow_and_update().clone() else {
+            return Ok(());
+        };
+        let tip = self.current.as_ref().map(|current| current.tip.number);
+        let new_tip = tip != Some(work.tip.number);
+        self.current = Some(Arc::clone(&work));
+        if self.channels.is_empty() {
+            return Ok(());
+        }
+        for channel in self.channels.values_mut() {
+            announce_target(&mut self.connection, channel, &work)?;
+        }
+        if self.standard_jobs {
+            for channel in self.channels.values() {
+                send_job(&mut self.connection, channel, &work, new_tip)?;
+            }
+        } else if new_tip {
+            self.connection.queue_encoded(&work.messages.future_job)?;
+            self.connection
+                .queue_encoded(&work.messages.set_new_prev_hash)?;
+        } else {
+            self.connection.queue_encoded(&work.messages.job)?;
+        }
+        for channel in self.channels.values_mut() {
+            channel.on_job_sent(Arc::clone(&work.job), &work.tip);
+        }
+        Ok(())
+    }
+
+    fn on_tick(&mut self) -> Result<(), SessionError> {
+        let now_ms = self.shared.directory.clock().now_ms();
+        let Some(work) = self.current.clone() else {
+            return Ok(());
+        };
+        for channel in self.channels.values_mut() {
+            if channel.vardiff.tick(now_ms).is_some() {
+                retarget(&mut self.connection, channel, &work)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        for id in std::mem::take(&mut self.channels).into_keys() {
+            self.forget(id);
+        }
+    }
+}
+
+/// Resolves with the oldest append under way, and takes it not off: that is for who handles it.
+async fn first_of(
+    appends: &mut VecDeque<(Appending, AfterAppend)>,
+) -> Option<Result<Appended, LogError>> {
+    let (appending, _) = appends.front_mut()?;
+    Some(appending.await)
+}
+
+/// SetTarget, if the target for the next job differs from what the miner was told last.
+fn announce_target(
+    connection: &mut Connection,
+    channel: &mut Channel,
+    work: &Work,
+) -> Result<bool, SessionError> {
+    let target = channel.wanted_target(&work.tip);
+    if target == channel.announced {
+        return Ok(false);
+    }
+    channel.announced = target;
+    connection.queue(SetTarget {
+        channel_id: channel.id,
+        maximum_target: group::u256(target.to_le_bytes()),
+    })?;
+    Ok(true)
+}
+
+/// Tells a channel its new target and gives it, at once, other work of the same template to which it applies. Where the
+/// template has no further variant, the target waits for the next template.
+fn retarget(
+    connection: &mut Connection,
+    channel: &mut Channel,
+    work: &Arc<Work>,
+) -> Result<(), SessionError> {
+    let next = match channel.last_job() {
+        Some(last)
+            if last.template.template.template_id == work.job.template.template.template_id =>
+        {
+            last.variant_index() + 1
+        }
+        _ => 1,
+    };
+    let Some(job) = work.job.template.variant(next)? else {
+        return Ok(());
+    };
+    if !announce_target(connection, channel, work)? {
+        return Ok(());
+    }
+    send_other_job(connection, channel, &job, work)?;
+    channel.on_job_sent(job, &work.tip);
+    Ok(())
+}
+
+/// Everybody's job to one channel: as a future job with its SetNewPrevHash where the tip is new to it.
+fn send_job(
+    connection: &mut Connection,
+    channel: &Channel,
+    work: &Work,
+    new_tip: bool,
+) -> Result<(), SessionError> {
+    let min_ntime = (!new_tip).then_some(work.tip.tip.header_timestamp);
+    match channel.kind {
+        ChannelKind::Standard => {
+            let extranonce = channel.standard_extranonce();
+            connection.queue(group::standard_job(
+                channel.id,
+                &work.job,
+                &extranonce,
+                min_ntime,
+            ))?;
+        }
+        ChannelKind::Extended if new_tip => {
+            connection.queue_encoded_for(&work.messages.future_job, channel.id)?;
+        }
+        ChannelKind::Extended => connection.queue_encoded_for(&work.messages.job, channel.id)?,
+    }
+    if new_tip {
+        connection.queue_encoded_for(&work.messages.set_new_prev_hash, channel.id)?;
+    }
+    Ok(())
+}
+
+/// A job that only this channel gets, on the tip that it has.
+fn send_other_job(
+    connection: &mut Connection,
+    channel: &Channel,
+    job: &PoolJob,
+    work: &Work,
+) -> Result<(), SessionError> {
+    let now = Some(work.tip.tip.header_timestamp);
+    match channel.kind {
+        ChannelKind::Standard => {
+            let extranonce = channel.standard_extranonce();
+            connection.queue(group::standard_job(channel.id, job, &extranonce, now))?;
+        }
+        ChannelKind::Extended => connection.queue(group::extended_job(channel.id, job, now)?)?,
+    }
+    Ok(())
+}
+
+fn open_error(request_id: u32, code: &str) -> OpenMiningChannelError {
+    OpenMiningChannelError {
+        request_id,
+        error_code: text(code),
+    }
+}
+
+/// A string field of ours.
+fn text(code: &str) -> hh_sv2::message::Str0255 {
+    let code = code.to_owned().try_into();
+    code.expect("our own codes are shorter than 255 bytes")
+}
+
+/// What a peer wrote, for logs and tables: control characters are gone, and it is short.
+fn printable(text: &str) -> String {
+    /// Vendor, model and firmware of real devices are shorter.
+    const MAX_CHARS: usize = 96;
+    let clean = text.chars().filter(|c| !c.is_control());
+    clean.take(MAX_CHARS).collect()
+}

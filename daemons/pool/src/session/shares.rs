@@ -1,0 +1,282 @@
+//! Shares of a connection: checked, logged in batches, and answered when they are durable.
+
+use super::{AfterAppend, Session, SessionError, text};
+use crate::blocks::Found;
+use crate::channel::{Submission, Verdict};
+use crate::directory::unix_ms;
+use crate::share_log::{
+    Appended, BATCH_RECORDS_MAX, LogError, NotTakenReason, Record, ShareRecord,
+};
+use hh_mining::extranonce::ROLLABLE_SIZE;
+use hh_mining::{CheckedShare, ShareTarget, Target};
+use hh_sv2::message::{
+    SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
+};
+use std::sync::Arc;
+
+/// Told to a miner whose share is good but could not be stored: it is not credited, and nobody says that it was. The
+/// specification has no code for it.
+const NOT_STORED: &str = "share-not-stored";
+
+/// Shares of one channel that one append makes durable.
+#[derive(Debug)]
+pub(super) struct Ack {
+    channel_id: u32,
+    sequence_numbers: Vec<u32>,
+    /// Sum of the difficulties.
+    difficulty: f64,
+}
+
+/// Shares that are checked and not yet given to the log.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    records: Vec<Record>,
+    acks: Vec<Ack>,
+    stalled: bool,
+}
+
+impl Batch {
+    /// The log had no room for it.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    fn add(&mut self, record: ShareRecord, sequence_number: u32, difficulty: f64) {
+        let channel_id = record.channel_id;
+        self.records.push(Record::Share(record));
+        let known = self
+            .acks
+            .iter_mut()
+            .find(|ack| ack.channel_id == channel_id);
+        if let Some(ack) = known {
+            ack.sequence_numbers.push(sequence_number);
+            ack.difficulty += difficulty;
+        } else {
+            self.acks.push(Ack {
+                channel_id,
+                sequence_numbers: vec![sequence_number],
+                difficulty,
+            });
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn on_submit_standard(
+        &mut self,
+        share: SubmitSharesStandard,
+    ) -> Result<(), SessionError> {
+        let SubmitSharesStandard {
+            channel_id,
+            sequence_number,
+            job_id,
+            nonce,
+            ntime,
+            version,
+        } = share;
+        let Some(channel) = self.channels.get(&channel_id) else {
+            return self.reject(channel_id, sequence_number, "invalid-channel-id");
+        };
+        let extranonce = channel.standard_extranonce();
+        let submission = Submission {
+            sequence_number,
+            job_id,
+            nonce,
+            ntime,
+            version,
+            extranonce,
+        };
+        self.on_submission(channel_id, &submission)
+    }
+
+    pub(super) fn on_submit_extended(
+        &mut self,
+        share: SubmitSharesExtended,
+    ) -> Result<(), SessionError> {
+        let SubmitSharesExtended {
+            channel_id,
+            sequence_number,
+            job_id,
+            nonce,
+            ntime,
+            version,
+            ..
+        } = share;
+        let Some(channel) = self.channels.get(&channel_id) else {
+            return self.reject(channel_id, sequence_number, "invalid-channel-id");
+        };
+        let Ok(rolled) = <[u8; ROLLABLE_SIZE]>::try_from(share.extranonce.as_ref()) else {
+            return self.reject(channel_id, sequence_number, "bad-extranonce-size");
+        };
+        let extranonce = channel.prefix.extranonce(rolled);
+        let submission = Submission {
+            sequence_number,
+            job_id,
+            nonce,
+            ntime,
+            version,
+            extranonce,
+        };
+        self.on_submission(channel_id, &submission)
+    }
+
+    fn on_submission(
+        &mut self,
+        channel_id: u32,
+        submission: &Submission,
+    ) -> Result<(), SessionError> {
+        let now_unix_ms = unix_ms();
+        let now_unix = u32::try_from(now_unix_ms / 1000).unwrap_or(u32::MAX);
+        let Some(channel) = self.channels.get_mut(&channel_id) else {
+            return self.reject(channel_id, submission.sequence_number, "invalid-channel-id");
+        };
+        let Verdict {
+            share,
+            block,
+            target,
+        } = channel.check(submission, now_unix);
+        if let Some(candidate) = block {
+            // Before anything else: a block is worth more than all that follows.
+            self.shared.blocks.found(Found {
+                candidate,
+                origin: Arc::clone(&channel.origin),
+                found_at_ms: now_unix_ms,
+            });
+        }
+        match (share, target) {
+            (Ok(share), Some(target)) => {
+                self.accept(channel_id, submission, &share, target);
+                Ok(())
+            }
+            (Ok(_), None) => Ok(()),
+            (Err(code), _) => self.reject(channel_id, submission.sequence_number, code),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        channel_id: u32,
+        submission: &Submission,
+        share: &CheckedShare,
+        target: ShareTarget,
+    ) {
+        let now_ms = self.shared.directory.clock().now_ms();
+        let Some(channel) = self.channels.get_mut(&channel_id) else {
+            return;
+        };
+        channel.vardiff.on_share(target.target());
+        let difficulty = Target::from_hash_le(&share.hash).difficulty();
+        channel.view.accept(now_ms, share.work, difficulty);
+        self.lane.accept(now_ms, share.work);
+        let record = ShareRecord {
+            accepted_at_ms: unix_ms(),
+            hash: share.hash.to_byte_array(),
+            extranonce_prefix: channel.prefix.to_bytes(),
+            channel_id,
+            job_id: submission.job_id,
+            nbits: target.nbits(),
+            ntime: submission.ntime,
+            nonce: submission.nonce,
+            version: submission.version,
+            work: share.work.0,
+            score: share.score.0,
+            is_block: share.meets_network,
+            origin: Arc::clone(&channel.origin),
+        };
+        self.batch.add(
+            record,
+            submission.sequence_number,
+            target.target().difficulty(),
+        );
+    }
+
+    fn reject(
+        &mut self,
+        channel_id: u32,
+        sequence_number: u32,
+        code: &'static str,
+    ) -> Result<(), SessionError> {
+        self.lane.reject(code);
+        if let Some(channel) = self.channels.get(&channel_id) {
+            channel.view.reject(code);
+        }
+        let error_code = text(code);
+        Ok(self.connection.queue(SubmitSharesError {
+            channel_id,
+            sequence_number,
+            error_code,
+        })?)
+    }
+
+    /// Gives what was checked to the log. Where it has no room, the batch waits and the connection is not read.
+    pub(super) fn append_batch(&mut self) -> Result<(), SessionError> {
+        while !self.batch.records.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            match self.shared.log.try_append(batch.records) {
+                Ok(appending) => {
+                    let after = AfterAppend::Settle(batch.acks);
+                    self.appends.push_back((appending, after));
+                }
+                Err(refused) if refused.reason == NotTakenReason::Full => {
+                    self.batch.records = refused.records;
+                    self.batch.acks = batch.acks;
+                    self.batch.stalled = true;
+                    return Ok(());
+                }
+                Err(refused) => {
+                    tracing::warn!(reason = ?refused.reason, limit = BATCH_RECORDS_MAX, "the share log took no shares");
+                    self.not_stored(batch.acks)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest append has resolved.
+    pub(super) fn on_appended(
+        &mut self,
+        result: Result<Appended, LogError>,
+    ) -> Result<(), SessionError> {
+        let Some((_, after)) = self.appends.pop_front() else {
+            return Ok(());
+        };
+        match (result, after) {
+            (Ok(_), AfterAppend::Settle(acks)) => self.settle(acks),
+            (Ok(_), AfterAppend::Open(opening)) => self.on_bound(*opening),
+            (Err(_), AfterAppend::Settle(acks)) => self.not_stored(acks),
+            (Err(_), AfterAppend::Open(opening)) => self.on_not_bound(&opening),
+        }
+    }
+
+    /// SubmitShares.Success for shares that are on the disk.
+    fn settle(&mut self, acks: Vec<Ack>) -> Result<(), SessionError> {
+        for ack in acks {
+            let Some(last) = ack.sequence_numbers.last() else {
+                continue;
+            };
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a float to integer cast saturates; the sum is of positive numbers"
+            )]
+            let new_shares_sum = ack.difficulty as u64;
+            self.connection.queue(SubmitSharesSuccess {
+                channel_id: ack.channel_id,
+                last_sequence_number: *last,
+                new_submits_accepted_count: u32::try_from(ack.sequence_numbers.len())
+                    .unwrap_or(u32::MAX),
+                new_shares_sum,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn not_stored(&mut self, acks: Vec<Ack>) -> Result<(), SessionError> {
+        for ack in acks {
+            for sequence_number in ack.sequence_numbers {
+                self.reject(ack.channel_id, sequence_number, NOT_STORED)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! The shipper: takes what is durable in the share log to the ledger, in order and exactly once.
+//!
+//! Owns the place in the log up to which the ledger has it, which it asks the ledger for. It never holds a share up:
+//! while the ledger is away the log keeps, and the shipper tries again for ever. It also puts a watermark into the log
+//! every second, so that the ledger can tell a pool without shares from one that lags.
+
+#[cfg(test)]
+mod tests;
+
+use crate::directory::unix_ms;
+use crate::share_log::{Entry, LogError, LogReader, Record, ShareLog};
+use hh_ledger::{BindingRow, Ledger, LedgerError, ShareRow, Shipment};
+use hh_mining::BlockHash;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How old a durable record gets before it is shipped. A transaction costs some milliseconds whatever is in it, and
+/// nobody waits for the ledger.
+const SHIP_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Most records of a shipment: some megabytes of memory, and a transaction of some tens of milliseconds.
+const SHIPMENT_RECORDS_MAX: usize = 10_000;
+
+/// The ledger's readers may conclude within this time that nothing earlier will come.
+const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest pause between two attempts at a ledger that fails.
+const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
+/// What a stop waits for the last shipment; what is left over is shipped at the next start.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// How far the ledger has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shipping {
+    /// The last record of the log that is in the ledger, 0 if there is none or it is not known yet.
+    pub shipped_seq: u64,
+    /// Why shipping does not work at present, with its causes.
+    pub last_error: Option<String>,
+    /// When something was last shipped, milliseconds since 1970.
+    pub last_shipped_at_ms: Option<i64>,
+}
+
+/// What ends a shipper: it can't be made good by trying again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShipperError {
+    /// The ledger has records that the log does not: an old copy of the log was restored. Its next records would have
+    /// the keys of others, which are in the ledger.
+    #[error(
+        "the ledger has records up to {shipped_seq} of this share log, which ends at {durable_seq}: an old copy was \
+        restored; move the share log's directory away, so that a new log starts"
+    )]
+    LogBehindLedger {
+        /// The last record in the ledger.
+        shipped_seq: u64,
+        /// The last record in the log.
+        durable_seq: u64,
+    },
+}
+
+/// Why one attempt failed.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error("could not read the share log")]
+    Log(#[from] LogError),
+    #[error("could not ship to the ledger")]
+    Ledger(#[from] LedgerError),
+    #[error("reading the share log was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+    #[error(transparent)]
+    Final(#[from] ShipperError),
+}
+
+/// Ships one log to one ledger.
+#[derive(Debug)]
+pub(crate) struct Shipper {
+    log: ShareLog,
+    ledger: Ledger,
+    status: watch::Sender<Shipping>,
+    /// None until the ledger has said where it is.
+    reader: Option<LogReader>,
+    /// Read and not known to be in the ledger.
+    pending: Option<Arc<Shipment>>,
+}
+
+impl Shipper {
+    /// A shipper that has not begun.
+    #[must_use]
+    pub(crate) fn new(log: ShareLog, ledger: Ledger) -> Self {
+        let (status, _) = watch::channel(Shipping::default());
+        Self {
+            log,
+            ledger,
+            status,
+            reader: None,
+            pending: None,
+        }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub(crate) fn status(&self) -> watch::Receiver<Shipping> {
+        self.status.subscribe()
+    }
+
+    /// Ships until `stop` is cancelled; then once more what is durable, and a checkpoint of the ledger.
+    ///
+    /// # Errors
+    /// [`ShipperError`]; a ledger or a log that fails is none.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), ShipperError> {
+        let mut ticks = tokio::time::interval(SHIP_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watermark_due = Instant::now();
+        let mut retry_interval = SHIP_INTERVAL;
+        let mut retry_at = Instant::now();
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let now = Instant::now();
+            if now >= watermark_due {
+                watermark_due = now + WATERMARK_INTERVAL;
+                self.mark();
+            }
+            if now < retry_at {
+                continue;
+            }
+            match stop.run_until_cancelled(self.ship_all()).await {
+                None => break,
+                Some(Ok(())) => retry_interval = SHIP_INTERVAL,
+                Some(Err(AttemptError::Final(error))) => return Err(error),
+                Some(Err(error)) => {
+                    self.note(&error);
+                    retry_at = Instant::now() + retry_interval;
+                    retry_interval = (retry_interval * 2).min(RETRY_INTERVAL_MAX);
+                }
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Puts the time into the log. The record is shipped in its turn, so it can't overtake a share.
+    fn mark(&self) {
+        let watermark = Record::Watermark { at_ms: unix_ms() };
+        if let Err(error) = self.log.try_append(vec![watermark]) {
+            tracing::debug!(%error, "no watermark this time");
+        }
+    }
+
+    /// Ships all that is durable.
+    async fn ship_all(&mut self) -> Result<(), AttemptError> {
+        loop {
+            if self.pending.is_none() {
+                self.pending = self.next_shipment().await?.map(Arc::new);
+            }
+            let Some(shipment) = self.pending.clone() else {
+                return Ok(());
+            };
+            let started = Instant::now();
+            let last_seq = shipment.last_seq;
+            self.ledger.ship(shipment).await?;
+            self.pending = None;
+            self.shipped(last_seq);
+            metrics::histogram!("hyperhash_ledger_ship_seconds").record(started.elapsed());
+        }
+    }
+
+    /// Reads the next durable records, and lets go of the segments that the ledger has.
+    async fn next_shipment(&mut self) -> Result<Option<Shipment>, AttemptError> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.start().await?,
+        };
+        let log = self.log.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let released = log.release_through(reader.next_seq() - 1);
+            let entries = reader.read(SHIPMENT_RECORDS_MAX);
+            (reader, released, entries)
+        });
+        let (reader, released, entries) = reading.await?;
+        self.reader = Some(reader);
+        if let Err(error) = released {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "shipped segment of the share log stays"
+            );
+        }
+        Ok(shipment(&self.log, entries?))
+    }
+
+    /// A reader that starts after the last record in the ledger.
+    async fn start(&self) -> Result<LogReader, AttemptError> {
+        let epoch = self.log.epoch();
+        let shipped_seq = self.ledger.last_seq(epoch).await?.unwrap_or(0);
+        let durable_seq = *self.log.durable().borrow();
+        if shipped_seq > durable_seq {
+            return Err(ShipperError::LogBehindLedger {
+                shipped_seq,
+                durable_seq,
+            }
+            .into());
+        }
+        let first_seq = self.log.first_seq();
+        if shipped_seq + 1 < first_seq {
+            // They had been shipped when the log let them go: the ledger is not the one it was.
+            tracing::error!(
+                from_seq = shipped_seq + 1,
+                to_seq = first_seq - 1,
+                "records are neither in the ledger nor in the share log; was an old ledger restored?"
+            );
+            self.ledger.skip_to(epoch, first_seq, unix_ms()).await?;
+        }
+        self.status
+            .send_modify(|status| status.shipped_seq = shipped_seq.max(first_seq - 1));
+        Ok(self.log.reader(first_seq.max(shipped_seq + 1))?)
+    }
+
+    fn shipped(&self, last_seq: u64) {
+        self.status.send_modify(|status| {
+            if status.last_error.take().is_some() {
+                tracing::info!("shipping to the ledger works again");
+            }
+            status.shipped_seq = last_seq;
+            status.last_shipped_at_ms = Some(unix_ms());
+        });
+    }
+
+    fn note(&self, error: &AttemptError) {
+        self.status.send_modify(|status| {
+            if status.last_error.is_none() {
+                tracing::warn!(error = error as &dyn Error, "shares wait in the share log");
+            }
+            status.last_error = Some(hh_daemon::Chain(error).to_string());
+        });
+    }
+
+    async fn finish(&mut self) {
+        let last = async {
+            self.ship_all().await?;
+            Ok::<_, AttemptError>(self.ledger.checkpoint().await?)
+        };
+        match tokio::time::timeout(STOP_GRACE, last).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "shares wait for the next start"
+                );
+            }
+            Err(_elapsed) => tracing::warn!("shares wait for the next start: the ledger is slow"),
+        }
+    }
+}
+
+/// What goes to the ledger of these records; none if there are none.
+fn shipment(log: &ShareLog, entries: Vec<Entry>) -> Option<Shipment> {
+    let (first, last) = (entries.first()?.seq, entries.last()?.seq);
+    let mut shipment = Shipment {
+        epoch: log.epoch(),
+        first_seq: first,
+        last_seq: last,
+        shares: Vec::with_capacity(entries.len()),
+        bindings: Vec::new(),
+        watermark_ms: None,
+    };
+    for Entry { seq, record } in entries {
+        match record {
+            Record::Share(share) => shipment.shares.push(ShareRow {
+                seq,
+                accepted_at_ms: share.accepted_at_ms,
+                origin: share.origin,
+                hash: BlockHash::from_byte_array(share.hash),
+                extranonce_prefix: share.extranonce_prefix,
+                channel_id: share.channel_id,
+                job_id: share.job_id,
+                nbits: share.nbits,
+                ntime: share.ntime,
+                nonce: share.nonce,
+                version: share.version,
+                work: share.work,
+                score: share.score,
+                is_block: share.is_block,
+            }),
+            Record::Binding(binding) => shipment.bindings.push(BindingRow {
+                seq,
+                bound_at_ms: binding.bound_at_ms,
+                extranonce_prefix: binding.extranonce_prefix,
+                origin: binding.origin,
+            }),
+            Record::Watermark { at_ms } => shipment.watermark_ms = Some(at_ms),
+        }
+    }
+    Some(shipment)
+}

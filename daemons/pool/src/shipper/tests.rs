@@ -1,0 +1,247 @@
+use super::*;
+use crate::share_log::{Binding, Identity, Options, Origin, ShareRecord};
+use hh_ledger::LedgerReader;
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// A log and where its ledger is.
+struct Site {
+    dir: TempDir,
+    log: ShareLog,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open_log(&dir.path().join("log"));
+        Self { dir, log }
+    }
+
+    fn ledger_path(&self) -> PathBuf {
+        self.dir.path().join("ledger/pool.db")
+    }
+
+    fn reader(&self) -> LedgerReader {
+        LedgerReader::open(&self.ledger_path()).unwrap()
+    }
+
+    fn run(&self) -> Running {
+        let ledger = Ledger::open(&self.ledger_path(), "pool-1").unwrap();
+        let shipper = Shipper::new(self.log.clone(), ledger);
+        let (status, stop) = (shipper.status(), CancellationToken::new());
+        let tracker = tokio_util::task::TaskTracker::new();
+        let task = tracker.spawn(shipper.run(stop.clone()));
+        Running { status, stop, task }
+    }
+}
+
+struct Running {
+    status: watch::Receiver<Shipping>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ShipperError>>,
+}
+
+impl Running {
+    async fn wait_for_shipped(&mut self, seq: u64) {
+        self.status
+            .wait_for(|status| status.shipped_seq >= seq)
+            .await
+            .unwrap();
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn open_log(dir: &Path) -> ShareLog {
+    let identity = Identity {
+        pool: "pool-1".to_owned(),
+        server_id: 7,
+    };
+    let options = Options {
+        segment_bytes: 64 << 10,
+        commit_delay: Duration::ZERO,
+        ..Options::default()
+    };
+    ShareLog::open(dir, &identity, &options).unwrap().0
+}
+
+fn origin() -> Arc<Origin> {
+    Arc::new(Origin::new("alice", "rig1", "core", "main").unwrap())
+}
+
+fn share(n: u64) -> Record {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&n.to_le_bytes());
+    Record::Share(ShareRecord {
+        accepted_at_ms: unix_ms(),
+        hash,
+        extranonce_prefix: [0, 7, 0, 0, 0, 0, 0, 1],
+        channel_id: 1,
+        job_id: 2,
+        nbits: 0x1d00_ffff,
+        ntime: 3,
+        nonce: 4,
+        version: 5,
+        work: 1 << 32,
+        score: 1 << 40,
+        is_block: false,
+        origin: origin(),
+    })
+}
+
+/// Appends shares in batches of ten; gives the last sequence number.
+async fn append(log: &ShareLog, numbers: std::ops::Range<u64>) -> u64 {
+    let mut last_seq = 0;
+    for from in numbers.clone().step_by(10) {
+        let batch = (from..numbers.end.min(from + 10)).map(share).collect();
+        last_seq = log.append(batch).await.unwrap().last_seq;
+    }
+    last_seq
+}
+
+/// The ledger has exactly the shares with these numbers, and its sums agree.
+#[track_caller]
+fn check_holds(site: &Site, count: u64) {
+    let reader = site.reader();
+    let shares = reader.shares(&site.log.epoch(), 0, usize::MAX).unwrap();
+    let numbers: HashSet<u64> = shares
+        .iter()
+        .map(|share| u64::from_le_bytes(*share.hash.as_byte_array().first_chunk().unwrap()))
+        .collect();
+    assert_eq!(numbers, (0..count).collect());
+    assert_eq!(shares.len() as u64, count, "each once");
+    let sums = reader.minute_sums(i64::MIN, i64::MAX).unwrap();
+    assert_eq!(sums.iter().map(|sum| sum.shares).sum::<u64>(), count);
+    assert_eq!(reader.account_sums(1).unwrap()[0].shares, count);
+}
+
+#[tokio::test]
+async fn what_is_durable_reaches_the_ledger_with_bindings_and_watermarks() {
+    let site = Site::new();
+    let binding = Binding {
+        bound_at_ms: unix_ms(),
+        extranonce_prefix: [1; 8],
+        origin: origin(),
+    };
+    site.log
+        .append(vec![Record::Binding(binding)])
+        .await
+        .unwrap();
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..100).await;
+    running.wait_for_shipped(last_seq).await;
+    check_holds(&site, 100);
+    assert_eq!(
+        site.reader().binding(&site.log.epoch(), &[1; 8]).unwrap(),
+        Some((*origin()).clone())
+    );
+    // Without a share, too, the watermark goes on.
+    let mut watermarks = HashSet::new();
+    while watermarks.len() < 2 {
+        watermarks.extend(site.reader().logs().unwrap()[0].watermark_ms);
+        running.status.changed().await.unwrap();
+    }
+    assert!(running.status.borrow().last_error.is_none());
+    assert!(running.status.borrow().last_shipped_at_ms.is_some());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ships_what_is_durable_and_checkpoints() {
+    let site = Site::new();
+    let running = site.run();
+    append(&site.log, 0..50).await;
+    running.stop().await;
+    check_holds(&site, 50);
+    let wal = site.dir.path().join("ledger/pool.db-wal");
+    assert_eq!(fs::metadata(wal).unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shippers_killed_at_any_moment_ship_every_share_once() {
+    let site = Site::new();
+    let mut next = 0;
+    for round in 0..25_u64 {
+        let mut running = site.run();
+        append(&site.log, next..next + 40).await;
+        next += 40;
+        // A different moment each time: before it began, while it ships, after it shipped.
+        for _ in 0..round % 5 {
+            if running.status.changed().await.is_err() {
+                break;
+            }
+        }
+        running.task.abort();
+    }
+    let mut running = site.run();
+    running.wait_for_shipped(*site.log.durable().borrow()).await;
+    check_holds(&site, next);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_away_loses_nothing_and_catches_up() {
+    let site = Site::new();
+    // A file where the ledger's directory should be.
+    let blocker = site.dir.path().join("ledger");
+    fs::write(&blocker, "").unwrap();
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..2_000).await;
+    running
+        .status
+        .wait_for(|status| status.last_error.is_some())
+        .await
+        .unwrap();
+    let error = running.status.borrow().last_error.clone().unwrap();
+    assert!(error.contains("could not create"), "{error}");
+    assert_eq!(site.log.first_seq(), 1, "nothing is let go");
+    fs::remove_file(&blocker).unwrap();
+    running.wait_for_shipped(last_seq).await;
+    assert!(running.status.borrow().last_error.is_none());
+    check_holds(&site, 2_000);
+    // The segments go with the next shipment.
+    let next = append(&site.log, 2_000..2_001).await;
+    running.wait_for_shipped(next + 1).await;
+    assert!(site.log.first_seq() > 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_log_ends_the_shipper_and_a_restored_ledger_does_not() {
+    let site = Site::new();
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..500).await;
+    running.wait_for_shipped(last_seq).await;
+    running.stop().await;
+    let shipped = site.reader().logs().unwrap()[0].last_seq;
+
+    // As if the log were an old copy: the ledger is ahead of it.
+    let ledger = Ledger::open(&site.ledger_path(), "pool-1").unwrap();
+    ledger
+        .skip_to(site.log.epoch(), shipped + 100, 0)
+        .await
+        .unwrap();
+    let ended = site.run().task.await.unwrap().unwrap_err();
+    let ShipperError::LogBehindLedger { shipped_seq, .. } = ended;
+    assert_eq!(shipped_seq, shipped + 99);
+
+    // As if the ledger were an old copy: what the log has let go is missing in it.
+    fs::remove_dir_all(site.dir.path().join("ledger")).unwrap();
+    site.log.release_through(200).unwrap();
+    let first_seq = site.log.first_seq();
+    assert!(first_seq > 1);
+    let mut running = site.run();
+    running.wait_for_shipped(*site.log.durable().borrow()).await;
+    let shares = site
+        .reader()
+        .shares(&site.log.epoch(), 0, usize::MAX)
+        .unwrap();
+    assert!(shares.first().unwrap().seq >= first_seq);
+    running.stop().await;
+}
