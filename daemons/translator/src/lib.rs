@@ -1,1 +1,103 @@
-//! placeholder
+//! hh-translator: SV1 miners in, SV2 extended channels out, one channel for each miner.
+//!
+//! It never invents and never drops a share: a miner is told that a share is accepted when the pool has said so. It holds no
+//! accounts and judges no work; what it checks, the pool would refuse for the same reason.
+//!
+//! ```text
+//!  SV1 miners ──► listener ──► downstream: Session, one per miner ──── commands ───► upstream: one per lane ──► SV2 pool
+//!                                 │   ▲                                                  │
+//!                        sv1, bridge  └── events: jobs, tips, targets, settled shares ◄──┘
+//! ```
+
+pub mod bridge;
+pub mod config;
+mod control;
+mod downstream;
+mod hashrate;
+mod listener;
+mod miners;
+pub mod sv1;
+mod upstream;
+
+use config::TranslatorConfig;
+use control::Control;
+use downstream::UpstreamHandle;
+use hh_daemon::{Context, Failure};
+use listener::Listener;
+use miners::Miners;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use upstream::link::{Link, Upstreams};
+use upstream::{COMMAND_QUEUE, Upstream};
+
+/// Starts everything, in this order, and returns when miners can connect. The pool may come later: it is tried for ever.
+///
+/// # Errors
+/// A port or a control socket that can't be used.
+pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Failure> {
+    let tasks = &context.tasks;
+    let stop = tasks.token();
+    let sockets = bind(&config).await?;
+    let mut lanes = Vec::new();
+    for (lane, socket) in config.lanes.iter().zip(&sockets) {
+        lanes.push((lane.clone(), socket.local_addr()?));
+    }
+    let miners = Miners::new(&lanes, &config.limits);
+    spawn(
+        &context,
+        "exported metrics",
+        miners.clone().export(stop.clone()),
+    );
+
+    let mut upstreams = Vec::new();
+    for (lane, socket) in miners.lanes().iter().zip(sockets) {
+        let known = Upstreams::new(&config.upstreams);
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let link = Link::new(config.upstreams.clone(), known.clone());
+        spawn(
+            &context,
+            "upstream",
+            Upstream::new(link, receiver).run(stop.clone()),
+        );
+        upstreams.push(known.clone());
+
+        tracing::info!(lane = lane.name, address = %lane.listen_address, "listening for miners");
+        let listener = Listener {
+            socket,
+            lane: lane.clone(),
+            miners: miners.clone(),
+            upstream: UpstreamHandle {
+                commands,
+                upstreams: known,
+            },
+            tasks: tasks.clone(),
+        };
+        spawn(&context, "listener", listener.run());
+    }
+
+    let control = Control {
+        context: context.clone(),
+        miners,
+        upstreams,
+    };
+    control.serve()?;
+    context.set_ready(true);
+    Ok(())
+}
+
+async fn bind(config: &TranslatorConfig) -> Result<Vec<TcpListener>, Failure> {
+    let mut sockets = Vec::new();
+    for (index, lane) in config.lanes.iter().enumerate() {
+        let key = format!("lanes.{index}.listen_address");
+        sockets.push(hh_daemon::listen(&key, lane.listen_address).await?);
+    }
+    Ok(sockets)
+}
+
+/// Spawns a task that the daemon can't do without and that has no error of its own.
+fn spawn(context: &Context, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    context.tasks.spawn(name, async move {
+        task.await;
+        Ok::<_, Failure>(())
+    });
+}

@@ -1,0 +1,161 @@
+//! hh-translator's configuration.
+
+use hh_daemon::Mistakes;
+use hh_sv2::AuthorityPublicKey;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+/// The file `hh-translator.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TranslatorConfig {
+    pub lanes: Vec<LaneConfig>,
+    /// In the order of preference. Each lane has its own connection to the first that answers.
+    pub upstreams: Vec<UpstreamConfig>,
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// A listener for SV1 miners.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneConfig {
+    pub name: String,
+    pub listen_address: SocketAddr,
+    /// What a miner is taken to do before it is known, in hashes a second; the pool finds its real difficulty from there. A
+    /// miner that suggests a difficulty is started at that.
+    #[serde(default = "default_nominal_hashrate_hs")]
+    pub nominal_hashrate_hs: f32,
+}
+
+/// A pool.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Base58check, as the pool logs it at its start.
+    pub authority_public_key: AuthorityPublicKey,
+}
+
+/// What one process takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            // Some 20 kB each.
+            max_connections: 10_000,
+            // A farm behind one address, or a rental market.
+            max_connections_per_address: 5_000,
+        }
+    }
+}
+
+/// Between a microcontroller (10^5) and a rack machine (10^14): the one waits half a minute for its first share, the other
+/// sends some hundred before it is slowed down.
+fn default_nominal_hashrate_hs() -> f32 {
+    1e11
+}
+
+impl UpstreamConfig {
+    /// The parts of `address`; port 0 if it has none, which the check of the configuration refuses.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        let parts = self.address.rsplit_once(':');
+        let (host, port) = parts.unwrap_or((&self.address, ""));
+        (host, port.parse().unwrap_or(0))
+    }
+}
+
+impl hh_daemon::Config for TranslatorConfig {
+    fn check(&self, mistakes: &mut Mistakes) {
+        self.check_lanes(mistakes);
+        if self.upstreams.is_empty() {
+            let fix = "add an [[upstreams]] table with `address` and `authority_public_key`";
+            mistakes.add("upstreams", "there is no work without a pool", fix);
+        }
+        for (index, upstream) in self.upstreams.iter().enumerate() {
+            let (host, port) = upstream.host_and_port();
+            if host.is_empty() || port == 0 {
+                let what = format!("{:?} is not HOST:PORT", upstream.address);
+                let fix = "write the pool's host and port, such as pool.example:34254";
+                mistakes.add(format!("upstreams.{index}.address"), what, fix);
+            }
+        }
+        if self.limits.max_connections == 0 {
+            let fix = "write how many miners may connect";
+            mistakes.add("limits.max_connections", "no miner can connect", fix);
+        }
+    }
+}
+
+impl TranslatorConfig {
+    fn check_lanes(&self, mistakes: &mut Mistakes) {
+        if self.lanes.is_empty() {
+            let fix = "add a [[lanes]] table with `name` and `listen_address`";
+            mistakes.add("lanes", "no miner can connect without a lane", fix);
+        }
+        let mut names = HashSet::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if lane.name.is_empty() || !names.insert(&lane.name) {
+                let what = format!("the name {:?} is empty or taken", lane.name);
+                let fix = "give each lane a name of its own";
+                mistakes.add(format!("lanes.{index}.name"), what, fix);
+            }
+            let hashrate = lane.nominal_hashrate_hs;
+            if !(hashrate.is_finite() && hashrate > 0.0) {
+                let what = format!("{hashrate} is no hashrate");
+                let fix = "write hashes a second, such as 1e12";
+                mistakes.add(format!("lanes.{index}.nominal_hashrate_hs"), what, fix);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_daemon::ConfigError;
+    use std::path::Path;
+
+    #[test]
+    fn the_example_is_a_valid_configuration() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+        let (_, config) = hh_daemon::load::<TranslatorConfig>(&path).unwrap();
+        assert_eq!(config.lanes[0].listen_address.port(), 3333);
+        assert_eq!(
+            config.upstreams[0].host_and_port(),
+            ("pool.example.net", 34254)
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hh-translator.toml");
+        let text = "upstreams = []\n\
+            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\n\
+            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\n\
+            [limits]\nmax_connections = 0\n";
+        std::fs::write(&path, text).unwrap();
+        let error = hh_daemon::load::<TranslatorConfig>(&path).unwrap_err();
+        let ConfigError::Mistakes(mistakes) = error else {
+            panic!("{error}");
+        };
+        let text = mistakes.to_string();
+        for expected in [
+            "upstreams: there is no work without a pool",
+            "lanes.0.nominal_hashrate_hs: -1 is no hashrate",
+            "lanes.1.name: the name \"a\" is empty or taken",
+            "limits.max_connections: no miner can connect",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in\n{text}");
+        }
+    }
+}

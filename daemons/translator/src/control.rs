@@ -1,0 +1,141 @@
+//! The calls of `hh_ipc::api::translator`, and the conversion of our types to those of the wire, which go no further than
+//! this file.
+
+use crate::miners::{Lane, Miner, Miners};
+use crate::upstream::link::{LinkState, LinkView, Upstreams};
+use hh_daemon::{Caller, Context, Failure};
+use hh_ipc::Context as Call;
+use hh_ipc::api::translator::{DownstreamMiner, Translator, TranslatorLane, TranslatorStatus};
+use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Longest list that is answered: a thousand miners are a tenth of a frame.
+const MAX_LISTED: usize = 1_000;
+
+/// What the answers are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub context: Context,
+    pub miners: Miners,
+    /// Of each lane.
+    pub upstreams: Vec<Upstreams>,
+}
+
+#[derive(Clone)]
+struct Answers {
+    control: Arc<Control>,
+    caller: Caller,
+}
+
+impl Control {
+    /// Answers on both sockets until the daemon stops.
+    ///
+    /// # Errors
+    /// The sockets can't be made.
+    pub(crate) fn serve(self) -> Result<(), Failure> {
+        let control = Arc::new(self);
+        control
+            .context
+            .clone()
+            .serve_control(move |caller, stream| {
+                let control = Arc::clone(&control);
+                Box::pin(hh_ipc::server::answer(
+                    stream,
+                    Answers { control, caller }.serve(),
+                ))
+            })
+    }
+
+    fn status(&self) -> TranslatorStatus {
+        let lanes = self.miners.lanes();
+        let links = self.upstreams.iter().flat_map(Upstreams::links);
+        TranslatorStatus {
+            lanes: lanes.iter().map(|lane| lane_status(lane)).collect(),
+            upstreams: links.map(link_status).collect(),
+            miners: self
+                .miners
+                .oldest(MAX_LISTED)
+                .iter()
+                .map(|miner| miner_status(miner))
+                .collect(),
+            connections: lanes.iter().map(|lane| lane.connections()).sum(),
+            shares: sum(lanes.iter().map(|lane| share_counts(lane.shares()))),
+            shares_in_flight: lanes.iter().map(|lane| lane.in_flight()).sum(),
+            shares_unsettled: lanes.iter().map(|lane| lane.shares().unsettled).sum(),
+        }
+    }
+}
+
+impl Translator for Answers {
+    async fn hello(self, _: Call) -> Hello {
+        self.control.context.hello(self.caller.read_only)
+    }
+
+    async fn status(self, _: Call) -> TranslatorStatus {
+        self.control.status()
+    }
+}
+
+fn lane_status(lane: &Lane) -> TranslatorLane {
+    TranslatorLane {
+        name: lane.name.clone(),
+        listen_address: lane.listen_address.to_string(),
+        connections: lane.connections(),
+    }
+}
+
+fn link_status(link: LinkView) -> LinkStatus {
+    LinkStatus {
+        address: link.address,
+        state: match link.state {
+            LinkState::Connecting => hh_ipc::api::LinkState::Connecting,
+            LinkState::Up => hh_ipc::api::LinkState::Up,
+            LinkState::Down => hh_ipc::api::LinkState::Down,
+        },
+        since_at: timestamp(link.since),
+        last_error: link.last_error,
+    }
+}
+
+fn miner_status(miner: &Miner) -> DownstreamMiner {
+    let state = miner.state();
+    DownstreamMiner {
+        id: miner.id,
+        peer: miner.peer.to_string(),
+        lane: miner.lane.name.clone(),
+        user_name: state.user_name,
+        user_agent: state.user_agent,
+        connected_at: timestamp(miner.connected_at),
+        difficulty: state.difficulty,
+        version_rolling: state.version_rolling,
+        shares: share_counts(state.shares),
+        last_share_at: state.last_share_at.map(timestamp),
+    }
+}
+
+fn share_counts(counts: crate::miners::ShareCounts) -> ShareCounts {
+    let rejected = counts.rejected.into_iter();
+    ShareCounts {
+        accepted: counts.accepted,
+        rejected: rejected
+            .map(|(code, count)| (code.to_owned(), count))
+            .collect(),
+    }
+}
+
+fn sum(counts: impl Iterator<Item = ShareCounts>) -> ShareCounts {
+    counts.fold(ShareCounts::default(), |mut sum, counts| {
+        sum.accepted += counts.accepted;
+        for (code, count) in counts.rejected {
+            *sum.rejected.entry(code).or_default() += count;
+        }
+        sum
+    })
+}
+
+/// A clock before 1970 or after 9999 shows as 1970.
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or_default()
+}

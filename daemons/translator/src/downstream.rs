@@ -1,0 +1,433 @@
+//! One SV1 miner: its socket, its handshake, its jobs and its shares, in one task.
+//!
+//! A share is answered `true` when the pool has answered, and by nothing else. The connection outlives the upstream's: while
+//! there is none, shares are refused with the reason, and the next job drops all earlier ones.
+
+mod handshake;
+mod shares;
+mod work;
+
+use crate::bridge::{ExtranonceFixed, ExtranonceSplit, MinerJob, Tip, UpstreamJob};
+use crate::miners::{Miner, Place};
+use crate::sv1::line::{LineBuffer, LineTooLong, MAX_LINE_BYTES, MAX_LINE_BYTES_UNAUTHORIZED};
+use crate::sv1::message::{Call, Id, Incoming, RejectCode, answer, parse, refusal};
+use crate::upstream::link::Upstreams;
+use crate::upstream::{Command, Event, LinkNumber};
+use hh_mining::{BlockHash, Target};
+use shares::Unsettled;
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// For `mining.authorize` to come, from the accept or from a refusal. Firmware sends it within a second; the rest is for slow
+/// links. Waiting for the pool's answer does not count.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A miner that takes nothing from its socket for so long is gone.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What may wait to be written: dozens of jobs.
+const OUT_BYTES_MAX: usize = 256 * 1024;
+
+/// With so much waiting to be written nothing more is read: a miner that does not read its answers gets to ask no more.
+const OUT_BYTES_PAUSE: usize = 32 * 1024;
+
+/// Shares that wait for the pool, after which the miner is not read any more: some seconds of the fastest.
+const UNSETTLED_MAX: usize = 1024;
+
+/// Lines before `mining.authorize` succeeds. Real handshakes have at most ten.
+const LINES_UNAUTHORIZED_MAX: u32 = 64;
+
+/// Lines that are no JSON-RPC, after which the peer is taken for something else.
+const MALFORMED_MAX: u32 = 8;
+
+/// One read. It is on the stack for as long as the read takes only.
+const READ_BYTES: usize = 4096;
+
+/// The way to the upstream of a lane. Clones are cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct UpstreamHandle {
+    pub commands: mpsc::Sender<Command>,
+    pub upstreams: Upstreams,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionEnd {
+    #[error("closed by the miner")]
+    Closed,
+    #[error("socket failed")]
+    Io(#[source] io::Error),
+    #[error("not authorized within {} s", HANDSHAKE_DEADLINE.as_secs())]
+    HandshakeDeadline,
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
+    #[error("{MALFORMED_MAX} lines were no JSON-RPC")]
+    Malformed,
+    #[error("{LINES_UNAUTHORIZED_MAX} lines without a successful authorize")]
+    Chatter,
+    #[error("does not read what it is sent")]
+    SlowReader,
+    #[error("the pool closed the channel: {0}")]
+    ChannelClosed(Box<str>),
+    #[error("the pool refused to open the channel again: {0}")]
+    Refused(Box<str>),
+    #[error("the channel has less room for the extranonce than the miner was promised")]
+    NoRoom,
+    #[error("fell behind the pool's messages")]
+    FellBehind,
+    #[error("the translator stops")]
+    Stop,
+}
+
+impl SessionEnd {
+    /// The label `reason` of `hyperhash_miner_disconnects_total`.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Io(_) => "io",
+            Self::HandshakeDeadline => "handshake_deadline",
+            Self::LineTooLong(_) => "line_too_long",
+            Self::Malformed => "malformed",
+            Self::Chatter => "chatter",
+            Self::SlowReader => "slow_reader",
+            Self::ChannelClosed(_) => "channel_closed",
+            Self::Refused(_) => "refused",
+            Self::NoRoom => "no_room",
+            Self::FellBehind => "fell_behind",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// The channel of a session while it is open.
+#[derive(Debug)]
+struct Channel {
+    link: LinkNumber,
+    id: u32,
+    fixed: ExtranonceFixed,
+    /// For the next job.
+    target: Target,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    stream: TcpStream,
+    place: Place,
+    upstream: UpstreamHandle,
+    lines: LineBuffer,
+    out: Vec<u8>,
+    /// Since when the socket takes nothing of `out`.
+    blocked_since: Option<Instant>,
+    /// None once authorize has been sent.
+    handshake_deadline: Option<Instant>,
+    lines_unauthorized: u32,
+    malformed: u32,
+
+    subscribed: bool,
+    split: Option<ExtranonceSplit>,
+    /// Granted by configure; none if version rolling was not asked for.
+    version_mask: Option<u32>,
+    /// The mask that the miner was told last by a notification.
+    version_mask_told: Option<u32>,
+    suggested_difficulty: Option<f64>,
+    minimum_difficulty: Option<f64>,
+    /// User names that may submit; all of one account.
+    users: Vec<String>,
+    /// Authorize calls that wait for the pool.
+    authorizing: Vec<(Id, String)>,
+
+    events: Option<mpsc::Receiver<Event>>,
+    channel: Option<Channel>,
+    /// The target of the last channel, to start the next one with.
+    last_target: Option<Target>,
+    future_jobs: VecDeque<Arc<UpstreamJob>>,
+    tip: Option<Arc<Tip>>,
+    /// Jobs that the miner may submit for, oldest first.
+    jobs: VecDeque<MinerJob>,
+    last_job_id: u64,
+    difficulty_told: Option<f64>,
+    /// The next notify drops all earlier jobs.
+    clean_next: bool,
+    /// When the work in `out` came from the pool.
+    notify_received_at: Option<Instant>,
+
+    last_sequence_number: u32,
+    unsettled: VecDeque<Unsettled>,
+    /// Headers forwarded on the present tip.
+    seen: HashSet<BlockHash>,
+}
+
+enum Wake {
+    Stop,
+    Event(Option<Event>),
+    Readable(io::Result<()>),
+    Writable(io::Result<()>),
+    Deadline,
+}
+
+impl Session {
+    pub(crate) fn new(stream: TcpStream, place: Place, upstream: UpstreamHandle) -> Self {
+        Self {
+            stream,
+            place,
+            upstream,
+            lines: LineBuffer::default(),
+            out: Vec::new(),
+            blocked_since: None,
+            handshake_deadline: Some(Instant::now() + HANDSHAKE_DEADLINE),
+            lines_unauthorized: 0,
+            malformed: 0,
+            subscribed: false,
+            split: None,
+            version_mask: None,
+            version_mask_told: None,
+            suggested_difficulty: None,
+            minimum_difficulty: None,
+            users: Vec::new(),
+            authorizing: Vec::new(),
+            events: None,
+            channel: None,
+            last_target: None,
+            future_jobs: VecDeque::new(),
+            tip: None,
+            jobs: VecDeque::new(),
+            last_job_id: 0,
+            difficulty_told: None,
+            clean_next: true,
+            notify_received_at: None,
+            last_sequence_number: 0,
+            unsettled: VecDeque::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Serves the miner until the connection ends, and says why it did.
+    pub(crate) async fn run(mut self, stop: &CancellationToken) -> SessionEnd {
+        let end = match self.serve(stop).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        self.leave().await;
+        end
+    }
+
+    async fn serve(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<std::convert::Infallible, SessionEnd> {
+        loop {
+            let deadline = self.deadline();
+            let wake = tokio::select! {
+                // A new block before the shares of the old one.
+                biased;
+                () = stop.cancelled() => Wake::Stop,
+                () = sleep_until(deadline), if deadline.is_some() => Wake::Deadline,
+                event = next_event(&mut self.events) => Wake::Event(event),
+                ready = self.stream.writable(), if !self.out.is_empty() => Wake::Writable(ready),
+                ready = self.stream.readable(), if self.wants_input() => Wake::Readable(ready),
+            };
+            match wake {
+                Wake::Stop => return Err(SessionEnd::Stop),
+                Wake::Event(event) => self.on_events(event)?,
+                Wake::Readable(ready) => self.on_readable(ready).await?,
+                Wake::Writable(ready) => ready.map_err(SessionEnd::Io)?,
+                Wake::Deadline => return Err(self.on_deadline()),
+            }
+            self.flush()?;
+        }
+    }
+
+    fn wants_input(&self) -> bool {
+        self.unsettled.len() < UNSETTLED_MAX && self.out.len() < OUT_BYTES_PAUSE
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let write = self.blocked_since.map(|since| since + WRITE_DEADLINE);
+        [self.handshake_deadline, write].into_iter().flatten().min()
+    }
+
+    fn on_deadline(&self) -> SessionEnd {
+        if self
+            .blocked_since
+            .is_some_and(|since| since.elapsed() >= WRITE_DEADLINE)
+        {
+            SessionEnd::SlowReader
+        } else {
+            SessionEnd::HandshakeDeadline
+        }
+    }
+
+    async fn on_readable(&mut self, ready: io::Result<()>) -> Result<(), SessionEnd> {
+        ready.map_err(SessionEnd::Io)?;
+        if !self.read()? {
+            return Ok(());
+        }
+        // Taken out for as long as its lines are borrowed.
+        let mut lines = std::mem::take(&mut self.lines);
+        while let Some(line) = lines.next_line(self.line_limit())? {
+            self.on_line(line).await?;
+        }
+        self.lines = lines;
+        Ok(())
+    }
+
+    /// Reads what is there; false if nothing was after all.
+    fn read(&mut self) -> Result<bool, SessionEnd> {
+        let mut buffer = [0; READ_BYTES];
+        match self.stream.try_read(&mut buffer) {
+            Ok(0) => Err(SessionEnd::Closed),
+            Ok(length) => {
+                self.lines.push(&buffer[..length]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(SessionEnd::Closed),
+            Err(error) => Err(SessionEnd::Io(error)),
+        }
+    }
+
+    fn line_limit(&self) -> usize {
+        if self.users.is_empty() {
+            MAX_LINE_BYTES_UNAUTHORIZED
+        } else {
+            MAX_LINE_BYTES
+        }
+    }
+
+    async fn on_line(&mut self, line: &[u8]) -> Result<(), SessionEnd> {
+        if self.users.is_empty() {
+            self.lines_unauthorized += 1;
+            if self.lines_unauthorized > LINES_UNAUTHORIZED_MAX {
+                return Err(SessionEnd::Chatter);
+            }
+        }
+        match parse(line) {
+            Ok(Incoming::Response) => Ok(()),
+            Ok(Incoming::Request { id, call: Ok(call) }) => self.on_call(id, call).await,
+            Ok(Incoming::Request {
+                id,
+                call: Err(error),
+            }) => {
+                self.refuse(&id, RejectCode::Other, &error.to_string());
+                Ok(())
+            }
+            Err(error) => {
+                self.malformed += 1;
+                if self.malformed >= MALFORMED_MAX {
+                    return Err(SessionEnd::Malformed);
+                }
+                self.refuse(&Id::default(), RejectCode::Other, &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_call(&mut self, id: Id, call: Call) -> Result<(), SessionEnd> {
+        match call {
+            Call::Configure(configure) => self.on_configure(&id, &configure),
+            Call::Subscribe { user_agent } => self.on_subscribe(&id, user_agent),
+            Call::Authorize {
+                user_name,
+                difficulty,
+            } => self.on_authorize(id, user_name, difficulty).await?,
+            Call::Submit(submit) => self.on_submit(id, &submit).await?,
+            Call::SuggestDifficulty(difficulty) => {
+                self.on_suggest_difficulty(&id, difficulty).await?;
+            }
+            // A new prefix comes as a new job, so nothing is left for mining.set_extranonce to do.
+            Call::ExtranonceSubscribe => self.say(&answer(&id, "true")),
+            Call::Ping => self.say(&answer(&id, "\"pong\"")),
+            Call::Unknown => self.refuse(&id, RejectCode::Other, "unknown method"),
+        }
+        Ok(())
+    }
+
+    /// Puts a line into the queue; it goes out when everything at hand is done.
+    fn say(&mut self, line: &str) {
+        self.out.extend_from_slice(line.as_bytes());
+    }
+
+    fn refuse(&mut self, id: &Id, code: RejectCode, reason: &str) {
+        self.say(&refusal(id, "null", code, reason));
+    }
+
+    /// Writes as much as the socket takes.
+    fn flush(&mut self) -> Result<(), SessionEnd> {
+        let mut written = 0;
+        while written < self.out.len() {
+            match self.stream.try_write(&self.out[written..]) {
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Err(SessionEnd::Closed);
+                }
+                Err(error) => return Err(SessionEnd::Io(error)),
+            }
+        }
+        self.out.drain(..written);
+        if self.out.is_empty() {
+            self.on_all_written();
+            return Ok(());
+        }
+        if self.out.len() > OUT_BYTES_MAX {
+            return Err(SessionEnd::SlowReader);
+        }
+        if written > 0 || self.blocked_since.is_none() {
+            self.blocked_since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn on_all_written(&mut self) {
+        // A notify is a kilobyte and comes twice a minute; what is held in between is not worth its memory.
+        self.out = Vec::new();
+        self.blocked_since = None;
+        if let Some(received_at) = self.notify_received_at.take() {
+            self.miner()
+                .lane
+                .notify_seconds
+                .record(received_at.elapsed());
+        }
+    }
+
+    fn miner(&self) -> &Arc<Miner> {
+        &self.place.miner
+    }
+
+    async fn tell_upstream(&self, command: Command) -> Result<(), SessionEnd> {
+        let sent = self.upstream.commands.send(command).await;
+        sent.map_err(|_closed| SessionEnd::Stop)
+    }
+
+    /// Gives the channel back. Shares that were on their way stay counted as never settled.
+    async fn leave(&mut self) {
+        let count = self.unsettled.len() as u64;
+        self.miner().on_unsettled(count);
+        if self.events.is_some() {
+            let session = self.miner().id;
+            // Otherwise the upstream has stopped, and with it all its channels.
+            self.tell_upstream(Command::Close { session }).await.ok();
+        }
+    }
+}
+
+/// Never completes while there is no channel to have events.
+async fn next_event(events: &mut Option<mpsc::Receiver<Event>>) -> Option<Event> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}

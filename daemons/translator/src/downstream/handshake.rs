@@ -1,0 +1,252 @@
+//! What a miner says before it mines, in any order: configure, subscribe, authorize, suggestions of difficulty.
+//!
+//! `subscribe` is answered at once: some miners (cpuminer) say who they are only after it. `authorize` opens the channel and is
+//! answered by what the pool says to it.
+
+use super::{HANDSHAKE_DEADLINE, Session, SessionEnd};
+use crate::bridge::{ExtranonceSplit, granted_version_mask};
+use crate::sv1::message::{Configure, Id, RejectCode, answer, quoted, refusal};
+use crate::upstream::{
+    ChannelTerms, ChannelWish, Command, EVENT_QUEUE, MIN_EXTRANONCE_SIZE_TOO_LARGE,
+};
+use hh_mining::Target;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// User names of one connection: rigs and proxies authorize a few workers of an account.
+const USERS_MAX: usize = 64;
+
+/// The rate that a difficulty stands for when it is turned into a hashrate: the specification's.
+const SHARES_PER_MINUTE: f64 = 18.0;
+
+impl Session {
+    pub(super) fn on_configure(&mut self, id: &Id, configure: &Configure) {
+        let mut results = Vec::new();
+        for name in &configure.extensions {
+            let granted = match name.as_str() {
+                "version-rolling" => {
+                    let asked = configure.version_rolling_mask.unwrap_or_default();
+                    let mask = self.grant_version_rolling(asked);
+                    results.push(format!("\"version-rolling.mask\":\"{mask:08x}\""));
+                    mask != 0
+                }
+                "minimum-difficulty" => configure.minimum_difficulty.is_some(),
+                "subscribe-extranonce" | "info" => true,
+                _ => false,
+            };
+            results.push(format!("{}:{granted}", quoted(name)));
+        }
+        if configure.minimum_difficulty.is_some() {
+            self.minimum_difficulty = configure.minimum_difficulty;
+        }
+        self.say(&answer(id, &format!("{{{}}}", results.join(","))));
+    }
+
+    /// The mask for now: if the upstream turns out to forbid rolling, or to allow it after all, the miner is told with the next
+    /// job.
+    fn grant_version_rolling(&mut self, asked: u32) -> u32 {
+        let granted = granted_version_mask(asked);
+        self.version_mask = Some(granted);
+        self.miner()
+            .update(|state| state.version_rolling = granted != 0);
+        if self.upstream.upstreams.version_rolling_allowed() {
+            granted
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn on_subscribe(&mut self, id: &Id, user_agent: String) {
+        let split = self.split();
+        let extranonce1 = hex::encode(&split.extranonce1);
+        let size = split.extranonce2_size;
+        let session = format!("{:08x}", self.miner().id);
+        self.subscribed = true;
+        self.miner().update(|state| state.user_agent = user_agent);
+        self.say(&answer(
+            id,
+            &format!(
+                "[[[\"mining.set_difficulty\",\"{session}\"],[\"mining.notify\",\"{session}\"]],\"{extranonce1}\",{size}]"
+            ),
+        ));
+        self.send_newest_job();
+    }
+
+    /// How the extranonce is cut; decided when it is first needed, and for the whole session.
+    fn split(&mut self) -> ExtranonceSplit {
+        let room = self.upstream.upstreams.room();
+        let session = self.miner().id;
+        self.split
+            .get_or_insert_with(|| ExtranonceSplit::new(room, session))
+            .clone()
+    }
+
+    pub(super) async fn on_authorize(
+        &mut self,
+        id: Id,
+        user_name: String,
+        difficulty: Option<f64>,
+    ) -> Result<(), SessionEnd> {
+        let waiting = self.authorizing.iter().map(|(_, name)| name);
+        let first = self.users.iter().chain(waiting).next();
+        if let Some(first) = first
+            && account(first) != account(&user_name)
+        {
+            let reason = format!("this connection mines for {}", account(first));
+            self.refuse_authorize(&id, &reason);
+            return Ok(());
+        }
+        if user_name.is_empty() {
+            self.refuse_authorize(&id, "the user name is empty, it is ACCOUNT.WORKER");
+            return Ok(());
+        }
+        if self.users.len() + self.authorizing.len() >= USERS_MAX {
+            self.refuse_authorize(&id, "too many workers on one connection");
+            return Ok(());
+        }
+        if !self.users.is_empty() {
+            self.add_user(&id, user_name);
+            return Ok(());
+        }
+        self.suggested_difficulty = difficulty.or(self.suggested_difficulty);
+        self.handshake_deadline = None;
+        let opening = !self.authorizing.is_empty();
+        self.authorizing.push((id, user_name.clone()));
+        if opening {
+            return Ok(());
+        }
+        self.open_channel(user_name).await
+    }
+
+    async fn open_channel(&mut self, user_identity: String) -> Result<(), SessionEnd> {
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        self.events = Some(events);
+        let size = self.split().size();
+        let wish = ChannelWish {
+            user_identity,
+            min_extranonce_size: u16::try_from(size).expect("a split has at most 12 bytes"),
+            terms: self.terms(),
+        };
+        self.tell_upstream(Command::Open {
+            session: self.miner().id,
+            wish: Box::new(wish),
+            events: sender,
+        })
+        .await
+    }
+
+    /// The pool has opened the channel: everybody who waits for it is authorized.
+    pub(super) fn on_authorized(&mut self) {
+        for (id, user_name) in std::mem::take(&mut self.authorizing) {
+            self.add_user(&id, user_name);
+        }
+    }
+
+    fn add_user(&mut self, id: &Id, user_name: String) {
+        self.say(&answer(id, "true"));
+        if self.users.is_empty() {
+            self.miner()
+                .update(|state| state.user_name.clone_from(&user_name));
+        }
+        if !self.users.contains(&user_name) {
+            self.users.push(user_name);
+        }
+    }
+
+    /// The pool does not open the channel. A miner that is not yet mining may try another name; one that is has lost it.
+    pub(super) fn on_refused(&mut self, code: Box<str>) -> Result<(), SessionEnd> {
+        // When it connects again it is promised less.
+        if *code == *MIN_EXTRANONCE_SIZE_TOO_LARGE {
+            return Err(SessionEnd::NoRoom);
+        }
+        if self.authorizing.is_empty() {
+            return Err(SessionEnd::Refused(code));
+        }
+        let reason = format!("the pool refuses the user: {code}");
+        for (id, _) in std::mem::take(&mut self.authorizing) {
+            self.refuse_authorize(&id, &reason);
+        }
+        self.events = None;
+        self.handshake_deadline = Some(Instant::now() + HANDSHAKE_DEADLINE);
+        Ok(())
+    }
+
+    fn refuse_authorize(&mut self, id: &Id, reason: &str) {
+        self.say(&refusal(id, "false", RejectCode::Unauthorized, reason));
+    }
+
+    /// A request is answered, a notification is not. Some firmware repeats it every half minute, so only a change is passed
+    /// on: the pool would start its search anew.
+    pub(super) async fn on_suggest_difficulty(
+        &mut self,
+        id: &Id,
+        difficulty: f64,
+    ) -> Result<(), SessionEnd> {
+        if !id.is_null() {
+            self.say(&answer(id, "true"));
+        }
+        if self.suggested_difficulty == Some(difficulty) {
+            return Ok(());
+        }
+        self.suggested_difficulty = Some(difficulty);
+        self.last_target = None;
+        self.send_terms().await
+    }
+
+    /// Tells the upstream what the channel's target is to be chosen from, for the open channel and for later ones.
+    async fn send_terms(&mut self) -> Result<(), SessionEnd> {
+        if self.events.is_none() {
+            return Ok(());
+        }
+        self.tell_upstream(Command::Update {
+            session: self.miner().id,
+            terms: self.terms(),
+        })
+        .await
+    }
+
+    /// The hashrate is what was last seen of the miner, what it suggests, or what the lane takes new miners for. A suggested
+    /// difficulty is also the easiest that the miner is given (as ckpool does).
+    pub(super) fn terms(&self) -> ChannelTerms {
+        let suggested = self.suggested_difficulty.map(Target::from_difficulty);
+        let minimum = self.minimum_difficulty.map(Target::from_difficulty);
+        let seen = self.last_target.or(suggested);
+        let nominal_hash_rate = match seen {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "an estimate; SV2 carries it as f32"
+            )]
+            Some(target) => target.hashrate(SHARES_PER_MINUTE) as f32,
+            None => self.miner().lane.nominal_hashrate_hs,
+        };
+        let bounds = [suggested, minimum].into_iter().flatten();
+        ChannelTerms {
+            nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
+            max_target: bounds.min().unwrap_or(Target::MAX),
+        }
+    }
+}
+
+/// The account of a user name: up to the first point, or up to the slash of `user@domain/worker`.
+fn account(user_name: &str) -> &str {
+    let separator = if user_name.contains('@') { '/' } else { '.' };
+    user_name.split(separator).next().unwrap_or(user_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_is_what_stands_before_the_worker() {
+        for (user_name, expected) in [
+            ("alice", "alice"),
+            ("alice.rig1", "alice"),
+            ("alice.rig1.left", "alice"),
+            ("alice@example.com", "alice@example.com"),
+            ("alice@example.com/rig1", "alice@example.com"),
+        ] {
+            assert_eq!(account(user_name), expected);
+        }
+    }
+}

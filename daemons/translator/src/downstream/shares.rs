@@ -1,0 +1,159 @@
+//! Shares: checked here, forwarded, and answered by what the pool says.
+
+use super::{Session, SessionEnd};
+use crate::bridge::{Rejection, Share};
+use crate::sv1::message::{Id, RejectCode, Submit, answer};
+use crate::upstream::Command;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Headers that are remembered to tell duplicates without the pool. It tells them in any case.
+const SEEN_MAX: usize = 16 * 1024;
+
+/// What a miner is told of shares that nobody will ever settle: SV2 can't resume a channel.
+const LOST: &str = "the connection to the pool was lost before it settled the share";
+
+/// A share that was forwarded.
+#[derive(Debug)]
+pub(super) struct Unsettled {
+    sequence_number: u32,
+    id: Id,
+    hashes: u128,
+    submitted_at: Instant,
+}
+
+impl Session {
+    pub(super) async fn on_submit(&mut self, id: Id, submit: &Submit) -> Result<(), SessionEnd> {
+        match self.check(submit) {
+            Ok(share) => self.forward(id, share).await,
+            Err(reason) => {
+                self.miner().on_rejected(reason, false);
+                self.reject(&id, reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// What can be told without the pool.
+    fn check(&self, submit: &Submit) -> Result<Share, Rejection> {
+        let Some(split) = self.split.as_ref().filter(|_| self.subscribed) else {
+            return Err(Rejection::NotSubscribed);
+        };
+        if !self.users.contains(&submit.user_name) {
+            return Err(Rejection::Unauthorized);
+        }
+        if self.channel.is_none() {
+            return Err(Rejection::NoUpstream);
+        }
+        let job = self
+            .jobs
+            .iter()
+            .find(|job| Some(job.id) == submit.job_id)
+            .ok_or(Rejection::UnknownJob)?;
+        let share = job.share(split, self.version_mask.unwrap_or(0), submit)?;
+        if self.seen.contains(&share.hash) {
+            return Err(Rejection::Duplicate);
+        }
+        Ok(share)
+    }
+
+    async fn forward(&mut self, id: Id, share: Share) -> Result<(), SessionEnd> {
+        let Some(channel) = &self.channel else {
+            return Ok(());
+        };
+        self.last_sequence_number = self.last_sequence_number.wrapping_add(1);
+        let command = Command::Submit {
+            link: channel.link,
+            channel_id: channel.id,
+            sequence_number: self.last_sequence_number,
+            share: Box::new(share.clone()),
+        };
+        if self.seen.len() < SEEN_MAX {
+            self.seen.insert(share.hash);
+        }
+        self.unsettled.push_back(Unsettled {
+            sequence_number: self.last_sequence_number,
+            id,
+            hashes: share.hashes,
+            submitted_at: Instant::now(),
+        });
+        self.miner().on_forwarded();
+        self.tell_upstream(command).await
+    }
+
+    /// The pool has accepted every share up to `last` that it has not rejected.
+    pub(super) fn on_accepted(&mut self, last: u32, count: u32) {
+        let mut settled = 0;
+        while let Some(share) = self
+            .unsettled
+            .pop_front_if(|share| !is_after(share.sequence_number, last))
+        {
+            settled += 1;
+            let miner = Arc::clone(self.miner());
+            miner
+                .lane
+                .settle_seconds
+                .record(share.submitted_at.elapsed());
+            miner.on_accepted(share.hashes);
+            self.say(&answer(&share.id, "true"));
+        }
+        if settled != count {
+            // The specification has the sequence number decide; the counts are for statistics.
+            tracing::debug!(
+                session = self.miner().id,
+                settled,
+                count,
+                "upstream counts accepted shares differently"
+            );
+        }
+    }
+
+    pub(super) fn on_rejected(&mut self, sequence_number: u32, reason: Rejection) {
+        let position = self
+            .unsettled
+            .iter()
+            .position(|share| share.sequence_number == sequence_number);
+        let Some(share) = position.and_then(|position| self.unsettled.remove(position)) else {
+            return;
+        };
+        let miner = self.miner();
+        miner
+            .lane
+            .settle_seconds
+            .record(share.submitted_at.elapsed());
+        miner.on_rejected(reason, true);
+        self.reject(&share.id, reason);
+    }
+
+    /// Nothing that was forwarded will be settled any more.
+    pub(super) fn settle_none(&mut self) {
+        self.miner().on_unsettled(self.unsettled.len() as u64);
+        for share in std::mem::take(&mut self.unsettled) {
+            self.refuse(&share.id, RejectCode::Other, LOST);
+        }
+    }
+
+    fn reject(&mut self, id: &Id, reason: Rejection) {
+        self.refuse(id, reason.sv1_code(), &reason.to_string());
+    }
+}
+
+/// Whether `number` comes after `other`, in numbers that wrap.
+fn is_after(number: u32, other: u32) -> bool {
+    let distance = number.wrapping_sub(other);
+    distance != 0 && distance < 1 << 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_may_wrap() {
+        assert!(is_after(2, 1));
+        assert!(!is_after(1, 1));
+        assert!(!is_after(1, 2));
+        assert!(is_after(1, u32::MAX));
+        assert!(!is_after(u32::MAX, 1));
+    }
+}

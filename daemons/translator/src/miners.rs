@@ -1,0 +1,438 @@
+//! The connected miners and the lanes, as operators and Prometheus see them, and how many of them there may be.
+//!
+//! Sessions write here what they have done; nothing in a session depends on what stands here.
+
+use crate::bridge::Rejection;
+use crate::config::{LaneConfig, LimitsConfig};
+use crate::hashrate::Hashrate;
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often the gauges that fade by themselves are set.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Values of the label `result` of `hyperhash_shares_total`.
+const RESULTS: [&str; 7] = [
+    "accepted",
+    "stale",
+    "duplicate",
+    "low_difficulty",
+    "invalid",
+    "unauthorized",
+    "unsettled",
+];
+
+/// All lanes and all connections. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Miners(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    lanes: Vec<Arc<Lane>>,
+    limits: LimitsConfig,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    last_id: u64,
+    miners: BTreeMap<u64, Arc<Miner>>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A listener with what came through it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub name: String,
+    pub listen_address: SocketAddr,
+    pub nominal_hashrate_hs: f32,
+    connections: AtomicU32,
+    in_flight: AtomicU64,
+    counts: Mutex<(ShareCounts, Hashrate)>,
+    shares_total: BTreeMap<&'static str, Counter>,
+    hashes_total: Counter,
+    connections_gauge: Gauge,
+    pub notify_seconds: Histogram,
+    pub settle_seconds: Histogram,
+}
+
+/// What miners were answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShareCounts {
+    pub accepted: u64,
+    /// By the error code of SV2.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Answered with an error because the upstream went away.
+    pub unsettled: u64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Miner {
+    pub id: u64,
+    pub peer: SocketAddr,
+    pub lane: Arc<Lane>,
+    pub connected_at: SystemTime,
+    state: Mutex<MinerState>,
+}
+
+/// What changes of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct MinerState {
+    pub user_name: String,
+    pub user_agent: String,
+    pub difficulty: f64,
+    pub version_rolling: bool,
+    pub shares: ShareCounts,
+    pub last_share_at: Option<SystemTime>,
+    pub hashrate: Hashrate,
+}
+
+/// A connection's place among the limits, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    miners: Miners,
+    pub miner: Arc<Miner>,
+}
+
+/// Why a connection gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    #[error("all {0} places are taken")]
+    Total(usize),
+    #[error("the address has all its {0} places taken")]
+    Address(usize),
+}
+
+impl Miners {
+    /// `lanes` with the addresses that their sockets are bound to.
+    pub(crate) fn new(lanes: &[(LaneConfig, SocketAddr)], limits: &LimitsConfig) -> Self {
+        describe();
+        let lanes = lanes
+            .iter()
+            .map(|(config, address)| Arc::new(Lane::new(config, *address)));
+        Self(Arc::new(Shared {
+            lanes: lanes.collect(),
+            limits: limits.clone(),
+            connections: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn lanes(&self) -> &[Arc<Lane>] {
+        &self.0.lanes
+    }
+
+    /// The oldest `max` connections.
+    pub(crate) fn oldest(&self, max: usize) -> Vec<Arc<Miner>> {
+        self.lock().miners.values().take(max).cloned().collect()
+    }
+
+    /// A place for a connection.
+    ///
+    /// # Errors
+    /// If there is none left, in all or for the address.
+    pub(crate) fn admit(&self, lane: &Arc<Lane>, peer: SocketAddr) -> Result<Place, Full> {
+        let limits = &self.0.limits;
+        let mut connections = self.lock();
+        if connections.miners.len() >= limits.max_connections {
+            return Err(Full::Total(limits.max_connections));
+        }
+        let of_address = connections.by_address.entry(peer.ip()).or_default();
+        if *of_address >= limits.max_connections_per_address {
+            return Err(Full::Address(limits.max_connections_per_address));
+        }
+        *of_address += 1;
+        connections.last_id += 1;
+        let miner = Arc::new(Miner::new(connections.last_id, peer, Arc::clone(lane)));
+        connections.miners.insert(miner.id, Arc::clone(&miner));
+        drop(connections);
+        lane.connections.fetch_add(1, Ordering::Relaxed);
+        lane.connections_gauge.increment(1.0);
+        let miners = self.clone();
+        Ok(Place { miners, miner })
+    }
+
+    /// Sets the gauges that change without an event, until `stop` is cancelled.
+    pub(crate) async fn export(self, stop: CancellationToken) {
+        let pause = || tokio::time::sleep(EXPORT_INTERVAL);
+        while stop.run_until_cancelled(pause()).await.is_some() {
+            for lane in self.lanes() {
+                gauge!("hyperhash_lane_hashrate_hashes_per_second", "lane" => lane.name.clone(), "window" => "10m")
+                    .set(lane.hashrate_hs());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        lock(&self.0.connections)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let lane = &self.miner.lane;
+        lane.connections.fetch_sub(1, Ordering::Relaxed);
+        lane.connections_gauge.decrement(1.0);
+        let mut connections = self.miners.lock();
+        connections.miners.remove(&self.miner.id);
+        let address = self.miner.peer.ip();
+        if let Some(count) = connections.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                connections.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn new(config: &LaneConfig, listen_address: SocketAddr) -> Self {
+        let name = config.name.clone();
+        let shares_total = RESULTS.map(|result| {
+            let counter =
+                counter!("hyperhash_shares_total", "lane" => name.clone(), "result" => result);
+            // So that the first one is an increase too.
+            counter.absolute(0);
+            (result, counter)
+        });
+        Self {
+            listen_address,
+            nominal_hashrate_hs: config.nominal_hashrate_hs,
+            connections: AtomicU32::new(0),
+            in_flight: AtomicU64::new(0),
+            counts: Mutex::new((ShareCounts::default(), Hashrate::new(Instant::now()))),
+            shares_total: BTreeMap::from(shares_total),
+            hashes_total: counter!("hyperhash_lane_hashes_total", "lane" => name.clone()),
+            connections_gauge: gauge!("hyperhash_miner_connections", "lane" => name.clone()),
+            notify_seconds: histogram!("hyperhash_job_notify_seconds", "lane" => name.clone()),
+            settle_seconds: histogram!("hyperhash_translator_share_settle_seconds", "lane" => name.clone()),
+            name,
+        }
+    }
+
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Shares forwarded and not yet settled.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn shares(&self) -> ShareCounts {
+        lock(&self.counts).0.clone()
+    }
+
+    pub(crate) fn hashrate_hs(&self) -> f64 {
+        lock(&self.counts).1.hashes_per_second(Instant::now())
+    }
+
+    /// Why a connection of this lane ended.
+    pub(crate) fn on_disconnect(&self, reason: &'static str) {
+        counter!("hyperhash_miner_disconnects_total", "lane" => self.name.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// The pool has changed a miner's target.
+    pub(crate) fn on_retarget(&self, harder: bool) {
+        let direction = if harder { "up" } else { "down" };
+        counter!("hyperhash_vardiff_adjustments_total", "lane" => self.name.clone(), "direction" => direction)
+            .increment(1);
+    }
+
+    fn count(&self, result: &str) {
+        if let Some(counter) = self.shares_total.get(result) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl Miner {
+    fn new(id: u64, peer: SocketAddr, lane: Arc<Lane>) -> Self {
+        Self {
+            id,
+            peer,
+            lane,
+            connected_at: SystemTime::now(),
+            state: Mutex::new(MinerState {
+                user_name: String::new(),
+                user_agent: String::new(),
+                difficulty: 0.0,
+                version_rolling: false,
+                shares: ShareCounts::default(),
+                last_share_at: None,
+                hashrate: Hashrate::new(Instant::now()),
+            }),
+        }
+    }
+
+    /// A copy for a look.
+    pub(crate) fn state(&self) -> MinerState {
+        lock(&self.state).clone()
+    }
+
+    /// Changes what is shown.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut MinerState)) {
+        change(&mut lock(&self.state));
+    }
+
+    pub(crate) fn on_forwarded(&self) {
+        self.lane.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The pool has accepted a share of so many expected hashes.
+    pub(crate) fn on_accepted(&self, hashes: u128) {
+        self.lane.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let now = Instant::now();
+        #[expect(clippy::cast_precision_loss, reason = "a rate for display")]
+        let hashes_display = hashes as f64;
+        {
+            let (counts, hashrate) = &mut *lock(&self.lane.counts);
+            counts.accepted += 1;
+            hashrate.add(hashes_display, now);
+        }
+        self.lane.count("accepted");
+        self.lane
+            .hashes_total
+            .increment(u64::try_from(hashes).unwrap_or(u64::MAX));
+        self.update(|state| {
+            state.shares.accepted += 1;
+            state.last_share_at = Some(SystemTime::now());
+            state.hashrate.add(hashes_display, now);
+        });
+    }
+
+    /// A share was rejected, by us or, if it was forwarded, by the pool.
+    pub(crate) fn on_rejected(&self, reason: Rejection, forwarded: bool) {
+        if forwarded {
+            self.lane.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        let code = reason.sv2_code();
+        *lock(&self.lane.counts).0.rejected.entry(code).or_default() += 1;
+        self.lane.count(reason.metric_label());
+        self.update(|state| *state.shares.rejected.entry(code).or_default() += 1);
+    }
+
+    /// Forwarded shares will never be settled.
+    pub(crate) fn on_unsettled(&self, count: u64) {
+        self.lane.in_flight.fetch_sub(count, Ordering::Relaxed);
+        lock(&self.lane.counts).0.unsettled += count;
+        if let Some(counter) = self.lane.shares_total.get("unsettled") {
+            counter.increment(count);
+        }
+        self.update(|state| state.shares.unsettled += count);
+    }
+}
+
+fn describe() {
+    describe_counter!(
+        "hyperhash_shares_total",
+        "Shares by lane and by what the miner was answered"
+    );
+    describe_counter!(
+        "hyperhash_lane_hashes_total",
+        "Expected hashes of the accepted shares, by lane"
+    );
+    describe_gauge!(
+        "hyperhash_lane_hashrate_hashes_per_second",
+        "Hashrate of accepted shares, by lane"
+    );
+    describe_gauge!(
+        "hyperhash_miner_connections",
+        "Open connections of miners, by lane"
+    );
+    describe_counter!(
+        "hyperhash_miner_disconnects_total",
+        "Connections of miners that ended, by lane and reason"
+    );
+    describe_counter!(
+        "hyperhash_vardiff_adjustments_total",
+        "Changes of a miner's target by the pool, by lane"
+    );
+    describe_histogram!(
+        "hyperhash_job_notify_seconds",
+        "From the pool's message to the write of the miner's notify"
+    );
+    describe_histogram!(
+        "hyperhash_translator_share_settle_seconds",
+        "From a miner's submit to its answer by the pool"
+    );
+    describe_gauge!(
+        "hyperhash_translator_upstream_connected",
+        "1 while the upstream is connected"
+    );
+    describe_counter!(
+        "hyperhash_translator_upstream_switches_total",
+        "Connections made to the upstream"
+    );
+}
+
+/// What is locked is plain data, whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn miners(max_connections: usize, max_connections_per_address: usize) -> Miners {
+        let lane = LaneConfig {
+            name: "main".to_owned(),
+            listen_address: "127.0.0.1:0".parse().unwrap(),
+            nominal_hashrate_hs: 1e9,
+        };
+        let limits = LimitsConfig {
+            max_connections,
+            max_connections_per_address,
+        };
+        let address = lane.listen_address;
+        Miners::new(&[(lane, address)], &limits)
+    }
+
+    #[test]
+    fn places_are_limited_in_all_and_by_address_and_given_back() {
+        let miners = miners(3, 2);
+        let lane = &miners.lanes()[0];
+        let here: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let there: SocketAddr = "127.0.0.2:1".parse().unwrap();
+        let first = miners.admit(lane, here).unwrap();
+        let _second = miners.admit(lane, here).unwrap();
+        assert_eq!(miners.admit(lane, here).unwrap_err(), Full::Address(2));
+        let _third = miners.admit(lane, there).unwrap();
+        assert_eq!(miners.admit(lane, there).unwrap_err(), Full::Total(3));
+        assert_eq!((lane.connections(), miners.oldest(2).len()), (3, 2));
+        drop(first);
+        assert_eq!(lane.connections(), 2);
+        assert!(miners.admit(lane, here).is_ok());
+    }
+
+    #[test]
+    fn every_share_forwarded_is_in_flight_until_it_is_settled() {
+        let miners = miners(1, 1);
+        let lane = &miners.lanes()[0];
+        let place = miners.admit(lane, "127.0.0.1:1".parse().unwrap()).unwrap();
+        for _ in 0..4 {
+            place.miner.on_forwarded();
+        }
+        place.miner.on_accepted(1000);
+        place.miner.on_rejected(Rejection::Stale, true);
+        place.miner.on_rejected(Rejection::Duplicate, false);
+        assert_eq!(lane.in_flight(), 2);
+        place.miner.on_unsettled(2);
+        assert_eq!(lane.in_flight(), 0);
+        let shares = lane.shares();
+        assert_eq!((shares.accepted, shares.unsettled), (1, 2));
+        let rejected = BTreeMap::from([("stale-share", 1), ("duplicate-share", 1)]);
+        assert_eq!(shares.rejected, rejected);
+    }
+}

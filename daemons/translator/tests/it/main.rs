@@ -1,0 +1,16 @@
+//! hh-translator in-process: SV1 lines on one side of it, SV2 messages on the other.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
+
+mod dialogue;
+mod jobs;
+mod miner;
+mod pool;
+mod shares;
+mod translator;
+mod upstream;
+
+use std::time::Duration;
+
+/// Far more than anything here takes; a test that waits longer has failed.
+const DEADLINE: Duration = Duration::from_secs(20);

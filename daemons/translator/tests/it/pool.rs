@@ -1,0 +1,239 @@
+//! The pool's end: real SV2 connections, and work whose every header meets the target unless a test makes it harder.
+
+use crate::DEADLINE;
+use hh_mining::Target;
+use hh_sv2::authority::CERTIFICATE_VALIDITY;
+use hh_sv2::message::{
+    NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError, Protocol, Seq0255, SetNewPrevHash, SubmitSharesError,
+    SubmitSharesExtended, SubmitSharesSuccess, Sv2Option,
+};
+use hh_sv2::setup::{SETUP_DEADLINE, server_setup};
+use hh_sv2::{Authority, AuthorityPublicKey, AuthoritySecretKey, Connection, Limits, Message};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+/// What the pool lets its channels roll.
+pub(crate) const EXTRANONCE_SIZE: u16 = 8;
+
+/// The group of all channels.
+pub(crate) const GROUP: u32 = 1000;
+
+pub(crate) const NBITS: u32 = 0x207f_ffff;
+pub(crate) const NTIME: u32 = 1_700_000_000;
+pub(crate) const VERSION: u32 = 0x2000_0000;
+pub(crate) const COINBASE_PREFIX: [u8; 50] = [0xC1; 50];
+pub(crate) const COINBASE_SUFFIX: [u8; 60] = [0xC2; 60];
+pub(crate) const MERKLE_PATH: [[u8; 32]; 2] = [[0xA1; 32], [0xA2; 32]];
+
+/// Listens, and gives the test one connection after the other.
+pub(crate) struct Pool {
+    listener: TcpListener,
+    authority: Arc<Authority>,
+}
+
+/// One connection of the translator; dropping it closes it.
+pub(crate) struct PoolConnection {
+    connection: Connection,
+    channels: u32,
+}
+
+impl Pool {
+    pub(crate) async fn start() -> Self {
+        Self::at(
+            "127.0.0.1:0".parse().unwrap(),
+            AuthoritySecretKey::generate(),
+        )
+        .await
+    }
+
+    /// At an address that was another pool's, with a key of choice.
+    pub(crate) async fn at(address: SocketAddr, secret: AuthoritySecretKey) -> Self {
+        Self {
+            listener: TcpListener::bind(address).await.unwrap(),
+            authority: Arc::new(Authority::new(secret, CERTIFICATE_VALIDITY)),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    pub(crate) fn public_key(&self) -> AuthorityPublicKey {
+        self.authority.public_key()
+    }
+
+    pub(crate) async fn accept(&self) -> PoolConnection {
+        let accepting = async {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            let connection = Connection::accept(stream, &self.authority, &Limits::SERVER).await;
+            let mut connection = connection.unwrap();
+            let protocol = Protocol::MiningProtocol;
+            let setup = server_setup(&mut connection, protocol, 0, SETUP_DEADLINE)
+                .await
+                .unwrap();
+            assert_eq!(setup.flags, 0, "the translator requires nothing");
+            connection
+        };
+        PoolConnection {
+            connection: timeout(DEADLINE, accepting)
+                .await
+                .expect("the translator connects"),
+            channels: 0,
+        }
+    }
+
+    /// Accepts a TCP connection and does nothing with it.
+    pub(crate) async fn accept_silently(&self) -> tokio::net::TcpStream {
+        let accepted = timeout(DEADLINE, self.listener.accept()).await;
+        accepted.expect("the translator connects").unwrap().0
+    }
+
+    /// Lets one handshake fail, as it does when the client pins another key.
+    pub(crate) async fn accept_failing(&self) {
+        let stream = self.accept_silently().await;
+        let accepted = Connection::accept(stream, &self.authority, &Limits::SERVER).await;
+        // The client hangs up once it has seen the certificate.
+        if let Ok(mut connection) = accepted {
+            timeout(DEADLINE, connection.recv())
+                .await
+                .unwrap()
+                .unwrap_err();
+        }
+    }
+}
+
+impl PoolConnection {
+    pub(crate) async fn recv(&mut self) -> Message {
+        let message = timeout(DEADLINE, self.connection.recv()).await;
+        message.expect("the translator sends a message").unwrap()
+    }
+
+    pub(crate) async fn send(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            self.connection.queue(message).unwrap();
+        }
+        self.connection.flush().await.unwrap();
+    }
+
+    pub(crate) async fn recv_open(&mut self) -> OpenExtendedMiningChannel {
+        match self.recv().await {
+            Message::OpenExtendedMiningChannel(open) => open,
+            other => panic!("not an open: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn recv_share(&mut self) -> SubmitSharesExtended {
+        match self.recv().await {
+            Message::SubmitSharesExtended(share, None) => share,
+            other => panic!("not a share: {other:?}"),
+        }
+    }
+
+    /// Opens the next channel that is asked for, in the group, with job 1 on the tip of [`tip`]. Gives its id.
+    pub(crate) async fn open(&mut self) -> u32 {
+        self.open_at(Target::MAX).await
+    }
+
+    pub(crate) async fn open_at(&mut self, target: Target) -> u32 {
+        let open = self.recv_open().await;
+        let channel_id = self.grant(&open, target).await;
+        self.send([future_job(channel_id, 1), tip(channel_id, 1, 0x11)])
+            .await;
+        channel_id
+    }
+
+    /// Answers an open and sends no work.
+    pub(crate) async fn grant(&mut self, open: &OpenExtendedMiningChannel, target: Target) -> u32 {
+        assert!(open.min_extranonce_size <= EXTRANONCE_SIZE);
+        self.channels += 1;
+        let channel_id = self.channels;
+        self.send([OpenExtendedMiningChannelSuccess {
+            request_id: open.request_id,
+            channel_id,
+            target: target.to_le_bytes().into(),
+            extranonce_size: EXTRANONCE_SIZE,
+            extranonce_prefix: prefix(channel_id).to_vec().try_into().unwrap(),
+            group_channel_id: GROUP,
+        }
+        .into()])
+            .await;
+        channel_id
+    }
+
+    pub(crate) async fn refuse(&mut self, open: &OpenExtendedMiningChannel, code: &str) {
+        let error = OpenMiningChannelError {
+            request_id: open.request_id,
+            error_code: code.try_into().unwrap(),
+        };
+        self.send([error.into()]).await;
+    }
+
+    /// SubmitShares.Success.
+    pub(crate) async fn settle(&mut self, channel_id: u32, last_sequence_number: u32, count: u32) {
+        let success = SubmitSharesSuccess {
+            channel_id,
+            last_sequence_number,
+            new_submits_accepted_count: count,
+            new_shares_sum: 0,
+        };
+        self.send([success.into()]).await;
+    }
+
+    /// SubmitShares.Error.
+    pub(crate) async fn reject(&mut self, channel_id: u32, sequence_number: u32, code: &str) {
+        let error = SubmitSharesError {
+            channel_id,
+            sequence_number,
+            error_code: code.try_into().unwrap(),
+        };
+        self.send([error.into()]).await;
+    }
+}
+
+/// The extranonce prefix of a channel.
+pub(crate) fn prefix(channel_id: u32) -> [u8; 8] {
+    let mut prefix = [0xE0; 8];
+    prefix[4..].copy_from_slice(&channel_id.to_be_bytes());
+    prefix
+}
+
+pub(crate) fn future_job(channel_id: u32, job_id: u32) -> Message {
+    job(channel_id, job_id, None, true).into()
+}
+
+pub(crate) fn job_now(channel_id: u32, job_id: u32) -> Message {
+    job(channel_id, job_id, Some(NTIME), true).into()
+}
+
+pub(crate) fn job(
+    channel_id: u32,
+    job_id: u32,
+    min_ntime: Option<u32>,
+    version_rolling_allowed: bool,
+) -> NewExtendedMiningJob {
+    NewExtendedMiningJob {
+        channel_id,
+        job_id,
+        min_ntime: Sv2Option::new(min_ntime),
+        version: VERSION,
+        version_rolling_allowed,
+        merkle_path: Seq0255::new(MERKLE_PATH.map(Into::into).to_vec()).unwrap(),
+        coinbase_tx_prefix: COINBASE_PREFIX.to_vec().try_into().unwrap(),
+        coinbase_tx_suffix: COINBASE_SUFFIX.to_vec().try_into().unwrap(),
+    }
+}
+
+/// SetNewPrevHash to a block whose hash is `byte` over and over.
+pub(crate) fn tip(channel_id: u32, job_id: u32, byte: u8) -> Message {
+    SetNewPrevHash {
+        channel_id,
+        job_id,
+        prev_hash: [byte; 32].into(),
+        min_ntime: NTIME,
+        nbits: NBITS,
+    }
+    .into()
+}

@@ -1,0 +1,112 @@
+//! The daemon, in this process, with its sockets in a folder of the test's.
+
+use crate::DEADLINE;
+use crate::miner::Miner;
+use crate::pool::{Pool, PoolConnection};
+use hh_daemon::{Context, Settings};
+use hh_ipc::api::translator::{TranslatorClient, TranslatorStatus};
+use hh_sv2::AuthorityPublicKey;
+use hh_translator::config::{LaneConfig, LimitsConfig, TranslatorConfig, UpstreamConfig};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub(crate) struct Translator {
+    pub(crate) address: SocketAddr,
+    context: Context,
+    client: TranslatorClient,
+    _dir: TempDir,
+}
+
+impl Translator {
+    /// With `pool` as its upstream.
+    pub(crate) async fn start(pool: &Pool) -> Self {
+        Self::start_with(pool.address(), pool.public_key()).await
+    }
+
+    pub(crate) async fn start_with(
+        upstream: SocketAddr,
+        authority_public_key: AuthorityPublicKey,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            runtime_dir: dir.path().to_owned(),
+            ..Settings::default()
+        };
+        let context = Context::new("hh-translator", "0.0.0", settings);
+        let config = TranslatorConfig {
+            lanes: vec![LaneConfig {
+                name: "main".to_owned(),
+                listen_address: "127.0.0.1:0".parse().unwrap(),
+                nominal_hashrate_hs: 1e9,
+            }],
+            upstreams: vec![UpstreamConfig {
+                address: upstream.to_string(),
+                authority_public_key,
+            }],
+            limits: LimitsConfig::default(),
+        };
+        hh_translator::start(config, context.clone()).await.unwrap();
+        let socket = dir.path().join("hh-translator").join("view.sock");
+        let client = hh_ipc::client::translator(hh_ipc::client::dial(&socket).await.unwrap());
+        let status = client
+            .status(hh_ipc::client::within(DEADLINE))
+            .await
+            .unwrap();
+        Self {
+            address: status.lanes[0].listen_address.parse().unwrap(),
+            context,
+            client,
+            _dir: dir,
+        }
+    }
+
+    pub(crate) async fn miner(&self) -> Miner {
+        Miner::connect(self.address).await
+    }
+
+    /// A miner that has its first job, with that, on the channel that the pool opens next.
+    pub(crate) async fn mining(
+        &self,
+        pool: &mut PoolConnection,
+        user_name: &str,
+    ) -> (Miner, serde_json::Value) {
+        let mut miner = self.miner().await;
+        miner.begin(user_name).await;
+        pool.open().await;
+        miner.authorized().await;
+        let notify = miner.notify().await;
+        (miner, notify)
+    }
+
+    pub(crate) async fn status(&self) -> TranslatorStatus {
+        self.client
+            .status(hh_ipc::client::within(DEADLINE))
+            .await
+            .unwrap()
+    }
+
+    /// Asks for the status until it is as wanted.
+    pub(crate) async fn wait_for_status(
+        &self,
+        what: &str,
+        wanted: impl Fn(&TranslatorStatus) -> bool,
+    ) -> TranslatorStatus {
+        let asking = async {
+            loop {
+                let status = self.status().await;
+                if wanted(&status) {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asking)
+            .await
+            .unwrap_or_else(|_elapsed| panic!("in vain for: {what}"))
+    }
+
+    pub(crate) async fn stop(self) {
+        self.context.tasks.shutdown(DEADLINE).await.unwrap();
+    }
+}
