@@ -1,0 +1,319 @@
+//! The command tree and its flags.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Operate a Hyper Hash mining network.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hhctl",
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    max_term_width = 100,
+    after_help = "The daemons are those of --context, else of the devnet of the checkout around the working directory, else \
+                  of /run/hyperhash.\n`hhctl help exit-codes` lists what the exit status means."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Context: `local`, the name of the devnet around the working directory, or the path of a context file
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "HHCTL_CONTEXT",
+        hide_env_values = true,
+        value_name = "NAME|PATH"
+    )]
+    pub(crate) context: Option<String>,
+    /// Run on another machine by SSH; HHCTL_SSH names another ssh program
+    #[arg(short = 'H', long, global = true, value_name = "[USER@]HOST", value_parser = host)]
+    pub(crate) host: Option<String>,
+    /// Over SSH, dial sockets that only read
+    #[arg(long, global = true, requires = "host")]
+    pub(crate) read_only: bool,
+    /// Output format
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(crate) output: Format,
+    /// Colour of states; auto heeds NO_COLOR and CLICOLOR_FORCE
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+    /// Leave out the first line of tables
+    #[arg(long, global = true)]
+    pub(crate) no_headers: bool,
+    /// How long a daemon may take to answer, such as 10s or 500ms
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) timeout: Duration,
+    /// Print again every 2s, or every TIME
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2s",
+        value_parser = time
+    )]
+    pub(crate) watch: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One screen: the daemons, the chain, the hashrate, the blocks
+    #[command(
+        after_help = "Examples:\n  hhctl status\n  hhctl status -w\n  hhctl -H ops@core1 status -o json"
+    )]
+    Status,
+    /// The pool
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Miners that are connected to the pool
+    #[command(subcommand, alias = "miners")]
+    Miner(MinerCommand),
+    /// Shares
+    #[command(subcommand, alias = "shares")]
+    Share(ShareCommand),
+    /// Blocks that our miners found
+    #[command(subcommand, alias = "blocks")]
+    Block(BlockCommand),
+    /// The template provider
+    #[command(subcommand)]
+    Tp(TpCommand),
+    /// Block templates
+    #[command(subcommand, alias = "templates")]
+    Template(TemplateCommand),
+    /// The translator
+    #[command(subcommand)]
+    Translator(TranslatorCommand),
+    /// Version of this program; with --all also of every daemon
+    #[command(after_help = "Examples:\n  hhctl version\n  hhctl version --all")]
+    Version {
+        /// Ask every daemon
+        #[arg(long)]
+        all: bool,
+    },
+    /// Check everything that usually goes wrong, and say how to fix it
+    #[command(
+        after_help = "Examples:\n  hhctl doctor\n  hhctl doctor -o json\n\nExit status: 3 if a check failed; warnings leave it 0."
+    )]
+    Doctor,
+    /// Help on a command, or on `exit-codes`
+    Help {
+        /// A command, or `exit-codes`
+        words: Vec<String>,
+    },
+    /// SV2 authority keys, by which a daemon's clients recognise it
+    #[command(subcommand)]
+    Identity(IdentityCommand),
+    /// For programs
+    #[command(subcommand, hide = true)]
+    System(SystemCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Lanes, work, shares, share log, ledger and connections of the pool
+    #[command(after_help = "Examples:\n  hhctl pool status\n  hhctl pool status --watch=5s")]
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MinerCommand {
+    /// List the open channels
+    #[command(
+        after_help = "Examples:\n  hhctl miner list\n  hhctl miner list --account alice -o json"
+    )]
+    List {
+        /// Only this account's
+        #[arg(long)]
+        account: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// One open channel
+    #[command(after_help = "Example:\n  hhctl miner show 3")]
+    Show {
+        /// Channel id, as `hhctl miner list` shows it
+        id: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShareCommand {
+    /// Shares since the pool's start, and of each account in the ledger
+    #[command(after_help = "Example:\n  hhctl share stats")]
+    Stats,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockCommand {
+    /// List blocks of ours, newest first
+    #[command(after_help = "Examples:\n  hhctl block list\n  hhctl block list --limit 5 -o json")]
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TpCommand {
+    /// Bitcoin Core, clients and solutions of the template provider
+    #[command(after_help = "Example:\n  hhctl tp status")]
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TemplateCommand {
+    /// List templates, newest first
+    #[command(after_help = "Examples:\n  hhctl template list\n  hhctl template list --limit 3")]
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TranslatorCommand {
+    /// Upstreams, SV1 miners and shares of the translator
+    #[command(after_help = "Example:\n  hhctl translator status")]
+    Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Make a secret key, for its owner alone to read, and show its public key
+    #[command(
+        after_help = "Example:\n  hhctl identity generate /etc/hyperhash/hh-pool.key\n\nA file that exists is left alone."
+    )]
+    Generate {
+        /// File to make
+        file: PathBuf,
+    },
+    /// Show the public key of a secret key
+    #[command(after_help = "Example:\n  hhctl identity show /etc/hyperhash/hh-pool.key")]
+    Show {
+        /// File with the secret key
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Carry calls to this machine's daemons over stdin and stdout: the far end of `hhctl -H`
+    #[command(
+        after_help = "To give a key no more than a look, in authorized_keys:\n  \
+                            restrict,command=\"hhctl system dial-stdio --read-only\" ssh-ed25519 AAAA..."
+    )]
+    DialStdio {
+        /// Dial sockets that only read
+        #[arg(long)]
+        read_only: bool,
+    },
+}
+
+/// ssh would take a host that starts with a dash for an option.
+fn host(text: &str) -> Result<String, String> {
+    let plain = !text.is_empty()
+        && !text.starts_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !"'\"\\`$;&|<>()".contains(c));
+    if plain {
+        Ok(text.to_owned())
+    } else {
+        Err("write HOST or USER@HOST".to_owned())
+    }
+}
+
+/// `500ms`, `10s`, `2m`; a bare number is in seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_error| "write a time such as 500ms, 10s or 2m".to_owned())?;
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        _ => None,
+    };
+    let longest = 600_000;
+    match milliseconds {
+        Some(milliseconds @ 1..) if milliseconds <= longest => {
+            Ok(Duration::from_millis(milliseconds))
+        }
+        _ => Err("write a time from 1ms to 10m, such as 500ms, 10s or 2m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_an_end() {
+        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(time("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(time("10m"), Ok(Duration::from_secs(600)));
+        for text in [
+            "",
+            "s",
+            "0s",
+            "11m",
+            "5h",
+            "1.5s",
+            "99999999999999999999s",
+            "18446744073709551615m",
+        ] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_no_option_and_no_shell_code() {
+        for text in [
+            "core1",
+            "ops@core1.example.org",
+            "[2001:db8::1]",
+            "ops@10.0.0.1",
+        ] {
+            assert_eq!(host(text).as_deref(), Ok(text));
+        }
+        for text in ["", "-oProxyCommand=x", "a b", "a;b", "$(id)", "a\n"] {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The commands: each asks the daemons, and makes a report of what they said.
+
+mod block;
+pub(crate) mod dial_stdio;
+mod doctor;
+mod health;
+mod identity;
+mod link;
+mod miner;
+mod pool;
+mod share;
+mod status;
+mod template;
+mod tp;
+mod translator;
+mod version;
+
+use crate::cli::{
+    BlockCommand, Command, IdentityCommand, MinerCommand, PoolCommand, ShareCommand,
+    TemplateCommand, TpCommand, TranslatorCommand,
+};
+use crate::failure::Failure;
+use crate::output::Report;
+use crate::session::Session;
+
+/// Runs a command that makes a report.
+pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<Report, Failure> {
+    match command {
+        Command::Status => Ok(status::report(session).await),
+        Command::Pool(PoolCommand::Status) => pool::status(session).await,
+        Command::Miner(MinerCommand::List { account, limit }) => {
+            miner::list(session, account.clone(), *limit).await
+        }
+        Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
+        Command::Share(ShareCommand::Stats) => share::stats(session).await,
+        Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
+        Command::Tp(TpCommand::Status) => tp::status(session).await,
+        Command::Template(TemplateCommand::List { limit }) => template::list(session, *limit).await,
+        Command::Translator(TranslatorCommand::Status) => translator::status(session).await,
+        Command::Version { .. } => Ok(version::of_all(session).await),
+        Command::Doctor => Ok(doctor::report(session).await),
+        Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
+            unreachable!("run() runs what asks no daemon")
+        }
+    }
+}
+
+/// Runs a command on key files.
+pub(crate) fn identity(command: &IdentityCommand) -> Result<Report, Failure> {
+    match command {
+        IdentityCommand::Generate { file } => identity::generate(file),
+        IdentityCommand::Show { file } => identity::show(file),
+    }
+}
+
+/// The report of `version` without `--all`.
+pub(crate) fn own_version() -> Report {
+    version::own()
+}

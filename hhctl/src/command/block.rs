@@ -1,0 +1,85 @@
+//! `hhctl block`.
+
+use crate::failure::Failure;
+use crate::output::{Cell, Column, Part, Report, State, Table, text};
+use crate::session::Session;
+use hh_ipc::api::pool::{Block, BlockState};
+use jiff::Timestamp;
+
+pub(super) async fn list(session: &mut Session, limit: u32) -> Result<Report, Failure> {
+    let daemon = session.pool().await?;
+    let answer = daemon.client.blocks(daemon.call(), limit).await;
+    let blocks = daemon.granted(answer)?;
+    let when_empty = if blocks.is_empty() {
+        // The chance of a block is no more than a hint: a pool that can't be asked for it just has none.
+        let status = daemon.client.status(daemon.call()).await;
+        let status = daemon.answer(status)?;
+        let difficulty = status.work.as_ref().map(|work| work.network_difficulty);
+        no_blocks(status.hashrate_10m_hs, difficulty)
+    } else {
+        String::new()
+    };
+    let view = vec![Part::Table(table(&blocks, session.now(), &when_empty))];
+    Ok(Report::list("BlockList", &blocks, view))
+}
+
+/// How long one takes at this hashrate.
+fn no_blocks(hashrate_hs: f64, difficulty: Option<f64>) -> String {
+    let hashes_per_difficulty = 4_294_967_296.0;
+    match difficulty {
+        Some(difficulty) if hashrate_hs > 0.0 => {
+            let seconds = difficulty * hashes_per_difficulty / hashrate_hs;
+            format!(
+                "no blocks yet; at {} one takes {} on average",
+                text::hashrate(hashrate_hs),
+                text::long_time(seconds)
+            )
+        }
+        Some(_) => "no blocks yet; no hashrate: see `hhctl miner list`".to_owned(),
+        None => "no blocks yet; no work: see `hhctl tp status`".to_owned(),
+    }
+}
+
+fn table(blocks: &[Block], now: Timestamp, when_empty: &str) -> Table {
+    let columns = vec![
+        Column::right("HEIGHT"),
+        Column::left("STATE"),
+        Column::left("FOUND"),
+        Column::left("FINDER"),
+        Column::left("NODE"),
+        Column::right("VALUE (sat)"),
+        Column::left("HASH"),
+    ];
+    let mut table = Table::new(columns, when_empty);
+    for block in blocks {
+        let finder = if block.worker.is_empty() {
+            block.account.clone()
+        } else {
+            format!("{}.{}", block.account, block.worker)
+        };
+        table.row(vec![
+            text::count(block.height.into()).into(),
+            state(block),
+            text::ago(now, Some(block.found_at)).into(),
+            finder.into(),
+            block.node.as_str().into(),
+            text::count(block.value_sat).into(),
+            block.hash.as_str().into(),
+        ]);
+    }
+    table
+}
+
+fn state(block: &Block) -> Cell {
+    let (state, word) = match block.state {
+        BlockState::Found => (State::Warn, "found"),
+        BlockState::Submitted => (State::Warn, "submitted"),
+        BlockState::Accepted => (State::Ok, "accepted"),
+        BlockState::Rejected => (State::Fail, "rejected"),
+        BlockState::Orphaned => (State::Fail, "orphaned"),
+    };
+    match &block.reason {
+        Some(reason) => Cell::state(state, format!("{word}: {reason}")),
+        None => Cell::state(state, word),
+    }
+}

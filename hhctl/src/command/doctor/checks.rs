@@ -1,0 +1,183 @@
+//! Checks of what the daemons say. Pure: the answers and the time come in, a check goes out.
+
+use super::Check;
+use crate::command::version::VERSION;
+use crate::output::text;
+use hh_ipc::api::pool::PoolStatus;
+use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::{Hello, LinkState};
+use jiff::{SignedDuration, Timestamp};
+
+/// Without a new template for this long, transactions of no miner of ours get into blocks.
+const OLD_TEMPLATE: SignedDuration = SignedDuration::from_secs(90);
+
+/// A template of this age is most likely one of an old tip.
+const DEAD_TEMPLATE: SignedDuration = SignedDuration::from_mins(10);
+
+/// A healthy pool ships every second: this many shares are some seconds of a large one.
+const MAX_LEDGER_LAG: u64 = 10_000;
+
+/// Apart by more, clocks make shares look older or younger than they are.
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
+
+pub(super) fn version(program: &str, hello: &Hello) -> Check {
+    let found = format!("{} answers, process {}", hello.version, hello.pid);
+    if hello.version == VERSION {
+        return Check::ok(program, found);
+    }
+    let found = format!("{found}; this hhctl is {VERSION}");
+    Check::warn(program, found, "upgrade the older of the two")
+}
+
+pub(super) fn bitcoin_core(tp: &TemplateProviderStatus) -> Check {
+    let name = "bitcoin core";
+    let node = &tp.node;
+    for (link, path) in [(&node.ipc, "mining IPC"), (&node.rpc, "RPC")] {
+        if link.state != LinkState::Up {
+            let reason = link.last_error.as_deref().unwrap_or("still connecting");
+            let found = format!("no {path} to {}: {reason}", link.address);
+            let fix = "start bitcoin-node (>= 30, -ipcbind=unix), and compare its paths with [node] in hh-tp.toml";
+            return Check::fail(name, found, fix);
+        }
+    }
+    if node.initial_block_download == Some(true) {
+        let fix = "wait until it has caught up: templates of an old tip make no valid blocks";
+        return Check::warn(name, "in initial block download", fix);
+    }
+    let height = node
+        .height
+        .map_or_else(|| "unknown height".to_owned(), |h| format!("height {h}"));
+    Check::ok(name, format!("{}, {height}", tp.chain))
+}
+
+pub(super) fn template_age(tp: &TemplateProviderStatus, now: Timestamp) -> Check {
+    let name = "template";
+    let Some(template) = &tp.last_template else {
+        return Check::fail(
+            name,
+            "none yet",
+            "see `bitcoin core` above, then the log of hh-tp",
+        );
+    };
+    let age = now.duration_since(template.created_at);
+    let found = format!(
+        "{} old, for block {}",
+        text::age(now, template.created_at),
+        template.height
+    );
+    if age > DEAD_TEMPLATE {
+        Check::fail(name, found, "restart hh-tp, and keep its log for a report")
+    } else if age > OLD_TEMPLATE {
+        Check::warn(name, found, "if it goes on, see the log of hh-tp")
+    } else {
+        Check::ok(name, found)
+    }
+}
+
+/// The pool mines on the tip that the node has. One block apart is a new block on its way.
+pub(super) fn height(tp: &TemplateProviderStatus, pool: &PoolStatus) -> Check {
+    let name = "height";
+    if tp.chain != pool.chain {
+        let found = format!("hh-tp is on {}, hh-pool on {}", tp.chain, pool.chain);
+        return Check::fail(
+            name,
+            found,
+            "correct `chain` in one of the two configurations",
+        );
+    }
+    let (Some(node), Some(work)) = (tp.node.height, &pool.work) else {
+        return Check::fail(name, "hh-pool has no work", "see `template` above");
+    };
+    let found = format!("hh-pool mines block {}, the node has {node}", work.height);
+    match work.height.abs_diff(node.saturating_add(1)) {
+        0 => Check::ok(name, found),
+        1 => Check::warn(name, found, "run it again: a block may just have come"),
+        _ => Check::fail(
+            name,
+            found,
+            "see the connection to hh-tp in `hhctl pool status`",
+        ),
+    }
+}
+
+pub(super) fn shares(pool: &PoolStatus) -> Check {
+    let name = "shares";
+    let hashrate = text::hashrate(pool.hashrate_10m_hs);
+    let found = format!(
+        "{} from {} in 10m ({})",
+        hashrate,
+        text::plural(pool.channels.into(), "miner"),
+        super::super::link::shares(&pool.shares)
+    );
+    if pool.channels == 0 {
+        let fix = "point a miner at a lane of `hhctl pool status`, or at a translator";
+        return Check::warn(name, "no miner is connected", fix);
+    }
+    if pool.hashrate_10m_hs > 0.0 {
+        Check::ok(name, found)
+    } else {
+        let fix = "see who is rejected and why: hhctl miner list, hhctl miner show ID";
+        Check::fail(name, format!("no share was accepted lately; {found}"), fix)
+    }
+}
+
+pub(super) fn share_log(pool: &PoolStatus) -> Check {
+    let name = "share log";
+    match &pool.share_log.last_error {
+        Some(error) => {
+            let fix =
+                "make room on its disk, or replace the disk: until then no share is acknowledged";
+            Check::fail(name, error, fix)
+        }
+        None => {
+            let durable = text::count(pool.share_log.durable_seq);
+            Check::ok(name, format!("{durable} records durable"))
+        }
+    }
+}
+
+pub(super) fn ledger(pool: &PoolStatus) -> Check {
+    let name = "ledger";
+    let log = &pool.share_log;
+    let lag = log.durable_seq.saturating_sub(log.shipped_seq);
+    let behind = format!("{} records behind", text::count(lag));
+    match &pool.ledger.last_error {
+        Some(error) => {
+            let fix = "correct that; nothing is lost, the share log keeps them";
+            Check::fail(name, format!("{behind}: {error}"), fix)
+        }
+        None if lag > MAX_LEDGER_LAG => {
+            let fix = "give its disk a look (iostat -x 1): it writes less than the pool accepts";
+            Check::warn(name, behind, fix)
+        }
+        None => Check::ok(name, behind),
+    }
+}
+
+/// Nothing that the daemons saw can lie in the future of this clock.
+pub(super) fn clock(
+    tp: Option<&TemplateProviderStatus>,
+    pool: Option<&PoolStatus>,
+    now: Timestamp,
+) -> Check {
+    let name = "clock";
+    let seen = [
+        tp.and_then(|tp| tp.last_template.as_ref())
+            .map(|template| template.created_at),
+        pool.and_then(|pool| pool.work.as_ref())
+            .map(|work| work.received_at),
+        pool.and_then(|pool| pool.ledger.last_shipped_at),
+    ];
+    let Some(latest) = seen.into_iter().flatten().max() else {
+        return Check::unknown(name, "no daemon told a time to compare with");
+    };
+    let ahead = latest.duration_since(now);
+    if ahead > MAX_CLOCK_SKEW {
+        let found = format!("the daemons are {}s ahead of this machine", ahead.as_secs());
+        return Check::fail(name, found, "run an NTP client on both machines");
+    }
+    Check::ok(name, "not behind the daemons")
+}
+
+#[cfg(test)]
+mod tests;

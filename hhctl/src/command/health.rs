@@ -1,0 +1,84 @@
+//! Whether a daemon does its work, judged by what it says of itself.
+
+use crate::output::State;
+use hh_ipc::api::pool::PoolStatus;
+use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::{LinkState, LinkStatus};
+
+/// A state, with the reason where it is not ok.
+pub(super) type Health = (State, Option<String>);
+
+/// The worst of `findings`; ok if there are none.
+fn worst(findings: Vec<(State, String)>) -> Health {
+    findings
+        .into_iter()
+        .reduce(|worst, next| if next.0 > worst.0 { next } else { worst })
+        .map_or((State::Ok, None), |(state, reason)| (state, Some(reason)))
+}
+
+fn down(link: &LinkStatus) -> bool {
+    link.state != LinkState::Up
+}
+
+fn why(link: &LinkStatus) -> String {
+    let reason = link.last_error.as_deref().unwrap_or("still connecting");
+    format!("{}: {reason}", link.address)
+}
+
+/// Templates come by IPC; RPC is the second path of a block.
+pub(super) fn of_tp(status: &TemplateProviderStatus) -> Health {
+    let node = &status.node;
+    let mut findings = Vec::new();
+    if status.last_template.is_none() {
+        findings.push((State::Fail, format!("no template yet; {}", why(&node.ipc))));
+    }
+    if down(&node.ipc) {
+        findings.push((State::Fail, format!("no mining IPC to {}", why(&node.ipc))));
+    }
+    if down(&node.rpc) {
+        findings.push((State::Warn, format!("no RPC to {}", why(&node.rpc))));
+    }
+    if node.initial_block_download == Some(true) {
+        let reason = "Bitcoin Core is in initial block download".to_owned();
+        findings.push((State::Warn, reason));
+    }
+    worst(findings)
+}
+
+/// Without work or a share log there is no mining; without ledger or nodes there is, for a while.
+pub(super) fn of_pool(status: &PoolStatus) -> Health {
+    let mut findings = Vec::new();
+    if let Some(error) = &status.share_log.last_error {
+        findings.push((State::Fail, format!("shares can't be logged: {error}")));
+    }
+    if status.work.is_none() {
+        findings.push((State::Fail, "no work: no template has come".to_owned()));
+    }
+    if status.template_providers.iter().all(down) {
+        let reasons: Vec<String> = status.template_providers.iter().map(why).collect();
+        let reason = format!("no template provider: {}", reasons.join("; "));
+        findings.push((State::Fail, reason));
+    }
+    if let Some(error) = &status.ledger.last_error {
+        findings.push((State::Warn, format!("the ledger takes no shares: {error}")));
+    }
+    for link in status.nodes.iter().filter(|link| down(link)) {
+        findings.push((State::Warn, format!("no RPC to {}", why(link))));
+    }
+    worst(findings)
+}
+
+/// Without an upstream its miners have no work.
+pub(super) fn of_translator(status: &TranslatorStatus) -> Health {
+    let mut findings = Vec::new();
+    if status.upstreams.iter().all(down) {
+        let reasons: Vec<String> = status.upstreams.iter().map(why).collect();
+        findings.push((State::Fail, format!("no upstream: {}", reasons.join("; "))));
+    } else {
+        for link in status.upstreams.iter().filter(|link| down(link)) {
+            findings.push((State::Warn, format!("upstream down: {}", why(link))));
+        }
+    }
+    worst(findings)
+}

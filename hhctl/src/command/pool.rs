@@ -1,0 +1,136 @@
+//! `hhctl pool`.
+
+use super::link;
+use crate::failure::Failure;
+use crate::output::{Cell, Column, Part, Report, State, Table, text};
+use crate::session::Session;
+use hh_ipc::api::pool::{Lane, PoolStatus};
+use jiff::Timestamp;
+use serde_json::json;
+
+pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
+    let daemon = session.pool().await?;
+    let answer = daemon.client.status(daemon.call()).await;
+    let status = daemon.answer(answer)?;
+    let now = session.now();
+    let mut links: Vec<_> = Vec::new();
+    links.extend(
+        status
+            .template_providers
+            .iter()
+            .map(|link| ("templates", link)),
+    );
+    links.extend(status.nodes.iter().map(|link| ("blocks (RPC)", link)));
+    let none = "no template provider and no node is configured";
+    let view = vec![
+        Part::Fields(fields(&status, now)),
+        Part::Table(lanes(&status.lanes)),
+        Part::Table(link::table(&links, now, none)),
+    ];
+    Ok(Report::item("PoolStatus", json!(status), view))
+}
+
+fn fields(status: &PoolStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {
+    let work = match &status.work {
+        Some(work) => format!(
+            "block {} of {} sat, job {}, template {}, {} ago",
+            text::count(work.height.into()),
+            text::count(work.value_sat),
+            work.job_id,
+            work.template_id,
+            text::age(now, work.received_at),
+        ),
+        None => "none: no template has come yet (hhctl tp status)".to_owned(),
+    };
+    let difficulty = status
+        .work
+        .as_ref()
+        .map(|work| text::si(work.network_difficulty));
+    let block = match &status.last_block {
+        Some(block) => format!("{} {}", text::count(block.height.into()), block.hash),
+        None => "none".to_owned(),
+    };
+    vec![
+        ("Chain", status.chain.as_str().into()),
+        ("Work", work.into()),
+        (
+            "Network difficulty",
+            difficulty.unwrap_or_else(|| "-".to_owned()).into(),
+        ),
+        (
+            "Hashrate 10m",
+            text::hashrate(status.hashrate_10m_hs).into(),
+        ),
+        ("Miners", miners(status).into()),
+        ("Shares since start", link::shares(&status.shares).into()),
+        ("Share log", share_log(status)),
+        ("Ledger", ledger(status, now)),
+        ("Blocks found", text::count(status.blocks_found).into()),
+        ("Last block", block.into()),
+        ("Server id", status.server_id.to_string().into()),
+        ("Authority key", status.authority_public_key.as_str().into()),
+    ]
+}
+
+fn miners(status: &PoolStatus) -> String {
+    let channels = text::plural(status.channels.into(), "channel");
+    format!(
+        "{channels} on {}",
+        text::plural(status.connections.into(), "connection")
+    )
+}
+
+fn share_log(status: &PoolStatus) -> Cell {
+    let log = &status.share_log;
+    match &log.last_error {
+        Some(error) => Cell::state(State::Fail, format!("not written: {error}")),
+        None => {
+            let text = format!(
+                "{} durable, epoch {}",
+                text::count(log.durable_seq),
+                log.epoch
+            );
+            Cell::state(State::Ok, text)
+        }
+    }
+}
+
+fn ledger(status: &PoolStatus, now: Timestamp) -> Cell {
+    let behind = status
+        .share_log
+        .durable_seq
+        .saturating_sub(status.share_log.shipped_seq);
+    let behind = text::count(behind);
+    match &status.ledger.last_error {
+        Some(error) => Cell::state(State::Warn, format!("{behind} behind: {error}")),
+        None => {
+            let shipped = text::ago(now, status.ledger.last_shipped_at);
+            Cell::state(State::Ok, format!("{behind} behind, shipped {shipped}"))
+        }
+    }
+}
+
+fn lanes(lanes: &[Lane]) -> Table {
+    let columns = vec![
+        Column::left("LANE"),
+        Column::left("LISTENS ON"),
+        Column::right("CONNECTIONS"),
+        Column::right("CHANNELS"),
+        Column::right("HASHRATE 10m"),
+    ];
+    let mut table = Table::new(columns, "no lane is configured");
+    let largest = lanes
+        .iter()
+        .map(|lane| lane.hashrate_10m_hs)
+        .fold(0.0, f64::max);
+    for lane in lanes {
+        table.row(vec![
+            lane.name.as_str().into(),
+            lane.listen_address.as_str().into(),
+            text::count(lane.connections.into()).into(),
+            text::count(lane.channels.into()).into(),
+            text::hashrate_like(lane.hashrate_10m_hs, largest).into(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,289 @@
+//! Errors in three parts: what failed, why, and what to do. The codes HH01nn are in here only.
+
+use crate::Exit;
+use hh_ipc::client::RpcError;
+use hh_ipc::locate::{Context, Daemon, LocateError};
+use hh_ipc::{ApiError, ErrorKind};
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+/// Why a command, or a part of it, has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// `HH01nn`, or the code that a daemon gave.
+    pub(crate) code: String,
+    pub(crate) exit: Exit,
+    /// What failed, with the names and addresses in it.
+    pub(crate) what: String,
+    /// Why, in the words of whoever knows.
+    pub(crate) why: String,
+    /// What to do about it, a command where there is one.
+    pub(crate) fix: String,
+}
+
+impl Failure {
+    fn new(code: &str, exit: Exit, what: String, why: String, fix: String) -> Self {
+        Self {
+            code: code.to_owned(),
+            exit,
+            what,
+            why,
+            fix,
+        }
+    }
+
+    /// No context.
+    pub(crate) fn locate(error: &LocateError) -> Self {
+        let (exit, fix) = match error {
+            LocateError::Unknown { .. } => (
+                Exit::Usage,
+                "name one of those with --context or HHCTL_CONTEXT, or write the path of a context file with a slash",
+            ),
+            LocateError::Read { .. } | LocateError::Parse { .. } => (
+                Exit::Failed,
+                "make it again (scripts/devnet up), or name another with --context; --context local means the daemons \
+                 installed on this machine",
+            ),
+        };
+        let why = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        let what = match error.source() {
+            Some(_) => error.to_string(),
+            None => "can't tell which daemons are meant".to_owned(),
+        };
+        Self::new("HH0110", exit, what, one_line(&why), fix.to_owned())
+    }
+
+    /// A daemon's socket can't be opened; `reason` names it.
+    pub(crate) fn dial(daemon: Daemon, place: &Place, kind: io::ErrorKind, reason: String) -> Self {
+        let program = daemon.program();
+        let what = format!("can't reach {program} of {place}");
+        let start = place.start_hint(daemon);
+        match kind {
+            io::ErrorKind::NotFound => Self::new(
+                "HH0120",
+                Exit::Unreachable,
+                what,
+                format!("{reason}: it is not running"),
+                start,
+            ),
+            io::ErrorKind::ConnectionRefused => Self::new(
+                "HH0121",
+                Exit::Unreachable,
+                what,
+                format!("{reason}: it has stopped without tidying up"),
+                start,
+            ),
+            io::ErrorKind::PermissionDenied => Self::new(
+                "HH0122",
+                Exit::Permission,
+                what,
+                reason,
+                "join the group of the socket (hyperhash-view reads, hyperhash-admin changes): sudo usermod -aG \
+                 hyperhash-view $USER, then log in again"
+                    .to_owned(),
+            ),
+            _ => Self::new("HH0123", Exit::Unreachable, what, reason, start),
+        }
+    }
+
+    /// A call got no answer.
+    pub(crate) fn call(daemon: Daemon, place: &Place, timeout: Duration, error: &RpcError) -> Self {
+        let program = daemon.program();
+        let what = format!("{program} of {place} did not answer");
+        match error {
+            RpcError::DeadlineExceeded => Self::timed_out(daemon, place, timeout),
+            RpcError::Server(error) => Self::new(
+                "HH0126",
+                Exit::Protocol,
+                what,
+                format!("it refused the request: {error}"),
+                "use the hhctl of the daemon's version; `hhctl version --all` compares them"
+                    .to_owned(),
+            ),
+            RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_) => Self::new(
+                "HH0124",
+                Exit::Unreachable,
+                what,
+                format!("the connection broke: {error}"),
+                format!(
+                    "try again; if it stays, read its log: {}",
+                    place.log_hint(daemon)
+                ),
+            ),
+        }
+    }
+
+    /// Connecting or a call took longer than --timeout.
+    pub(crate) fn timed_out(daemon: Daemon, place: &Place, timeout: Duration) -> Self {
+        let program = daemon.program();
+        Self::new(
+            "HH0125",
+            Exit::Unreachable,
+            format!("{program} of {place} did not answer"),
+            format!("nothing came within {timeout:?} (--timeout)"),
+            format!("read its log: {}", place.log_hint(daemon)),
+        )
+    }
+
+    /// A daemon that speaks another protocol.
+    pub(crate) fn protocol(daemon: Daemon, place: &Place, theirs: u32, version: &str) -> Self {
+        let ours = hh_ipc::PROTOCOL;
+        let program = daemon.program();
+        let older = if theirs < ours {
+            format!("upgrade {program}")
+        } else {
+            "upgrade hhctl".to_owned()
+        };
+        Self::new(
+            "HH0130",
+            Exit::Protocol,
+            format!("can't talk to {program} {version} of {place}"),
+            format!("it speaks protocol {theirs}, this hhctl speaks {ours}"),
+            older,
+        )
+    }
+
+    /// Another program answers on a daemon's socket.
+    pub(crate) fn other_daemon(daemon: Daemon, place: &Place, name: &str) -> Self {
+        let program = daemon.program();
+        Self::new(
+            "HH0131",
+            Exit::Failed,
+            format!("can't talk to {program} of {place}"),
+            format!("{name} answers on its socket"),
+            "correct runtime_dir in the configuration of both".to_owned(),
+        )
+    }
+
+    /// A daemon refused what was asked.
+    pub(crate) fn api(daemon: Daemon, place: &Place, error: &ApiError) -> Self {
+        let (exit, fix) = match error.kind {
+            ErrorKind::Usage => (Exit::Usage, "correct the arguments; --help shows them"),
+            ErrorKind::NotFound => (
+                Exit::NotFound,
+                "list what there is; it may have gone meanwhile",
+            ),
+            ErrorKind::Permission => (Exit::Permission, "use a control socket, not a view socket"),
+            ErrorKind::Unavailable => (
+                Exit::Failed,
+                "see what is missing with `hhctl doctor`, then try again",
+            ),
+            ErrorKind::Failed => (Exit::Failed, "look for the cause with `hhctl doctor`"),
+        };
+        let what = format!("{} of {place} refused", daemon.program());
+        Self::new(
+            &error.code,
+            exit,
+            what,
+            error.message.clone(),
+            fix.to_owned(),
+        )
+    }
+
+    /// A key file can't be made or used.
+    pub(crate) fn key(what: String, why: String, fix: String) -> Self {
+        Self::new("HH0160", Exit::Failed, what, why, fix)
+    }
+
+    /// No SSH session.
+    pub(crate) fn ssh(host: &str, why: String, fix: impl Into<String>) -> Self {
+        let what = format!("can't reach {host} by SSH");
+        Self::new(
+            "HH0140",
+            Exit::Unreachable,
+            what,
+            one_line(&why),
+            fix.into(),
+        )
+    }
+
+    /// What was to be printed could not be.
+    pub(crate) fn print(error: &io::Error) -> Self {
+        let exit = if error.kind() == io::ErrorKind::BrokenPipe {
+            Exit::BrokenPipe
+        } else {
+            Exit::Failed
+        };
+        let what = "can't write the output".to_owned();
+        Self::new(
+            "HH0150",
+            exit,
+            what,
+            error.to_string(),
+            "make room, or write elsewhere".to_owned(),
+        )
+    }
+
+    /// The session that `system dial-stdio` carries has failed.
+    pub(crate) fn relay(error: &io::Error) -> Self {
+        let what = "the session that carries calls over stdin and stdout failed".to_owned();
+        let fix = "run the same version of hhctl at both ends".to_owned();
+        Self::new("HH0151", Exit::Failed, what, error.to_string(), fix)
+    }
+
+    /// A help topic that does not exist.
+    pub(crate) fn no_such_topic(words: &str) -> Self {
+        Self::new(
+            "HH0101",
+            Exit::Usage,
+            format!("no help on {words:?}"),
+            "there is no such command or topic".to_owned(),
+            "run hhctl --help".to_owned(),
+        )
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    lines.join("; ")
+}
+
+/// Where daemons are, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) context: Context,
+    pub(crate) host: Option<String>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "host {host:?}"),
+            None => write!(f, "context {:?}", self.context.name),
+        }
+    }
+}
+
+impl Place {
+    /// Installed daemons are services; others were started by devnet.
+    fn is_installed(&self) -> bool {
+        self.host.is_some() || self.context.name == hh_ipc::locate::LOCAL
+    }
+
+    fn start_hint(&self, daemon: Daemon) -> String {
+        let program = daemon.program();
+        if self.is_installed() {
+            format!(
+                "start it: sudo systemctl start {program}; or name another context with --context"
+            )
+        } else {
+            "start it: scripts/devnet up; or name another context with --context".to_owned()
+        }
+    }
+
+    fn log_hint(&self, daemon: Daemon) -> String {
+        let program = daemon.program();
+        if self.is_installed() {
+            format!("journalctl -u {program} -n 50")
+        } else {
+            format!("scripts/devnet logs {}", program.trim_start_matches("hh-"))
+        }
+    }
+}

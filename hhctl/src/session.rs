@@ -1,0 +1,197 @@
+//! Connections to the daemons of one context, here or over SSH.
+
+use crate::Surroundings;
+use crate::cli::GlobalArgs;
+use crate::failure::{Failure, Place};
+use crate::ssh::Ssh;
+use hh_ipc::api::Hello;
+use hh_ipc::api::pool::PoolClient;
+use hh_ipc::api::template_provider::TemplateProviderClient;
+use hh_ipc::api::translator::TranslatorClient;
+use hh_ipc::client::{self, RpcError};
+use hh_ipc::locate::{Context, Daemon};
+use hh_ipc::stdio::OpenError;
+use hh_ipc::{ApiError, Context as CallContext};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Dials, and remembers the SSH session while it works.
+#[derive(Debug)]
+pub(crate) struct Session {
+    place: Place,
+    timeout: Duration,
+    now: fn() -> Timestamp,
+    ssh_program: String,
+    ssh_arguments: Vec<String>,
+    ssh: Option<Ssh>,
+}
+
+/// A daemon that has said who it is.
+#[derive(Debug)]
+pub(crate) struct Connected<C> {
+    pub(crate) client: C,
+    pub(crate) hello: Hello,
+    daemon: Daemon,
+    place: Place,
+    timeout: Duration,
+}
+
+impl Session {
+    /// Finds the context; dials nothing.
+    pub(crate) fn new(global: &GlobalArgs, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let mut ssh_arguments = Vec::new();
+        if global.read_only {
+            ssh_arguments.push("--read-only".to_owned());
+        }
+        let context = if global.host.is_some() {
+            // The context is one of the other machine: found there.
+            if let Some(name) = &global.context {
+                ssh_arguments.extend(["--context".to_owned(), name.clone()]);
+            }
+            Context {
+                name: global.context.clone().unwrap_or_default(),
+                runtime_dir: hh_ipc::locate::LOCAL_RUNTIME_DIR.into(),
+            }
+        } else {
+            let named = global.context.as_deref();
+            Context::find(named, &surroundings.working_dir)
+                .map_err(|error| Failure::locate(&error))?
+        };
+        Ok(Self {
+            place: Place {
+                context,
+                host: global.host.clone(),
+            },
+            timeout: global.timeout,
+            now: surroundings.now,
+            ssh_program: (surroundings.variable)("HHCTL_SSH").unwrap_or_else(|| "ssh".to_owned()),
+            ssh_arguments,
+            ssh: None,
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Ends the SSH session, so that the next call starts another.
+    pub(crate) fn forget(&mut self) {
+        self.ssh = None;
+    }
+
+    pub(crate) async fn pool(&mut self) -> Result<Connected<PoolClient>, Failure> {
+        let client = client::pool(self.dial(Daemon::Pool).await?);
+        let hello = client.hello(client::within(self.timeout)).await;
+        self.connected(Daemon::Pool, client, hello)
+    }
+
+    pub(crate) async fn tp(&mut self) -> Result<Connected<TemplateProviderClient>, Failure> {
+        let client = client::template_provider(self.dial(Daemon::Tp).await?);
+        let hello = client.hello(client::within(self.timeout)).await;
+        self.connected(Daemon::Tp, client, hello)
+    }
+
+    pub(crate) async fn translator(&mut self) -> Result<Connected<TranslatorClient>, Failure> {
+        let client = client::translator(self.dial(Daemon::Translator).await?);
+        let hello = client.hello(client::within(self.timeout)).await;
+        self.connected(Daemon::Translator, client, hello)
+    }
+
+    fn connected<C>(
+        &self,
+        daemon: Daemon,
+        client: C,
+        hello: Result<Hello, RpcError>,
+    ) -> Result<Connected<C>, Failure> {
+        let place = &self.place;
+        let hello = hello.map_err(|error| Failure::call(daemon, place, self.timeout, &error))?;
+        if hello.daemon != daemon.program() {
+            return Err(Failure::other_daemon(daemon, place, &hello.daemon));
+        }
+        if hello.protocol != hh_ipc::PROTOCOL {
+            return Err(Failure::protocol(
+                daemon,
+                place,
+                hello.protocol,
+                &hello.version,
+            ));
+        }
+        Ok(Connected {
+            client,
+            hello,
+            daemon,
+            place: place.clone(),
+            timeout: self.timeout,
+        })
+    }
+
+    async fn dial(&mut self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
+        let timeout = self.timeout;
+        let dialled = if self.place.host.is_some() {
+            tokio::time::timeout(timeout, self.dial_ssh(daemon)).await
+        } else {
+            tokio::time::timeout(timeout, self.dial_here(daemon)).await
+        };
+        dialled.unwrap_or_else(|_elapsed| Err(Failure::timed_out(daemon, &self.place, timeout)))
+    }
+
+    async fn dial_here(&self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
+        match client::dial_any(&self.place.context.view_sockets(daemon)).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => {
+                let reason = format!("{}: {}", error.path.display(), error.source);
+                Err(Failure::dial(
+                    daemon,
+                    &self.place,
+                    error.source.kind(),
+                    reason,
+                ))
+            }
+        }
+    }
+
+    async fn dial_ssh(&mut self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
+        let host = self.place.host.clone().unwrap_or_default();
+        let ssh = match self.ssh.take() {
+            Some(ssh) => ssh,
+            None => Ssh::start(&self.ssh_program, &host, &self.ssh_arguments, self.timeout).await?,
+        };
+        let opened = ssh.open(daemon).await;
+        match opened {
+            Ok(stream) => {
+                self.ssh = Some(ssh);
+                Ok(Box::new(stream))
+            }
+            Err(OpenError::Refused { kind, reason }) => {
+                self.ssh = Some(ssh);
+                Err(Failure::dial(daemon, &self.place, kind, reason))
+            }
+            Err(OpenError::Ended) => Err(ssh.why_it_ended(&host).await),
+        }
+    }
+}
+
+impl<C> Connected<C> {
+    /// The context of a call.
+    pub(crate) fn call(&self) -> CallContext {
+        client::within(self.timeout)
+    }
+
+    /// The answer of a call, or why there is none.
+    pub(crate) fn answer<T>(&self, answer: Result<T, RpcError>) -> Result<T, Failure> {
+        answer.map_err(|error| Failure::call(self.daemon, &self.place, self.timeout, &error))
+    }
+
+    /// The answer of a call that the daemon may refuse.
+    pub(crate) fn granted<T>(
+        &self,
+        answer: Result<Result<T, ApiError>, RpcError>,
+    ) -> Result<T, Failure> {
+        self.answer(answer)?
+            .map_err(|error| Failure::api(self.daemon, &self.place, &error))
+    }
+}
