@@ -7,6 +7,7 @@
 pub mod bitcoin_core;
 pub mod channel;
 pub mod daemon;
+pub mod miner;
 pub mod network;
 pub mod peers;
 pub mod port;

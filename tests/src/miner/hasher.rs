@@ -54,14 +54,15 @@ impl Found {
     }
 }
 
-/// Tries `tries` headers from `header` on. On a hit `header` is it; else it is the next one to try.
-pub fn search(header: &mut Header, target: &Target, tries: u64) -> Option<BlockHash> {
-    let (first, last) = split(header);
+/// Tries headers from `header` on, taking each off `tries`, until one is a hit or none is left. On a hit `header` is it; else it
+/// is the next one to try.
+pub fn search(header: &mut Header, target: &Target, tries: &mut u64) -> Option<BlockHash> {
+    let (first, mut last) = split(header);
     // The first 64 bytes are the same for every nonce: they are hashed once.
     let mut midstate = sha256::Hash::engine();
     midstate.input(&first);
-    let mut last: [u8; 16] = last;
-    for _ in 0..tries {
+    while *tries > 0 {
+        *tries -= 1;
         last[4..8].copy_from_slice(&header.ntime.to_le_bytes());
         last[12..].copy_from_slice(&header.nonce.to_le_bytes());
         let mut engine = midstate.clone();
@@ -81,7 +82,8 @@ pub fn search(header: &mut Header, target: &Target, tries: u64) -> Option<BlockH
 #[must_use]
 pub fn solve(mut header: Header, target: &Target) -> (Header, BlockHash) {
     loop {
-        if let Some(hash) = search(&mut header, target, BATCH_MAX) {
+        let mut tries = BATCH_MAX;
+        if let Some(hash) = search(&mut header, target, &mut tries) {
             return (header, hash);
         }
     }
@@ -183,12 +185,15 @@ impl Worker {
         let mut header = None;
         let mut current: Option<Arc<Assignment>> = None;
         while let Some((assignment, tries)) = self.next() {
-            let is_same = current.as_ref().is_some_and(|c| Arc::ptr_eq(c, &assignment));
+            let is_same = current
+                .as_ref()
+                .is_some_and(|c| Arc::ptr_eq(c, &assignment));
             let mut at = match header {
                 Some(header) if is_same => header,
                 _ => assignment.header,
             };
-            if let Some(hash) = search(&mut at, &assignment.target, tries) {
+            let mut left = tries;
+            while let Some(hash) = search(&mut at, &assignment.target, &mut left) {
                 let found = Found {
                     assignment: Arc::clone(&assignment),
                     header: at,

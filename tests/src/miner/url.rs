@@ -32,7 +32,9 @@ impl FromStr for MinerUrl {
 
     fn from_str(text: &str) -> Result<Self, MinerUrlError> {
         let address = |address: &str| {
-            let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            let port = address
+                .rsplit_once(':')
+                .map(|(_, port)| port.parse::<u16>());
             match port {
                 Some(Ok(_)) => Ok(address.to_owned()),
                 _ => Err(MinerUrlError::Address(text.to_owned())),
