@@ -1,9 +1,12 @@
 //! The reference implementation beside ours: its pool on our template provider, its translator on our pool.
 
+use bitcoincore_rpc::RpcApi;
+use hh_ipc::api::pool::MinerQuery;
 use hh_ipc::client::within;
 use hh_tests::bitcoin_core::{BitcoinCore, Chain};
 use hh_tests::channel::Channel;
-use hh_tests::network::{CALL, authority_key, start_tp, tp_address};
+use hh_tests::miner::{Miner, MinerConfig, MinerUrl};
+use hh_tests::network::{CALL, Network, authority_key, start_tp, tp_address};
 use hh_tests::peers::Peer;
 use hh_tests::wait::wait_for;
 use std::time::Duration;
@@ -37,24 +40,71 @@ async fn pool_sv2_mines_on_our_template_provider() {
             channel.wait_for_new_block(tip).await.unwrap();
         }
     }
-    let solutions = wait_for(
-        "hh-tp has the outcome of each block",
+    // Each tip is one that hh-tp gave to the node. Of the others it was given at the same height the node kept none.
+    let mut ours = Vec::new();
+    for height in height + 1..=node.height() {
+        ours.push(node.rpc().get_block_hash(height).unwrap().to_string());
+    }
+    wait_for(
+        "hh-tp knows that the node has taken its blocks",
         DEADLINE,
         async || {
             let client = tp.template_provider().await;
             let status = client.status(within(CALL)).await.ok()?;
-            let settled = |(_, outcome): &(String, String)| outcome == "accepted";
-            let done = status
-                .solutions
-                .iter()
-                .filter(|solution| solution.outcomes.iter().any(settled))
-                .count();
-            (done >= 3).then_some(status.solutions)
+            // The path that comes second is told that the block is a duplicate.
+            let good = |outcome: &str| ["accepted", "duplicate"].contains(&outcome);
+            let taken = |hash: &String| {
+                let mut solutions = status.solutions.iter().filter(|s| s.hash == *hash);
+                solutions.any(|s| s.outcomes.iter().any(|(_, outcome)| good(outcome)))
+            };
+            ours.iter().all(taken).then_some(())
         },
     )
     .await;
-    for solution in solutions {
-        let hash = solution.hash.parse().expect("a block hash");
-        assert!(node.block_on_best_chain(&hash).is_some(), "{solution:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn translator_sv2_with_an_sv1_miner_mines_on_our_pool() {
+    let network = Network::start(Chain::Signet).await;
+    let hashrate: u32 = 200_000;
+    let peer = Peer::translator(network.pool_address, network.pool_key, f64::from(hashrate));
+    peer.wait_until_it_listens().await;
+    let url = MinerUrl::StratumV1 {
+        address: peer.address().to_string(),
+    };
+    let miner = Miner::start(MinerConfig {
+        hashrate_hs: hashrate.into(),
+        ..MinerConfig::new(url, "interop")
+    });
+    // The peer answers its miner by itself: what counts is what our pool has accepted.
+    let pool = network.pool.pool().await;
+    let accepted = wait_for("our pool has accepted shares", DEADLINE * 2, async || {
+        let page = pool
+            .miners(within(CALL), MinerQuery::default())
+            .await
+            .ok()?;
+        let accepted: u64 = page.miners.iter().map(|miner| miner.shares.accepted).sum();
+        (accepted >= 10).then_some(page)
+    })
+    .await;
+    for miner in &accepted.miners {
+        assert_eq!(miner.account, "peer", "{miner:?}");
+        // Late ones are nobody's fault: a block of this test's own may come between.
+        let faults = miner
+            .shares
+            .rejected
+            .keys()
+            .filter(|code| *code != "stale-share");
+        assert_eq!(faults.count(), 0, "{miner:?}");
     }
+    // New work gets through to the miner.
+    network.node.generate(1);
+    let tip = network.node.tip().to_string();
+    miner
+        .wait_for("work on the new block", DEADLINE, |counters| {
+            counters
+                .prev_hash
+                .is_some_and(|hash| hash.to_string() == tip)
+        })
+        .await;
 }

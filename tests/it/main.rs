@@ -4,4 +4,5 @@ mod crash;
 mod failures;
 mod interop;
 mod kit;
+mod mining;
 mod tidy;

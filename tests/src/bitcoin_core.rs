@@ -87,7 +87,7 @@ impl BitcoinCore {
                 "-dnsseed=0",
                 "-fixedseeds=0",
             ])
-            .args(["-printtoconsole=1", "-nodebuglogfile", "-debug=ipc"])
+            .args(["-printtoconsole=1", "-nodebuglogfile"])
             .args(["-dbcache=16", "-par=1", "-persistmempool=0"]);
         match chain {
             Chain::Regtest => command.arg("-regtest"),

@@ -1,0 +1,234 @@
+//! Real miners on the real daemons on a real node: from a share to the ledger, and from a block to the best chain.
+
+use hh_ipc::api::pool::{Block, BlockState};
+use hh_ipc::client::within;
+use hh_ledger::LedgerReader;
+use hh_mining::extranonce::{EXTRANONCE_SIZE, PREFIX_SIZE};
+use hh_tests::bitcoin_core::{Chain, anyone_can_spend};
+use hh_tests::miner::{ChannelKind, Counters, Miner, MinerConfig, MinerUrl};
+use hh_tests::network::{CALL, Network};
+use hh_tests::wait::wait_for;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// For shares, which take a moment.
+const SHARES: Duration = Duration::from_secs(60);
+
+/// For blocks, which are luck: 4.8 million hashes on average, and ten times that once in 20,000.
+const BLOCKS: Duration = Duration::from_secs(300);
+
+/// Half a core.
+const HASHRATE: u64 = 500_000;
+
+fn sv1(address: SocketAddr, user: &str) -> MinerConfig {
+    let address = address.to_string();
+    let config = MinerConfig::new(MinerUrl::StratumV1 { address }, user);
+    MinerConfig {
+        hashrate_hs: HASHRATE,
+        ..config
+    }
+}
+
+fn sv2(network: &Network, user: &str, channel: ChannelKind) -> MinerConfig {
+    let url = MinerUrl::StratumV2 {
+        address: network.pool_address.to_string(),
+        authority: Some(network.pool_key),
+    };
+    MinerConfig {
+        hashrate_hs: HASHRATE,
+        channel,
+        ..MinerConfig::new(url, user)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_protocols_mine_blocks_that_the_node_keeps_and_the_ledger_knows() {
+    let network = Network::start(Chain::Signet).await;
+    let (_translator, sv1_address) = network.start_translator().await;
+    let old = Miner::start(sv1(sv1_address, "alice.sv1"));
+    let new = Miner::start(sv2(&network, "bob.sv2", ChannelKind::Extended));
+    for miner in [&old, &new] {
+        miner
+            .wait_for("a block of its own", BLOCKS, |counters| {
+                counters.blocks_accepted > 0
+            })
+            .await;
+    }
+    let (old, new) = (old.stop().await, new.stop().await);
+
+    let blocks = settled_blocks(&network, old.blocks_accepted + new.blocks_accepted).await;
+    let finders: Vec<&str> = blocks.iter().map(|block| &*block.account).collect();
+    assert!(
+        finders.contains(&"alice") && finders.contains(&"bob"),
+        "{finders:?}"
+    );
+    let mut on_best_chain = 0;
+    for block in &blocks {
+        on_best_chain += u32::from(check_block(&network, block));
+    }
+    // Two at the same height are possible, and one of them loses; all of them can't.
+    assert!(on_best_chain > 0);
+
+    let ledger = LedgerReader::open(&network.ledger()).expect("the ledger can be read");
+    check_account(&ledger, "alice", &old);
+    check_account(&ledger, "bob", &new);
+}
+
+/// Waits until the pool knows what became of each of its blocks.
+async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
+    let client = network.pool.pool().await;
+    let at_least = usize::try_from(at_least).expect("a handful");
+    wait_for("the outcome of every block", SHARES, async || {
+        let blocks = client.blocks(within(CALL), 100).await.ok()?.ok()?;
+        let settled = blocks.iter().all(|block| {
+            let answered = |path: &str| {
+                let mut paths = block.paths.iter().filter(|p| p.path.starts_with(path));
+                paths.any(|p| ["accepted", "duplicate", "sent"].contains(&&*p.outcome))
+            };
+            block.state == BlockState::Accepted && answered("template-provider") && answered("node")
+        });
+        (blocks.len() >= at_least && settled).then_some(blocks)
+    })
+    .await
+}
+
+/// Checks a block of ours against the node; whether it is on the best chain.
+fn check_block(network: &Network, block: &Block) -> bool {
+    let hash = block.hash.parse().expect("a block hash");
+    let Some(mined) = network.node.block_on_best_chain(&hash) else {
+        return false;
+    };
+    let coinbase = &mined.txdata[0];
+    let height = mined
+        .bip34_block_height()
+        .expect("our blocks have their height");
+    assert_eq!(height, u64::from(block.height));
+
+    // The configured script takes the whole value, and what else there is carries none.
+    let ours = anyone_can_spend(network.node.chain).script_pubkey();
+    let (paid, rest): (Vec<_>, Vec<_>) = coinbase
+        .output
+        .iter()
+        .partition(|output| output.script_pubkey == ours);
+    assert_eq!(paid.len(), 1, "{coinbase:?}");
+    assert_eq!(paid[0].value.to_sat(), block.value_sat);
+    assert_eq!(block.value_sat, 50 * 100_000_000, "no fees, no halving yet");
+    for output in rest {
+        assert_eq!(output.value.to_sat(), 0, "{output:?}");
+        assert!(output.script_pubkey.is_op_return(), "{output:?}");
+    }
+
+    // The finder can be read from the block itself, and its share is in the ledger.
+    let script_sig = coinbase.input[0].script_sig.as_bytes();
+    let extranonce = &script_sig[script_sig.len() - EXTRANONCE_SIZE..];
+    let prefix = extranonce[..PREFIX_SIZE]
+        .try_into()
+        .expect("it is long enough");
+    let ledger = LedgerReader::open(&network.ledger()).expect("the ledger can be read");
+    let log = ledger.logs().expect("the ledger can be read").remove(0);
+    let finder = ledger
+        .binding(&log.epoch, prefix)
+        .expect("the ledger can be read")
+        .expect("each prefix is bound before its first job");
+    assert_eq!(finder.account(), block.account);
+    assert_eq!(finder.worker(), block.worker);
+    assert_eq!((finder.node(), finder.lane()), ("core", "main"));
+    let shares = ledger
+        .shares_by_hash(&block.hash.parse().expect("a block hash"))
+        .expect("the ledger can be read");
+    assert_eq!(shares.len(), 1);
+    assert!(shares[0].is_block);
+    true
+}
+
+/// The ledger has what the miner was told, no more and no less.
+#[track_caller]
+fn check_account(ledger: &LedgerReader, account: &str, told: &Counters) {
+    let sums = ledger.account_sums(100).expect("the ledger can be read");
+    let sum = sums
+        .iter()
+        .find(|sum| sum.account == account)
+        .expect("an account is made by its first use");
+    let shares = sum.shares;
+    // What was in flight when the miner stopped may have been accepted.
+    assert!(
+        (told.accepted..=told.accepted + told.unanswered).contains(&shares),
+        "the ledger has {shares} shares of {account}: {told:?}"
+    );
+    assert!(sum.work > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_channel_has_its_shares_accepted() {
+    let network = Network::start(Chain::Signet).await;
+    for (user, kind) in [
+        ("kinds.standard", ChannelKind::Standard),
+        ("kinds.group", ChannelKind::Group),
+        ("kinds.extended", ChannelKind::Extended),
+    ] {
+        let miner = Miner::start(sv2(&network, user, kind));
+        let counters = miner
+            .wait_for("accepted shares", SHARES, |counters| counters.accepted >= 5)
+            .await;
+        // Late ones are nobody's fault: a block of this test's own may come between.
+        let faults = counters
+            .rejected
+            .keys()
+            .filter(|code| *code != "stale-share");
+        assert_eq!(faults.count(), 0, "{counters:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sv1_miners_go_on_by_themselves_after_pool_and_translator_were_away() {
+    let mut network = Network::start(Chain::Signet).await;
+    let (mut translator, address) = network.start_translator().await;
+    // From here on it keeps its port over a restart.
+    let any = "listen_address = \"127.0.0.1:0\"";
+    let config = network.translator_config(&network.pool_key);
+    translator.write_config(&config.replace(any, &format!("listen_address = \"{address}\"")));
+
+    let miner = Miner::start(sv1(address, "away.sv1"));
+    let more = async |what: &str| {
+        let before = miner.counters().accepted;
+        miner
+            .wait_for(what, SHARES, |counters| counters.accepted > before + 2)
+            .await;
+    };
+    more("shares").await;
+    network.pool.kill();
+    network.pool.restart();
+    more("shares after the pool was away").await;
+    translator.kill();
+    translator.restart();
+    more("shares after the translator was away").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vardiff_brings_a_miner_to_eighteen_shares_a_minute() {
+    // Four minutes of two clocks.
+    if !hh_tests::all() {
+        return;
+    }
+    let network = Network::start(Chain::Signet).await;
+    let (_translator, address) = network.start_translator().await;
+    let old = Miner::start(MinerConfig {
+        hashrate_hs: 120_000,
+        ..sv1(address, "vardiff.sv1")
+    });
+    let new = Miner::start(MinerConfig {
+        hashrate_hs: 120_000,
+        ..sv2(&network, "vardiff.sv2", ChannelKind::Standard)
+    });
+    let minutes = |count: u64| tokio::time::sleep(Duration::from_secs(60 * count));
+    minutes(2).await;
+    let before = (old.counters().accepted, new.counters().accepted);
+    minutes(2).await;
+    let after = (old.counters().accepted, new.counters().accepted);
+    for shares in [after.0 - before.0, after.1 - before.1] {
+        assert!(
+            (18..=54).contains(&shares),
+            "{shares} in two minutes, not 36 within 50%"
+        );
+    }
+}
