@@ -50,6 +50,9 @@ pub struct DownstreamMiner {
     /// SV1 difficulty (1 = 00000000ffff0000...) that it was told last.
     pub difficulty: f64,
     pub version_rolling: bool,
+    /// Of accepted shares over the last 10 minutes, or since it connected if that is less.
+    #[serde(default)]
+    pub hashrate_10m_hs: f64,
     pub shares: ShareCounts,
     pub last_share_at: Option<Timestamp>,
 }

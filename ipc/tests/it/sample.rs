@@ -225,6 +225,7 @@ pub(crate) fn translator_status() -> TranslatorStatus {
             connected_at: at(13),
             difficulty: 0.000_244_140_625,
             version_rolling: true,
+            hashrate_10m_hs: 0.0,
             shares: shares(),
             last_share_at: Some(at(14)),
         }],
