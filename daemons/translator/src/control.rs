@@ -10,6 +10,7 @@ use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// Longest list that is answered: a thousand miners are a tenth of a frame.
 const MAX_LISTED: usize = 1_000;
@@ -110,6 +111,7 @@ fn miner_status(miner: &Miner) -> DownstreamMiner {
         connected_at: timestamp(miner.connected_at),
         difficulty: state.difficulty,
         version_rolling: state.version_rolling,
+        hashrate_10m_hs: state.hashrate.hashes_per_second(Instant::now()),
         shares: share_counts(state.shares),
         last_share_at: state.last_share_at.map(timestamp),
     }

@@ -136,7 +136,9 @@ pub(crate) struct Session {
     version_mask: Option<u32>,
     /// The mask that the miner was told last by a notification.
     version_mask_told: Option<u32>,
+    /// Where the pool is to start.
     suggested_difficulty: Option<f64>,
+    /// What the pool must not go below.
     minimum_difficulty: Option<f64>,
     /// User names that may submit; all of one account.
     users: Vec<String>,
@@ -331,7 +333,7 @@ impl Session {
 
     async fn on_call(&mut self, id: Id, call: Call) -> Result<(), SessionEnd> {
         match call {
-            Call::Configure(configure) => self.on_configure(&id, &configure),
+            Call::Configure(configure) => self.on_configure(&id, &configure).await?,
             Call::Subscribe { user_agent } => self.on_subscribe(&id, user_agent),
             Call::Authorize {
                 user_name,

@@ -20,7 +20,11 @@ const USERS_MAX: usize = 64;
 const SHARES_PER_MINUTE: f64 = 18.0;
 
 impl Session {
-    pub(super) fn on_configure(&mut self, id: &Id, configure: &Configure) {
+    pub(super) async fn on_configure(
+        &mut self,
+        id: &Id,
+        configure: &Configure,
+    ) -> Result<(), SessionEnd> {
         let mut results = Vec::new();
         for name in &configure.extensions {
             let granted = match name.as_str() {
@@ -36,10 +40,13 @@ impl Session {
             };
             results.push(format!("{}:{granted}", quoted(name)));
         }
-        if configure.minimum_difficulty.is_some() {
-            self.minimum_difficulty = configure.minimum_difficulty;
-        }
         self.say(&answer(id, &format!("{{{}}}", results.join(","))));
+        let minimum = self.minimum_difficulty;
+        self.raise_minimum_difficulty(configure.minimum_difficulty);
+        if self.minimum_difficulty == minimum {
+            return Ok(());
+        }
+        self.send_terms().await
     }
 
     /// The mask for now: if the upstream turns out to forbid rolling, or to allow it after all, the miner is told with the next
@@ -108,7 +115,7 @@ impl Session {
             self.add_user(&id, user_name);
             return Ok(());
         }
-        self.suggested_difficulty = difficulty.or(self.suggested_difficulty);
+        self.raise_minimum_difficulty(difficulty);
         self.handshake_deadline = None;
         let opening = !self.authorizing.is_empty();
         self.authorizing.push((id, user_name.clone()));
@@ -205,13 +212,17 @@ impl Session {
         .await
     }
 
-    /// The hashrate is what was last seen of the miner, what it suggests, or what the lane takes new miners for. A suggested
-    /// difficulty is also the easiest that the miner is given (as ckpool does).
+    fn raise_minimum_difficulty(&mut self, difficulty: Option<f64>) {
+        let known = self.minimum_difficulty.into_iter();
+        self.minimum_difficulty = known.chain(difficulty).reduce(f64::max);
+    }
+
+    /// The hashrate is what was last seen of the miner, what its suggestion or its minimum stands for, or what the lane takes
+    /// new miners for. A minimum difficulty (`d=` in a password, BIP310) is kept by the pool, a suggestion is where it starts.
     pub(super) fn terms(&self) -> ChannelTerms {
         let suggested = self.suggested_difficulty.map(Target::from_difficulty);
         let minimum = self.minimum_difficulty.map(Target::from_difficulty);
-        let seen = self.last_target.or(suggested);
-        let nominal_hash_rate = match seen {
+        let nominal_hash_rate = match self.last_target.or(suggested).or(minimum) {
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "an estimate; SV2 carries it as f32"
@@ -219,10 +230,9 @@ impl Session {
             Some(target) => target.hashrate(SHARES_PER_MINUTE) as f32,
             None => self.miner().lane.nominal_hashrate_hs,
         };
-        let bounds = [suggested, minimum].into_iter().flatten();
         ChannelTerms {
             nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
-            max_target: bounds.min().unwrap_or(Target::MAX),
+            max_target: minimum.unwrap_or(Target::MAX),
         }
     }
 }

@@ -69,6 +69,17 @@ async fn cpuminer_subscribes_before_there_is_a_channel_and_mines_after_authorize
     translator.stop().await;
 }
 
+/// The hashrate is that at which the difficulty gives 18 shares a minute.
+#[track_caller]
+fn check_starts_at(nominal_hash_rate: f32, difficulty: f64) {
+    let expected = difficulty * 4_294_967_296.0 * 18.0 / 60.0;
+    let ratio = f64::from(nominal_hash_rate) / expected;
+    assert!(
+        (ratio - 1.0).abs() < 1e-3,
+        "{nominal_hash_rate} for difficulty {difficulty}"
+    );
+}
+
 #[tokio::test]
 async fn authorize_may_come_before_subscribe() {
     let pool = Pool::start().await;
@@ -132,9 +143,11 @@ async fn a_pipelined_handshake_is_answered_in_order_and_to_the_ids_given() {
     );
 
     let open = upstream.recv_open().await;
+    check_starts_at(open.nominal_hash_rate, 1000.0);
     assert_eq!(
         open.max_target.to_array(),
-        Target::from_difficulty(1000.0).to_le_bytes()
+        [0xFF; 32],
+        "no more than a suggestion"
     );
     let channel_id = upstream.grant(&open, Target::from_difficulty(1000.0)).await;
     assert_eq!(
@@ -291,15 +304,8 @@ async fn a_suggested_difficulty_reaches_the_pool_once_and_a_notification_gets_no
     let Message::UpdateChannel(update) = upstream.recv().await else {
         panic!("the suggestion is passed on");
     };
-    assert_eq!(
-        update.maximum_target.to_array(),
-        Target::from_difficulty(0.001).to_le_bytes()
-    );
-    let hashrate = f64::from(update.nominal_hash_rate);
-    assert!(
-        (hashrate / (0.001 * 4_294_967_296.0 * 18.0 / 60.0) - 1.0).abs() < 1e-3,
-        "{hashrate}"
-    );
+    check_starts_at(update.nominal_hash_rate, 0.001);
+    assert_eq!(update.maximum_target.to_array(), [0xFF; 32]);
 
     assert_eq!(
         miner.call("mining.suggest_difficulty", json!([2])).await["result"],
@@ -308,15 +314,12 @@ async fn a_suggested_difficulty_reaches_the_pool_once_and_a_notification_gets_no
     let Message::UpdateChannel(update) = upstream.recv().await else {
         panic!("nothing came between the two suggestions");
     };
-    assert_eq!(
-        update.maximum_target.to_array(),
-        Target::from_difficulty(2.0).to_le_bytes()
-    );
+    check_starts_at(update.nominal_hash_rate, 2.0);
     translator.stop().await;
 }
 
 #[tokio::test]
-async fn a_difficulty_in_the_password_is_where_the_channel_starts() {
+async fn a_difficulty_in_the_password_or_in_configure_is_a_minimum_that_the_pool_is_told() {
     let pool = Pool::start().await;
     let translator = Translator::start(&pool).await;
     let mut upstream = pool.accept().await;
@@ -325,10 +328,30 @@ async fn a_difficulty_in_the_password_is_where_the_channel_starts() {
         .send(json!(1), "mining.authorize", json!(["alice", "x,d=524288"]))
         .await;
     let open = upstream.recv_open().await;
+    check_starts_at(open.nominal_hash_rate, 524_288.0);
     assert_eq!(
         open.max_target.to_array(),
         Target::from_difficulty(524_288.0).to_le_bytes()
     );
+    upstream
+        .grant(&open, Target::from_difficulty(524_288.0))
+        .await;
+    assert_eq!(miner.answer().await["result"], true);
+    // Old cgminer configures last.
+    for (minimum, granted) in [(1024, 524_288.0), (1_048_576, 1_048_576.0)] {
+        let extensions = json!([["minimum-difficulty"], { "minimum-difficulty.value": minimum }]);
+        let answer = miner.call("mining.configure", extensions).await;
+        assert_eq!(answer["result"]["minimum-difficulty"], true);
+        if granted > 524_288.0 {
+            let Message::UpdateChannel(update) = upstream.recv().await else {
+                panic!("the higher minimum is passed on, and the lower was not");
+            };
+            assert_eq!(
+                update.maximum_target.to_array(),
+                Target::from_difficulty(granted).to_le_bytes()
+            );
+        }
+    }
     translator.stop().await;
 }
 

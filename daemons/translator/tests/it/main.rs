@@ -5,6 +5,7 @@
 mod dialogue;
 mod jobs;
 mod miner;
+mod minerd;
 mod pool;
 mod shares;
 mod translator;
