@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Network;
@@ -32,8 +33,8 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 const EVENTS_MAX: usize = 64;
 /// Requests to follow a class, one a client at its setup.
 const COMMANDS_MAX: usize = 64;
-/// Solutions of one template under way: each is a block.
-const SOLUTIONS_MAX: usize = 16;
+/// Requests to one template under way: each is about a block.
+const REQUESTS_MAX: usize = 16;
 
 /// What to connect to, and how often to give out templates.
 #[derive(Debug, Clone)]
@@ -154,42 +155,58 @@ impl TemplateSource {
     }
 }
 
+/// What is asked of a template.
+#[derive(Debug)]
+enum Request {
+    Submit {
+        solution: Solution,
+        answer: oneshot::Sender<Result<bool, SourceError>>,
+    },
+    Check {
+        block: Arc<[u8]>,
+        answer: oneshot::Sender<Result<Option<String>, SourceError>>,
+    },
+}
+
 /// A solved header for a template.
 #[derive(Debug)]
-struct Solution {
-    version: u32,
-    ntime: u32,
-    nonce: u32,
-    coinbase: Vec<u8>,
-    answer: oneshot::Sender<Result<bool, SourceError>>,
+pub struct Solution {
+    pub version: u32,
+    pub ntime: u32,
+    pub nonce: u32,
+    /// Serialized with its witness.
+    pub coinbase: Vec<u8>,
 }
 
 /// A template as the node keeps it, while a clone of this lives.
 #[derive(Debug, Clone)]
 pub struct TemplateHandle {
-    solutions: mpsc::Sender<Solution>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl TemplateHandle {
-    /// `submitSolution`: `coinbase` is serialized with its witness. True where the node processed the block or had it
-    /// already, false where it refused it (this schema gives no reason; `submitblock` does).
-    pub async fn submit(
-        &self,
-        version: u32,
-        ntime: u32,
-        nonce: u32,
-        coinbase: Vec<u8>,
-    ) -> Result<bool, SourceError> {
+    /// `submitSolution`. True where the node took the block in or had it already, false where it refused it. True does not
+    /// mean that it is valid, and this schema gives no reason: see [`Self::check_block`].
+    pub async fn submit(&self, solution: Solution) -> Result<bool, SourceError> {
         let (answer, answered) = oneshot::channel();
-        let solution = Solution {
-            version,
-            ntime,
-            nonce,
-            coinbase,
-            answer,
-        };
-        self.solutions
-            .send(solution)
+        self.ask(Request::Submit { solution, answer }, answered)
+            .await
+    }
+
+    /// `checkBlock`: why the node would refuse this block on its tip, `None` where it would not. For a block that was
+    /// refused: `submitblock` calls one that the node already has a duplicate, and keeps the reason to itself.
+    pub async fn check_block(&self, block: Arc<[u8]>) -> Result<Option<String>, SourceError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Check { block, answer }, answered).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        self.requests
+            .send(request)
             .await
             .map_err(|_closed| SourceError::Lost)?;
         answered.await.unwrap_or(Err(SourceError::Lost))

@@ -10,7 +10,7 @@ pub mod rpc;
 pub mod submit;
 pub mod template;
 
-pub use ipc::{SourceConfig, SourceError, SourceEvent, TemplateSource};
+pub use ipc::{Solution, SourceConfig, SourceError, SourceEvent, TemplateHandle, TemplateSource};
 pub use node::{IpcSchema, NodeConfig, NodeError, NodeInfo, check_node};
 pub use rpc::{Rpc, RpcAuth, RpcError};
 pub use submit::{BlockOutcome, BlockSubmitter, PathOutcome};

@@ -25,7 +25,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 pub enum BlockOutcome {
     /// Valid, and new to the node.
     Accepted,
-    /// The node had it already: another path was faster.
+    /// The node had it already: another path was faster. Not yet a proof of validity: while the node still judges the other
+    /// path's copy it says the same of a block that it then refuses. Look for it in the chain.
     Duplicate,
     /// Stored, not judged: the node's tip has at least as much work. Ask for its confirmations later.
     Inconclusive,

@@ -338,6 +338,27 @@ impl Connection {
                 source,
             })
     }
+
+    /// Why the node would refuse this block on its tip.
+    pub(super) async fn check_block(&self, block: &[u8]) -> Result<Option<String>, SourceError> {
+        const CALL: &str = "checkBlock";
+        let _running = self.submit.acquire().await;
+        let mut request = self.mining.check_block_request();
+        self.submit.set(request.get().get_context());
+        request.get().set_block(block);
+        let mut options = request.get().init_options();
+        options.set_check_merkle_root(true);
+        options.set_check_pow(true);
+        let response = within(CALL, SUBMIT_DEADLINE, request.send().promise).await?;
+        let read = || -> capnp::Result<Option<String>> {
+            let results = response.get()?;
+            if results.get_result() {
+                return Ok(None);
+            }
+            Ok(Some(results.get_reason()?.to_string()?))
+        };
+        read().map_err(|source| SourceError::Call { call: CALL, source })
+    }
 }
 
 /// Ends a `waitNext` on this template. Best effort, see [`Connection::interrupt`].

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::connection::{Connection, NodeThread, Parts, interrupt_wait};
-use super::{SOLUTIONS_MAX, Solution, SourceError, SourceEvent, TemplateHandle};
+use super::{REQUESTS_MAX, Request, SourceError, SourceEvent, TemplateHandle};
 use crate::template::{BlockSlot, NodeTemplate, Reservation, TemplateBlock, Trigger};
 
 /// How long the node may wait before it says that nothing changed. Finite, so that a node that hangs is noticed.
@@ -150,16 +150,16 @@ impl Follower {
     /// The task that keeps the template in the node, fetches its transactions and submits its solutions, until nobody holds
     /// the handle.
     fn keep(&self, client: block_template::Client) -> (TemplateHandle, BlockSlot) {
-        let (solutions, asked) = mpsc::channel(SOLUTIONS_MAX);
+        let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let (arrived, slot) = BlockSlot::new();
         let connection = Rc::clone(&self.connection);
         tokio::task::spawn_local(async move {
             tokio::join!(
                 fetch_block(&connection, &client, arrived),
-                submit_solutions(&connection, &client, asked)
+                answer_requests(&connection, &client, asked)
             );
         });
-        (TemplateHandle { solutions }, slot)
+        (TemplateHandle { requests }, slot)
     }
 }
 
@@ -189,15 +189,21 @@ async fn fetch_block(
     }
 }
 
-async fn submit_solutions(
+async fn answer_requests(
     connection: &Connection,
     client: &block_template::Client,
-    mut asked: mpsc::Receiver<Solution>,
+    mut asked: mpsc::Receiver<Request>,
 ) {
-    while let Some(solution) = asked.recv().await {
-        let result = connection.submit_solution(client, &solution).await;
-        // The asker may have given up; the block is with the node all the same.
-        drop(solution.answer.send(result));
+    // The asker may have given up; what was submitted is with the node all the same.
+    while let Some(request) = asked.recv().await {
+        match request {
+            Request::Submit { solution, answer } => {
+                drop(answer.send(connection.submit_solution(client, &solution).await));
+            }
+            Request::Check { block, answer } => {
+                drop(answer.send(connection.check_block(&block).await));
+            }
+        }
     }
 }
 

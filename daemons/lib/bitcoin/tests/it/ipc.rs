@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use hh_bitcoin::{
-    NodeError, NodeTemplate, Reservation, SourceConfig, SourceError, SourceEvent, TemplateSource,
-    Trigger, check_node,
+    NodeError, NodeTemplate, Reservation, Solution, SourceConfig, SourceError, SourceEvent,
+    TemplateSource, Trigger, check_node,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -151,7 +151,15 @@ async fn a_node_that_restarts_is_found_again() {
     let error = source.error().await;
     assert!(!error.is_config(), "{error:?}");
     // A template of the lost connection can't be submitted, and says so.
-    let submitted = first.handle.submit(1, 2, 3, vec![0; 60]).await;
+    let submitted = first
+        .handle
+        .submit(Solution {
+            version: 1,
+            ntime: 2,
+            nonce: 3,
+            coinbase: vec![0; 60],
+        })
+        .await;
     assert!(submitted.is_err());
 
     node.restart().await;

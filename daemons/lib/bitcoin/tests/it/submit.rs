@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::{Block, CompactTarget, Target};
-use hh_bitcoin::{BlockOutcome, BlockSubmitter, NodeTemplate};
+use hh_bitcoin::{BlockOutcome, BlockSubmitter, NodeTemplate, Solution};
 use hh_mining::{CoinbaseRecipe, Extranonce, Header, Job};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,21 @@ fn solve(template: &NodeTemplate) -> (Header, Vec<u8>) {
     (header, job.coinbase_with_witness(&extranonce))
 }
 
+fn solution(header: &Header, coinbase: Vec<u8>) -> Solution {
+    let Header {
+        version,
+        ntime,
+        nonce,
+        ..
+    } = *header;
+    Solution {
+        version,
+        ntime,
+        nonce,
+        coinbase,
+    }
+}
+
 fn submitter(node: &Node) -> BlockSubmitter {
     let nodes = vec![("node".to_owned(), node.rpc())];
     BlockSubmitter::new(nodes, TaskTracker::new(), CancellationToken::new())
@@ -59,13 +74,8 @@ async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate
     let node = Node::start().await;
     node.generate(110).await;
     node.spend_coinbase(2, 10_000, 3).await;
-    let mut template = Source::start(&node).template().await;
-    // The source is gone, and its connection with it: take one that lives.
     let mut source = Source::start(&node);
-    let dead = template.handle.submit(1, 1, 1, vec![]).await;
-    assert!(dead.is_err());
-    template = source.template().await;
-
+    let mut template = source.template().await;
     let (header, coinbase) = solve(&template);
     let block = template
         .block
@@ -73,11 +83,21 @@ async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate
         .await
         .unwrap()
         .assemble(&header.to_bytes(), &coinbase);
-    let accepted = template
-        .handle
-        .submit(header.version, header.ntime, header.nonce, coinbase)
-        .await;
-    assert!(accepted.unwrap());
+    assert_eq!(
+        template
+            .handle
+            .check_block(Arc::from(block.as_slice()))
+            .await
+            .unwrap(),
+        None
+    );
+    assert!(
+        template
+            .handle
+            .submit(solution(&header, coinbase))
+            .await
+            .unwrap()
+    );
     let hash = deserialize::<Block>(&block).unwrap().block_hash();
     assert_eq!(node.rpc().best_block_hash().await.unwrap(), hash);
     assert_eq!(serialize(&node.rpc().block(hash).await.unwrap()), block);
@@ -109,6 +129,17 @@ async fn submitblock_accepts_a_good_block_and_names_what_is_wrong_with_a_bad_one
     }
     let rejected = outcome(&submitter, &serialize(&bad)).await;
     assert_eq!(rejected, BlockOutcome::Rejected("bad-cb-amount".to_owned()));
+
+    let why = template
+        .handle
+        .check_block(Arc::from(serialize(&bad)))
+        .await
+        .unwrap();
+    assert_eq!(
+        why.as_deref(),
+        Some("bad-cb-amount"),
+        "also of a block that the node has refused"
+    );
 
     let good = parts.assemble(&header.to_bytes(), &coinbase);
     assert_eq!(outcome(&submitter, &good).await, BlockOutcome::Accepted);
