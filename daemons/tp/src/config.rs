@@ -1,0 +1,131 @@
+//! hh-tp's configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use bitcoin::Network;
+use hh_bitcoin::{NodeConfig, NodeError, Rpc};
+use hh_daemon::{Config, Mistakes, SecretRef};
+use serde::Deserialize;
+
+/// Each client holds a task and a socket, and may make the node build templates of another class.
+const CLIENTS_MAX: usize = 1_000;
+/// Longer, and miners work on a template without the hour's fees.
+const INTERVAL_SECONDS_MAX: u64 = 3_600;
+
+/// The file `hh-tp.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TpConfig {
+    /// `main`, `testnet4`, `signet` or `regtest`; a node on another chain is refused.
+    #[serde(with = "bitcoin::network::as_core_arg")]
+    pub chain: Network,
+    /// Where SV2 Template Distribution is served.
+    #[serde(default = "default_listen_address")]
+    pub listen_address: SocketAddr,
+    /// The Noise authority key that clients pin: 32 bytes in hex.
+    pub authority_secret_key: SecretRef,
+    /// Where found blocks are journalled.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// On an unchanged tip, a new template is given out when its fees are higher by at least this.
+    #[serde(default = "default_fee_delta_sats")]
+    pub fee_delta_sats: u64,
+    /// And when at least this time has passed since the one before.
+    #[serde(default = "default_template_interval_seconds")]
+    pub template_interval_seconds: u64,
+    /// Clients served at a time; further ones are turned away.
+    #[serde(default = "default_max_clients")]
+    pub max_clients: usize,
+    pub node: CoreConfig,
+}
+
+/// The Bitcoin Core node that templates come from. Both ways are needed: templates come by mining IPC, its version and a
+/// second path for blocks by JSON-RPC.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoreConfig {
+    /// `DATADIR/[CHAIN/]node.sock` of a bitcoin-node started with `-ipcbind=unix`.
+    pub ipc_socket: PathBuf,
+    /// `http://HOST:PORT`.
+    pub rpc_url: String,
+    /// `DATADIR/[CHAIN/].cookie`; either this, or user and password file.
+    pub rpc_cookie_file: Option<PathBuf>,
+    pub rpc_user: Option<String>,
+    pub rpc_password_file: Option<PathBuf>,
+}
+
+impl CoreConfig {
+    /// The client for the node's JSON-RPC.
+    pub fn rpc(&self) -> Result<Rpc, NodeError> {
+        let node = NodeConfig {
+            name: None,
+            rpc_url: self.rpc_url.clone(),
+            rpc_cookie_file: self.rpc_cookie_file.clone(),
+            rpc_user: self.rpc_user.clone(),
+            rpc_password_file: self.rpc_password_file.clone(),
+        };
+        node.rpc()
+    }
+}
+
+impl Config for TpConfig {
+    fn check(&self, mistakes: &mut Mistakes) {
+        if self.node.rpc().is_err() {
+            let fix = "write rpc_url = \"http://HOST:PORT\" without credentials, and either rpc_cookie_file, or rpc_user and \
+                       rpc_password_file";
+            mistakes.add(
+                "node.rpc_url",
+                "the node's JSON-RPC can't be used as written",
+                fix,
+            );
+        }
+        if !self.data_dir.is_absolute() {
+            mistakes.add("data_dir", "not an absolute path", "start it with a slash");
+        }
+        if !self.node.ipc_socket.is_absolute() {
+            mistakes.add(
+                "node.ipc_socket",
+                "not an absolute path",
+                "start it with a slash",
+            );
+        }
+        if self.template_interval_seconds > INTERVAL_SECONDS_MAX {
+            let fix = format!("write 0 to {INTERVAL_SECONDS_MAX}");
+            mistakes.add("template_interval_seconds", "out of range", fix);
+        }
+        if self.fee_delta_sats == 0 {
+            let fix = "write at least 1: at 0 each look at the fees is a new template";
+            mistakes.add("fee_delta_sats", "out of range", fix);
+        }
+        if !(1..=CLIENTS_MAX).contains(&self.max_clients) {
+            mistakes.add(
+                "max_clients",
+                "out of range",
+                format!("write 1 to {CLIENTS_MAX}"),
+            );
+        }
+    }
+}
+
+fn default_listen_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 34250).into()
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/hyperhash/hh-tp")
+}
+
+/// A fraction of a cent at any price so far; what matters is that nothing is sent when nothing changed.
+fn default_fee_delta_sats() -> u64 {
+    1_000
+}
+
+/// A new job for every miner each time: twice a minute gains nearly all of the fees.
+fn default_template_interval_seconds() -> u64 {
+    30
+}
+
+fn default_max_clients() -> usize {
+    64
+}

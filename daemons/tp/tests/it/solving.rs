@@ -1,0 +1,143 @@
+//! Blocks that clients find.
+
+use hh_sv2::message::SubmitSolution;
+
+use crate::client::Client;
+use crate::daemon::Tp;
+use crate::node::{Node, SOON, wait_for};
+
+fn files(tp: &Tp) -> Vec<String> {
+    std::fs::read_dir(tp.blocks_dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+async fn wait_for_file(tp: &Tp, extension: &str) -> String {
+    wait_for(extension, SOON, async || {
+        let files = files(tp);
+        let settled = files.iter().find(|name| !name.ends_with(".block"));
+        assert!(
+            settled.is_none_or(|name| name.ends_with(extension)),
+            "{files:?}\n{}",
+            tp.log()
+        );
+        settled.cloned()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_solution_is_on_the_chain_journalled_and_told() {
+    let node = Node::start().await;
+    node.generate(110).await;
+    node.spend_coinbase(2, 10_000, 5).await;
+    let tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    let (template, _) = client.template().await;
+    let solution = client.solve(&template);
+    client.send(solution).await;
+
+    let (next, new_tip) = client.template().await;
+    assert!(new_tip && next.template_id > template.template_id);
+    let best = node.rpc().best_block_hash().await.unwrap();
+    assert_eq!(client.prev_hash(), crate::node::bytes(best));
+    let block = node.rpc().block(best).await.unwrap();
+    assert_eq!(block.txdata.len(), 2);
+
+    let file = wait_for_file(&tp, ".accepted").await;
+    assert_eq!(file, format!("112-{best}.accepted"));
+    let journalled = std::fs::read(tp.blocks_dir().join(file)).unwrap();
+    assert_eq!(journalled, bitcoin::consensus::serialize(&block));
+
+    let solutions = tp.status().await.solutions;
+    assert_eq!(
+        (solutions.len(), solutions[0].hash.clone()),
+        (1, best.to_string())
+    );
+    let outcomes = &solutions[0].outcomes;
+    assert!(
+        outcomes.contains(&("ipc".to_owned(), "processed".to_owned())),
+        "{outcomes:?}"
+    );
+    let on_chain = ("chain".to_owned(), "on the best chain".to_owned());
+    assert!(outcomes.contains(&on_chain), "{outcomes:?}");
+    let rpc = outcomes
+        .iter()
+        .find(|(path, _)| path.starts_with("rpc http"))
+        .unwrap();
+    assert!(
+        ["accepted", "duplicate"].contains(&rpc.1.as_str()),
+        "{outcomes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_coinbase_without_its_witness_is_completed() {
+    let node = Node::start().await;
+    node.generate(20).await;
+    let tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    let (template, _) = client.template().await;
+    let solution = client.solve(&template);
+    let mut coinbase: bitcoin::Transaction =
+        bitcoin::consensus::deserialize(solution.coinbase_tx.as_ref()).unwrap();
+    coinbase.input[0].witness = bitcoin::Witness::new();
+    let stripped = bitcoin::consensus::serialize(&coinbase).try_into().unwrap();
+    client
+        .send(SubmitSolution {
+            coinbase_tx: stripped,
+            ..solution
+        })
+        .await;
+    wait_for_file(&tp, ".accepted").await;
+}
+
+#[tokio::test]
+async fn what_is_no_block_is_refused_and_what_the_node_refuses_is_told_with_its_reason() {
+    let node = Node::start().await;
+    node.generate(20).await;
+    let tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    let (mut template, _) = client.template().await;
+    let mut solution = client.solve(&template);
+    solution.version ^= 0xff;
+    while client.is_block(&template, &solution) {
+        solution.header_nonce += 1;
+    }
+    client.send(solution).await;
+    let error = tp.logged("solution refused", "error").await;
+    assert!(error.contains("above the template's target"), "{error}");
+
+    template.coinbase_tx_value_remaining += 1;
+    let greedy = client.solve(&template);
+    client.send(greedy).await;
+    wait_for_file(&tp, ".refused").await;
+    let reason = tp.logged("block is not valid", "reason").await;
+    assert_eq!(reason, "bad-cb-amount");
+    wait_for("the reason in the status", SOON, async || {
+        let solutions = tp.status().await.solutions;
+        let check = ("check".to_owned(), "bad-cb-amount".to_owned());
+        solutions[0].outcomes.contains(&check).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_block_that_was_journalled_only_is_submitted_at_the_next_start() {
+    let node = Node::start().await;
+    node.generate(20).await;
+    let mut tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    let (template, _) = client.template().await;
+    client.send(client.solve(&template)).await;
+    let accepted = wait_for_file(&tp, ".accepted").await;
+    let path = tp.blocks_dir().join(&accepted);
+    tp.kill();
+    // As if the daemon had been killed before it heard of the verdict.
+    std::fs::rename(&path, path.with_extension("block")).unwrap();
+    tp.restart();
+    assert_eq!(wait_for_file(&tp, ".accepted").await, accepted);
+    tp.logged("journalled block is submitted again", "hash")
+        .await;
+}
