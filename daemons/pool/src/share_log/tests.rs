@@ -6,6 +6,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod damage;
+mod failure;
+
 const EPOCH_START_MS: i64 = 1_700_000_000_000;
 
 fn identity() -> Identity {
@@ -85,6 +88,15 @@ fn crash_copy(dir: &Path) -> TempDir {
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
     copy
+}
+
+/// Length of a frame of these records.
+fn frame_bytes(records: &[Record]) -> usize {
+    let mut frame = segment::FrameBuffer::new();
+    records
+        .iter()
+        .for_each(|record| frame.push(record, record.at_ms()));
+    frame.len()
 }
 
 fn any_origin() -> impl Strategy<Value = Arc<Origin>> {
@@ -201,131 +213,6 @@ async fn appended_records_are_there_after_a_crash_and_a_restart() {
     );
     assert_eq!(entries[0].record, binding(9));
     assert_eq!(hashes(&read_all(&log, 3)), hashes(&entries)[1..]);
-}
-
-#[tokio::test]
-async fn a_tail_torn_at_any_byte_loses_that_frame_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let (log, _) = open(dir.path());
-    log.append(vec![share(1), share(2)]).await.unwrap();
-    let first_end = 4_096 + segment::used_bytes(&[]) + frame_bytes(&[share(1), share(2)]);
-    log.append(vec![share(3)]).await.unwrap();
-    let end = first_end + frame_bytes(&[share(3)]);
-    let copy = crash_copy(dir.path());
-    let path = segment::path(copy.path(), 1);
-    let whole = fs::read(&path).unwrap();
-    assert!(whole[end - 1..].iter().any(|b| *b != 0) && whole[end..].iter().all(|b| *b == 0));
-
-    for cut in first_end..end {
-        for garbage in [0, 0xa5] {
-            let mut torn = whole.clone();
-            torn[cut..end].fill(garbage);
-            if torn == whole {
-                continue;
-            }
-            for index in segment::list(copy.path()).unwrap() {
-                fs::remove_file(segment::path(copy.path(), index)).unwrap();
-            }
-            fs::write(&path, &torn).unwrap();
-            let shared_options = Options {
-                recent_hashes_max: 10,
-                ..options()
-            };
-            let (recovered, segments) =
-                recovery::recover(copy.path(), &identity(), &shared_options).unwrap();
-            assert_eq!(recovered.next_seq, 3, "cut at {cut}");
-            assert_eq!(recovered.recent_hashes.len(), 2);
-            assert_eq!(segments.len(), 1);
-            assert_eq!(fs::metadata(&path).unwrap().len(), first_end as u64);
-            assert_eq!(
-                recovered.torn_bytes > 0,
-                cut > first_end || garbage != 0,
-                "cut at {cut}"
-            );
-        }
-    }
-    let (log, recovered) = open(copy.path());
-    assert_eq!(recovered.next_seq, 3);
-    assert_eq!(log.append(vec![share(4)]).await.unwrap().first_seq, 3);
-    assert_eq!(read_all(&log, 1).len(), 3);
-}
-
-fn frame_bytes(records: &[Record]) -> usize {
-    let mut frame = segment::FrameBuffer::new();
-    records
-        .iter()
-        .for_each(|record| frame.push(record, record.at_ms()));
-    frame.len()
-}
-
-#[tokio::test]
-async fn damage_before_valid_records_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let (log, _) = open(dir.path());
-    for n in 1..=3 {
-        log.append(vec![share(n)]).await.unwrap();
-    }
-    let copy = crash_copy(dir.path());
-    let path = segment::path(copy.path(), 1);
-    let mut bytes = fs::read(&path).unwrap();
-    let second = 4_096 + frame_bytes(&[share(1)]);
-    bytes[second + 60] ^= 1;
-    fs::write(&path, &bytes).unwrap();
-    let error = refusal(copy.path());
-    assert!(
-        matches!(&error, LogError::Damaged { offset, seq: 2, .. } if *offset == second as u64),
-        "{error}"
-    );
-    assert_eq!(fs::read(&path).unwrap(), bytes, "refusing changes nothing");
-}
-
-#[tokio::test]
-async fn damage_in_an_earlier_segment_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let (log, _) = open(dir.path());
-    log.append(vec![share(1)]).await.unwrap();
-    log.close().await;
-    let (log, _) = open(dir.path());
-    log.append(vec![share(2)]).await.unwrap();
-    log.close().await;
-    let path = segment::path(dir.path(), 1);
-    let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    fs::write(&path, &bytes).unwrap();
-    assert!(matches!(
-        refusal(dir.path()),
-        LogError::Damaged {
-            offset: 4_096,
-            seq: 1,
-            ..
-        }
-    ));
-    bytes.truncate(100);
-    fs::write(&path, &bytes).unwrap();
-    assert!(matches!(
-        refusal(dir.path()),
-        LogError::Damaged { offset: 0, .. }
-    ));
-}
-
-#[tokio::test]
-async fn a_frame_inside_a_workers_name_is_no_frame() {
-    let dir = tempfile::tempdir().unwrap();
-    let (log, recovered) = open(dir.path());
-    log.append(vec![share(1)]).await.unwrap();
-    // The best a miner can do: a frame that is valid but for the epoch, which he does not know.
-    let mut forged = segment::FrameBuffer::new();
-    forged.push(&Record::Watermark { at_ms: 5 }, 5);
-    let copy = crash_copy(dir.path());
-    let path = segment::path(copy.path(), 1);
-    let mut bytes = fs::read(&path).unwrap();
-    let at = 4_096 + frame_bytes(&[share(1)]) + 200;
-    let forged = forged.seal(&[9; 16], 1, at as u64, 3).to_vec();
-    assert_ne!(recovered.epoch, [9; 16]);
-    bytes[at..at + forged.len()].copy_from_slice(&forged);
-    fs::write(&path, &bytes).unwrap();
-    assert_eq!(open(copy.path()).1.next_seq, 2, "it is a torn tail");
 }
 
 #[tokio::test]
@@ -514,174 +401,6 @@ async fn a_batch_larger_than_a_segment_fails_alone() {
         }
     );
     assert_eq!(read_all(&log, 1).len(), 299);
-}
-
-#[tokio::test]
-async fn a_failed_write_is_not_acknowledged_and_the_log_goes_on_elsewhere() {
-    let dir = tempfile::tempdir().unwrap();
-    let (recovered, segments) = recovery::recover(dir.path(), &identity(), &options()).unwrap();
-    let shared = Arc::new(Shared {
-        dir: dir.path().to_owned(),
-        epoch: recovered.epoch,
-        segments: Mutex::new(segments),
-    });
-    let queue = Arc::new(Queue::new(Duration::ZERO));
-    let lock = lock(dir.path()).unwrap();
-    let (mut writer, durable, health) =
-        Writer::new(&shared, &queue, (&identity(), &options()), &recovered, lock).unwrap();
-    let commit = |writer: &mut Writer, n| {
-        let (done, mut result) = oneshot::channel();
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        writer.commit(&mut vec![Append {
-            records: vec![share(n)],
-            done,
-            _room: room,
-        }]);
-        result.try_recv().unwrap()
-    };
-    commit(&mut writer, 1).unwrap();
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    writer.active.as_mut().unwrap().file = full;
-    let error = commit(&mut writer, 2).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LogError::Io {
-                action: "write to",
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(matches!(&*health.borrow(), Health::Unwritable(_)));
-    assert_eq!(*durable.borrow(), 1);
-    assert!(
-        commit(&mut writer, 3).is_err(),
-        "not tried again before the retry interval"
-    );
-
-    // What if the frame that failed reached the disk after all? The new segment overrules it.
-    let mut failed = segment::FrameBuffer::new();
-    failed.push(&share(2), 2);
-    let path = segment::path(dir.path(), 1);
-    let offset = 4_096 + frame_bytes(&[share(1)]);
-    let mut bytes = fs::read(&path).unwrap();
-    let sealed = failed.seal(&recovered.epoch, 1, offset as u64, 2).to_vec();
-    bytes[offset..offset + sealed.len()].copy_from_slice(&sealed);
-    fs::write(&path, &bytes).unwrap();
-
-    writer.probe();
-    assert!(matches!(&*health.borrow(), Health::Writable));
-    assert_eq!(
-        commit(&mut writer, 4).unwrap(),
-        Appended {
-            first_seq: 2,
-            last_seq: 2
-        }
-    );
-    let mut reader = LogReader::new(shared, durable, 1).unwrap();
-    let wanted = hashes(&[
-        Entry {
-            seq: 1,
-            record: share(1),
-        },
-        Entry {
-            seq: 2,
-            record: share(4),
-        },
-    ]);
-    assert_eq!(hashes(&reader.read(10).unwrap()), wanted);
-    drop(writer);
-    let (_, recovered) = open(dir.path());
-    assert_eq!(recovered.recent_hashes, wanted);
-    assert_eq!(recovered.next_seq, 3);
-}
-
-/// Appends until the log refuses; gives the error and the shares that were acknowledged.
-async fn append_until_refused(log: &ShareLog) -> (LogError, u64) {
-    let mut acknowledged = 0;
-    loop {
-        match log.append((0..50).map(share).collect()).await {
-            Ok(appended) => acknowledged = appended.last_seq,
-            Err(error) => return (error, acknowledged),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_log_without_room_refuses_and_goes_on_when_there_is_room_again() {
-    let parent = tempfile::tempdir().unwrap();
-    let (dir, away) = (parent.path().join("log"), parent.path().join("away"));
-    let (log, _) = open(&dir);
-    fs::rename(&dir, &away).unwrap();
-    let (error, acknowledged) = append_until_refused(&log).await;
-    assert!(matches!(error, LogError::Io { .. }), "{error}");
-    let mut health = log.health();
-    assert!(matches!(
-        &*health.borrow_and_update(),
-        Health::Unwritable(_)
-    ));
-    fs::rename(&away, &dir).unwrap();
-    health
-        .wait_for(|health| matches!(health, Health::Writable))
-        .await
-        .unwrap();
-    let appended = log.append(vec![share(1)]).await.unwrap();
-    assert_eq!(appended.first_seq, acknowledged + 1);
-    assert_eq!(read_all(&log, 1).len() as u64, acknowledged + 1);
-    log.close().await;
-    assert_eq!(open(&dir).1.next_seq, acknowledged + 2);
-}
-
-/// The same on a real full disk, where the machine lets us mount one.
-#[tokio::test]
-async fn a_full_disk_loses_nothing_that_was_acknowledged() {
-    let dir = tempfile::tempdir().unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=256k", "hh-share-log-test"])
-        .arg(dir.path())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        println!("skipped: can't mount a tmpfs");
-        return;
-    }
-    let unmount = Unmount(dir.path());
-    let (log, _) = open(dir.path());
-    let (error, acknowledged) = append_until_refused(&log).await;
-    let LogError::Io { source, .. } = &error else {
-        panic!("{error}")
-    };
-    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
-    assert!(acknowledged > 500, "{acknowledged}");
-    assert!(append_until_refused(&log).await.1 == 0);
-    let mut health = log.health();
-    log.release_through(acknowledged / 2).unwrap();
-    health
-        .wait_for(|health| matches!(health, Health::Writable))
-        .await
-        .unwrap();
-    let appended = log.append(vec![share(1)]).await.unwrap();
-    assert_eq!(appended.first_seq, acknowledged + 1);
-    log.close().await;
-    let (log, recovered) = open(dir.path());
-    assert_eq!(recovered.next_seq, acknowledged + 2);
-    let entries = read_all(&log, log.first_seq());
-    assert_eq!(entries.last().unwrap().seq, acknowledged + 1);
-    assert_eq!(entries.len() as u64, acknowledged + 2 - log.first_seq());
-    log.close().await;
-    drop(unmount);
-}
-
-struct Unmount<'a>(&'a Path);
-
-impl Drop for Unmount<'_> {
-    fn drop(&mut self) {
-        let unmounted = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(self.0)
-            .status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

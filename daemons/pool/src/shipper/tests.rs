@@ -20,6 +20,10 @@ impl Site {
         Self { dir, log }
     }
 
+    fn durable_seq(&self) -> u64 {
+        *self.log.durable().borrow()
+    }
+
     fn ledger_path(&self) -> PathBuf {
         self.dir.path().join("ledger/pool.db")
     }
@@ -180,7 +184,7 @@ async fn shippers_killed_at_any_moment_ship_every_share_once() {
         running.task.abort();
     }
     let mut running = site.run();
-    running.wait_for_shipped(*site.log.durable().borrow()).await;
+    running.wait_for_shipped(site.durable_seq()).await;
     check_holds(&site, next);
     running.stop().await;
 }
@@ -237,7 +241,7 @@ async fn a_restored_log_ends_the_shipper_and_a_restored_ledger_does_not() {
     let first_seq = site.log.first_seq();
     assert!(first_seq > 1);
     let mut running = site.run();
-    running.wait_for_shipped(*site.log.durable().borrow()).await;
+    running.wait_for_shipped(site.durable_seq()).await;
     let shares = site
         .reader()
         .shares(&site.log.epoch(), 0, usize::MAX)
