@@ -193,7 +193,7 @@ impl Miner {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let rig = Rig::new(config, counted, commanded);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(mine(rig)));
+        tasks.spawn(mine(rig, stop.clone()));
         tasks.close();
         Self {
             counters,
@@ -268,24 +268,19 @@ enum Ended {
 }
 
 /// Sessions, one after the other.
-async fn mine(mut rig: Rig) {
+async fn mine(mut rig: Rig, stop: CancellationToken) {
     let mut url = rig.config.url.clone();
     let mut pause = RETRY_FIRST;
     loop {
         let jobs = rig.jobs();
-        let ended = match &url {
-            MinerUrl::StratumV1 { address } => sv1::mine(&mut rig, address).await,
-            MinerUrl::StratumV2 { address, authority } => {
-                sv2::mine(&mut rig, address, authority.as_ref()).await
-            }
-        };
-        match ended {
-            Ok(Ended::Done) => return rig.end("done"),
-            Ok(Ended::Moved(to)) => {
+        match stop.run_until_cancelled(session(&mut rig, &url)).await {
+            None => return rig.end("stopped"),
+            Some(Ok(Ended::Done)) => return rig.end("done"),
+            Some(Ok(Ended::Moved(to))) => {
                 rig.end(&format!("the pool asks to connect to {to}"));
                 url = to;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 rig.end(&format!("{error:#}"));
                 // Where a Reconnect led to may be gone; the configured place is where to begin.
                 url = rig.config.url.clone();
@@ -294,7 +289,19 @@ async fn mine(mut rig: Rig) {
         if rig.jobs() > jobs {
             pause = RETRY_FIRST;
         }
-        rig.refuse_commands_for(pause).await;
+        let waited = stop.run_until_cancelled(rig.refuse_commands_for(pause));
+        if waited.await.is_none() {
+            return;
+        }
         pause = (pause * 2).min(RETRY_LAST);
+    }
+}
+
+async fn session(rig: &mut Rig, url: &MinerUrl) -> anyhow::Result<Ended> {
+    match url {
+        MinerUrl::StratumV1 { address } => sv1::mine(rig, address).await,
+        MinerUrl::StratumV2 { address, authority } => {
+            sv2::mine(rig, address, authority.as_ref()).await
+        }
     }
 }
