@@ -1,0 +1,273 @@
+//! One task per daemon: dials it, asks it once a second, says when it is gone, and dials again.
+//!
+//! It keeps nothing but its connection: what an answer means is the model's business.
+
+use crate::backoff::Backoff;
+use hh_ipc::api::pool::{Block, MinerPage, MinerQuery, PoolStatus};
+use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::{Hello, pool::PoolClient};
+use hh_ipc::client::{self, DialError, RpcError};
+use hh_ipc::locate::{Context, Daemon};
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// From one question to the next.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// The same where an answer has more than [`FEW_ROWS`] rows, so that looking on does not load a big pool.
+const POLL_LARGE_EVERY: Duration = Duration::from_secs(3);
+
+/// Miners up to which every poll asks for all of them: some 100 kB.
+const FEW_ROWS: u32 = 200;
+
+/// Miners asked for at most: what a daemon gives in one answer.
+const MAX_MINERS: u32 = 1000;
+
+/// Blocks asked for: more than any screen shows.
+const BLOCKS: u32 = 50;
+
+/// A daemon that does not answer for this long is taken for dead, and dialled again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a feed tells.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Pool(Box<PoolAnswer>),
+    Tp(Box<TemplateProviderStatus>),
+    Translator(Box<TranslatorStatus>),
+    /// The daemon can't be asked; it is tried again after `retry_in`.
+    Down {
+        daemon: Daemon,
+        why: String,
+        retry_in: Duration,
+    },
+}
+
+/// What hh-pool said in one poll.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolAnswer {
+    pub(crate) hello: Hello,
+    pub(crate) status: PoolStatus,
+    /// None in a poll that left it out; see [`FEW_ROWS`].
+    pub(crate) miners: Option<MinerPage>,
+    /// Newest first, or why the pool can't tell.
+    pub(crate) blocks: Result<Vec<Block>, String>,
+}
+
+/// What the user asks of all feeds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    pub(crate) paused: bool,
+    /// Counts up with every wish for an answer now.
+    pub(crate) refreshes: u64,
+}
+
+/// The task of one daemon.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) daemon: Daemon,
+    pub(crate) context: Context,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) pace: watch::Receiver<Pace>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FeedError {
+    #[error("{}", dial_reason(.0))]
+    Dial(#[from] DialError),
+    #[error("{}", call_reason(.0))]
+    Call(#[from] RpcError),
+    #[error("it speaks protocol {theirs}, this program {}", hh_ipc::PROTOCOL)]
+    Protocol { theirs: u32 },
+    #[error("this program is ending")]
+    Ending,
+}
+
+fn dial_reason(error: &DialError) -> String {
+    let path = error.path.display();
+    match error.source.kind() {
+        io::ErrorKind::NotFound => format!("not running, there is no {path}"),
+        io::ErrorKind::ConnectionRefused => format!("not running, nobody listens on {path}"),
+        io::ErrorKind::PermissionDenied => {
+            format!("{path} is closed to this user, who has to be in its group")
+        }
+        _ => format!("{path}: {}", error.source),
+    }
+}
+
+fn call_reason(error: &RpcError) -> String {
+    match error {
+        RpcError::DeadlineExceeded => {
+            format!("no answer for {} s", CALL_TIMEOUT.as_secs())
+        }
+        RpcError::Server(refusal) => refusal.detail.clone(),
+        RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_) => {
+            "it closed the connection".to_owned()
+        }
+    }
+}
+
+impl Feed {
+    /// Asks until the other end of `events` is gone.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let why = match self.session(&mut backoff).await {
+                Ok(never) => match never {},
+                Err(FeedError::Ending) => return,
+                Err(error) => error.to_string(),
+            };
+            let retry_in = backoff.next_delay(jitter());
+            let down = Event::Down {
+                daemon: self.daemon,
+                why,
+                retry_in,
+            };
+            if self.tell(down).await.is_err() {
+                return;
+            }
+            self.wait(retry_in).await;
+        }
+    }
+
+    /// One connection, from dialling to the error that ends it.
+    async fn session(&mut self, backoff: &mut Backoff) -> Result<Infallible, FeedError> {
+        let stream = client::dial_any(&self.context.view_sockets(self.daemon)).await?;
+        match self.daemon {
+            Daemon::Pool => self.poll_pool(client::pool(stream), backoff).await,
+            Daemon::Tp => {
+                let tp = client::template_provider(stream);
+                check(&tp.hello(within()).await?)?;
+                loop {
+                    let status = tp.status(within()).await?;
+                    backoff.reset();
+                    self.tell(Event::Tp(Box::new(status))).await?;
+                    self.wait(POLL_EVERY).await;
+                }
+            }
+            Daemon::Translator => {
+                let translator = client::translator(stream);
+                check(&translator.hello(within()).await?)?;
+                loop {
+                    let status = translator.status(within()).await?;
+                    backoff.reset();
+                    let few = status.connections <= FEW_ROWS;
+                    self.tell(Event::Translator(Box::new(status))).await?;
+                    self.wait(if few { POLL_EVERY } else { POLL_LARGE_EVERY })
+                        .await;
+                }
+            }
+        }
+    }
+
+    async fn poll_pool(
+        &mut self,
+        pool: PoolClient,
+        backoff: &mut Backoff,
+    ) -> Result<Infallible, FeedError> {
+        let hello = pool.hello(within()).await?;
+        check(&hello)?;
+        let mut polls = 0_u64;
+        loop {
+            let status = pool.status(within()).await?;
+            let slower = POLL_LARGE_EVERY.as_secs() / POLL_EVERY.as_secs();
+            let miners = if status.channels <= FEW_ROWS || polls.is_multiple_of(slower) {
+                let query = MinerQuery {
+                    limit: MAX_MINERS,
+                    ..MinerQuery::default()
+                };
+                Some(pool.miners(within(), query).await?)
+            } else {
+                None
+            };
+            let answer = PoolAnswer {
+                hello: hello.clone(),
+                status,
+                miners,
+                blocks: pool
+                    .blocks(within(), BLOCKS)
+                    .await?
+                    .map_err(|refusal| refusal.message),
+            };
+            backoff.reset();
+            polls += 1;
+            self.tell(Event::Pool(Box::new(answer))).await?;
+            self.wait(POLL_EVERY).await;
+        }
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), FeedError> {
+        let told = self.events.send(event).await;
+        told.map_err(|_gone| FeedError::Ending)
+    }
+
+    /// Until `delay` has passed or the user wants an answer now; while the screen is held, until it goes on.
+    async fn wait(&mut self, delay: Duration) {
+        let over = tokio::time::Instant::now() + delay;
+        let asked = self.pace.borrow_and_update().refreshes;
+        loop {
+            let pace = *self.pace.borrow_and_update();
+            if pace.refreshes != asked {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(over), if !pace.paused => return,
+                changed = self.pace.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+}
+
+fn check(hello: &Hello) -> Result<(), FeedError> {
+    if hello.protocol == hh_ipc::PROTOCOL {
+        return Ok(());
+    }
+    let theirs = hello.protocol;
+    Err(FeedError::Protocol { theirs })
+}
+
+fn within() -> hh_ipc::Context {
+    client::within(CALL_TIMEOUT)
+}
+
+/// From 0 to 1, different enough that programs which lost a daemon together do not all come back at once.
+fn jitter() -> f64 {
+    f64::from(jiff::Timestamp::now().subsec_microsecond().rem_euclid(1000)) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_say_what_to_look_at() {
+        let dial = |kind: io::ErrorKind| {
+            FeedError::from(DialError {
+                path: "/run/hyperhash/hh-tp/view.sock".into(),
+                source: kind.into(),
+            })
+            .to_string()
+        };
+        assert_eq!(
+            dial(io::ErrorKind::NotFound),
+            "not running, there is no /run/hyperhash/hh-tp/view.sock"
+        );
+        assert_eq!(
+            dial(io::ErrorKind::ConnectionRefused),
+            "not running, nobody listens on /run/hyperhash/hh-tp/view.sock"
+        );
+        assert_eq!(
+            dial(io::ErrorKind::PermissionDenied),
+            "/run/hyperhash/hh-tp/view.sock is closed to this user, who has to be in its group"
+        );
+        assert_eq!(
+            FeedError::from(RpcError::DeadlineExceeded).to_string(),
+            "no answer for 15 s"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! The keys, once: what they do, the line at the foot and the help are all made from this table.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What a key can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Quit,
+    Help,
+    Close,
+    Refresh,
+    Pause,
+    Theme,
+    NextPane,
+    Down,
+    Up,
+    First,
+    Last,
+}
+
+/// Some keys with one meaning.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) action: Action,
+    keys: &'static [(KeyModifiers, KeyCode)],
+    /// The keys as they are written.
+    pub(crate) keys_text: &'static str,
+    pub(crate) help: &'static str,
+    /// The word beside the keys in the line at the foot; none where there is no room.
+    pub(crate) foot: Option<&'static str>,
+}
+
+const fn plain(code: KeyCode) -> (KeyModifiers, KeyCode) {
+    (KeyModifiers::NONE, code)
+}
+
+const fn control(letter: char) -> (KeyModifiers, KeyCode) {
+    (KeyModifiers::CONTROL, KeyCode::Char(letter))
+}
+
+pub(crate) const KEYMAP: [Binding; 11] = [
+    Binding {
+        action: Action::Help,
+        keys: &[plain(KeyCode::Char('?')), plain(KeyCode::F(1))],
+        keys_text: "?",
+        help: "show or hide this help",
+        foot: Some("help"),
+    },
+    Binding {
+        action: Action::NextPane,
+        keys: &[plain(KeyCode::Tab), plain(KeyCode::BackTab)],
+        keys_text: "Tab",
+        help: "give the keys to the other table",
+        foot: Some("pane"),
+    },
+    Binding {
+        action: Action::Down,
+        keys: &[plain(KeyCode::Char('j')), plain(KeyCode::Down)],
+        keys_text: "j Down",
+        help: "next row",
+        foot: None,
+    },
+    Binding {
+        action: Action::Up,
+        keys: &[plain(KeyCode::Char('k')), plain(KeyCode::Up)],
+        keys_text: "k Up",
+        help: "row before",
+        foot: None,
+    },
+    Binding {
+        action: Action::First,
+        keys: &[plain(KeyCode::Char('g')), plain(KeyCode::Home)],
+        keys_text: "g Home",
+        help: "first row",
+        foot: None,
+    },
+    Binding {
+        action: Action::Last,
+        keys: &[plain(KeyCode::Char('G')), plain(KeyCode::End)],
+        keys_text: "G End",
+        help: "last row",
+        foot: None,
+    },
+    Binding {
+        action: Action::Refresh,
+        keys: &[plain(KeyCode::Char('r')), control('r')],
+        keys_text: "r",
+        help: "ask all daemons now, lost ones too",
+        foot: Some("refresh"),
+    },
+    Binding {
+        action: Action::Pause,
+        keys: &[plain(KeyCode::Char('p'))],
+        keys_text: "p",
+        help: "hold the screen still, or go on",
+        foot: Some("pause"),
+    },
+    Binding {
+        action: Action::Theme,
+        keys: &[plain(KeyCode::Char('t'))],
+        keys_text: "t",
+        help: "next theme: dark, light, mono",
+        foot: Some("theme"),
+    },
+    Binding {
+        action: Action::Close,
+        keys: &[plain(KeyCode::Esc)],
+        keys_text: "Esc",
+        help: "close the help, or select no row",
+        foot: None,
+    },
+    Binding {
+        action: Action::Quit,
+        keys: &[plain(KeyCode::Char('q')), control('c')],
+        keys_text: "q Ctrl-C",
+        help: "quit",
+        foot: Some("quit"),
+    },
+];
+
+/// What `key` asks for; none if it is bound to nothing.
+pub(crate) fn action(key: KeyEvent) -> Option<Action> {
+    // A capital letter already tells that shift was held; terminals differ in saying it again.
+    let pressed = (key.modifiers - KeyModifiers::SHIFT, key.code);
+    KEYMAP
+        .iter()
+        .find(|binding| binding.keys.contains(&pressed))
+        .map(|binding| binding.action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_bound_twice() {
+        let keys: Vec<_> = KEYMAP.iter().flat_map(|binding| binding.keys).collect();
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[index + 1..].contains(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn shift_is_told_by_the_letter() {
+        let with = |modifiers| action(KeyEvent::new(KeyCode::Char('G'), modifiers));
+        assert_eq!(with(KeyModifiers::SHIFT), Some(Action::Last));
+        assert_eq!(with(KeyModifiers::NONE), Some(Action::Last));
+        assert_eq!(with(KeyModifiers::ALT), None);
+    }
+
+    #[test]
+    fn ctrl_c_quits() {
+        let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(action(key), Some(Action::Quit));
+        let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE);
+        assert_eq!(action(key), None);
+    }
+}

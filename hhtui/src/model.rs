@@ -1,0 +1,240 @@
+//! All that the screen shows, and the one function that changes it.
+//!
+//! `update` takes what happened and answers with what is to be done about it; it reads no clock, no socket and no
+//! terminal. Whether anything visible changed is in [`Model::dirty`].
+
+use crate::feed::{Event, PoolAnswer};
+use crate::figures::seconds_since;
+use crate::history::History;
+use crate::keymap::{self, Action};
+use crate::link::Source;
+use crate::theme::{Symbols, Theme};
+use crossterm::event::KeyEvent;
+use hh_ipc::api::pool::{Block, Miner, MinerPage};
+use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::locate::Daemon;
+use jiff::Timestamp;
+
+/// What can happen.
+#[derive(Debug)]
+pub(crate) enum Msg {
+    Key(KeyEvent),
+    /// The terminal has another size.
+    Resize,
+    Tick(Timestamp),
+    Feed {
+        event: Event,
+        at: Timestamp,
+    },
+}
+
+/// What is to be done outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Quit,
+    Refresh,
+    /// Stop asking, or go on.
+    Pause(bool),
+}
+
+/// A table that takes the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pane {
+    Miners,
+    Blocks,
+}
+
+/// The state of the program.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// Name of the context, and the host where that is another machine.
+    pub(crate) context: String,
+    pub(crate) theme: Theme,
+    pub(crate) symbols: &'static Symbols,
+    pub(crate) now: Timestamp,
+    pub(crate) paused_at: Option<Timestamp>,
+    pub(crate) pool: Source<PoolAnswer>,
+    pub(crate) tp: Source<TemplateProviderStatus>,
+    pub(crate) translator: Source<TranslatorStatus>,
+    pub(crate) history: History,
+    pub(crate) help: bool,
+    pub(crate) pane: Pane,
+    /// Selected row by the identity of what is in it, so that a new order does not move the choice to another miner.
+    pub(crate) miner: Option<u32>,
+    pub(crate) block: Option<String>,
+    pub(crate) dirty: bool,
+}
+
+impl Model {
+    pub(crate) fn new(
+        context: String,
+        theme: Theme,
+        symbols: &'static Symbols,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            context,
+            theme,
+            symbols,
+            now,
+            paused_at: None,
+            pool: Source::default(),
+            tp: Source::default(),
+            translator: Source::default(),
+            history: History::default(),
+            help: false,
+            pane: Pane::Miners,
+            miner: None,
+            block: None,
+            dirty: true,
+        }
+    }
+
+    /// The moment that the data on the screen is compared with: while it is held still, time stands still for it.
+    pub(crate) fn shown_at(&self) -> Timestamp {
+        self.paused_at.unwrap_or(self.now)
+    }
+
+    /// The moment that what hh-pool said is true for; see [`Source::as_of`].
+    pub(crate) fn pool_time(&self) -> Timestamp {
+        self.pool.as_of(self.shown_at())
+    }
+
+    /// The page of miners, most hash rate first.
+    pub(crate) fn miners(&self) -> Option<&MinerPage> {
+        self.pool.data.as_ref()?.miners.as_ref()
+    }
+
+    /// Our blocks, newest first; none where they are not known.
+    pub(crate) fn blocks(&self) -> Option<&[Block]> {
+        self.pool.data.as_ref()?.blocks.as_deref().ok()
+    }
+}
+
+/// Changes `model` by `msg`.
+pub(crate) fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
+    match msg {
+        Msg::Key(key) => return keymap::action(key).and_then(|action| act(model, action)),
+        Msg::Resize => model.dirty = true,
+        Msg::Tick(now) => {
+            // Nothing on the screen is finer than a second.
+            model.dirty |= now.as_second() != model.now.as_second();
+            model.now = now;
+        }
+        Msg::Feed { event, at } => {
+            hear(model, event, at);
+            model.dirty = true;
+        }
+    }
+    None
+}
+
+fn act(model: &mut Model, action: Action) -> Option<Effect> {
+    model.dirty = true;
+    match action {
+        Action::Quit => return Some(Effect::Quit),
+        Action::Refresh => return Some(Effect::Refresh),
+        Action::Pause => {
+            model.paused_at = match model.paused_at {
+                None => Some(model.now),
+                Some(_) => None,
+            };
+            return Some(Effect::Pause(model.paused_at.is_some()));
+        }
+        Action::Help => model.help = !model.help,
+        Action::Close => {
+            if !std::mem::take(&mut model.help) {
+                model.miner = None;
+                model.block = None;
+            }
+        }
+        Action::Theme => model.theme = model.theme.next(),
+        Action::NextPane => {
+            model.pane = match model.pane {
+                Pane::Miners => Pane::Blocks,
+                Pane::Blocks => Pane::Miners,
+            };
+        }
+        Action::Down | Action::Up | Action::First | Action::Last => select(model, action),
+    }
+    None
+}
+
+fn select(model: &mut Model, action: Action) {
+    match model.pane {
+        Pane::Miners => {
+            let ids: Vec<u32> = model
+                .miners()
+                .map(|page| page.miners.iter().map(|miner| miner.id).collect())
+                .unwrap_or_default();
+            model.miner = moved(&ids, model.miner.as_ref(), action).copied();
+        }
+        Pane::Blocks => {
+            let hashes: Vec<String> = model
+                .blocks()
+                .map(|blocks| blocks.iter().map(|block| block.hash.clone()).collect())
+                .unwrap_or_default();
+            model.block = moved(&hashes, model.block.as_ref(), action).cloned();
+        }
+    }
+}
+
+/// The row that `action` leads to from `selected`; the first one where that is gone or there was none.
+fn moved<'a, T: PartialEq>(rows: &'a [T], selected: Option<&T>, action: Action) -> Option<&'a T> {
+    let last = rows.len().checked_sub(1)?;
+    let now = selected.and_then(|id| rows.iter().position(|row| row == id));
+    let index = match (action, now) {
+        (Action::Last, _) => last,
+        (Action::Down, Some(index)) => (index + 1).min(last),
+        (Action::Up, Some(index)) => index.saturating_sub(1),
+        _ => 0,
+    };
+    rows.get(index)
+}
+
+fn hear(model: &mut Model, event: Event, at: Timestamp) {
+    match event {
+        Event::Pool(mut answer) => {
+            model.history.push(answer.status.hashrate_10m_hs, at);
+            match &mut answer.miners {
+                Some(page) => page.miners.sort_by(by_hashrate),
+                left_out => *left_out = model.pool.data.take().and_then(|last| last.miners),
+            }
+            model.pool.answered(*answer, at);
+        }
+        Event::Tp(status) => model.tp.answered(*status, at),
+        Event::Translator(status) => model.translator.answered(*status, at),
+        Event::Down {
+            daemon,
+            why,
+            retry_in,
+        } => {
+            let retry_at = at + retry_in;
+            match daemon {
+                Daemon::Pool => model.pool.failed(why, retry_at, at),
+                Daemon::Tp => model.tp.failed(why, retry_at, at),
+                Daemon::Translator => model.translator.failed(why, retry_at, at),
+            }
+        }
+    }
+}
+
+/// Most hash rate first; by id where that is the same, so that rows keep their places.
+fn by_hashrate(a: &Miner, b: &Miner) -> std::cmp::Ordering {
+    b.hashrate_1m_hs
+        .total_cmp(&a.hashrate_1m_hs)
+        .then(a.id.cmp(&b.id))
+}
+
+/// The window of the pool's hash rate in words: it is shorter than ten minutes after a start.
+pub(crate) fn hashrate_window(answer: &PoolAnswer, now: Timestamp) -> String {
+    let up = seconds_since(answer.hello.started_at, now);
+    if up < 600 {
+        return crate::figures::span(up);
+    }
+    "10m".to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+use super::*;
+use crate::link::Link;
+use crate::sample::{self, NOW, at, hear};
+use crate::theme::UNICODE;
+use crossterm::event::{KeyCode, KeyModifiers};
+use std::time::Duration;
+
+fn press(model: &mut Model, keys: &str) -> Option<Effect> {
+    let mut effect = None;
+    for key in keys.chars() {
+        let code = match key {
+            '\t' => KeyCode::Tab,
+            '\x1b' => KeyCode::Esc,
+            other => KeyCode::Char(other),
+        };
+        effect = update(model, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    }
+    effect
+}
+
+#[test]
+fn keys_have_their_effects() {
+    let mut model = sample::live();
+    assert_eq!(press(&mut model, "q"), Some(Effect::Quit));
+    assert_eq!(press(&mut model, "r"), Some(Effect::Refresh));
+    assert_eq!(press(&mut model, "p"), Some(Effect::Pause(true)));
+    assert_eq!(press(&mut model, "p"), Some(Effect::Pause(false)));
+    assert_eq!(press(&mut model, "t"), None);
+    assert_eq!(model.theme, Theme::Light);
+    press(&mut model, "tt");
+    assert_eq!(model.theme, Theme::Dark);
+}
+
+#[test]
+fn a_key_without_a_meaning_draws_nothing() {
+    let mut model = sample::live();
+    model.dirty = false;
+    assert_eq!(press(&mut model, "z"), None);
+    assert!(!model.dirty);
+}
+
+#[test]
+fn only_a_new_second_is_drawn() {
+    let mut model = sample::live();
+    model.dirty = false;
+    update(&mut model, Msg::Tick(at(NOW) + Duration::from_millis(250)));
+    assert!(!model.dirty);
+    update(&mut model, Msg::Tick(at(NOW + 1)));
+    assert!(model.dirty);
+    model.dirty = false;
+    update(&mut model, Msg::Resize);
+    assert!(model.dirty);
+}
+
+#[test]
+fn miners_are_ordered_by_hash_rate() {
+    let model = sample::live();
+    let ids: Vec<_> = model
+        .miners()
+        .unwrap()
+        .miners
+        .iter()
+        .map(|m| m.id)
+        .collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+}
+
+#[test]
+fn rows_are_selected_from_the_first_and_stop_at_the_ends() {
+    let mut model = sample::live();
+    for (keys, expected) in [
+        ("j", 1),
+        ("j", 2),
+        ("jjjjj", 4),
+        ("k", 3),
+        ("g", 1),
+        ("k", 1),
+        ("G", 4),
+    ] {
+        press(&mut model, keys);
+        assert_eq!(model.miner, Some(expected), "{keys}");
+    }
+    press(&mut model, "\x1b");
+    assert_eq!(model.miner, None);
+}
+
+#[test]
+fn tab_gives_the_keys_to_the_other_table() {
+    let mut model = sample::live();
+    press(&mut model, "\tjj");
+    assert_eq!(model.miner, None);
+    let second = &model.blocks().unwrap()[1].hash;
+    assert_eq!(model.block.as_ref(), Some(second));
+    press(&mut model, "\tj");
+    assert_eq!(model.miner, Some(1));
+}
+
+#[test]
+fn a_selection_follows_its_miner_when_the_order_changes() {
+    let mut model = sample::live();
+    press(&mut model, "jj");
+    let mut answer = sample::pool();
+    for miner in &mut answer.miners.as_mut().unwrap().miners {
+        miner.hashrate_1m_hs = f64::from(miner.id);
+    }
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW + 1));
+    assert_eq!(model.miner, Some(2));
+    press(&mut model, "j");
+    assert_eq!(model.miner, Some(1), "the order is 4, 3, 2, 1 now");
+}
+
+#[test]
+fn a_selection_whose_miner_left_begins_at_the_first_row() {
+    let mut model = sample::live();
+    press(&mut model, "G");
+    let mut answer = sample::pool();
+    answer.miners.as_mut().unwrap().miners.retain(|m| m.id != 4);
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW + 1));
+    press(&mut model, "j");
+    assert_eq!(model.miner, Some(1));
+}
+
+#[test]
+fn keys_on_empty_tables_do_nothing() {
+    let mut model = sample::connecting(&UNICODE);
+    press(&mut model, "jkgG\tjkgG");
+    assert_eq!((model.miner, model.block), (None, None));
+}
+
+#[test]
+fn escape_closes_the_help_before_it_drops_the_selection() {
+    let mut model = sample::live();
+    press(&mut model, "j?");
+    assert!(model.help);
+    press(&mut model, "\x1b");
+    assert!(!model.help);
+    assert_eq!(model.miner, Some(1));
+}
+
+#[test]
+fn a_poll_that_leaves_the_miners_out_keeps_the_last_ones() {
+    let mut model = sample::live();
+    let mut answer = sample::pool();
+    answer.miners = None;
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW + 1));
+    assert_eq!(model.miners().unwrap().miners.len(), 4);
+}
+
+#[test]
+fn a_lost_daemon_leaves_the_others_live_and_comes_back() {
+    let mut model = sample::live();
+    let down = Event::Down {
+        daemon: Daemon::Pool,
+        why: "it closed the connection".into(),
+        retry_in: Duration::from_secs(2),
+    };
+    hear(&mut model, down, at(NOW));
+    update(&mut model, Msg::Tick(at(NOW + 1)));
+    let expected = Link::Down {
+        since: 1,
+        why: "it closed the connection",
+        retry_in: 1,
+    };
+    assert_eq!(model.pool.link(model.now), expected);
+    assert_eq!(model.tp.link(model.now), Link::Live);
+    assert!(model.pool.data.is_some());
+
+    hear(
+        &mut model,
+        Event::Pool(Box::new(sample::pool())),
+        at(NOW + 2),
+    );
+    update(&mut model, Msg::Tick(at(NOW + 2)));
+    assert_eq!(model.pool.link(model.now), Link::Live);
+}
+
+#[test]
+fn time_stands_still_for_a_screen_that_is_held() {
+    let mut model = sample::live();
+    press(&mut model, "p");
+    update(&mut model, Msg::Tick(at(NOW + 60)));
+    assert_eq!(model.pool.link(model.shown_at()), Link::Live);
+    press(&mut model, "p");
+    assert_eq!(model.pool.link(model.shown_at()), Link::Stale { age: 60 });
+}
+
+#[test]
+fn the_window_of_the_hash_rate_is_no_longer_than_the_pool_is_up() {
+    let answer = sample::pool();
+    assert_eq!(hashrate_window(&answer, at(75)), "1m15s");
+    assert_eq!(hashrate_window(&answer, at(600)), "10m");
+    assert_eq!(hashrate_window(&answer, at(NOW)), "10m");
+}

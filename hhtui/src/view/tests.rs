@@ -1,0 +1,288 @@
+//! What the screen looks like, as text; and what it costs on a line.
+
+use super::*;
+use crate::feed::{Event, PoolAnswer};
+use crate::model::{Msg, update};
+use crate::sample::{self, NOW, at, hear};
+use crate::theme::{ASCII, Theme, UNICODE};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::backend::{CrosstermBackend, TestBackend};
+use ratatui::style::Color;
+use ratatui::{Terminal, TerminalOptions, Viewport};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+fn screen(model: &Model, width: u16, height: u16) -> Terminal<TestBackend> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| view(model, frame)).unwrap();
+    terminal
+}
+
+fn check_sizes(name: &str, model: &Model) {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let terminal = screen(model, width, height);
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), terminal.backend());
+    }
+}
+
+fn press(model: &mut Model, key: char) {
+    let key = KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE);
+    update(model, Msg::Key(key));
+}
+
+#[test]
+fn connecting_at_all_sizes() {
+    check_sizes("connecting", &sample::connecting(&UNICODE));
+}
+
+#[test]
+fn live_at_all_sizes() {
+    check_sizes("live", &sample::live());
+}
+
+#[test]
+fn stale_at_all_sizes() {
+    check_sizes("stale", &sample::stale());
+}
+
+#[test]
+fn down_at_all_sizes() {
+    check_sizes("down", &sample::lost());
+}
+
+#[test]
+fn empty_at_all_sizes() {
+    check_sizes("empty", &sample::empty());
+}
+
+#[test]
+fn ascii_at_80_by_24() {
+    let mut model = sample::answered(&ASCII, NOW);
+    insta::assert_snapshot!("ascii_80x24", screen(&model, 80, 24).backend());
+    press(&mut model, '?');
+    insta::assert_snapshot!("ascii_help_80x24", screen(&model, 80, 24).backend());
+}
+
+#[test]
+fn ascii_draws_ascii_only() {
+    let mut answer = sample::pool();
+    answer.status.lanes[0].name = "søvn".into();
+    let mut model = sample::answered(&ASCII, NOW);
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW));
+    press(&mut model, '?');
+    let drawn = screen(&model, 200, 60);
+    for cell in drawn.backend().buffer().content() {
+        assert!(cell.symbol().is_ascii(), "{:?}", cell.symbol());
+    }
+}
+
+#[test]
+fn help_lists_every_key() {
+    let mut model = sample::live();
+    press(&mut model, '?');
+    let text = screen(&model, 80, 24).backend().to_string();
+    for binding in &KEYMAP {
+        assert!(text.contains(binding.help), "{}", binding.help);
+    }
+    insta::assert_snapshot!("help_80x24", text);
+}
+
+#[test]
+fn paused_says_so() {
+    let mut model = sample::live();
+    press(&mut model, 'p');
+    update(&mut model, Msg::Tick(at(NOW + 30)));
+    insta::assert_snapshot!("paused_80x24", screen(&model, 80, 24).backend());
+}
+
+#[test]
+fn the_smallest_screen_and_one_smaller() {
+    let model = sample::live();
+    insta::assert_snapshot!("live_60x15", screen(&model, 60, 15).backend());
+    insta::assert_snapshot!("small_59x14", screen(&model, 59, 14).backend());
+    // Whatever a window manager does.
+    for size in [(1, 1), (60, 15), (3, 200), (300, 16)] {
+        screen(&sample::lost(), size.0, size.1);
+        screen(&model, size.0, size.1);
+    }
+}
+
+#[test]
+fn mono_has_no_colour_and_no_theme_paints_the_background() {
+    for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
+        for mut model in [sample::live(), sample::lost(), sample::empty()] {
+            model.theme = theme;
+            press(&mut model, 'j');
+            let drawn = screen(&model, 120, 40);
+            for cell in drawn.backend().buffer().content() {
+                assert_eq!(cell.bg, Color::Reset);
+                if theme == Theme::Mono {
+                    assert_eq!(cell.fg, Color::Reset);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn states_differ_without_colour() {
+    let mut models = [sample::live(), sample::stale(), sample::lost()].map(|mut model| {
+        model.theme = Theme::Mono;
+        let text = screen(&model, 80, 24).backend().to_string();
+        text.lines().next().unwrap().to_owned()
+    });
+    models.sort();
+    assert!(
+        models[0] != models[1] && models[1] != models[2],
+        "{models:?}"
+    );
+}
+
+#[test]
+fn mainnet_is_marked() {
+    let mut answer = sample::pool();
+    answer.status.chain = "main".into();
+    let mut model = sample::live();
+    model.context = "prod".into();
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW));
+    let text = screen(&model, 80, 24).backend().to_string();
+    assert!(text.contains("prod MAINNET"), "{text}");
+}
+
+#[test]
+fn names_of_miners_cannot_steer_the_terminal() {
+    let mut answer = sample::pool();
+    let miner = &mut answer.miners.as_mut().unwrap().miners[1];
+    miner.account = "\x1b]0;owned\x07\x1b[2J".into();
+    miner.worker = "\u{202e}\u{200b}x\n\r".repeat(50);
+    miner.device = "\x1b[31m".into();
+    miner.lane = "\u{9b}31m".into();
+    let mut model = sample::live();
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW));
+    let (mut terminal, bytes) = counted(200, 60);
+    terminal.draw(|frame| view(&model, frame)).unwrap();
+    let written = bytes.take();
+    let text = String::from_utf8(written).unwrap();
+    assert!(!text.contains("\x1b]"));
+    assert!(!text.contains("\x1b[2J"));
+    assert!(!text.contains(['\x07', '\u{9b}', '\u{202e}', '\r', '\n']));
+}
+
+#[test]
+fn troubles_are_named() {
+    let mut answer = sample::pool();
+    let status = &mut answer.status;
+    status.template_providers = vec![sample::down(
+        "10.0.0.2:34250",
+        NOW - 5,
+        "connection refused",
+    )];
+    status.nodes.push(sample::down(
+        "http://10.0.0.3:8332",
+        NOW - 90,
+        "401 unauthorized",
+    ));
+    status.share_log.last_error = Some("no space left on device".into());
+    status.ledger.last_error = Some("database is locked".into());
+    answer.blocks = Err("can't read the ledger: database is locked".into());
+    let mut tp = sample::tp();
+    tp.node.initial_block_download = Some(true);
+    let mut translator = sample::translator();
+    translator.upstreams = vec![sample::down(
+        "10.0.0.1:34254",
+        NOW - 7,
+        "unknown authority key",
+    )];
+    let mut model = sample::live();
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW));
+    hear(&mut model, Event::Tp(Box::new(tp)), at(NOW));
+    hear(&mut model, Event::Translator(Box::new(translator)), at(NOW));
+    insta::assert_snapshot!("troubles_120x40", screen(&model, 120, 40).backend());
+}
+
+fn many_miners(answer: &mut PoolAnswer, count: u32, shift: f64) {
+    let page = answer.miners.as_mut().unwrap();
+    page.total = 5_211;
+    page.miners = (1..=count)
+        .map(|id| {
+            sample::miner(
+                id,
+                "account",
+                &format!("rig{id}"),
+                1e14 - 1e9 * f64::from(id) + shift,
+            )
+        })
+        .collect();
+}
+
+#[test]
+fn a_selection_beyond_the_screen_is_scrolled_to() {
+    let mut answer = sample::pool();
+    many_miners(&mut answer, 1000, 0.0);
+    let mut model = sample::live();
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW));
+    press(&mut model, 'G');
+    let text = screen(&model, 80, 24).backend().to_string();
+    assert!(text.contains("account.rig1000"), "{text}");
+    assert!(text.contains("the first 1000 of 5,211"), "{text}");
+    press(&mut model, 'g');
+    let text = screen(&model, 80, 24).backend().to_string();
+    assert!(text.contains("account.rig1 "), "{text}");
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn counted(width: u16, height: u16) -> (Terminal<CrosstermBackend<Written>>, Written) {
+    let written = Written::default();
+    let options = TerminalOptions {
+        viewport: Viewport::Fixed(Rect::new(0, 0, width, height)),
+    };
+    let backend = CrosstermBackend::new(written.clone());
+    (Terminal::with_options(backend, options).unwrap(), written)
+}
+
+/// What a frame costs on an SSH session at 120x40, with 20 miners on the screen.
+#[test]
+fn frames_are_cheap() {
+    let (mut terminal, written) = counted(120, 40);
+    let mut model = sample::live();
+    let mut answer = sample::pool();
+    many_miners(&mut answer, 20, 0.0);
+    hear(&mut model, Event::Pool(Box::new(answer.clone())), at(NOW));
+    let mut frame = |model: &Model| {
+        terminal.draw(|frame| view(model, frame)).unwrap();
+        written.take().len()
+    };
+    let first = frame(&model);
+    assert!(first < 8_000, "the first frame: {first} bytes");
+
+    let unchanged = frame(&model);
+    assert!(unchanged < 100, "nothing changed: {unchanged} bytes");
+
+    update(&mut model, Msg::Tick(at(NOW + 1)));
+    let second = frame(&model);
+    assert!(second < 600, "a second went by: {second} bytes");
+
+    many_miners(&mut answer, 20, 5e11);
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW + 1));
+    let changed = frame(&model);
+    assert!(changed < 1_000, "20 hash rates changed: {changed} bytes");
+}

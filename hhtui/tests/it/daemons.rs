@@ -1,0 +1,277 @@
+//! Small daemons in this process: the services of hh-tp, hh-pool and hh-translator with fixed answers.
+
+use hh_ipc::api::pool::{
+    Block, BlockState, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool, PoolStatus,
+    ShareLogStatus, ShareStats,
+};
+use hh_ipc::api::template_provider::{
+    NodeStatus, TemplateProvider, TemplateProviderStatus, TemplateSummary,
+};
+use hh_ipc::api::translator::{Translator, TranslatorStatus};
+use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
+use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
+use hh_ipc::server::{self, Connection};
+use hh_ipc::{ApiError, Context, ErrorKind};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Runtime;
+
+/// A folder with a devnet's context file and its runtime directory.
+pub(crate) struct Checkout(tempfile::TempDir);
+
+impl Checkout {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let context = dir.path().join(DEVNET_CONTEXT_FILE);
+        std::fs::create_dir(context.parent().unwrap()).unwrap();
+        let runtime_dir = dir.path().join("run");
+        for daemon in Daemon::ALL {
+            std::fs::create_dir_all(runtime_dir.join(daemon.program())).unwrap();
+        }
+        let text = format!("name = \"devnet\"\nruntime_dir = {runtime_dir:?}\n");
+        std::fs::write(context, text).unwrap();
+        Self(dir)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn socket(&self, daemon: Daemon, file: &str) -> PathBuf {
+        self.path().join("run").join(daemon.program()).join(file)
+    }
+}
+
+/// Daemons that run until this is dropped; their sockets stay behind, as after a kill.
+pub(crate) struct Daemons {
+    _runtime: Runtime,
+}
+
+impl Daemons {
+    pub(crate) fn start(checkout: &Checkout) -> Self {
+        Self::start_these(checkout, &Daemon::ALL)
+    }
+
+    pub(crate) fn start_all_but_translator(checkout: &Checkout) -> Self {
+        Self::start_these(checkout, &[Daemon::Tp, Daemon::Pool])
+    }
+
+    fn start_these(checkout: &Checkout, daemons: &[Daemon]) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        for daemon in daemons {
+            // hh-pool is found by its view socket, the others by the one they fall back to.
+            let file = if *daemon == Daemon::Pool {
+                "view.sock"
+            } else {
+                "control.sock"
+            };
+            let path = checkout.socket(*daemon, file);
+            std::fs::remove_file(&path).ok();
+            let listener = {
+                let _context = runtime.enter();
+                UnixListener::bind(&path).unwrap()
+            };
+            let answer = match daemon {
+                Daemon::Tp => answer_tp,
+                Daemon::Pool => answer_pool,
+                Daemon::Translator => answer_translator,
+            };
+            runtime.spawn(server::serve(listener, move |_, stream| {
+                Some(answer(stream))
+            }));
+        }
+        Self { _runtime: runtime }
+    }
+}
+
+fn answer_tp(stream: UnixStream) -> Connection {
+    Box::pin(server::answer(stream, TemplateProvider::serve(Fake)))
+}
+
+fn answer_pool(stream: UnixStream) -> Connection {
+    Box::pin(server::answer(stream, Pool::serve(Fake)))
+}
+
+fn answer_translator(stream: UnixStream) -> Connection {
+    Box::pin(server::answer(stream, Translator::serve(Fake)))
+}
+
+#[derive(Clone)]
+struct Fake;
+
+fn hello(daemon: Daemon) -> Hello {
+    Hello {
+        protocol: hh_ipc::PROTOCOL,
+        daemon: daemon.program().into(),
+        version: "0.1.0".into(),
+        pid: std::process::id(),
+        started_at: Timestamp::now(),
+        read_only: daemon == Daemon::Pool,
+    }
+}
+
+fn up(address: &str) -> LinkStatus {
+    LinkStatus {
+        address: address.into(),
+        state: LinkState::Up,
+        since_at: Timestamp::now(),
+        last_error: None,
+    }
+}
+
+fn shares() -> ShareCounts {
+    ShareCounts {
+        accepted: 1842,
+        rejected: [("stale-share".to_owned(), 7)].into(),
+    }
+}
+
+fn miner() -> Miner {
+    Miner {
+        id: 1,
+        account: "alice".into(),
+        worker: "rig1".into(),
+        node: "core".into(),
+        lane: "default".into(),
+        peer: "192.0.2.1:50112".into(),
+        channel: "extended".into(),
+        device: "cpuminer 1.0".into(),
+        connected_at: Timestamp::now(),
+        difficulty: 0.000_244_140_625,
+        nominal_hashrate_hs: 5e5,
+        hashrate_1m_hs: 5e5,
+        hashrate_10m_hs: 5e5,
+        shares: shares(),
+        last_share_at: Some(Timestamp::now()),
+        best_difficulty: 0.25,
+    }
+}
+
+fn block() -> Block {
+    Block {
+        height: 210,
+        hash: "000000a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d".into(),
+        state: BlockState::Accepted,
+        reason: None,
+        account: "alice".into(),
+        worker: "rig1".into(),
+        node: "core".into(),
+        lane: "default".into(),
+        found_at: Timestamp::now(),
+        value_sat: 5_000_001_234,
+        paths: Vec::new(),
+    }
+}
+
+impl Pool for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        hello(Daemon::Pool)
+    }
+
+    async fn status(self, _: Context) -> PoolStatus {
+        PoolStatus {
+            chain: "signet".into(),
+            authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
+            server_id: 7,
+            lanes: vec![Lane {
+                name: "default".into(),
+                listen_address: "127.0.0.1:34254".into(),
+                connections: 1,
+                channels: 1,
+                hashrate_10m_hs: 5.12e5,
+            }],
+            template_providers: vec![up("127.0.0.1:34250")],
+            nodes: vec![up("http://127.0.0.1:38332")],
+            work: None,
+            connections: 1,
+            channels: 1,
+            hashrate_10m_hs: 5.12e5,
+            shares: shares(),
+            share_log: ShareLogStatus {
+                epoch: "000102030405060708090a0b0c0d0e0f".into(),
+                durable_seq: 1842,
+                shipped_seq: 1842,
+                last_error: None,
+            },
+            ledger: LedgerStatus {
+                path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
+                last_error: None,
+                last_shipped_at: Some(Timestamp::now()),
+            },
+            blocks_found: 1,
+            last_block: Some(block()),
+        }
+    }
+
+    async fn miners(self, _: Context, _: MinerQuery) -> MinerPage {
+        MinerPage {
+            miners: vec![miner()],
+            total: 1,
+        }
+    }
+
+    async fn miner(self, _: Context, _: u32) -> Result<Miner, ApiError> {
+        Ok(miner())
+    }
+
+    async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
+        Err(ApiError::new(ErrorKind::Failed, "HH2000", "not asked for"))
+    }
+
+    async fn blocks(self, _: Context, _: u32) -> Result<Vec<Block>, ApiError> {
+        Ok(vec![block()])
+    }
+}
+
+impl TemplateProvider for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        hello(Daemon::Tp)
+    }
+
+    async fn status(self, _: Context) -> TemplateProviderStatus {
+        TemplateProviderStatus {
+            chain: "signet".into(),
+            listen_address: "127.0.0.1:34250".into(),
+            authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
+            node: NodeStatus {
+                ipc: up("/var/lib/bitcoin/node.sock"),
+                rpc: up("http://127.0.0.1:38332"),
+                version: Some(310_000),
+                height: Some(210),
+                tip_hash: Some(block().hash),
+                initial_block_download: Some(false),
+            },
+            clients: Vec::new(),
+            templates_total: 1,
+            last_template: None,
+            solutions: Vec::new(),
+        }
+    }
+
+    async fn templates(self, _: Context, _: u32) -> Vec<TemplateSummary> {
+        Vec::new()
+    }
+}
+
+impl Translator for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        hello(Daemon::Translator)
+    }
+
+    async fn status(self, _: Context) -> TranslatorStatus {
+        TranslatorStatus {
+            lanes: Vec::new(),
+            upstreams: vec![up("127.0.0.1:34254")],
+            miners: Vec::new(),
+            connections: 1,
+            shares: shares(),
+            shares_in_flight: 0,
+            shares_unsettled: 0,
+        }
+    }
+}
