@@ -126,14 +126,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  hhctl doctor\n  hhctl doctor -o json\n\nExit status: 3 if a check failed; warnings leave it 0."
     )]
     Doctor,
+    /// SV2 authority keys, by which a daemon's clients recognise it
+    #[command(subcommand)]
+    Identity(IdentityCommand),
     /// Help on a command, or on `exit-codes`
     Help {
         /// A command, or `exit-codes`
         words: Vec<String>,
     },
-    /// SV2 authority keys, by which a daemon's clients recognise it
-    #[command(subcommand)]
-    Identity(IdentityCommand),
     /// For programs
     #[command(subcommand, hide = true)]
     System(SystemCommand),

@@ -28,7 +28,7 @@ impl Failure {
             code: code.to_owned(),
             exit,
             what,
-            why,
+            why: without_errno(&why),
             fix,
         }
     }
@@ -48,7 +48,7 @@ impl Failure {
         };
         let why = error
             .source()
-            .map_or_else(|| error.to_string(), ToString::to_string);
+            .map_or_else(|| error.to_string(), without_excerpt);
         let what = match error.source() {
             Some(_) => error.to_string(),
             None => "can't tell which daemons are meant".to_owned(),
@@ -87,6 +87,24 @@ impl Failure {
             ),
             _ => Self::new("HH0123", Exit::Unreachable, what, reason, start),
         }
+    }
+
+    /// None of the daemons is running, so that one message does for all.
+    pub(crate) fn nothing_runs(place: &Place) -> Self {
+        let why = match &place.host {
+            Some(_) => "there are no sockets".to_owned(),
+            None => format!(
+                "there are no sockets in {}",
+                place.context.runtime_dir.display()
+            ),
+        };
+        let fix = if place.is_installed() {
+            "start them: sudo systemctl start hh-tp hh-pool hh-translator; or name another context with --context"
+        } else {
+            "start them: scripts/devnet up; or name another context with --context"
+        };
+        let what = format!("no daemon of {place} is running");
+        Self::new("HH0120", Exit::Unreachable, what, why, fix.to_owned())
     }
 
     /// A call got no answer.
@@ -236,6 +254,22 @@ impl Failure {
     }
 }
 
+/// A TOML error without the lines that show the place in the file.
+fn without_excerpt(error: &dyn Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains(" |")).collect();
+    lines.join("\n")
+}
+
+/// Rust's errors of the operating system end in ` (os error 2)`, which tells an operator nothing.
+pub(crate) fn without_errno(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" (os error ") else {
+        return text.to_owned();
+    };
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    format!("{before}{after}")
+}
+
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
@@ -283,7 +317,7 @@ impl Place {
         if self.is_installed() {
             format!("journalctl -u {program} -n 50")
         } else {
-            format!("scripts/devnet logs {}", program.trim_start_matches("hh-"))
+            format!("scripts/devnet logs {program}")
         }
     }
 }

@@ -18,6 +18,7 @@ use cli::{Cli, Command, GlobalArgs};
 use failure::Failure;
 use output::{Output, Report};
 use session::Session;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,11 +27,13 @@ use std::path::PathBuf;
 pub struct Surroundings {
     pub working_dir: PathBuf,
     pub now: fn() -> jiff::Timestamp,
-    /// A variable of the environment.
-    pub variable: fn(&str) -> Option<String>,
+    /// The environment, as far as it is text.
+    pub variables: BTreeMap<String, String>,
     pub stdout: Box<dyn Write + Send>,
     pub stderr: Box<dyn Write + Send>,
     pub stdout_is_terminal: bool,
+    /// Columns that help is wrapped to; as wide as the terminal if it is not given.
+    pub help_width: Option<usize>,
 }
 
 impl std::fmt::Debug for Surroundings {
@@ -48,12 +51,32 @@ impl Surroundings {
         Self {
             working_dir: std::env::current_dir().unwrap_or_default(),
             now: jiff::Timestamp::now,
-            variable: |name| std::env::var(name).ok(),
+            variables: std::env::vars_os().filter_map(text_variable).collect(),
             stdout: Box::new(std::io::stdout()),
             stderr: Box::new(std::io::stderr()),
             stdout_is_terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()),
+            help_width: None,
         }
     }
+
+    /// A variable of the environment that is not empty.
+    fn variable(&self, name: &str) -> Option<&str> {
+        let value = self.variables.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The command line, as wide as help may be.
+    fn command_line(&self) -> clap::Command {
+        let command = Cli::command();
+        match self.help_width {
+            Some(width) => command.term_width(width),
+            None => command,
+        }
+    }
+}
+
+fn text_variable((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
 }
 
 /// Runs one command. What it has to say is on the two streams when this returns.
@@ -61,7 +84,8 @@ pub async fn run(
     args: impl IntoIterator<Item = OsString>,
     surroundings: &mut Surroundings,
 ) -> Exit {
-    let cli = Cli::command()
+    let cli = surroundings
+        .command_line()
         .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match cli {

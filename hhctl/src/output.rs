@@ -5,10 +5,9 @@ pub(crate) mod text;
 
 pub(crate) use table::{Column, Table};
 
-use crate::cli::{Cli, Format, GlobalArgs, When};
+use crate::cli::{Format, GlobalArgs, When};
 use crate::failure::Failure;
 use crate::{Exit, Surroundings, exit};
-use clap::CommandFactory;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -180,7 +179,7 @@ struct Style {
 
 impl Style {
     fn new(global: &GlobalArgs, surroundings: &Surroundings) -> Self {
-        let variable = |name| (surroundings.variable)(name).filter(|value| !value.is_empty());
+        let variable = |name| surroundings.variable(name);
         let colour = match global.color {
             When::Always => true,
             When::Never => false,
@@ -343,20 +342,20 @@ pub(crate) fn print_help(
 ) -> Result<Exit, Failure> {
     let help = match words {
         [topic] if topic == "exit-codes" => exit::HELP.to_owned(),
-        words => help_on(words).ok_or_else(|| Failure::no_such_topic(&words.join(" ")))?,
+        words => help_on(surroundings.command_line(), words)
+            .ok_or_else(|| Failure::no_such_topic(&words.join(" ")))?,
     };
     write_all(&mut surroundings.stdout, &help).map_err(|error| Failure::print(&error))?;
     Ok(Exit::Done)
 }
 
-fn help_on(words: &[String]) -> Option<String> {
-    let mut command = Cli::command();
+fn help_on(mut command: clap::Command, words: &[String]) -> Option<String> {
     command.build();
     let mut found = &mut command;
     for word in words {
         found = found.find_subcommand_mut(word)?;
     }
-    Some(found.render_long_help().to_string())
+    Some(found.render_help().to_string())
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use crate::Surroundings;
 use crate::cli::GlobalArgs;
 use crate::failure::{Failure, Place};
-use crate::ssh::Ssh;
+use crate::ssh;
 use hh_ipc::api::Hello;
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::template_provider::TemplateProviderClient;
 use hh_ipc::api::translator::TranslatorClient;
 use hh_ipc::client::{self, RpcError};
 use hh_ipc::locate::{Context, Daemon};
+use hh_ipc::ssh::Ssh;
 use hh_ipc::stdio::OpenError;
 use hh_ipc::{ApiError, Context as CallContext};
 use jiff::Timestamp;
@@ -64,7 +65,10 @@ impl Session {
             },
             timeout: global.timeout,
             now: surroundings.now,
-            ssh_program: (surroundings.variable)("HHCTL_SSH").unwrap_or_else(|| "ssh".to_owned()),
+            ssh_program: surroundings
+                .variable("HHCTL_SSH")
+                .unwrap_or("ssh")
+                .to_owned(),
             ssh_arguments,
             ssh: None,
         })

@@ -52,16 +52,11 @@ fn table(blocks: &[Block], now: Timestamp, when_empty: &str) -> Table {
     ];
     let mut table = Table::new(columns, when_empty);
     for block in blocks {
-        let finder = if block.worker.is_empty() {
-            block.account.clone()
-        } else {
-            format!("{}.{}", block.account, block.worker)
-        };
         table.row(vec![
-            text::count(block.height.into()).into(),
+            block.height.to_string().into(),
             state(block),
             text::ago(now, Some(block.found_at)).into(),
-            finder.into(),
+            finder(block).into(),
             block.node.as_str().into(),
             text::count(block.value_sat).into(),
             block.hash.as_str().into(),
@@ -70,13 +65,32 @@ fn table(blocks: &[Block], now: Timestamp, when_empty: &str) -> Table {
     table
 }
 
+/// Account and worker, as a miner writes them.
+pub(super) fn finder(block: &Block) -> String {
+    if block.worker.is_empty() {
+        block.account.clone()
+    } else {
+        format!("{}.{}", block.account, block.worker)
+    }
+}
+
+/// How far a block has come, in a word.
+pub(super) fn word(state: BlockState) -> &'static str {
+    match state {
+        BlockState::Found => "found",
+        BlockState::Submitted => "submitted",
+        BlockState::Accepted => "accepted",
+        BlockState::Rejected => "rejected",
+        BlockState::Orphaned => "orphaned",
+    }
+}
+
 fn state(block: &Block) -> Cell {
-    let (state, word) = match block.state {
-        BlockState::Found => (State::Warn, "found"),
-        BlockState::Submitted => (State::Warn, "submitted"),
-        BlockState::Accepted => (State::Ok, "accepted"),
-        BlockState::Rejected => (State::Fail, "rejected"),
-        BlockState::Orphaned => (State::Fail, "orphaned"),
+    let word = word(block.state);
+    let state = match block.state {
+        BlockState::Found | BlockState::Submitted => State::Warn,
+        BlockState::Accepted => State::Ok,
+        BlockState::Rejected | BlockState::Orphaned => State::Fail,
     };
     match &block.reason {
         Some(reason) => Cell::state(state, format!("{word}: {reason}")),

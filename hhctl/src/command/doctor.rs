@@ -10,6 +10,7 @@ use crate::output::{Cell, Column, Part, Report, State, Table};
 use crate::session::Session;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::translator::TranslatorStatus;
 use hh_ipc::locate::Daemon;
 use serde::Serialize;
 
@@ -72,6 +73,7 @@ pub(super) async fn report(session: &mut Session) -> Report {
     }
     let tp = tp(session).await;
     let pool = pool(session).await;
+    let translator = translator(session).await;
     let now = session.now();
     if let Ok(tp) = &tp {
         checks.push(checks::bitcoin_core(tp));
@@ -81,10 +83,12 @@ pub(super) async fn report(session: &mut Session) -> Report {
         checks.push(checks::height(tp, pool));
     }
     if let Ok(pool) = &pool {
+        checks.push(checks::block_paths(pool));
         checks.push(checks::shares(pool));
         checks.push(checks::share_log(pool));
         checks.push(checks::ledger(pool));
     }
+    checks.extend(translator.as_ref().ok().map(checks::upstreams));
     checks.push(checks::clock(tp.as_ref().ok(), pool.as_ref().ok(), now));
     if session.place().host.is_none() {
         checks.push(machine::clock_source().await);
@@ -110,6 +114,12 @@ async fn tp(session: &mut Session) -> Result<TemplateProviderStatus, Failure> {
 
 async fn pool(session: &mut Session) -> Result<PoolStatus, Failure> {
     let daemon = session.pool().await?;
+    let answer = daemon.client.status(daemon.call()).await;
+    daemon.answer(answer)
+}
+
+async fn translator(session: &mut Session) -> Result<TranslatorStatus, Failure> {
+    let daemon = session.translator().await?;
     let answer = daemon.client.status(daemon.call()).await;
     daemon.answer(answer)
 }

@@ -34,7 +34,7 @@ fn fields(status: &PoolStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {
     let work = match &status.work {
         Some(work) => format!(
             "block {} of {} sat, job {}, template {}, {} ago",
-            text::count(work.height.into()),
+            work.height,
             text::count(work.value_sat),
             work.job_id,
             work.template_id,
@@ -47,7 +47,7 @@ fn fields(status: &PoolStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {
         .as_ref()
         .map(|work| text::si(work.network_difficulty));
     let block = match &status.last_block {
-        Some(block) => format!("{} {}", text::count(block.height.into()), block.hash),
+        Some(block) => format!("{} {}", block.height, block.hash),
         None => "none".to_owned(),
     };
     vec![

@@ -1,7 +1,7 @@
 //! `hhctl status`: everything on one screen.
 
 use super::health::{self, Health};
-use super::link;
+use super::{block, link};
 use crate::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
@@ -59,6 +59,13 @@ pub(super) async fn report(session: &mut Session) -> Report {
         (_, State::Fail | State::Unknown) => Exit::Degraded,
     };
     report.failures = rows.failures;
+    let none_runs = report
+        .failures
+        .iter()
+        .all(|failure| failure.code == "HH0120");
+    if none_runs && report.failures.len() == Daemon::ALL.len() {
+        report.failures = vec![Failure::nothing_runs(session.place())];
+    }
     report
 }
 
@@ -167,22 +174,17 @@ fn translator_summary(status: &TranslatorStatus) -> String {
 
 fn network(status: &PoolStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {
     let work = match &status.work {
-        Some(work) => format!(
-            "{}, mining block {}",
-            status.chain,
-            text::count(work.height.into())
-        ),
+        Some(work) => format!("{}, mining block {}", status.chain, work.height),
         None => format!("{}, no template yet", status.chain),
     };
     let block = match &status.last_block {
         Some(block) => format!(
-            "{} found, the last at height {} {} ({:?}) by {}.{}",
+            "{} found, the last at height {} {} ({}) by {}",
             text::count(status.blocks_found),
-            text::count(block.height.into()),
+            block.height,
             text::ago(now, Some(block.found_at)),
-            block.state,
-            block.account,
-            block.worker
+            block::word(block.state),
+            block::finder(block),
         ),
         None => "none found yet".to_owned(),
     };

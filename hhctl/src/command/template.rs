@@ -31,7 +31,7 @@ fn table(templates: &[TemplateSummary], now: Timestamp) -> Table {
     for template in templates {
         table.row(vec![
             template.template_id.to_string().into(),
-            text::count(template.height.into()).into(),
+            template.height.to_string().into(),
             template.trigger.as_str().into(),
             text::count(template.transactions.into()).into(),
             text::count(template.fees_sat).into(),

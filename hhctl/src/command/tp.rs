@@ -29,7 +29,7 @@ fn fields(status: &TemplateProviderStatus, now: Timestamp) -> Vec<(&'static str,
         .version
         .map_or_else(|| "not known yet".to_owned(), core_version);
     let tip = match (node.height, &node.tip_hash) {
-        (Some(height), Some(hash)) => format!("{} {hash}", text::count(height.into())),
+        (Some(height), Some(hash)) => format!("{height} {hash}"),
         _ => "not known yet".to_owned(),
     };
     let download = match node.initial_block_download {
@@ -41,7 +41,7 @@ fn fields(status: &TemplateProviderStatus, now: Timestamp) -> Vec<(&'static str,
         Some(template) => format!(
             "{} for block {}, {}, {} sat of fees, {} ago ({})",
             template.template_id,
-            text::count(template.height.into()),
+            template.height,
             text::plural(template.transactions.into(), "transaction"),
             text::count(template.fees_sat),
             text::age(now, template.created_at),
@@ -109,7 +109,7 @@ fn solutions(solutions: &[Solution], now: Timestamp) -> Table {
             .map(|(path, outcome)| format!("{path}: {outcome}"))
             .collect();
         table.row(vec![
-            text::count(solution.height.into()).into(),
+            solution.height.to_string().into(),
             text::ago(now, Some(solution.received_at)).into(),
             outcomes.join(", ").into(),
             solution.hash.as_str().into(),

@@ -17,10 +17,7 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
         ("Miners", text::count(status.connections.into()).into()),
         ("Shares since start", link::shares(&status.shares).into()),
         ("In flight", text::count(status.shares_in_flight).into()),
-        (
-            "Lost with an upstream",
-            text::count(status.shares_unsettled).into(),
-        ),
+        ("Unsettled", text::count(status.shares_unsettled).into()),
     ];
     let links: Vec<_> = status
         .upstreams
@@ -34,7 +31,7 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
         Part::Table(miners(&status.miners, now)),
     ];
     let shown = status.miners.len() as u64;
-    if u64::from(status.connections) > shown {
+    if shown > 0 && u64::from(status.connections) > shown {
         let total = text::count(status.connections.into());
         view.push(Part::Note(format!("the {shown} oldest of {total} shown")));
     }
@@ -65,6 +62,7 @@ fn miners(miners: &[DownstreamMiner], now: Timestamp) -> Table {
         Column::left("LANE"),
         Column::left("PEER"),
         Column::left("DEVICE"),
+        Column::right("HASHRATE 10m"),
         Column::right("DIFFICULTY"),
         Column::right("ACCEPTED"),
         Column::right("REJECTED"),
@@ -73,6 +71,10 @@ fn miners(miners: &[DownstreamMiner], now: Timestamp) -> Table {
     ];
     let when_empty = "no SV1 miner is connected; point one at a lane: stratum+tcp://HOST:PORT";
     let mut table = Table::new(columns, when_empty);
+    let largest = miners
+        .iter()
+        .map(|miner| miner.hashrate_10m_hs)
+        .fold(0.0, f64::max);
     for miner in miners {
         let user = if miner.user_name.is_empty() {
             "not authorized"
@@ -85,6 +87,7 @@ fn miners(miners: &[DownstreamMiner], now: Timestamp) -> Table {
             miner.lane.as_str().into(),
             miner.peer.as_str().into(),
             miner.user_agent.as_str().into(),
+            text::hashrate_like(miner.hashrate_10m_hs, largest).into(),
             text::si(miner.difficulty).into(),
             text::count(miner.shares.accepted).into(),
             text::count(miner.shares.rejected_total()).into(),

@@ -13,14 +13,15 @@ fn hashrates_have_three_digits_and_a_prefix() {
     check_hashrate(999.6, "1.00 kH/s");
     check_hashrate(81_240.0, "81.2 kH/s");
     check_hashrate(1.2345e14, "123 TH/s");
-    check_hashrate(9.99e21, "9990 EH/s");
-    assert_eq!(text::hashrate_like(81_240.0, 2e6), "0.081 MH/s");
+    check_hashrate(9.99e21, "9.99 ZH/s");
+    check_hashrate(1e38, "1.00e8 QH/s");
+    assert_eq!(text::hashrate_like(81_240.0, 2e6), "0.0812 MH/s");
     assert_eq!(text::hashrate_like(0.0, 2e6), "0 MH/s");
 }
 
 #[test]
 fn difficulties_below_one_are_legible() {
-    assert_eq!(text::si(0.001_13), "0.001");
+    assert_eq!(text::si(0.001_126), "0.00113");
     assert_eq!(text::si(2.34e-4), "2.34e-4");
     assert_eq!(text::si(1.2e14), "120 T");
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// SI prefixes from 1 up.
-const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
+const PREFIXES: [&str; 11] = ["", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q"];
 
 /// Every character that a terminal would act on, or that reorders the line, is replaced: much of what is shown was named by
 /// strangers.
@@ -17,7 +17,7 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Three significant digits with an SI prefix, such as `1.23 M`; scientific below a thousandth.
+/// Three significant digits with an SI prefix, such as `1.23 M`; scientific where there is none.
 pub(crate) fn si(value: f64) -> String {
     scaled(value, prefix_of(value))
 }
@@ -59,10 +59,13 @@ fn scaled(value: f64, prefix: usize) -> String {
     }
     let value = PREFIXES[..prefix].iter().fold(value, |v, _| v / 1000.0);
     let number = match value.abs() {
+        v if v >= 999_500.0 => format!("{value:.2e}"),
         v if v >= 99.95 => format!("{value:.0}"),
         v if v >= 9.995 => format!("{value:.1}"),
         v if v >= 0.9995 => format!("{value:.2}"),
-        v if v >= 0.000_999_5 => format!("{value:.3}"),
+        v if v >= 0.099_95 => format!("{value:.3}"),
+        v if v >= 0.009_995 => format!("{value:.4}"),
+        v if v >= 0.000_999_5 => format!("{value:.5}"),
         _ => format!("{value:.2e}"),
     };
     let suffix = PREFIXES[prefix];

@@ -5,7 +5,8 @@ use crate::command::version::VERSION;
 use crate::output::text;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::api::template_provider::TemplateProviderStatus;
-use hh_ipc::api::{Hello, LinkState};
+use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::{Hello, LinkState, LinkStatus};
 use jiff::{SignedDuration, Timestamp};
 
 /// Without a new template for this long, transactions of no miner of ours get into blocks.
@@ -97,6 +98,37 @@ pub(super) fn height(tp: &TemplateProviderStatus, pool: &PoolStatus) -> Check {
             found,
             "see the connection to hh-tp in `hhctl pool status`",
         ),
+    }
+}
+
+/// The nodes that a block of ours is submitted to beside the template provider.
+pub(super) fn block_paths(pool: &PoolStatus) -> Check {
+    let fix = "start those nodes, or correct [[nodes]] in hh-pool.toml: a block of ours has one path less";
+    links("block paths", &pool.nodes, fix)
+}
+
+/// The pools that SV1 miners mine on.
+pub(super) fn upstreams(translator: &TranslatorStatus) -> Check {
+    let fix = "start that pool, or correct its address and key in hh-translator.toml";
+    links("upstreams", &translator.upstreams, fix)
+}
+
+/// Fails if none is up, warns if one is not.
+fn links(name: &str, links: &[LinkStatus], fix: &str) -> Check {
+    let down: Vec<String> = links
+        .iter()
+        .filter(|link| link.state != LinkState::Up)
+        .map(|link| {
+            let reason = link.last_error.as_deref().unwrap_or("still connecting");
+            format!("{}: {reason}", link.address)
+        })
+        .collect();
+    let up = links.len() - down.len();
+    match (up, down.is_empty()) {
+        (0, true) => Check::warn(name, "none is configured", fix),
+        (_, true) => Check::ok(name, format!("{up} up")),
+        (0, false) => Check::fail(name, down.join("; "), fix),
+        (_, false) => Check::warn(name, format!("{up} up; {}", down.join("; ")), fix),
     }
 }
 

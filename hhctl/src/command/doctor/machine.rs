@@ -1,6 +1,7 @@
 //! Checks of this machine: its clock's source, and its disk.
 
 use super::Check;
+use crate::failure::without_errno;
 use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
@@ -44,7 +45,7 @@ pub(super) fn disk(ledger: &str) -> Check {
     let shown = dir.display();
     let room = match rustix::fs::statvfs(dir) {
         Ok(room) => room,
-        Err(error) => return Check::unknown(name, format!("{shown}: {error}")),
+        Err(error) => return Check::unknown(name, without_errno(&format!("{shown}: {error}"))),
     };
     let free = room.f_bavail.saturating_mul(room.f_frsize);
     let found = format!("{} MiB free for {shown}", free >> 20);

@@ -1,0 +1,272 @@
+//! What every command prints.
+
+use crate::daemons::{Answers, Devnet, down};
+use crate::operator::Operator;
+use hhctl::Exit;
+use insta::assert_snapshot;
+
+/// The table and the JSON of a command on a network that works.
+async fn check(name: &str, line: &str) {
+    check_of(Answers::good(), name, line).await;
+}
+
+async fn check_of(answers: Answers, name: &str, line: &str) {
+    let devnet = Devnet::start(answers);
+    let operator = Operator::at(&devnet);
+    let table = operator.types(line).await;
+    assert_snapshot!(format!("{name}_table"), table.transcript());
+    let json = operator.types(&format!("{line} -o json")).await;
+    assert_eq!(json.exit, table.exit);
+    assert_eq!(json.stderr, "");
+    let parsed: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(parsed["api"], "hhctl/v1");
+    assert_snapshot!(format!("{name}_json"), json.stdout);
+}
+
+#[tokio::test]
+async fn status_shows_the_whole_network() {
+    check("status", "hhctl status").await;
+}
+
+#[tokio::test]
+async fn pool_status_shows_work_and_durability() {
+    check("pool_status", "hhctl pool status").await;
+}
+
+#[tokio::test]
+async fn miner_list_shows_every_channel() {
+    check("miner_list", "hhctl miner list").await;
+}
+
+#[tokio::test]
+async fn miner_show_shows_one_channel() {
+    check("miner_show", "hhctl miner show 3").await;
+}
+
+#[tokio::test]
+async fn share_stats_shows_accounts() {
+    check("share_stats", "hhctl share stats").await;
+}
+
+#[tokio::test]
+async fn block_list_shows_finders_and_reasons() {
+    check("block_list", "hhctl block list").await;
+}
+
+#[tokio::test]
+async fn tp_status_shows_bitcoin_core_and_clients() {
+    check("tp_status", "hhctl tp status").await;
+}
+
+#[tokio::test]
+async fn template_list_shows_what_made_them() {
+    check("template_list", "hhctl template list").await;
+}
+
+#[tokio::test]
+async fn translator_status_shows_sv1_miners() {
+    check("translator_status", "hhctl translator status").await;
+}
+
+#[tokio::test]
+async fn version_all_shows_every_daemon() {
+    check("version_all", "hhctl version --all").await;
+    let mut answers = Answers::good();
+    answers.version = "0.0.9".to_owned();
+    check_of(answers, "version_all_skewed", "hhctl version --all").await;
+}
+
+#[tokio::test]
+async fn doctor_finds_nothing_to_fix_on_a_good_network() {
+    let devnet = Devnet::start(Answers::good());
+    let outcome = Operator::at(&devnet).types("hhctl doctor").await;
+    assert_eq!(outcome.exit, Exit::Done);
+    // What the machine's own clock says is not the network's.
+    let stdout = without_clock_source(&outcome.stdout);
+    assert_snapshot!("doctor_good", stdout);
+}
+
+fn without_clock_source(text: &str) -> String {
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("clock source"));
+    lines.map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[tokio::test]
+async fn doctor_says_what_is_broken_and_how_to_fix_it() {
+    let devnet = Devnet::start(broken());
+    let outcome = Operator::at(&devnet).types("hhctl doctor").await;
+    assert_eq!(outcome.exit, Exit::Degraded);
+    assert_snapshot!("doctor_broken", without_clock_source(&outcome.stdout));
+}
+
+/// Nearly everything that can be wrong.
+fn broken() -> Answers {
+    let mut answers = Answers::good();
+    answers.version = "0.0.9".to_owned();
+    answers.tp.node.rpc = down("http://127.0.0.1:38332", "connection refused");
+    if let Some(template) = &mut answers.tp.last_template {
+        template.created_at = "2026-11-25T11:00:00Z".parse().unwrap();
+    }
+    if let Some(work) = &mut answers.pool.work {
+        work.height = 1100;
+        work.received_at = "2026-11-25T12:00:30Z".parse().unwrap();
+    }
+    answers.pool.hashrate_10m_hs = 0.0;
+    answers.pool.share_log.last_error = Some("no space left on device".to_owned());
+    answers.pool.ledger.last_error = Some("database is locked".to_owned());
+    answers.pool.nodes = vec![down("http://127.0.0.1:38332", "connection refused")];
+    answers.translator.upstreams = vec![down("127.0.0.1:34254", "authority key differs")];
+    answers
+}
+
+#[tokio::test]
+async fn status_of_a_broken_network_names_the_worst_and_exits_3() {
+    let devnet = Devnet::start(broken());
+    let outcome = Operator::at(&devnet).types("hhctl status").await;
+    assert_eq!(outcome.exit, Exit::Degraded);
+    assert_snapshot!("status_broken", outcome.transcript());
+}
+
+#[tokio::test]
+async fn what_is_empty_says_what_that_means() {
+    let mut answers = Answers::good();
+    answers.miners.clear();
+    answers.translator.connections = 0;
+    answers.blocks.clear();
+    answers.templates.clear();
+    answers.stats.accounts.clear();
+    answers.translator.miners.clear();
+    answers.tp.clients.clear();
+    answers.tp.solutions.clear();
+    let devnet = Devnet::start(answers);
+    let operator = Operator::at(&devnet);
+    let mut seen = String::new();
+    for line in [
+        "hhctl miner list",
+        "hhctl miner list --account zoe",
+        "hhctl block list",
+        "hhctl template list",
+        "hhctl share stats",
+        "hhctl translator status",
+        "hhctl tp status",
+    ] {
+        seen += &format!("$ {line}\n{}\n", operator.types(line).await.stdout);
+    }
+    assert_snapshot!("empty", seen);
+}
+
+#[tokio::test]
+async fn a_list_can_be_shortened_and_says_so() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let one = operator
+        .types("hhctl miner list --limit 1 --no-headers")
+        .await;
+    assert_eq!(one.stdout.lines().count(), 3, "{}", one.stdout);
+    assert!(one.stdout.contains("1 of 2 shown"), "{}", one.stdout);
+    let bob = operator
+        .types("hhctl miner list --account bob -o json")
+        .await;
+    let bob: serde_json::Value = serde_json::from_str(&bob.stdout).unwrap();
+    assert_eq!(bob["items"].as_array().unwrap().len(), 1);
+    assert_eq!(bob["items"][0]["account"], "bob");
+}
+
+#[tokio::test]
+async fn states_have_colour_only_where_it_is_wanted_and_a_mark_everywhere() {
+    let devnet = Devnet::start(Answers::good());
+    let plain = Operator::at(&devnet).types("hhctl status").await.stdout;
+    assert!(
+        plain.contains("● ok") && !plain.contains('\u{1b}'),
+        "{plain}"
+    );
+    let always = Operator::at(&devnet)
+        .types("hhctl status --color always")
+        .await;
+    assert!(
+        always.stdout.contains("\u{1b}[32m● ok\u{1b}[0m"),
+        "{}",
+        always.stdout
+    );
+    let forced = Operator::at(&devnet).with_variable("CLICOLOR_FORCE", "1");
+    assert!(
+        forced
+            .types("hhctl status")
+            .await
+            .stdout
+            .contains("\u{1b}[32m")
+    );
+    let refused = forced.with_variable("NO_COLOR", "1");
+    assert!(
+        !refused
+            .types("hhctl status")
+            .await
+            .stdout
+            .contains('\u{1b}')
+    );
+    let ascii = Operator::at(&devnet).with_variable("LANG", "C");
+    let ascii = ascii.types("hhctl status").await.stdout;
+    assert!(ascii.is_ascii() && ascii.contains("+ ok"), "{ascii}");
+}
+
+#[tokio::test]
+async fn a_worker_can_not_name_itself_a_terminal_command() {
+    let mut answers = Answers::good();
+    answers.miners[0].worker = "\u{1b}[2J\nroot".to_owned();
+    let devnet = Devnet::start(answers);
+    let listed = Operator::at(&devnet).types("hhctl miner list").await.stdout;
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(!listed.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn help_of_every_command() {
+    let devnet = Devnet::empty();
+    let operator = Operator::at(&devnet);
+    for command in [
+        "",
+        "status",
+        "pool",
+        "pool status",
+        "miner",
+        "miner list",
+        "miner show",
+        "share",
+        "share stats",
+        "block",
+        "block list",
+        "tp",
+        "tp status",
+        "template",
+        "template list",
+        "translator",
+        "translator status",
+        "version",
+        "doctor",
+        "identity",
+        "identity generate",
+        "identity show",
+        "help",
+        "exit-codes",
+        "system dial-stdio",
+    ] {
+        let help = operator.types(&format!("hhctl help {command}")).await;
+        assert_eq!(help.exit, Exit::Done, "{command}");
+        let name = format!("help_{command}").replace([' ', '-'], "_");
+        assert_snapshot!(name, help.stdout);
+    }
+}
+
+#[tokio::test]
+async fn version_needs_no_context() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(".devnet")).unwrap();
+    std::fs::write(dir.path().join(".devnet/context.toml"), "broken").unwrap();
+    let outcome = Operator::in_dir(dir.path()).types("hhctl version").await;
+    assert_eq!(
+        outcome.stdout,
+        format!("hhctl {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}

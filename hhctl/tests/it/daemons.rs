@@ -1,0 +1,452 @@
+//! The services with fixed answers, on the sockets of a devnet in a temporary folder.
+
+use hh_ipc::api::pool::{
+    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage,
+    MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+};
+use hh_ipc::api::template_provider::{
+    NodeStatus, Solution, TemplateClient, TemplateProvider, TemplateProviderStatus, TemplateSummary,
+};
+use hh_ipc::api::translator::{DownstreamMiner, Translator, TranslatorLane, TranslatorStatus};
+use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
+use hh_ipc::locate::Daemon;
+use hh_ipc::server::{Connection, answer, serve};
+use hh_ipc::{ApiError, Context, ErrorKind};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+/// The time at which every test looks.
+pub(crate) fn now() -> Timestamp {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+fn seconds_ago(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+/// What the daemons answer; a test changes what it is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    pub(crate) protocol: u32,
+    pub(crate) version: String,
+    pub(crate) tp: TemplateProviderStatus,
+    pub(crate) templates: Vec<TemplateSummary>,
+    pub(crate) pool: PoolStatus,
+    pub(crate) miners: Vec<Miner>,
+    pub(crate) stats: ShareStats,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) translator: TranslatorStatus,
+}
+
+/// A devnet: a checkout with a context file, and the daemons' sockets. All of it ends when this is dropped.
+pub(crate) struct Devnet {
+    pub(crate) dir: tempfile::TempDir,
+    tasks: JoinSet<()>,
+}
+
+impl Devnet {
+    /// A devnet without daemons.
+    pub(crate) fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".devnet")).unwrap();
+        let context = format!("name = \"devnet\"\nruntime_dir = {:?}\n", dir.path());
+        std::fs::write(dir.path().join(".devnet/context.toml"), context).unwrap();
+        let tasks = JoinSet::new();
+        Self { dir, tasks }
+    }
+
+    /// A devnet with all daemons.
+    pub(crate) fn start(answers: Answers) -> Self {
+        Self::start_some(answers, &Daemon::ALL)
+    }
+
+    pub(crate) fn start_some(answers: Answers, daemons: &[Daemon]) -> Self {
+        Self::empty().with(answers, daemons)
+    }
+
+    /// This devnet with `daemons` started.
+    pub(crate) fn with(self, answers: Answers, daemons: &[Daemon]) -> Self {
+        let mut devnet = self;
+        let answers = Arc::new(answers);
+        for daemon in daemons {
+            let listener = devnet.listen(*daemon);
+            let fake = Fake {
+                program: daemon.program(),
+                answers: Arc::clone(&answers),
+            };
+            let daemon = *daemon;
+            let connection = move |stream| fake.clone().answer(daemon, stream);
+            devnet
+                .tasks
+                .spawn(serve(listener, move |_, stream| Some(connection(stream))));
+        }
+        devnet
+    }
+
+    /// Listens as `daemon`; answers nothing by itself.
+    pub(crate) fn listen(&self, daemon: Daemon) -> UnixListener {
+        let dir = self.dir.path().join(daemon.program());
+        std::fs::create_dir(&dir).unwrap();
+        UnixListener::bind(dir.join("view.sock")).unwrap()
+    }
+
+    pub(crate) fn context_file(&self) -> PathBuf {
+        self.dir.path().join(".devnet/context.toml")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+#[derive(Clone)]
+struct Fake {
+    program: &'static str,
+    answers: Arc<Answers>,
+}
+
+impl Fake {
+    fn answer(self, daemon: Daemon, stream: UnixStream) -> Connection {
+        match daemon {
+            Daemon::Tp => Box::pin(answer(stream, TemplateProvider::serve(self))),
+            Daemon::Pool => Box::pin(answer(stream, Pool::serve(self))),
+            Daemon::Translator => Box::pin(answer(stream, Translator::serve(self))),
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            protocol: self.answers.protocol,
+            daemon: self.program.to_owned(),
+            version: self.answers.version.clone(),
+            pid: 4321,
+            started_at: seconds_ago(7500),
+            read_only: true,
+        }
+    }
+}
+
+impl TemplateProvider for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        Fake::hello(&self)
+    }
+
+    async fn status(self, _: Context) -> TemplateProviderStatus {
+        self.answers.tp.clone()
+    }
+
+    async fn templates(self, _: Context, limit: u32) -> Vec<TemplateSummary> {
+        let templates = self.answers.templates.iter().cloned();
+        templates.take(usize::try_from(limit).unwrap()).collect()
+    }
+}
+
+impl Pool for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        Fake::hello(&self)
+    }
+
+    async fn status(self, _: Context) -> PoolStatus {
+        self.answers.pool.clone()
+    }
+
+    async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
+        let wanted = |miner: &&Miner| query.account.as_ref().is_none_or(|a| *a == miner.account);
+        let miners: Vec<Miner> = self.answers.miners.iter().filter(wanted).cloned().collect();
+        let total = u32::try_from(miners.len()).unwrap();
+        let limit = usize::try_from(query.limit).unwrap();
+        MinerPage {
+            miners: miners.into_iter().take(limit).collect(),
+            total,
+        }
+    }
+
+    async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
+        let miner = self.answers.miners.iter().find(|miner| miner.id == id);
+        miner.cloned().ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::NotFound,
+                "HH2001",
+                format!("there is no channel {id}"),
+            )
+        })
+    }
+
+    async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
+        Ok(self.answers.stats.clone())
+    }
+
+    async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
+        let blocks = self.answers.blocks.iter().cloned();
+        Ok(blocks.take(usize::try_from(limit).unwrap()).collect())
+    }
+}
+
+impl Translator for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        Fake::hello(&self)
+    }
+
+    async fn status(self, _: Context) -> TranslatorStatus {
+        self.answers.translator.clone()
+    }
+}
+
+impl Answers {
+    /// A network that works.
+    pub(crate) fn good() -> Self {
+        let template = template();
+        let older = TemplateSummary {
+            template_id: 41,
+            trigger: "mempool".to_owned(),
+            transactions: 11,
+            created_at: seconds_ago(42),
+            ..template.clone()
+        };
+        Self {
+            protocol: hh_ipc::PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            tp: tp_status(&template),
+            templates: vec![template, older],
+            pool: pool_status(),
+            miners: vec![
+                miner(3, "alice", "rig1", 812_400.0),
+                miner(7, "bob", "", 1250.0),
+            ],
+            stats: share_stats(),
+            blocks: vec![block(), refused_block()],
+            translator: translator_status(),
+        }
+    }
+}
+
+pub(crate) fn up(address: &str) -> LinkStatus {
+    LinkStatus {
+        address: address.to_owned(),
+        state: LinkState::Up,
+        since_at: seconds_ago(7200),
+        last_error: None,
+    }
+}
+
+pub(crate) fn down(address: &str, reason: &str) -> LinkStatus {
+    LinkStatus {
+        address: address.to_owned(),
+        state: LinkState::Down,
+        since_at: seconds_ago(65),
+        last_error: Some(reason.to_owned()),
+    }
+}
+
+fn counts(accepted: u64, rejected: &[(&str, u64)]) -> ShareCounts {
+    let rejected = rejected
+        .iter()
+        .map(|(reason, count)| ((*reason).to_owned(), *count));
+    ShareCounts {
+        accepted,
+        rejected: rejected.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+const TIP: &str = "0000013c1f1e0a4f8a4c4bd9e2bd8a1f4fb2e4f43f4b6a7a3c9d1e5f60718293";
+const HASH: &str = "000002a7d0c1b2a3948576675849302112f3e4d5c6b7a8998a7b6c5d4e3f2011";
+
+fn template() -> TemplateSummary {
+    TemplateSummary {
+        template_id: 42,
+        height: 1204,
+        prev_hash: TIP.to_owned(),
+        trigger: "new_block".to_owned(),
+        transactions: 12,
+        fees_sat: 3456,
+        value_sat: 5_000_003_456,
+        weight_wu: 9876,
+        generation_seconds: 0.00234,
+        created_at: seconds_ago(12),
+    }
+}
+
+fn tp_status(template: &TemplateSummary) -> TemplateProviderStatus {
+    TemplateProviderStatus {
+        chain: "signet".to_owned(),
+        listen_address: "127.0.0.1:34250".to_owned(),
+        authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
+        node: NodeStatus {
+            ipc: up("/data/signet/node.sock"),
+            rpc: up("http://127.0.0.1:38332"),
+            version: Some(310_000),
+            height: Some(1203),
+            tip_hash: Some(TIP.to_owned()),
+            initial_block_download: Some(false),
+        },
+        clients: vec![TemplateClient {
+            peer: "127.0.0.1:51234".to_owned(),
+            connected_at: seconds_ago(7100),
+            coinbase_output_max_additional_size_bytes: Some(43),
+            coinbase_output_max_additional_sigops: Some(0),
+        }],
+        templates_total: 42,
+        last_template: Some(template.clone()),
+        solutions: vec![Solution {
+            template_id: 37,
+            hash: HASH.to_owned(),
+            height: 1203,
+            received_at: seconds_ago(95),
+            outcomes: vec![
+                ("ipc".to_owned(), "accepted".to_owned()),
+                (
+                    "rpc http://127.0.0.1:38332".to_owned(),
+                    "duplicate".to_owned(),
+                ),
+            ],
+        }],
+    }
+}
+
+fn block() -> Block {
+    Block {
+        height: 1203,
+        hash: HASH.to_owned(),
+        state: BlockState::Accepted,
+        reason: None,
+        account: "alice".to_owned(),
+        worker: "rig1".to_owned(),
+        node: "core".to_owned(),
+        lane: "main".to_owned(),
+        found_at: seconds_ago(95),
+        value_sat: 5_000_001_234,
+        paths: vec![SubmissionPath {
+            path: "node http://127.0.0.1:38332".to_owned(),
+            outcome: "duplicate".to_owned(),
+            at: seconds_ago(94),
+        }],
+    }
+}
+
+fn refused_block() -> Block {
+    Block {
+        height: 1101,
+        hash: TIP.to_owned(),
+        state: BlockState::Rejected,
+        reason: Some("bad-txns-nonfinal".to_owned()),
+        account: "bob".to_owned(),
+        worker: String::new(),
+        found_at: seconds_ago(90_000),
+        ..block()
+    }
+}
+
+fn pool_status() -> PoolStatus {
+    PoolStatus {
+        chain: "signet".to_owned(),
+        authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
+        server_id: 1,
+        lanes: vec![Lane {
+            name: "main".to_owned(),
+            listen_address: "0.0.0.0:34254".to_owned(),
+            connections: 2,
+            channels: 2,
+            hashrate_10m_hs: 813_650.0,
+        }],
+        template_providers: vec![up("127.0.0.1:34250")],
+        nodes: vec![up("http://127.0.0.1:38332")],
+        work: Some(CurrentWork {
+            height: 1204,
+            prev_hash: TIP.to_owned(),
+            template_id: 42,
+            job_id: 77,
+            value_sat: 5_000_003_456,
+            network_difficulty: 0.001_126_515_3,
+            received_at: seconds_ago(12),
+        }),
+        connections: 2,
+        channels: 2,
+        hashrate_10m_hs: 813_650.0,
+        shares: counts(12_345, &[("stale-share", 17), ("duplicate-share", 3)]),
+        share_log: ShareLogStatus {
+            epoch: "00112233445566778899aabbccddeeff".to_owned(),
+            durable_seq: 12_350,
+            shipped_seq: 12_347,
+            last_error: None,
+        },
+        ledger: LedgerStatus {
+            path: "/proc/hyperhash/pool.db".to_owned(),
+            last_error: None,
+            last_shipped_at: Some(seconds_ago(1)),
+        },
+        blocks_found: 2,
+        last_block: Some(block()),
+    }
+}
+
+fn miner(id: u32, account: &str, worker: &str, hashrate_hs: f64) -> Miner {
+    Miner {
+        id,
+        account: account.to_owned(),
+        worker: worker.to_owned(),
+        node: "core".to_owned(),
+        lane: "main".to_owned(),
+        peer: "192.0.2.7:40000".to_owned(),
+        channel: "extended".to_owned(),
+        device: "Bitaxe BM1370 v2.9".to_owned(),
+        connected_at: seconds_ago(3725),
+        difficulty: 0.000_234_5,
+        nominal_hashrate_hs: 900_000.0,
+        hashrate_1m_hs: hashrate_hs * 1.1,
+        hashrate_10m_hs: hashrate_hs,
+        shares: counts(1120, &[("stale-share", 2)]),
+        last_share_at: Some(seconds_ago(3)),
+        best_difficulty: 0.25,
+    }
+}
+
+fn share_stats() -> ShareStats {
+    let account = |account: &str, shares, work: &str| AccountShares {
+        account: account.to_owned(),
+        shares,
+        work: work.to_owned(),
+        last_share_at: Some(seconds_ago(3)),
+    };
+    ShareStats {
+        since_start_at: seconds_ago(7500),
+        since_start: counts(12_345, &[("stale-share", 17)]),
+        hashrate_1m_hs: 840_000.0,
+        hashrate_10m_hs: 813_650.0,
+        accounts: vec![
+            account("alice", 1_112_345, "4722366482869645213696"),
+            account("bob", 12, "12345678"),
+        ],
+    }
+}
+
+fn translator_status() -> TranslatorStatus {
+    TranslatorStatus {
+        lanes: vec![TranslatorLane {
+            name: "main".to_owned(),
+            listen_address: "0.0.0.0:3333".to_owned(),
+            connections: 1,
+        }],
+        upstreams: vec![up("127.0.0.1:34254")],
+        miners: vec![DownstreamMiner {
+            id: 1,
+            peer: "192.0.2.9:50000".to_owned(),
+            lane: "main".to_owned(),
+            user_name: "carol.s9".to_owned(),
+            user_agent: "cgminer/4.12".to_owned(),
+            connected_at: seconds_ago(100),
+            difficulty: 0.5,
+            hashrate_10m_hs: 1.2e12,
+            version_rolling: true,
+            shares: counts(30, &[]),
+            last_share_at: Some(seconds_ago(2)),
+        }],
+        connections: 1,
+        shares: counts(30, &[]),
+        shares_in_flight: 1,
+        shares_unsettled: 0,
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands of hhctl against daemons that answer with fixed data on sockets of their own.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod commands;
+mod daemons;
+mod errors;
+mod operator;
+mod ssh;
