@@ -74,20 +74,26 @@ async fn both_protocols_mine_blocks_that_the_node_keeps_and_the_ledger_knows() {
     check_account(&ledger, "bob", &new);
 }
 
-/// Waits until the pool knows what became of each of its blocks.
+/// Waits until pool and template provider know what became of each block, which both have given to the node.
 async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
-    let client = network.pool.pool().await;
+    let pool = network.pool.pool().await;
+    let tp = network.tp.template_provider().await;
     let at_least = usize::try_from(at_least).expect("a handful");
+    // The path that comes second is told that the block is a duplicate.
+    let good = |outcome: &str| ["accepted", "duplicate"].contains(&outcome);
     wait_for("the outcome of every block", SHARES, async || {
-        let blocks = client.blocks(within(CALL), 100).await.ok()?.ok()?;
-        let settled = blocks.iter().all(|block| {
-            let answered = |path: &str| {
-                let mut paths = block.paths.iter().filter(|p| p.path.starts_with(path));
-                paths.any(|p| ["accepted", "duplicate", "sent"].contains(&&*p.outcome))
-            };
-            block.state == BlockState::Accepted && answered("template-provider") && answered("node")
-        });
-        (blocks.len() >= at_least && settled).then_some(blocks)
+        let blocks = pool.blocks(within(CALL), 100).await.ok()?.ok()?;
+        let solutions = tp.status(within(CALL)).await.ok()?.solutions;
+        let by_rpc = |block: &Block| {
+            let mut nodes = block.paths.iter().filter(|p| p.path.starts_with("node"));
+            nodes.any(|path| good(&path.outcome))
+        };
+        let by_tp = |block: &Block| {
+            let mut ours = solutions.iter().filter(|s| s.hash == block.hash);
+            ours.any(|s| s.outcomes.iter().any(|(_, outcome)| good(outcome)))
+        };
+        let settled = |b: &Block| b.state == BlockState::Accepted && by_rpc(b) && by_tp(b);
+        (blocks.len() >= at_least && blocks.iter().all(settled)).then_some(blocks)
     })
     .await
 }

@@ -8,7 +8,7 @@ use bitcoincore_rpc::{Auth, Client, RpcApi};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// From the start of the process to the first answer: a loaded machine takes some seconds.
 const START: Duration = Duration::from_secs(60);
@@ -58,6 +58,35 @@ impl BitcoinCore {
     /// If there is no usable bitcoin-node, or it does not answer in a minute.
     #[must_use]
     pub fn start(chain: Chain) -> Self {
+        let node = Self::start_at_genesis(chain);
+        node.generate(1);
+        node
+    }
+
+    /// Starts one whose only block is two days old, as that of a devnet that was down over a weekend.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_with_old_tip(chain: Chain) -> Self {
+        const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+        let node = Self::start_at_genesis(chain);
+        let then = SystemTime::now() - TWO_DAYS;
+        let then = then.duration_since(UNIX_EPOCH).expect("it is after 1970");
+        node.set_time(then.as_secs());
+        node.generate(1);
+        // The clock of the machine again.
+        node.set_time(0);
+        node
+    }
+
+    fn set_time(&self, seconds: u64) {
+        let answer: Result<serde_json::Value, _> =
+            self.rpc().call("setmocktime", &[seconds.into()]);
+        answer.expect("a test chain's node lets its clock be set");
+    }
+
+    fn start_at_genesis(chain: Chain) -> Self {
         let dir = crate::directory("node");
         let rpc_port = Port::take();
         let process = Self::spawn(chain, dir.path(), rpc_port.number);
@@ -68,7 +97,6 @@ impl BitcoinCore {
             process,
         };
         node.wait_until_it_answers();
-        node.generate(1);
         node
     }
 

@@ -38,7 +38,14 @@ impl Network {
     /// # Panics
     /// If a part does not become ready.
     pub async fn start(chain: Chain) -> Self {
-        let node = BitcoinCore::start(chain);
+        Self::start_on(BitcoinCore::start(chain)).await
+    }
+
+    /// As [`Self::start`], on a node that runs.
+    ///
+    /// # Panics
+    /// If a part does not become ready.
+    pub async fn start_on(node: BitcoinCore) -> Self {
         let dir = crate::directory("net");
         let tp_key = authority_key(dir.path(), "hh-tp");
         let pool_key = authority_key(dir.path(), "hh-pool");

@@ -1,0 +1,124 @@
+//! `scripts/devnet` as a newcomer runs it, in a directory and on ports of its own, so that it disturbs no other.
+
+use hh_tests::checkout;
+use hh_tests::wait::wait_blocking;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// A block takes 4.8 million hashes, half a minute of devnet's miners; ten times that comes once in 20,000 runs.
+const FIRST_BLOCK: Duration = Duration::from_secs(300);
+
+/// Stopped and removed also where the test fails.
+struct Devnet {
+    dir: tempfile::TempDir,
+    ports: u16,
+}
+
+impl Devnet {
+    fn script(&self, arguments: &[&str]) -> Output {
+        Command::new(checkout().join("scripts/devnet"))
+            .args(arguments)
+            .env("HH_DEVNET_DIR", self.dir.path().join("net"))
+            .env("HH_DEVNET_PORTS", self.ports.to_string())
+            .output()
+            .expect("the script runs")
+    }
+
+    #[track_caller]
+    fn check(&self, arguments: &[&str], status: i32, words: &[&str]) {
+        let output = self.script(arguments);
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        for word in words {
+            assert!(
+                said.contains(word),
+                "{arguments:?} does not say {word:?}: {said}"
+            );
+        }
+    }
+
+    fn hhctl(&self, arguments: &[&str]) -> Option<Value> {
+        let net = self.dir.path().join("net");
+        let output = Command::new(net.join("bin/hhctl"))
+            .args(arguments)
+            .args(["-o", "json"])
+            .env("HHCTL_CONTEXT", net.join("context.toml"))
+            .output()
+            .ok()?;
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    fn process_id(&self, name: &str) -> String {
+        let file = self.dir.path().join("net/run").join(format!("{name}.pid"));
+        let text = std::fs::read_to_string(file).expect("a process that runs has such a file");
+        text.lines()
+            .next()
+            .expect("its first line is the id")
+            .to_owned()
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        drop(self.script(&["clean"]));
+    }
+}
+
+fn text(output: &Output) -> String {
+    [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .concat()
+}
+
+#[test]
+fn devnet_comes_up_mines_a_block_goes_down_and_leaves_nothing() {
+    let devnet = Devnet {
+        dir: tempfile::tempdir_in("/tmp").unwrap(),
+        // Away from a devnet that a developer has running, and from a second run of this test.
+        ports: rand::random_range(1_000..10_000),
+    };
+    let running: &[&str] = &[
+        "bitcoin-node",
+        "hh-tp",
+        "hh-pool",
+        "hh-translator",
+        "hhctl status",
+    ];
+    devnet.check(&["up"], 0, running);
+
+    let block = wait_blocking("hhctl lists an accepted block", FIRST_BLOCK, || {
+        let blocks = devnet.hhctl(&["block", "list"])?;
+        let mut blocks = blocks["items"].as_array()?.iter();
+        blocks.find(|block| block["state"] == "accepted").cloned()
+    });
+    assert_eq!(block["account"], "devnet", "{block}");
+    devnet.check(&["mine", "2"], 0, &["height"]);
+    devnet.check(&["status"], 0, &["shares accepted"]);
+
+    // A second `up` starts only what is not there.
+    let node = devnet.process_id("bitcoin-node");
+    let pool = devnet.process_id("hh-pool");
+    let killed = Command::new("kill").args(["-9", &pool]).status().unwrap();
+    assert!(killed.success());
+    wait_blocking("the pool has ended", Duration::from_secs(10), || {
+        (!Path::new("/proc").join(&pool).exists()).then_some(())
+    });
+    devnet.check(&["status"], 3, &["hh-pool", "DEAD"]);
+    devnet.check(&["up"], 0, &["hh-pool had ended by itself"]);
+    assert_eq!(devnet.process_id("bitcoin-node"), node);
+    assert_ne!(devnet.process_id("hh-pool"), pool);
+
+    devnet.check(&["down"], 0, &["stopped"]);
+    devnet.check(&["down"], 0, &["stopped"]);
+    assert!(!Path::new("/proc").join(&node).exists());
+
+    // A port that another has.
+    let port = 34254 + devnet.ports;
+    let _held = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    devnet.check(&["up"], 1, &[&port.to_string(), "hh-pool", "is taken by"]);
+
+    devnet.check(&["clean"], 0, &["removed"]);
+    assert!(!devnet.dir.path().join("net").exists());
+}
