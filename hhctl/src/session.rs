@@ -160,21 +160,22 @@ impl Session {
 
     async fn dial_ssh(&mut self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
         let host = self.place.host.clone().unwrap_or_default();
-        let ssh = match self.ssh.take() {
-            Some(ssh) => ssh,
-            None => Ssh::start(&self.ssh_program, &host, &self.ssh_arguments, self.timeout).await?,
+        let session = match self.ssh.take() {
+            Some(session) => session,
+            None => Ssh::start(&self.ssh_program, &host, &self.ssh_arguments, self.timeout)
+                .await
+                .map_err(|error| ssh::failure(&host, &error))?,
         };
-        let opened = ssh.open(daemon).await;
-        match opened {
+        match session.open(daemon).await {
             Ok(stream) => {
-                self.ssh = Some(ssh);
+                self.ssh = Some(session);
                 Ok(Box::new(stream))
             }
             Err(OpenError::Refused { kind, reason }) => {
-                self.ssh = Some(ssh);
+                self.ssh = Some(session);
                 Err(Failure::dial(daemon, &self.place, kind, reason))
             }
-            Err(OpenError::Ended) => Err(ssh.why_it_ended(&host).await),
+            Err(OpenError::Ended) => Err(ssh::failure(&host, &session.why_it_ended().await)),
         }
     }
 }

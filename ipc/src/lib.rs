@@ -2,8 +2,8 @@
 //! socket, and the client and server ends of that socket.
 //!
 //! It owns the wire format (JSON frames over Unix sockets) and the rule where the sockets are, and nothing else: no daemon
-//! logic, no domain types, no I/O but the socket and the context file. Types here are converted to and from domain types
-//! in each daemon's `control.rs` and go no further.
+//! logic, no domain types, no I/O but the socket, the context file and the operator's ssh. Types here are converted to and
+//! from domain types in each daemon's `control.rs` and go no further.
 //!
 //! How it may change: fields and methods are added, never renamed or given another meaning. A new field carries
 //! `#[serde(default)]` or is an `Option`, so that either end may be the older one. Amounts and times have their unit in
@@ -15,6 +15,7 @@ mod codec;
 mod error;
 pub mod locate;
 pub mod server;
+pub mod ssh;
 pub mod stdio;
 
 pub use error::{ApiError, ErrorKind};
