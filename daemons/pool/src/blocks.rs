@@ -4,6 +4,7 @@
 //! submission up: the journal has a few milliseconds before it, the ledger none at all. What is not settled when the
 //! process ends is in the journal, and is submitted again at the next start.
 
+mod follow;
 mod journal;
 
 use crate::channel::Candidate;
@@ -12,6 +13,7 @@ use crate::share_log::Origin;
 use crate::template_client::Solution;
 use crate::work::Work;
 use bitcoin::hashes::Hash;
+pub(crate) use follow::follow;
 use hh_bitcoin::{BlockOutcome, BlockSubmitter, PathOutcome};
 use hh_daemon::Tasks;
 use hh_ledger::{BlockRow, BlockState, Ledger};

@@ -8,9 +8,9 @@ use crate::share_log::Origin;
 use crate::work::{PoolJob, TipWork};
 use hh_mining::{
     BlockHash, CheckedShare, Extranonce, ExtranoncePrefix, Header, ShareTarget, ShareTerms, Target,
-    Vardiff,
+    Vardiff, WorkerName,
 };
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Jobs of the current tip that a channel may still send shares for. With a new template each 30 s it is twelve
@@ -20,6 +20,9 @@ const MAX_JOBS: usize = 24;
 /// Share hashes remembered for one tip. At 18 shares a minute it is a month; a channel that gets here floods, and gets
 /// `duplicate-share` until the next tip.
 const MAX_SEEN: usize = 1 << 20;
+
+/// Workers that a channel's shares may name; a proxy for more opens more channels.
+const MAX_WORKERS: usize = 10_000;
 
 /// How far a share's time may be ahead of our clock: a block is refused by Bitcoin Core from 7,200 s on, and some
 /// firmware rolls the time that far (ckpool takes 7,000).
@@ -47,12 +50,17 @@ pub(crate) struct Submission {
 /// A share's fate.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    /// The error code of SubmitShares.Error if it is refused.
-    pub share: Result<CheckedShare, &'static str>,
+    /// What it is credited, or the error code of SubmitShares.Error.
+    pub share: Result<Accepted, &'static str>,
     /// The share makes a block, whatever became of it as a share.
     pub block: Option<Candidate>,
-    /// What the share was measured against, where its job is known.
-    pub target: Option<ShareTarget>,
+}
+
+/// An accepted share, and what it was measured against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub share: CheckedShare,
+    pub target: ShareTarget,
 }
 
 /// A header that meets the network's target, and what its block is assembled from.
@@ -85,6 +93,10 @@ pub(crate) struct Channel {
     /// What the miner was told last: by the answer to its open, or by SetTarget.
     pub announced: Target,
     jobs: VecDeque<SentJob>,
+    /// Those of the tip before.
+    stale_jobs: VecDeque<SentJob>,
+    /// Origins of the workers that shares have named.
+    workers: HashMap<String, Arc<Origin>>,
     /// Low halves of the hashes of this tip's accepted shares: they differ by chance 2^-64, and to make two alike
     /// costs more work than a share.
     seen: HashSet<u64>,
@@ -110,6 +122,8 @@ impl Channel {
             vardiff,
             max_target,
             jobs: VecDeque::new(),
+            stale_jobs: VecDeque::new(),
+            workers: HashMap::new(),
             seen: HashSet::new(),
         }
     }
@@ -135,7 +149,7 @@ impl Channel {
             .back()
             .is_some_and(|last| last.tip.number != tip.number)
         {
-            self.jobs.clear();
+            self.stale_jobs = std::mem::take(&mut self.jobs);
             // Gives the memory back as well: most tips see few shares.
             self.seen = HashSet::new();
         }
@@ -160,57 +174,46 @@ impl Channel {
     }
 
     /// Decides about a share. `now_unix` is our clock in seconds. An accepted share is remembered as seen.
+    ///
+    /// A share for a job of the tip before is stale, but where it makes a block, that block may still win.
     pub(crate) fn check(&mut self, submission: &Submission, now_unix: u32) -> Verdict {
-        let Some(sent) = self
-            .jobs
-            .iter()
-            .rev()
-            .find(|s| s.job.id == submission.job_id)
-        else {
-            return Verdict {
-                share: Err(self.unknown_job(submission.job_id)),
-                block: None,
-                target: None,
-            };
+        let sent_as = |sent: &&SentJob| sent.job.id == submission.job_id;
+        if let Some(sent) = self.jobs.iter().rev().find(sent_as) {
+            let (checked, block) = measure(sent, submission, now_unix);
+            let target = sent.target;
+            let share = checked.and_then(|share| self.remember(share));
+            let share = share.map(|share| Accepted { share, target });
+            return Verdict { share, block };
+        }
+        let stale = self.stale_jobs.iter().rev().find(sent_as);
+        let block = stale.and_then(|sent| measure(sent, submission, now_unix).1);
+        let share = Err(self.unknown_job(submission.job_id));
+        Verdict { share, block }
+    }
+
+    /// Who is credited for a share that names `worker` (extension 0x0002): a worker of this channel's account, never
+    /// another account. A name that is none counts as the channel's own worker.
+    pub(crate) fn origin_of(&mut self, worker: Option<&str>) -> Arc<Origin> {
+        let Some(worker) = worker else {
+            return Arc::clone(&self.origin);
         };
-        let merkle_root = sent.job.job.merkle_root(&submission.extranonce);
-        let terms = terms(sent, now_unix);
-        let Submission {
-            version,
-            ntime,
-            nonce,
-            ..
-        } = *submission;
-        let checked = hh_mining::share::check(&terms, merkle_root, version, ntime, nonce);
-        let meets_network = match &checked {
-            Ok(share) => share.meets_network,
-            Err(share) => share.meets_network,
-        };
-        let block = meets_network.then(|| {
-            let nbits = sent.target.nbits();
-            let prev_hash = terms.prev_hash;
-            let header = Header {
-                version,
-                prev_hash,
-                merkle_root,
-                ntime,
-                nbits,
-                nonce,
-            };
-            Candidate {
-                hash: header.hash(),
-                header,
-                extranonce: submission.extranonce,
-                job: Arc::clone(&sent.job),
+        let account = self.origin.account();
+        let of_account = worker
+            .strip_prefix(account)
+            .and_then(|rest| rest.strip_prefix('.'));
+        let worker = of_account.unwrap_or(worker);
+        if let Some(known) = self.workers.get(worker) {
+            return Arc::clone(known);
+        }
+        let valid = WorkerName::parse(worker).is_ok() && self.workers.len() < MAX_WORKERS;
+        let (node, lane) = (self.origin.node(), self.origin.lane());
+        match Origin::new(account, worker, node, lane) {
+            Ok(origin) if valid => {
+                let origin = Arc::new(origin);
+                self.workers.insert(worker.to_owned(), Arc::clone(&origin));
+                origin
             }
-        });
-        let target = Some(sent.target);
-        let share = checked.map_err(|refused| refused.reason.code());
-        let share = share.and_then(|share| self.remember(share));
-        Verdict {
-            share,
-            block,
-            target,
+            _ => Arc::clone(&self.origin),
         }
     }
 
@@ -232,6 +235,46 @@ impl Channel {
             _ => "invalid-job-id",
         }
     }
+}
+
+/// Hashes a share and measures it against its job.
+fn measure(
+    sent: &SentJob,
+    submission: &Submission,
+    now_unix: u32,
+) -> (Result<CheckedShare, &'static str>, Option<Candidate>) {
+    let merkle_root = sent.job.job.merkle_root(&submission.extranonce);
+    let terms = terms(sent, now_unix);
+    let Submission {
+        version,
+        ntime,
+        nonce,
+        ..
+    } = *submission;
+    let checked = hh_mining::share::check(&terms, merkle_root, version, ntime, nonce);
+    let meets_network = match &checked {
+        Ok(share) => share.meets_network,
+        Err(share) => share.meets_network,
+    };
+    let block = meets_network.then(|| {
+        let nbits = sent.target.nbits();
+        let prev_hash = terms.prev_hash;
+        let header = Header {
+            version,
+            prev_hash,
+            merkle_root,
+            ntime,
+            nbits,
+            nonce,
+        };
+        Candidate {
+            hash: header.hash(),
+            header,
+            extranonce: submission.extranonce,
+            job: Arc::clone(&sent.job),
+        }
+    });
+    (checked.map_err(|refused| refused.reason.code()), block)
 }
 
 fn terms(sent: &SentJob, now_unix: u32) -> ShareTerms {

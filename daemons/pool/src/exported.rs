@@ -47,7 +47,7 @@ fn describe() {
         "hyperhash_share_log_durable_records",
         "Number of the last record that is on disk"
     );
-    for result in ["found", "accepted", "rejected"] {
+    for result in ["found", "accepted", "rejected", "orphaned"] {
         counter!("hyperhash_blocks_total", "result" => result).absolute(0);
     }
 }

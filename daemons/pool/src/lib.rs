@@ -24,6 +24,7 @@ mod links;
 mod listener;
 mod node_watch;
 mod rate;
+mod rejects;
 #[cfg(test)]
 mod sample;
 mod session;
@@ -46,6 +47,7 @@ use links::Links;
 use listener::{Admission, Listener};
 use node_watch::Nodes;
 use rand::Rng;
+use rejects::Rejects;
 use session::Shared;
 use share_log::{Recovered, ShareLog};
 use shipper::Shipper;
@@ -89,6 +91,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
             next_prefix,
         )),
         blocks,
+        rejects: Rejects::default(),
         work: work.clone(),
         vardiff: config.vardiff.clone(),
         limits: config.limits.clone(),
@@ -103,26 +106,15 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         providers: providers.clone(),
         nodes: nodes.links.clone(),
         shipping: shipper.status(),
-        ledger,
+        ledger: ledger.clone(),
         ledger_path: config.ledger_path(),
     };
 
-    spawn(
-        &context,
-        "template client",
-        template_client.run(stop.clone()),
-    );
-    spawn(&context, "node watch", nodes.watch(stop.clone()));
-    spawn(
-        &context,
-        "exported metrics",
-        exported::keep(Arc::clone(&shared), stop.clone()),
-    );
-    spawn(
-        &context,
-        "handshake stock",
-        listener::keep_stocked(Arc::clone(&authority), stop.clone()),
-    );
+    let client = template_client.run(stop.clone());
+    spawn(&context, "template client", client);
+    spawn_watchers(&context, &shared, nodes, &ledger);
+    let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
+    spawn(&context, "handshake stock", stock);
     tasks.spawn("block keeper", keeper.run());
     tasks.spawn("shipper", shipper.run(stop.clone()));
     control.serve()?;
@@ -130,6 +122,23 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     template_client::wait_for_work(work, &providers, context.start_deadline()).await?;
     context.set_ready(true);
     Ok(())
+}
+
+/// What looks on: nodes, blocks, counters. No share waits for any of them.
+fn spawn_watchers(context: &Context, shared: &Arc<Shared>, nodes: Nodes, ledger: &Ledger) {
+    let stop = context.tasks.token();
+    let (named, work) = (nodes.named.clone(), shared.work.clone());
+    let follow = blocks::follow(ledger.clone(), named, work, stop.clone());
+    spawn(context, "block follower", follow);
+    spawn(context, "node watch", nodes.watch(stop.clone()));
+    let rejects = shared.rejects.clone();
+    spawn(
+        context,
+        "rejects",
+        rejects.keep(ledger.clone(), stop.clone()),
+    );
+    let exported = exported::keep(Arc::clone(shared), stop.clone());
+    spawn(context, "exported metrics", exported);
 }
 
 /// A listener for each lane.

@@ -12,13 +12,14 @@ use crate::channel::{Channel, ChannelKind};
 use crate::config::{LimitsConfig, VardiffConfig};
 use crate::directory::{Directory, LaneView};
 use crate::group::{self, EncodeError};
+use crate::rejects::Rejects;
 use crate::share_log::{Appended, Appending, LogError, ShareLog};
 use crate::work::{PoolJob, Work};
 use bitcoin::Network;
 use hh_mining::{JobError, PrefixAllocator};
 use hh_sv2::message::{
-    OpenMiningChannelError, REQUIRES_STANDARD_JOBS, SetCustomMiningJobError, SetTarget,
-    SetupConnection,
+    EXTENSION_WORKER_HASHRATE, OpenMiningChannelError, REQUIRES_STANDARD_JOBS,
+    SetCustomMiningJobError, SetTarget, SetupConnection,
 };
 use hh_sv2::{Connection, ConnectionError, Message};
 use open::Opening;
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub log: ShareLog,
     pub prefixes: Mutex<PrefixAllocator>,
     pub blocks: Blocks,
+    pub rejects: Rejects,
     pub work: watch::Receiver<Option<Arc<Work>>>,
     pub vardiff: VardiffConfig,
     pub limits: LimitsConfig,
@@ -82,6 +84,8 @@ pub(crate) struct Session {
     device: Arc<str>,
     /// The device takes standard jobs only: its channels are in no group and get a message each.
     standard_jobs: bool,
+    /// Extension 0x0002 was granted: shares may name a worker of their channel's account.
+    workers_granted: bool,
     channels: BTreeMap<u32, Channel>,
     work: watch::Receiver<Option<Arc<Work>>>,
     current: Option<Arc<Work>>,
@@ -115,6 +119,7 @@ impl Session {
             lane,
             device: printable(device.trim()).into(),
             standard_jobs: setup.flags & REQUIRES_STANDARD_JOBS != 0,
+            workers_granted: false,
             channels: BTreeMap::new(),
             work: shared.work.clone(),
             current: None,
@@ -150,12 +155,21 @@ impl Session {
                 () = tokio::time::sleep(FULL_LOG_RETRY), if self.batch.is_stalled() => Event::LogHasRoom,
             };
             if matches!(event, Event::Stop) {
-                return Ok(());
+                return self.finish().await;
             }
             self.on_event(event)?;
             self.append_batch()?;
             self.connection.flush().await?;
         }
+    }
+
+    /// The daemon stops: what is checked is made durable and answered; nothing more is read.
+    async fn finish(&mut self) -> Result<(), SessionError> {
+        self.append_batch()?;
+        while let Some(result) = first_of(&mut self.appends).await {
+            self.on_appended(result)?;
+        }
+        Ok(self.connection.flush().await?)
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), SessionError> {
@@ -177,8 +191,10 @@ impl Session {
     fn on_message(&mut self, message: Message) -> Result<(), SessionError> {
         match message {
             Message::SubmitSharesStandard(share) => self.on_submit_standard(share),
-            // The worker that a TLV names is taken into account once extension 0x0002 is granted; it never is yet.
-            Message::SubmitSharesExtended(share, _worker) => self.on_submit_extended(share),
+            Message::SubmitSharesExtended(share, worker) => {
+                let worker = worker.filter(|_| self.workers_granted);
+                self.on_submit_extended(share, worker.as_deref())
+            }
             Message::OpenStandardMiningChannel(open) => self.on_open_standard(open),
             Message::OpenExtendedMiningChannel(open) => self.on_open_extended(open),
             Message::UpdateChannel(update) => self.on_update_channel(update),
@@ -187,7 +203,9 @@ impl Session {
                 Ok(())
             }
             Message::RequestExtensions(request) => {
-                let (answer, _granted) = hh_sv2::extensions::answer(request, &[]);
+                let (answer, granted) =
+                    hh_sv2::extensions::answer(request, &[EXTENSION_WORKER_HASHRATE]);
+                self.workers_granted |= granted.contains(&EXTENSION_WORKER_HASHRATE);
                 Ok(self.connection.queue(answer)?)
             }
             Message::SetCustomMiningJob(job) => {

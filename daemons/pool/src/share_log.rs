@@ -314,7 +314,7 @@ impl ShareLog {
                 pool: identity.pool.clone(),
             });
         }
-        fs::create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
+        create_dir(dir)?;
         let lock = lock(dir)?;
         let (recovered, segments) = recovery::recover(dir, identity, options)?;
         let shared = Arc::new(Shared {
@@ -415,13 +415,14 @@ impl ShareLog {
         (records <= BATCH_RECORDS_MAX && permits <= self.inner.queue_records_max).then_some(permits)
     }
 
-    /// Sequence number of the last durable record, 0 if there is none.
+    /// Sequence number of the last durable record, 0 if there is none. Not to be borrowed over an await: the writer waits
+    /// for the guard.
     #[must_use]
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.inner.durable.clone()
     }
 
-    /// Whether the log takes records.
+    /// Whether the log takes records. Not to be borrowed over an await either.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.inner.health.clone()
@@ -457,18 +458,23 @@ impl ShareLog {
     /// # Errors
     /// [`LogError::Io`] if a file can't be deleted; the log stays usable and the file is tried again by the next call.
     pub fn release_through(&self, seq: u64) -> Result<(), LogError> {
-        let mut segments = self.inner.shared.segments();
-        while let [oldest, next, ..] = *segments.make_contiguous() {
-            if next.first_seq > seq.saturating_add(1) {
-                break;
-            }
-            let path = self.inner.shared.path(oldest.index);
+        let shared = &self.inner.shared;
+        // Oldest first, and none after one that stays: the log must not get a hole. Files are deleted without the lock,
+        // for which the writer would wait.
+        let released: Vec<SegmentRef> = {
+            let segments = shared.segments();
+            let followed = segments.iter().zip(segments.iter().skip(1));
+            let released = followed.take_while(|(_, next)| next.first_seq <= seq.saturating_add(1));
+            released.map(|(segment, _)| *segment).collect()
+        };
+        for SegmentRef { index, .. } in released {
+            let path = shared.path(index);
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(LogError::io("delete", &path, e));
                 }
-                Ok(()) | Err(_) => segments.pop_front(),
-            };
+                Ok(()) | Err(_) => shared.segments().retain(|segment| segment.index != index),
+            }
         }
         Ok(())
     }
@@ -486,6 +492,18 @@ impl ShareLog {
             tracing::debug!("share log writer ended before it said so");
         }
     }
+}
+
+/// Makes the directory, durably, if it is not there.
+fn create_dir(dir: &Path) -> Result<(), LogError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let synced = File::open(parent).and_then(|parent| parent.sync_all());
+    synced.map_err(|e| LogError::io("sync", parent, e))
 }
 
 /// Takes the lock that keeps two processes from writing one log; held until the file is closed.

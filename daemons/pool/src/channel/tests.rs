@@ -72,6 +72,25 @@ fn a_job_that_was_never_sent_is_invalid_and_one_of_an_older_tip_is_stale() {
     });
     channel.on_job_sent(Arc::clone(&next.job), &tip);
     check_refused(&mut channel, &old, "stale-share");
+    let block = (0..64).find_map(|nonce| channel.check(&Submission { nonce, ..old }, NOW).block);
+    let block = block.expect("half of all hashes are blocks, and a stale one may win");
+    assert_eq!(block.job.id, work.job.id);
+}
+
+#[test]
+fn a_worker_that_a_share_names_is_of_the_channels_account() {
+    let mut channel = sample::channel(1, Target::MAX);
+    let mut names = |worker: Option<&str>| {
+        let origin = channel.origin_of(worker);
+        (origin.account().to_owned(), origin.worker().to_owned())
+    };
+    let alice = |worker: &str| ("alice".to_owned(), worker.to_owned());
+    assert_eq!(names(None), alice("rig1"));
+    assert_eq!(names(Some("rig2")), alice("rig2"));
+    assert_eq!(names(Some("alice.rig3")), alice("rig3"));
+    assert_eq!(names(Some("mallory.rig4")), alice("mallory.rig4"));
+    assert_eq!(names(Some("no\nname")), alice("rig1"));
+    assert_eq!(names(Some("")), alice("rig1"));
 }
 
 #[test]
@@ -151,7 +170,7 @@ proptest! {
             share.ntime += time;
             share.version |= bits << 13;
             let verdict = channel.check(&share, NOW);
-            if let (Ok(checked), Some(terms)) = (verdict.share, verdict.target) {
+            if let Ok(Accepted { share: checked, target: terms }) = verdict.share {
                 prop_assert!(terms.target().is_met_by(&checked.hash));
                 prop_assert_eq!(checked.work, terms.target().work());
                 prop_assert!(proven.insert(checked.hash), "a hash was credited twice");

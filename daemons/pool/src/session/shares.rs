@@ -2,13 +2,13 @@
 
 use super::{AfterAppend, Session, SessionError, text};
 use crate::blocks::Found;
-use crate::channel::{Submission, Verdict};
+use crate::channel::{Accepted, Channel, Submission, Verdict};
 use crate::directory::unix_ms;
 use crate::share_log::{
     Appended, BATCH_RECORDS_MAX, LogError, NotTakenReason, Record, ShareRecord,
 };
+use hh_mining::Target;
 use hh_mining::extranonce::ROLLABLE_SIZE;
-use hh_mining::{CheckedShare, ShareTarget, Target};
 use hh_sv2::message::{
     SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
 };
@@ -86,12 +86,13 @@ impl Session {
             version,
             extranonce,
         };
-        self.on_submission(channel_id, &submission)
+        self.on_submission(channel_id, &submission, None)
     }
 
     pub(super) fn on_submit_extended(
         &mut self,
         share: SubmitSharesExtended,
+        worker: Option<&str>,
     ) -> Result<(), SessionError> {
         let SubmitSharesExtended {
             channel_id,
@@ -117,24 +118,21 @@ impl Session {
             version,
             extranonce,
         };
-        self.on_submission(channel_id, &submission)
+        self.on_submission(channel_id, &submission, worker)
     }
 
     fn on_submission(
         &mut self,
         channel_id: u32,
         submission: &Submission,
+        worker: Option<&str>,
     ) -> Result<(), SessionError> {
         let now_unix_ms = unix_ms();
         let now_unix = u32::try_from(now_unix_ms / 1000).unwrap_or(u32::MAX);
         let Some(channel) = self.channels.get_mut(&channel_id) else {
             return self.reject(channel_id, submission.sequence_number, "invalid-channel-id");
         };
-        let Verdict {
-            share,
-            block,
-            target,
-        } = channel.check(submission, now_unix);
+        let Verdict { share, block } = channel.check(submission, now_unix);
         if let Some(candidate) = block {
             // Before anything else: a block is worth more than all that follows.
             self.shared.blocks.found(Found {
@@ -143,51 +141,33 @@ impl Session {
                 found_at_ms: now_unix_ms,
             });
         }
-        match (share, target) {
-            (Ok(share), Some(target)) => {
-                self.accept(channel_id, submission, &share, target);
+        match share {
+            Ok(accepted) => {
+                let record = record(channel, submission, &accepted, worker, now_unix_ms);
+                self.accept(channel_id, submission.sequence_number, &accepted, record);
                 Ok(())
             }
-            (Ok(_), None) => Ok(()),
-            (Err(code), _) => self.reject(channel_id, submission.sequence_number, code),
+            Err(code) => self.reject(channel_id, submission.sequence_number, code),
         }
     }
 
     fn accept(
         &mut self,
         channel_id: u32,
-        submission: &Submission,
-        share: &CheckedShare,
-        target: ShareTarget,
+        sequence_number: u32,
+        accepted: &Accepted,
+        record: ShareRecord,
     ) {
         let now_ms = self.shared.directory.clock().now_ms();
-        let Some(channel) = self.channels.get_mut(&channel_id) else {
-            return;
-        };
-        channel.vardiff.on_share(target.target());
+        let Accepted { share, target } = accepted;
         let difficulty = Target::from_hash_le(&share.hash).difficulty();
-        channel.view.accept(now_ms, share.work, difficulty);
+        if let Some(channel) = self.channels.get_mut(&channel_id) {
+            channel.vardiff.on_share(target.target());
+            channel.view.accept(now_ms, share.work, difficulty);
+        }
         self.lane.accept(now_ms, share.work);
-        let record = ShareRecord {
-            accepted_at_ms: unix_ms(),
-            hash: share.hash.to_byte_array(),
-            extranonce_prefix: channel.prefix.to_bytes(),
-            channel_id,
-            job_id: submission.job_id,
-            nbits: target.nbits(),
-            ntime: submission.ntime,
-            nonce: submission.nonce,
-            version: submission.version,
-            work: share.work.0,
-            score: share.score.0,
-            is_block: share.meets_network,
-            origin: Arc::clone(&channel.origin),
-        };
-        self.batch.add(
-            record,
-            submission.sequence_number,
-            target.target().difficulty(),
-        );
+        self.batch
+            .add(record, sequence_number, target.target().difficulty());
     }
 
     fn reject(
@@ -199,6 +179,7 @@ impl Session {
         self.lane.reject(code);
         if let Some(channel) = self.channels.get(&channel_id) {
             channel.view.reject(code);
+            self.shared.rejects.count(&channel.origin, code);
         }
         let error_code = text(code);
         Ok(self.connection.queue(SubmitSharesError {
@@ -278,5 +259,30 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+fn record(
+    channel: &mut Channel,
+    submission: &Submission,
+    accepted: &Accepted,
+    worker: Option<&str>,
+    accepted_at_ms: i64,
+) -> ShareRecord {
+    let Accepted { share, target } = accepted;
+    ShareRecord {
+        accepted_at_ms,
+        hash: share.hash.to_byte_array(),
+        extranonce_prefix: channel.prefix.to_bytes(),
+        channel_id: channel.id,
+        job_id: submission.job_id,
+        nbits: target.nbits(),
+        ntime: submission.ntime,
+        nonce: submission.nonce,
+        version: submission.version,
+        work: share.work.0,
+        score: share.score.0,
+        is_block: share.meets_network,
+        origin: channel.origin_of(worker),
     }
 }

@@ -34,7 +34,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 4 << 20;
 pub(super) const PREPARED_NAME: &str = "prepared.tmp";
 
 /// How much is zeroed between two syncs while a segment is prepared: one that is large would hold up the commits.
-static ZERO_CHUNK: [u8; 256 << 10] = [0; 256 << 10];
+static ZERO_CHUNK: [u8; 1 << 20] = [0; 1 << 20];
 
 const SEGMENT_MAGIC: [u8; 8] = *b"HHSHARES";
 const FRAME_MAGIC: [u8; 4] = *b"HHf1";
