@@ -86,6 +86,22 @@ pub(crate) enum SessionEnd {
 }
 
 impl SessionEnd {
+    /// What [`Self::label`] may be.
+    pub(crate) const LABELS: [&str; 12] = [
+        "closed",
+        "io",
+        "handshake_deadline",
+        "line_too_long",
+        "malformed",
+        "chatter",
+        "slow_reader",
+        "channel_closed",
+        "refused",
+        "no_room",
+        "fell_behind",
+        "stop",
+    ];
+
     /// The label `reason` of `hyperhash_miner_disconnects_total`.
     pub(crate) fn label(&self) -> &'static str {
         match self {

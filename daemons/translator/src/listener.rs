@@ -1,7 +1,7 @@
 //! Accepts miners on one lane, within the limits, and starts a session for each.
 
 use crate::downstream::{Session, UpstreamHandle};
-use crate::miners::{Lane, Miners, Place};
+use crate::miners::{Lane, Miners, OVER_LIMIT, Place};
 use hh_daemon::{Chain, Tasks};
 use std::io;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ impl Listener {
             Ok(place) => place,
             Err(full) => {
                 tracing::debug!(lane = self.lane.name, %peer, %full, "connection closed");
-                self.lane.on_disconnect("limit");
+                self.lane.on_disconnect(OVER_LIMIT);
                 return;
             }
         };

@@ -4,6 +4,7 @@
 
 use crate::bridge::Rejection;
 use crate::config::{LaneConfig, LimitsConfig};
+use crate::downstream::SessionEnd;
 use crate::hashrate::Hashrate;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
@@ -30,6 +31,9 @@ const RESULTS: [&str; 7] = [
     "unauthorized",
     "unsettled",
 ];
+
+/// Value of the label `reason` of `hyperhash_miner_disconnects_total` for a connection that got no place.
+pub(crate) const OVER_LIMIT: &str = "over_limit";
 
 /// All lanes and all connections. Clones share them.
 #[derive(Clone, Debug)]
@@ -197,6 +201,12 @@ impl Drop for Place {
 impl Lane {
     fn new(config: &LaneConfig, listen_address: SocketAddr) -> Self {
         let name = config.name.clone();
+        for reason in SessionEnd::LABELS.into_iter().chain([OVER_LIMIT]) {
+            counter!("hyperhash_miner_disconnects_total", "lane" => name.clone(), "reason" => reason).absolute(0);
+        }
+        for direction in ["up", "down"] {
+            counter!("hyperhash_vardiff_adjustments_total", "lane" => name.clone(), "direction" => direction).absolute(0);
+        }
         let shares_total = RESULTS.map(|result| {
             let counter =
                 counter!("hyperhash_shares_total", "lane" => name.clone(), "result" => result);

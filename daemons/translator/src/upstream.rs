@@ -423,7 +423,7 @@ impl Upstream {
         let reason = Rejection::from_sv2_code(&code);
         let channel_id = error.channel_id;
         if reason == Rejection::Other {
-            tracing::warn!(channel_id, code, "share rejected by the upstream");
+            tracing::debug!(channel_id, code, "share rejected by the upstream");
         }
         self.deliver_to(channel_id, || Event::Rejected {
             sequence_number: error.sequence_number,

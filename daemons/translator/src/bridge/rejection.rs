@@ -29,7 +29,10 @@ pub enum Rejection {
     NotSubscribed,
     #[error("the pool can't be reached now, the share was not sent")]
     NoUpstream,
-    /// The pool gave a code that the specification does not have.
+    /// hh-pool's code for a good share that it could not make durable.
+    #[error("the pool could not store the share, it is not credited")]
+    NotStored,
+    /// The pool gave a code that we don't know.
     #[error("refused by the pool")]
     Other,
 }
@@ -46,6 +49,7 @@ impl Rejection {
             "version-rolling-not-allowed" => Self::VersionRolling,
             "invalid-non-rollable-version-bit" => Self::NonRollableVersionBit,
             "invalid-share" => Self::Invalid,
+            "share-not-stored" => Self::NotStored,
             _ => Self::Other,
         }
     }
@@ -64,6 +68,7 @@ impl Rejection {
             Self::Unauthorized => "unauthorized",
             Self::NotSubscribed => "not-subscribed",
             Self::NoUpstream => "no-upstream",
+            Self::NotStored => "share-not-stored",
             Self::Other => "other",
         }
     }
@@ -81,6 +86,7 @@ impl Rejection {
             | Self::NonRollableVersionBit
             | Self::Invalid
             | Self::NoUpstream
+            | Self::NotStored
             | Self::Other => RejectCode::Other,
         }
     }
@@ -92,7 +98,7 @@ impl Rejection {
             Self::Duplicate => "duplicate",
             Self::LowDifficulty => "low_difficulty",
             Self::Unauthorized | Self::NotSubscribed => "unauthorized",
-            Self::NoUpstream => "unsettled",
+            Self::NoUpstream | Self::NotStored => "unsettled",
             Self::BadExtranonceSize
             | Self::VersionRolling
             | Self::NonRollableVersionBit
@@ -128,6 +134,7 @@ mod tests {
             "version-rolling-not-allowed",
             "invalid-non-rollable-version-bit",
             "invalid-share",
+            "share-not-stored",
         ] {
             assert_eq!(Rejection::from_sv2_code(code).sv2_code(), code);
         }

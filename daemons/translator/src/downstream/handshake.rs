@@ -152,8 +152,12 @@ impl Session {
     fn add_user(&mut self, id: &Id, user_name: String) {
         self.say(&answer(id, "true"));
         if self.users.is_empty() {
-            self.miner()
-                .update(|state| state.user_name.clone_from(&user_name));
+            let miner = self.miner();
+            let shown = user_name
+                .chars()
+                .filter(|character| !character.is_control());
+            miner.update(|state| state.user_name = shown.collect());
+            tracing::info!(session = miner.id, peer = %miner.peer, lane = miner.lane.name, user_name, "miner authorized");
         }
         if !self.users.contains(&user_name) {
             self.users.push(user_name);

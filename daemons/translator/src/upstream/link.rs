@@ -284,7 +284,7 @@ impl Link {
         self.upstreams
             .set(self.index, LinkState::Down, Some(error.clone()));
         self.index = (self.index + 1) % self.configs.len();
-        let retry_in_ms = self.pause().as_millis();
+        let retry_in_ms = u64::try_from(self.pause().as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(
             upstream,
             error,
