@@ -1,5 +1,6 @@
 //! Real miners on the real daemons on a real node: from a share to the ledger, and from a block to the best chain.
 
+use bitcoincore_rpc::RpcApi;
 use hh_ipc::api::pool::{Block, BlockState};
 use hh_ipc::client::within;
 use hh_ledger::LedgerReader;
@@ -105,10 +106,9 @@ fn check_block(network: &Network, block: &Block) -> bool {
         return false;
     };
     let coinbase = &mined.txdata[0];
-    let height = mined
-        .bip34_block_height()
-        .expect("our blocks have their height");
-    assert_eq!(height, u64::from(block.height));
+    let header = network.node.rpc().get_block_header_info(&hash);
+    let height = header.expect("the node has it").height;
+    assert_eq!(u32::try_from(height), Ok(block.height));
 
     // The configured script takes the whole value, and what else there is carries none.
     let ours = anyone_can_spend(network.node.chain).script_pubkey();
