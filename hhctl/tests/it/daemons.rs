@@ -132,7 +132,7 @@ impl Fake {
 
 impl TemplateProvider for Fake {
     async fn hello(self, _: Context) -> Hello {
-        Fake::hello(&self)
+        Self::hello(&self)
     }
 
     async fn status(self, _: Context) -> TemplateProviderStatus {
@@ -147,7 +147,7 @@ impl TemplateProvider for Fake {
 
 impl Pool for Fake {
     async fn hello(self, _: Context) -> Hello {
-        Fake::hello(&self)
+        Self::hello(&self)
     }
 
     async fn status(self, _: Context) -> PoolStatus {
@@ -188,7 +188,7 @@ impl Pool for Fake {
 
 impl Translator for Fake {
     async fn hello(self, _: Context) -> Hello {
-        Fake::hello(&self)
+        Self::hello(&self)
     }
 
     async fn status(self, _: Context) -> TranslatorStatus {
