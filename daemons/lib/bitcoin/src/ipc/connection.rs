@@ -2,16 +2,20 @@
 //!
 //! Owns: every Cap'n Proto call, each with a deadline. Never: keeps templates or decides when to call.
 //!
-//! A call names the node's thread that runs it, and a thread runs one call at a time. So what may block (`waitNext`), what
-//! is large (`getBlock`), what must not wait (`submitSolution`) and the small calls that are made at once have threads of
-//! their own, each guarded so that we never send it a second call.
+//! A call names the node's thread that runs it, and a thread runs one call at a time: we never send it a second one. So
+//! what may block (`waitNext`), what is large (`getBlock`), what must not wait (`submitSolution`) and the small calls that
+//! are made at once have threads of their own.
+//!
+//! The small calls on a template are sent before there is one (Cap'n Proto pipelining): the node runs them the moment
+//! `waitNext` ends, without a round trip to us.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin_capnp_types::init_capnp::init;
 use bitcoin_capnp_types::mining_capnp::{block_template, mining};
 use bitcoin_capnp_types::proxy_capnp::{context, thread, thread_map};
+use capnp::capability::{Promise, Response};
 use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side, twoparty::VatNetwork};
 use futures::io::{BufReader, BufWriter};
 use tokio::net::UnixStream;
@@ -33,9 +37,6 @@ const BLOCK_BYTES_MAX: usize = 16 << 20;
 pub(super) struct Connection {
     mining: mining::Client,
     threads: thread_map::Client,
-    header: NodeThread,
-    coinbase: NodeThread,
-    path: NodeThread,
     bulk: NodeThread,
     submit: NodeThread,
     system: AbortHandle,
@@ -48,7 +49,7 @@ impl Drop for Connection {
 }
 
 /// A thread in the node that runs our calls, one at a time.
-pub(super) struct NodeThread {
+struct NodeThread {
     client: thread::Client,
     free: Semaphore,
 }
@@ -66,6 +67,22 @@ impl NodeThread {
             context.set_thread(self.client.clone());
         }
     }
+}
+
+/// The node's threads of one follower, which makes one call after the other.
+pub(super) struct FollowerThreads {
+    wait: NodeThread,
+    header: NodeThread,
+    coinbase: NodeThread,
+    path: NodeThread,
+}
+
+/// A template with what miners need of it.
+pub(super) struct Fetched {
+    pub(super) client: block_template::Client,
+    pub(super) parts: Parts,
+    /// When the node said that there is one.
+    pub(super) announced_at: Instant,
 }
 
 /// A coinbase as the node wants it, header fields and path of one template.
@@ -140,9 +157,9 @@ impl Connection {
                 call: "construct",
                 source,
             })?;
-        let header = make_thread(&threads, "hh-header").await?;
+        let submit = make_thread(&threads, "hh-submit").await?;
         let mut request = init.make_mining_request();
-        header.set(request.get().get_context());
+        submit.set(request.get().get_context());
         let made = within("makeMining", CALL_DEADLINE, request.send().promise).await?;
         let mining = made
             .get()
@@ -153,133 +170,58 @@ impl Connection {
             })?;
         Ok(Self {
             mining,
-            coinbase: make_thread(&threads, "hh-coinbase").await?,
-            path: make_thread(&threads, "hh-path").await?,
             bulk: make_thread(&threads, "hh-bulk").await?,
-            submit: make_thread(&threads, "hh-submit").await?,
-            header,
+            submit,
             threads,
             system,
         })
     }
 
-    /// A thread for calls that block.
-    pub(super) async fn waiting_thread(&self) -> Result<NodeThread, SourceError> {
-        make_thread(&self.threads, "hh-wait").await
+    /// Threads for one more follower.
+    pub(super) async fn follower_threads(&self) -> Result<FollowerThreads, SourceError> {
+        Ok(FollowerThreads {
+            wait: make_thread(&self.threads, "hh-wait").await?,
+            header: make_thread(&self.threads, "hh-header").await?,
+            coinbase: make_thread(&self.threads, "hh-coinbase").await?,
+            path: make_thread(&self.threads, "hh-path").await?,
+        })
     }
 
     /// With `cooldown` it may take as long as the node's initial download, so this has no deadline; a lost connection ends it.
     pub(super) async fn create_new_block(
         &self,
-        thread: &NodeThread,
+        threads: &FollowerThreads,
         reservation: Reservation,
         cooldown: bool,
-    ) -> Result<block_template::Client, SourceError> {
+    ) -> Result<Fetched, SourceError> {
         const CALL: &str = "createNewBlock";
-        let _running = thread.acquire().await;
+        let error = |source| SourceError::Call { call: CALL, source };
         let mut request = self.mining.create_new_block_request();
-        thread.set(request.get().get_context());
+        threads.wait.set(request.get().get_context());
         request.get().set_cooldown(cooldown);
         let mut options = request.get().init_options();
         options.set_use_mempool(true);
         options.set_block_reserved_weight(reservation.weight());
         options.set_coinbase_output_max_additional_sigops(reservation.sigops());
-        let response = request
-            .send()
-            .promise
-            .await
-            .map_err(|source| SourceError::Call { call: CALL, source })?;
-        let results = response
-            .get()
-            .map_err(|source| SourceError::Call { call: CALL, source })?;
+        let sent = request.send();
+        let parts = threads.ask_parts(&sent.pipeline.get_result());
+        let response = sent.promise.await.map_err(error)?;
+        let announced_at = Instant::now();
+        let results = response.get().map_err(error)?;
         if !results.has_result() {
             return Err(SourceError::ShuttingDown);
         }
-        results
-            .get_result()
-            .map_err(|source| SourceError::Call { call: CALL, source })
+        let client = results.get_result().map_err(error)?;
+        Ok(Fetched {
+            client,
+            parts: parts.read().await?,
+            announced_at,
+        })
     }
 
     /// Ends a `createNewBlock` that waits. Best effort: the node also ends it when we are gone.
     pub(super) fn interrupt(&self) {
         drop(self.mining.interrupt_request().send());
-    }
-
-    /// Waits for a new tip, or for fees that are higher by `fee_threshold_sats`; `None` after `timeout`.
-    pub(super) async fn wait_next(
-        &self,
-        thread: &NodeThread,
-        template: &block_template::Client,
-        timeout: Duration,
-        fee_threshold_sats: i64,
-    ) -> Result<Option<block_template::Client>, SourceError> {
-        const CALL: &str = "waitNext";
-        let _running = thread.acquire().await;
-        let mut request = template.wait_next_request();
-        thread.set(request.get().get_context());
-        let mut options = request.get().init_options();
-        options.set_timeout(timeout.as_secs_f64() * 1000.0);
-        options.set_fee_threshold(fee_threshold_sats);
-        let response = within(CALL, timeout + CALL_DEADLINE, request.send().promise).await?;
-        let results = response
-            .get()
-            .map_err(|source| SourceError::Call { call: CALL, source })?;
-        if !results.has_result() {
-            return Ok(None);
-        }
-        results
-            .get_result()
-            .map(Some)
-            .map_err(|source| SourceError::Call { call: CALL, source })
-    }
-
-    /// Header, coinbase and merkle path, asked for at once.
-    pub(super) async fn parts(
-        &self,
-        template: &block_template::Client,
-    ) -> Result<Parts, SourceError> {
-        let _running = (
-            self.header.acquire().await,
-            self.coinbase.acquire().await,
-            self.path.acquire().await,
-        );
-        let mut header = template.get_block_header_request();
-        self.header.set(header.get().get_context());
-        let mut coinbase = template.get_coinbase_tx_request();
-        self.coinbase.set(coinbase.get().get_context());
-        let mut path = template.get_coinbase_merkle_path_request();
-        self.path.set(path.get().get_context());
-        let (header, coinbase, path) = (header.send(), coinbase.send(), path.send());
-        let (header, coinbase, path) = within("getCoinbaseTx", CALL_DEADLINE, async {
-            futures::try_join!(header.promise, coinbase.promise, path.promise)
-        })
-        .await?;
-        let read = || -> capnp::Result<Parts> {
-            let coinbase = coinbase.get()?.get_result()?;
-            let outputs = coinbase.get_required_outputs()?;
-            let path = path.get()?.get_result()?;
-            Ok(Parts {
-                header: header.get()?.get_result()?.to_vec(),
-                coinbase_version: coinbase.get_version(),
-                coinbase_sequence: coinbase.get_sequence(),
-                script_sig_prefix: coinbase.get_script_sig_prefix()?.to_vec(),
-                witness: coinbase.get_witness()?.to_vec(),
-                value_remaining: coinbase.get_block_reward_remaining(),
-                required_outputs: outputs
-                    .iter()
-                    .map(|output| output.map(<[u8]>::to_vec))
-                    .collect::<capnp::Result<_>>()?,
-                lock_time: coinbase.get_lock_time(),
-                merkle_path: path
-                    .iter()
-                    .map(|node| node.map(<[u8]>::to_vec))
-                    .collect::<capnp::Result<_>>()?,
-            })
-        };
-        read().map_err(|source| SourceError::Call {
-            call: "getCoinbaseTx",
-            source,
-        })
     }
 
     /// The serialized block, and the sum of its fees.
@@ -356,6 +298,93 @@ impl Connection {
                 return Ok(None);
             }
             Ok(Some(results.get_reason()?.to_string()?))
+        };
+        read().map_err(|source| SourceError::Call { call: CALL, source })
+    }
+}
+
+impl FollowerThreads {
+    /// Waits for a new tip, or for fees that are higher by `fee_threshold_sats`; `None` after `timeout`.
+    pub(super) async fn wait_next(
+        &self,
+        template: &block_template::Client,
+        timeout: Duration,
+        fee_threshold_sats: i64,
+    ) -> Result<Option<Fetched>, SourceError> {
+        const CALL: &str = "waitNext";
+        let error = |source| SourceError::Call { call: CALL, source };
+        let mut request = template.wait_next_request();
+        self.wait.set(request.get().get_context());
+        let mut options = request.get().init_options();
+        options.set_timeout(timeout.as_secs_f64() * 1000.0);
+        options.set_fee_threshold(fee_threshold_sats);
+        let sent = request.send();
+        // They fail where the wait ends without a template, and nobody looks at them then.
+        let parts = self.ask_parts(&sent.pipeline.get_result());
+        let response = within(CALL, timeout + CALL_DEADLINE, sent.promise).await?;
+        let announced_at = Instant::now();
+        let results = response.get().map_err(error)?;
+        if !results.has_result() {
+            return Ok(None);
+        }
+        let client = results.get_result().map_err(error)?;
+        Ok(Some(Fetched {
+            client,
+            parts: parts.read().await?,
+            announced_at,
+        }))
+    }
+
+    fn ask_parts(&self, template: &block_template::Client) -> AskedParts {
+        let mut header = template.get_block_header_request();
+        self.header.set(header.get().get_context());
+        let mut coinbase = template.get_coinbase_tx_request();
+        self.coinbase.set(coinbase.get().get_context());
+        let mut path = template.get_coinbase_merkle_path_request();
+        self.path.set(path.get().get_context());
+        AskedParts {
+            header: header.send().promise,
+            coinbase: coinbase.send().promise,
+            path: path.send().promise,
+        }
+    }
+}
+
+/// The small calls on a template, under way.
+struct AskedParts {
+    header: Promise<Response<block_template::get_block_header_results::Owned>, capnp::Error>,
+    coinbase: Promise<Response<block_template::get_coinbase_tx_results::Owned>, capnp::Error>,
+    path: Promise<Response<block_template::get_coinbase_merkle_path_results::Owned>, capnp::Error>,
+}
+
+impl AskedParts {
+    async fn read(self) -> Result<Parts, SourceError> {
+        const CALL: &str = "getCoinbaseTx";
+        let (header, coinbase, path) = within(CALL, CALL_DEADLINE, async {
+            futures::try_join!(self.header, self.coinbase, self.path)
+        })
+        .await?;
+        let read = || -> capnp::Result<Parts> {
+            let coinbase = coinbase.get()?.get_result()?;
+            let outputs = coinbase.get_required_outputs()?;
+            let path = path.get()?.get_result()?;
+            Ok(Parts {
+                header: header.get()?.get_result()?.to_vec(),
+                coinbase_version: coinbase.get_version(),
+                coinbase_sequence: coinbase.get_sequence(),
+                script_sig_prefix: coinbase.get_script_sig_prefix()?.to_vec(),
+                witness: coinbase.get_witness()?.to_vec(),
+                value_remaining: coinbase.get_block_reward_remaining(),
+                required_outputs: outputs
+                    .iter()
+                    .map(|output| output.map(<[u8]>::to_vec))
+                    .collect::<capnp::Result<_>>()?,
+                lock_time: coinbase.get_lock_time(),
+                merkle_path: path
+                    .iter()
+                    .map(|node| node.map(<[u8]>::to_vec))
+                    .collect::<capnp::Result<_>>()?,
+            })
         };
         read().map_err(|source| SourceError::Call { call: CALL, source })
     }

@@ -1,6 +1,7 @@
 //! Follows one reservation class: a first template, then one for each new tip and each step of the fees.
 //!
-//! Owns: the wait loop, and turning the node's answers into a [`NodeTemplate`]. Never: gives out two equal templates.
+//! Owns: the wait loop, and turning the node's answers into a [`NodeTemplate`]. Never: gives out a template that gains less
+//! than the configured step on the one before.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::connection::{Connection, NodeThread, Parts, interrupt_wait};
+use super::connection::{Connection, Fetched, FollowerThreads, Parts, interrupt_wait};
 use super::{REQUESTS_MAX, Request, SourceError, SourceEvent, TemplateHandle};
 use crate::template::{BlockSlot, NodeTemplate, Reservation, TemplateBlock, Trigger};
 
@@ -42,22 +43,31 @@ struct Current {
     tip: Tip,
 }
 
+/// A template in our own types.
+struct Read {
+    client: block_template::Client,
+    template: Template,
+    tip: Tip,
+    height: u32,
+    coinbase_witness: Vec<u8>,
+    announced_at: Instant,
+}
+
 impl Follower {
     /// Ends with the class (`Ok`) or with the connection.
     pub(super) async fn run(self) -> Result<(), SourceError> {
-        let thread = self.connection.waiting_thread().await?;
-        let announced_at = Instant::now();
+        let threads = self.connection.follower_threads().await?;
         let create = self
             .connection
-            .create_new_block(&thread, self.reservation, self.cooldown);
-        let Some(client) = self.stop.run_until_cancelled(create).await else {
+            .create_new_block(&threads, self.reservation, self.cooldown);
+        let Some(created) = self.stop.run_until_cancelled(create).await else {
             self.connection.interrupt();
             return Ok(());
         };
-        let mut current = self.publish(client?, None, announced_at).await?;
+        let mut current = self.publish(read(created?)?, Trigger::Start).await?;
         let stop = self.stop.clone();
         if let Some(ended) = stop
-            .run_until_cancelled(self.wait_and_publish(&thread, &mut current))
+            .run_until_cancelled(self.wait_and_publish(&threads, &mut current))
             .await
         {
             return ended;
@@ -68,7 +78,7 @@ impl Follower {
 
     async fn wait_and_publish(
         &self,
-        thread: &NodeThread,
+        threads: &FollowerThreads,
         current: &mut Current,
     ) -> Result<(), SourceError> {
         let mut refresh_at = Instant::now() + self.refresh_interval;
@@ -82,47 +92,50 @@ impl Follower {
                     i64::try_from(self.fee_delta_sats).unwrap_or(MAX_MONEY),
                 ),
             };
-            let next = self
-                .connection
-                .wait_next(thread, &current.client, timeout, fee_threshold)
-                .await?;
-            let Some(client) = next else {
+            let Some(next) = threads
+                .wait_next(&current.client, timeout, fee_threshold)
+                .await?
+            else {
                 if asked_at.elapsed() < timeout / 2 {
                     tokio::time::sleep(IDLE_PAUSE).await;
                 }
                 continue;
             };
-            let announced_at = Instant::now();
-            *current = self.publish(client, Some(current), announced_at).await?;
+            let fetched = read(next)?;
+            let Some(trigger) = self.trigger(current, &fetched, refresh_at) else {
+                // On some test chains the node gives out a template each second once no block came for 20 minutes.
+                continue;
+            };
+            *current = self.publish(fetched, trigger).await?;
             refresh_at = Instant::now() + self.refresh_interval;
         }
     }
 
-    /// Reads the template and gives it out, unless it is the one before.
-    async fn publish(
-        &self,
-        client: block_template::Client,
-        before: Option<&Current>,
-        announced_at: Instant,
-    ) -> Result<Current, SourceError> {
-        let parts = self.connection.parts(&client).await?;
-        let witness = parts.witness.clone();
-        let (template, tip) = read_parts(parts)?;
-        let height = bip34_height(&template.coinbase_prefix)?;
-        let trigger = match before {
-            None => Trigger::Start,
-            Some(before) if before.tip.prev_hash != tip.prev_hash => Trigger::NewBlock,
-            // On test chains the difficulty falls when no block was found for 20 minutes.
-            Some(before) if before.tip.nbits != tip.nbits => Trigger::NewBlock,
-            Some(before) if same_block(&before.template, &template) => {
-                return Ok(Current {
-                    client,
-                    template,
-                    tip,
-                });
-            }
-            Some(_) => Trigger::Mempool,
-        };
+    /// Why this template is to be given out after that one, if it is.
+    fn trigger(&self, before: &Current, now: &Read, refresh_at: Instant) -> Option<Trigger> {
+        // The difficulty changes on an unchanged tip on test chains where it falls when no block came for 20 minutes.
+        let tip = |tip: &Tip| (tip.prev_hash, tip.nbits);
+        if tip(&before.tip) != tip(&now.tip) {
+            return Some(Trigger::NewBlock);
+        }
+        let rise = now
+            .template
+            .coinbase_tx_value_remaining
+            .checked_sub(before.template.coinbase_tx_value_remaining)?;
+        let due = rise >= self.fee_delta_sats && Instant::now() >= refresh_at;
+        due.then_some(Trigger::Mempool)
+    }
+
+    /// Gives the template out.
+    async fn publish(&self, read: Read, trigger: Trigger) -> Result<Current, SourceError> {
+        let Read {
+            client,
+            template,
+            tip,
+            height,
+            coinbase_witness,
+            announced_at,
+        } = read;
         let (handle, block) = self.keep(client.clone());
         let event = NodeTemplate {
             reservation: self.reservation,
@@ -130,7 +143,7 @@ impl Follower {
             template: template.clone(),
             tip,
             height,
-            coinbase_witness: witness,
+            coinbase_witness,
             announced_at,
             fetch_time: announced_at.elapsed(),
             block,
@@ -207,12 +220,23 @@ async fn answer_requests(
     }
 }
 
-/// Whether a miner of one would find the other's block.
-fn same_block(a: &Template, b: &Template) -> bool {
-    a.version == b.version
-        && a.coinbase_tx_value_remaining == b.coinbase_tx_value_remaining
-        && a.merkle_path == b.merkle_path
-        && a.coinbase_tx_outputs == b.coinbase_tx_outputs
+fn read(fetched: Fetched) -> Result<Read, SourceError> {
+    let Fetched {
+        client,
+        parts,
+        announced_at,
+    } = fetched;
+    let coinbase_witness = parts.witness.clone();
+    let (template, tip) = read_parts(parts)?;
+    let height = bip34_height(&template.coinbase_prefix)?;
+    Ok(Read {
+        client,
+        template,
+        tip,
+        height,
+        coinbase_witness,
+        announced_at,
+    })
 }
 
 fn read_parts(parts: Parts) -> Result<(Template, Tip), SourceError> {

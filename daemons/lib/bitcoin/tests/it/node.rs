@@ -1,5 +1,7 @@
 //! A bitcoin-node on regtest in a temporary directory, killed on drop.
 
+use std::fs::File;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub(crate) struct Node {
     child: Child,
     dir: tempfile::TempDir,
     port: u16,
+    _port_lock: File,
 }
 
 impl Drop for Node {
@@ -37,13 +40,14 @@ impl Node {
             .prefix("hh-node")
             .tempdir()
             .unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let (port, port_lock) = take_port();
         let child = spawn(&dir, port);
-        let node = Self { child, dir, port };
+        let node = Self {
+            child,
+            dir,
+            port,
+            _port_lock: port_lock,
+        };
         node.wait_until_it_answers().await;
         node.generate(1).await;
         node
@@ -174,6 +178,27 @@ fn spawn(dir: &tempfile::TempDir, port: u16) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// A port that no other test has while the file lives: below Linux's ephemeral ports, so that no connection can hold it, and
+/// locked as `hh_tests::port` does.
+fn take_port() -> (u16, File) {
+    let dir = PathBuf::from("/tmp/hyperhash-test-ports");
+    std::fs::create_dir_all(&dir).unwrap();
+    let first = u16::try_from(std::process::id() % 12_000).unwrap();
+    let candidates = (0..12_000).map(|n| 20_000 + (first + n) % 12_000);
+    let mut free = candidates.filter_map(|port| {
+        let path = dir.join(port.to_string());
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .unwrap();
+        let free = lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok();
+        free.then_some((port, lock))
+    });
+    free.next().unwrap()
 }
 
 fn executable() -> PathBuf {
