@@ -248,7 +248,8 @@ impl Session {
         let sigops = constraints.coinbase_output_max_additional_sigops;
         let reservation = Reservation::for_coinbase_outputs(size, sigops)?;
         self.listed.set_constraints(size, sigops);
-        let Some(joined) = self.shared.templates.join(reservation).await else {
+        let has = self.sent.map_or(0, |sent| sent.template_id);
+        let Some(joined) = self.shared.templates.join(reservation, has).await else {
             return Ok(());
         };
         self.class = Some(Class {

@@ -96,6 +96,7 @@ pub(crate) struct TooManyClasses;
 
 struct Join {
     reservation: Reservation,
+    above: u64,
     reply: oneshot::Sender<Result<ClassLease, TooManyClasses>>,
 }
 
@@ -109,13 +110,22 @@ pub(crate) struct Templates {
 }
 
 impl Templates {
-    /// From now on the board has a template of this class, while the lease lives. `None` when the daemon stops.
+    /// From now on the board has a template of this class, while the lease lives. Its id will be above that of the template
+    /// which the client has, 0 for none: it may change its class, but ids must rise. `None` when the daemon stops.
     pub(crate) async fn join(
         &self,
         reservation: Reservation,
+        above: u64,
     ) -> Option<Result<ClassLease, TooManyClasses>> {
         let (reply, answer) = oneshot::channel();
-        self.joins.send(Join { reservation, reply }).await.ok()?;
+        self.joins
+            .send(Join {
+                reservation,
+                above,
+                reply,
+            })
+            .await
+            .ok()?;
         answer.await.ok()
     }
 }
@@ -259,24 +269,12 @@ impl TemplatesTask {
             // It was under way when the class was given up.
             return;
         }
-        let served = match ServedTemplate::new(template, self.next_id) {
-            Ok(served) => Arc::new(served),
-            Err(error) => {
-                counter!("hyperhash_template_failures_total", "reason" => "malformed").increment(1);
-                error!(error = %Chain(&error), "template cannot be served");
-                return;
-            }
+        let Some(served) = self.admit(template) else {
+            return;
         };
-        self.next_id += 1;
-        self.board.known.insert(served.id(), Arc::clone(&served));
-        let before = self.board.current.insert(reservation, Arc::clone(&served));
-        self.board.templates_total += 1;
-        self.board.link.tip = served.builds_on();
-        self.publish();
         // From here on clients have it; what follows may take its time.
         let ready_time = served.node.announced_at.elapsed();
         self.context.set_ready(true);
-        self.retire(before.as_deref(), &served);
         self.record(&served, ready_time);
         let (template_id, mut block) = (served.id(), served.node.block.clone());
         self.arriving.spawn(async move {
@@ -285,6 +283,27 @@ impl TemplatesTask {
                 .await
                 .ok()?
         });
+    }
+
+    /// Gives it the next id and puts it on the board.
+    fn admit(&mut self, template: NodeTemplate) -> Option<Arc<ServedTemplate>> {
+        let reservation = template.reservation;
+        let served = match ServedTemplate::new(template, self.next_id) {
+            Ok(served) => Arc::new(served),
+            Err(error) => {
+                counter!("hyperhash_template_failures_total", "reason" => "malformed").increment(1);
+                error!(error = %Chain(&error), "template cannot be served");
+                return None;
+            }
+        };
+        self.next_id += 1;
+        self.board.known.insert(served.id(), Arc::clone(&served));
+        let before = self.board.current.insert(reservation, Arc::clone(&served));
+        self.board.templates_total += 1;
+        self.board.link.tip = served.builds_on();
+        self.publish();
+        self.retire(before.as_deref(), &served);
+        Some(served)
     }
 
     /// Tells people and Prometheus.
@@ -379,6 +398,10 @@ impl TemplatesTask {
                 Ok(ClassLease(class))
             }
         };
+        let current = self.board.current.get(&join.reservation);
+        if let Some(current) = current.filter(|current| current.id() <= join.above) {
+            self.admit(current.node.clone());
+        }
         // The session may be gone; then the next sweep takes the class back.
         drop(join.reply.send(answer));
     }

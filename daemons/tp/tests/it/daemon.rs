@@ -140,7 +140,9 @@ impl Tp {
 }
 
 fn spawn(dir: &tempfile::TempDir, log: &Arc<Mutex<String>>) -> (Child, Vec<JoinHandle<()>>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hh-tp"))
+    // An optimised build of elsewhere, for measurements.
+    let program = std::env::var_os("HH_BIN_DIR").map(|dir| PathBuf::from(dir).join("hh-tp"));
+    let mut child = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_hh-tp").into()))
         .arg("--config")
         .arg(dir.path().join("hh-tp.toml"))
         .env_remove("HH_LOG")

@@ -10,6 +10,8 @@ fn files(tp: &Tp) -> Vec<String> {
     std::fs::read_dir(tp.blocks_dir())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        // At its start the daemon tries whether it can write there.
+        .filter(|name| !name.starts_with('.'))
         .collect()
 }
 
