@@ -4,12 +4,13 @@
 
 use crate::feed::{Event, Feed, Pace};
 use crate::model::{Effect, Model, Msg, update};
+use crate::reach::{Line, Reach};
 use crate::terminal::Screen;
 use crate::view::view;
 use anyhow::{Context as _, Result, bail};
 use crossterm::event::{Event as TerminalEvent, EventStream, KeyEventKind};
 use futures::StreamExt;
-use hh_ipc::locate::{Context, Daemon};
+use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,8 +27,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// From one frame to the next: a slow line and a key held down must not pile up frames.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Shows `model` and follows the daemons of `context` until the user leaves.
-pub(crate) async fn run(mut model: Model, context: &Context) -> Result<()> {
+/// Shows `model` and follows the daemons that `reach` leads to, over `line` if they are elsewhere, until the user leaves.
+pub(crate) async fn run(mut model: Model, reach: &Reach, line: Option<Line>) -> Result<()> {
     let mut signals = Signals::new()?;
     let (sender, mut events) = mpsc::channel(EVENTS);
     let (pace, _) = watch::channel(Pace::default());
@@ -35,11 +36,14 @@ pub(crate) async fn run(mut model: Model, context: &Context) -> Result<()> {
     for daemon in Daemon::ALL {
         let feed = Feed {
             daemon,
-            context: context.clone(),
+            reach: reach.clone(),
             events: sender.clone(),
             pace: pace.subscribe(),
         };
         feeds.spawn(feed.run());
+    }
+    if let Some(line) = line {
+        feeds.spawn(line.run());
     }
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -3,14 +3,14 @@
 //! It keeps nothing but its connection: what an answer means is the model's business.
 
 use crate::backoff::Backoff;
+use crate::reach::{Reach, ReachError};
 use hh_ipc::api::pool::{Block, MinerPage, MinerQuery, PoolStatus};
 use hh_ipc::api::template_provider::TemplateProviderStatus;
 use hh_ipc::api::translator::TranslatorStatus;
 use hh_ipc::api::{Hello, pool::PoolClient};
-use hh_ipc::client::{self, DialError, RpcError};
-use hh_ipc::locate::{Context, Daemon};
+use hh_ipc::client::{self, RpcError};
+use hh_ipc::locate::Daemon;
 use std::convert::Infallible;
-use std::io;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -66,36 +66,25 @@ pub(crate) struct Pace {
 }
 
 /// The task of one daemon.
-#[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) daemon: Daemon,
-    pub(crate) context: Context,
+    pub(crate) reach: Reach,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) pace: watch::Receiver<Pace>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum FeedError {
-    #[error("{}", dial_reason(.0))]
-    Dial(#[from] DialError),
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     #[error("{}", call_reason(.0))]
     Call(#[from] RpcError),
+    #[error("{name} answers on its socket")]
+    OtherDaemon { name: String },
     #[error("it speaks protocol {theirs}, this program {}", hh_ipc::PROTOCOL)]
     Protocol { theirs: u32 },
     #[error("this program is ending")]
     Ending,
-}
-
-fn dial_reason(error: &DialError) -> String {
-    let path = error.path.display();
-    match error.source.kind() {
-        io::ErrorKind::NotFound => format!("not running, there is no {path}"),
-        io::ErrorKind::ConnectionRefused => format!("not running, nobody listens on {path}"),
-        io::ErrorKind::PermissionDenied => {
-            format!("{path} is closed to this user, who has to be in its group")
-        }
-        _ => format!("{path}: {}", error.source),
-    }
 }
 
 fn call_reason(error: &RpcError) -> String {
@@ -135,12 +124,12 @@ impl Feed {
 
     /// One connection, from dialling to the error that ends it.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<Infallible, FeedError> {
-        let stream = client::dial_any(&self.context.view_sockets(self.daemon)).await?;
+        let stream = self.reach.open(self.daemon).await?;
         match self.daemon {
             Daemon::Pool => self.poll_pool(client::pool(stream), backoff).await,
             Daemon::Tp => {
                 let tp = client::template_provider(stream);
-                check(&tp.hello(within()).await?)?;
+                check(Daemon::Tp, &tp.hello(within()).await?)?;
                 loop {
                     let status = tp.status(within()).await?;
                     backoff.reset();
@@ -150,7 +139,7 @@ impl Feed {
             }
             Daemon::Translator => {
                 let translator = client::translator(stream);
-                check(&translator.hello(within()).await?)?;
+                check(Daemon::Translator, &translator.hello(within()).await?)?;
                 loop {
                     let status = translator.status(within()).await?;
                     backoff.reset();
@@ -169,7 +158,7 @@ impl Feed {
         backoff: &mut Backoff,
     ) -> Result<Infallible, FeedError> {
         let hello = pool.hello(within()).await?;
-        check(&hello)?;
+        check(Daemon::Pool, &hello)?;
         let mut polls = 0_u64;
         loop {
             let status = pool.status(within()).await?;
@@ -223,12 +212,16 @@ impl Feed {
     }
 }
 
-fn check(hello: &Hello) -> Result<(), FeedError> {
-    if hello.protocol == hh_ipc::PROTOCOL {
-        return Ok(());
+fn check(daemon: Daemon, hello: &Hello) -> Result<(), FeedError> {
+    if hello.daemon != daemon.program() {
+        let name = hello.daemon.clone();
+        return Err(FeedError::OtherDaemon { name });
     }
-    let theirs = hello.protocol;
-    Err(FeedError::Protocol { theirs })
+    if hello.protocol != hh_ipc::PROTOCOL {
+        let theirs = hello.protocol;
+        return Err(FeedError::Protocol { theirs });
+    }
+    Ok(())
 }
 
 fn within() -> hh_ipc::Context {
@@ -245,29 +238,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_say_what_to_look_at() {
-        let dial = |kind: io::ErrorKind| {
-            FeedError::from(DialError {
-                path: "/run/hyperhash/hh-tp/view.sock".into(),
-                source: kind.into(),
-            })
-            .to_string()
-        };
-        assert_eq!(
-            dial(io::ErrorKind::NotFound),
-            "not running, there is no /run/hyperhash/hh-tp/view.sock"
-        );
-        assert_eq!(
-            dial(io::ErrorKind::ConnectionRefused),
-            "not running, nobody listens on /run/hyperhash/hh-tp/view.sock"
-        );
-        assert_eq!(
-            dial(io::ErrorKind::PermissionDenied),
-            "/run/hyperhash/hh-tp/view.sock is closed to this user, who has to be in its group"
-        );
-        assert_eq!(
-            FeedError::from(RpcError::DeadlineExceeded).to_string(),
-            "no answer for 15 s"
-        );
+    fn a_daemon_that_is_silent_is_told_from_one_that_hung_up() {
+        let why = |error: RpcError| FeedError::from(error).to_string();
+        assert_eq!(why(RpcError::DeadlineExceeded), "no answer for 15 s");
+        assert_eq!(why(RpcError::Shutdown), "it closed the connection");
+    }
+
+    #[test]
+    fn another_daemon_or_protocol_is_not_shown_as_the_right_one() {
+        let mut hello = crate::sample::pool().hello;
+        assert!(check(Daemon::Pool, &hello).is_ok());
+        let error = check(Daemon::Tp, &hello).unwrap_err().to_string();
+        assert_eq!(error, "hh-pool answers on its socket");
+        hello.protocol = 9;
+        let error = check(Daemon::Pool, &hello).unwrap_err().to_string();
+        assert_eq!(error, "it speaks protocol 9, this program 1");
     }
 }

@@ -128,7 +128,7 @@ fn ribbon(model: &Model, width: u16) -> Vec<Line<'static>> {
                 } => {
                     let retry = match retry_in {
                         0 => "now".to_owned(),
-                        seconds => format!("in {}", span(*seconds)),
+                        seconds => span(*seconds),
                     };
                     format!("down {}, retry {retry}: {why}", span(*since))
                 }

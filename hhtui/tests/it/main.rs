@@ -4,6 +4,7 @@
 
 mod daemons;
 mod pty;
+mod remote;
 
 use daemons::{Checkout, Daemons};
 use pty::Program;
