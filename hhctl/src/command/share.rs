@@ -14,7 +14,7 @@ pub(super) async fn stats(session: &mut Session) -> Result<Report, Failure> {
     let stats = daemon.granted(answer)?;
     let now = session.now();
     let since = format!(
-        "{} ({})",
+        "{:.0} ({})",
         stats.since_start_at,
         text::ago(now, Some(stats.since_start_at))
     );
