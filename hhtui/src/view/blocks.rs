@@ -2,7 +2,7 @@
 
 use super::panel::{dim_old, titled};
 use super::symbol;
-use crate::figures::{age, amount, count, fit, name, worker};
+use crate::figures::{age, amount, fit, name, worker};
 use crate::model::{Model, Pane};
 use crate::theme::{Health, Role};
 use hh_ipc::api::pool::{Block, BlockState};
@@ -33,7 +33,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         titled(model, frame, area, format!("{focus}Blocks"), old);
         return;
     };
-    let title = format!("{focus}Blocks found {}", count(pool.status.blocks_found));
+    let title = format!("{focus}Blocks, newest first");
     let inner = titled(model, frame, area, title, old);
     match &pool.blocks {
         Err(why) => {
