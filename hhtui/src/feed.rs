@@ -20,10 +20,10 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// The same where an answer has more than [`FEW_ROWS`] rows, so that looking on does not load a big pool.
 const POLL_LARGE_EVERY: Duration = Duration::from_secs(3);
 
-/// Miners up to which every poll asks for all of them: some 100 kB.
+/// Miners up to which every poll asks for all of them, and what is asked for at once: some 100 kB.
 const FEW_ROWS: u32 = 200;
 
-/// Miners asked for at most: what a daemon gives in one answer.
+/// Miners asked for at most: more than anyone scrolls through.
 const MAX_MINERS: u32 = 1000;
 
 /// Blocks asked for: more than any screen shows.
@@ -164,11 +164,7 @@ impl Feed {
             let status = pool.status(within()).await?;
             let slower = POLL_LARGE_EVERY.as_secs() / POLL_EVERY.as_secs();
             let miners = if status.channels <= FEW_ROWS || polls.is_multiple_of(slower) {
-                let query = MinerQuery {
-                    limit: MAX_MINERS,
-                    ..MinerQuery::default()
-                };
-                Some(pool.miners(within(), query).await?)
+                Some(miners(&pool).await?)
             } else {
                 None
             };
@@ -210,6 +206,28 @@ impl Feed {
             }
         }
     }
+}
+
+/// All open channels up to [`MAX_MINERS`], in pages of [`FEW_ROWS`]: a thousand miners with long names fill more than a frame.
+async fn miners(pool: &PoolClient) -> Result<MinerPage, RpcError> {
+    let mut all = MinerPage {
+        miners: Vec::new(),
+        total: 0,
+    };
+    for offset in (0..MAX_MINERS).step_by(FEW_ROWS as usize) {
+        let query = MinerQuery {
+            offset,
+            limit: FEW_ROWS,
+            ..MinerQuery::default()
+        };
+        let page = pool.miners(within(), query).await?;
+        all.total = page.total;
+        all.miners.extend(page.miners);
+        if offset + FEW_ROWS >= page.total {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 fn check(daemon: Daemon, hello: &Hello) -> Result<(), FeedError> {

@@ -50,14 +50,23 @@ pub(crate) struct Daemons {
 
 impl Daemons {
     pub(crate) fn start(checkout: &Checkout) -> Self {
-        Self::start_these(checkout, &Daemon::ALL)
+        Self::start_these(checkout, &Daemon::ALL, answer_pool)
     }
 
     pub(crate) fn start_all_but_translator(checkout: &Checkout) -> Self {
-        Self::start_these(checkout, &[Daemon::Tp, Daemon::Pool])
+        Self::start_these(checkout, &[Daemon::Tp, Daemon::Pool], answer_pool)
     }
 
-    fn start_these(checkout: &Checkout, daemons: &[Daemon]) -> Self {
+    /// A pool with [`MANY_MINERS`].
+    pub(crate) fn start_crowded(checkout: &Checkout) -> Self {
+        Self::start_these(checkout, &Daemon::ALL, answer_crowded_pool)
+    }
+
+    fn start_these(
+        checkout: &Checkout,
+        daemons: &[Daemon],
+        answer_pool: fn(UnixStream) -> Connection,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -77,7 +86,7 @@ impl Daemons {
                 UnixListener::bind(&path).unwrap()
             };
             let answer = match daemon {
-                Daemon::Tp => answer_tp,
+                Daemon::Tp => answer_tp as fn(UnixStream) -> Connection,
                 Daemon::Pool => answer_pool,
                 Daemon::Translator => answer_translator,
             };
@@ -94,15 +103,26 @@ fn answer_tp(stream: UnixStream) -> Connection {
 }
 
 fn answer_pool(stream: UnixStream) -> Connection {
-    Box::pin(server::answer(stream, Pool::serve(Fake)))
+    Box::pin(server::answer(stream, FakePool(1).serve()))
+}
+
+fn answer_crowded_pool(stream: UnixStream) -> Connection {
+    Box::pin(server::answer(stream, FakePool(MANY_MINERS).serve()))
 }
 
 fn answer_translator(stream: UnixStream) -> Connection {
     Box::pin(server::answer(stream, Translator::serve(Fake)))
 }
 
+/// More than hhtui asks for in one call.
+pub(crate) const MANY_MINERS: u32 = 450;
+
 #[derive(Clone)]
 struct Fake;
+
+/// A pool with so many miners.
+#[derive(Clone)]
+struct FakePool(u32);
 
 fn hello(daemon: Daemon) -> Hello {
     Hello {
@@ -131,11 +151,11 @@ fn shares() -> ShareCounts {
     }
 }
 
-fn miner() -> Miner {
+fn miner(id: u32) -> Miner {
     Miner {
-        id: 1,
+        id,
         account: "alice".into(),
-        worker: "rig1".into(),
+        worker: format!("rig{id}"),
         node: "core".into(),
         lane: "default".into(),
         peer: "192.0.2.1:50112".into(),
@@ -168,7 +188,7 @@ fn block() -> Block {
     }
 }
 
-impl Pool for Fake {
+impl Pool for FakePool {
     async fn hello(self, _: Context) -> Hello {
         hello(Daemon::Pool)
     }
@@ -189,7 +209,7 @@ impl Pool for Fake {
             nodes: vec![up("http://127.0.0.1:38332")],
             work: None,
             connections: 1,
-            channels: 1,
+            channels: self.0,
             hashrate_10m_hs: 5.12e5,
             shares: shares(),
             share_log: ShareLogStatus {
@@ -208,15 +228,16 @@ impl Pool for Fake {
         }
     }
 
-    async fn miners(self, _: Context, _: MinerQuery) -> MinerPage {
+    async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
+        let ids = query.offset + 1..=self.0.min(query.offset + query.limit);
         MinerPage {
-            miners: vec![miner()],
-            total: 1,
+            miners: ids.map(miner).collect(),
+            total: self.0,
         }
     }
 
-    async fn miner(self, _: Context, _: u32) -> Result<Miner, ApiError> {
-        Ok(miner())
+    async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
+        Ok(miner(id))
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

@@ -6,7 +6,7 @@ mod daemons;
 mod pty;
 mod remote;
 
-use daemons::{Checkout, Daemons};
+use daemons::{Checkout, Daemons, MANY_MINERS};
 use pty::Program;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -76,6 +76,20 @@ fn one_daemon_may_be_away_without_the_others() {
     program.wait_for("two of three", |text| {
         text.contains("● tp  ● pool  ✖ translator") && text.contains("alice.rig1")
     });
+}
+
+#[test]
+fn more_miners_than_an_answer_holds_are_all_listed() {
+    let checkout = Checkout::new();
+    let _daemons = Daemons::start_crowded(&checkout);
+    let mut program = start(&checkout, &[]);
+    let title = format!("Miners {MANY_MINERS}, most hashrate first");
+    program.wait_for("all of them", |text| {
+        text.contains(&title) && text.contains("q quit")
+    });
+    program.press("G");
+    let last = format!("alice.rig{MANY_MINERS}");
+    program.wait_for("the last one", |text| text.contains(&last));
 }
 
 #[test]
