@@ -129,3 +129,70 @@ fn default_template_interval_seconds() -> u64 {
 fn default_max_clients() -> usize {
     64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_daemon::{ConfigError, Settings, load};
+    use std::path::Path;
+
+    fn parse(text: &str) -> Result<(Settings, TpConfig), ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        load(file.path())
+    }
+
+    fn example() -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn the_example_is_valid_and_shows_the_defaults() {
+        let example = example();
+        let (_, config) = parse(&example).unwrap();
+        assert_eq!(config.chain, Network::Signet);
+        let shown = example.replace("# rpc_", "#rpc_");
+        let shown: Vec<_> = shown
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(key) if key.contains(" = ") || key.starts_with('[') => key,
+                _ => line,
+            })
+            .collect();
+        let (settings, shown) = parse(&shown.join("\n")).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{config:?}"));
+        assert_eq!(
+            settings.start_timeout_seconds,
+            Settings::default().start_timeout_seconds
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_told() {
+        let text = example()
+            .replace(
+                "# fee_delta_sats = 1000",
+                "fee_delta_sats = 0\nmax_clients = 0",
+            )
+            .replace(
+                "# template_interval_seconds = 30",
+                "template_interval_seconds = 4000",
+            )
+            .replace("/var/lib/bitcoind/signet/node.sock", "node.sock")
+            .replace("http://127.0.0.1:38332", "127.0.0.1:38332");
+        let Err(ConfigError::Mistakes(mistakes)) = parse(&text) else {
+            panic!("no mistakes");
+        };
+        let told = mistakes.to_string();
+        for key in [
+            "fee_delta_sats",
+            "max_clients",
+            "template_interval_seconds",
+            "node.ipc_socket",
+            "node.rpc_url",
+        ] {
+            assert!(told.contains(key), "{key} is not in\n{told}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! How long a new tip takes to the client. A measurement, for a quiet machine; what it must be is in the table.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -34,7 +34,24 @@ async fn from_the_nodes_own_announcement_to_the_template_at_the_client() {
         let announced = announced.join_next().await.unwrap().unwrap();
         delays.push(here.saturating_duration_since(announced));
     }
-    delays.sort();
-    let [p50, p90, p99] = [50, 90, 99].map(|p| delays[BLOCKS * p / 100 - 1]);
-    println!("tip to template at the client: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}");
+    print("tip to template at the client", delays);
+    // From the moment the node told us to the moment clients have it: our part, and the node's small calls.
+    let ours = tp.log();
+    let ours = ours
+        .lines()
+        .filter(|line| line.contains("\"trigger\":\"new_block\""));
+    let micros = ours.map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        Duration::from_micros(line["generation_us"].as_u64().unwrap())
+    });
+    print(
+        "of it from the node's word to publication",
+        micros.collect(),
+    );
+}
+
+fn print(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let [p50, p90, p99] = [50, 90, 99].map(|p| times[(times.len() * p).div_ceil(100) - 1]);
+    println!("{what}: p50 {p50:?}, p90 {p90:?}, p99 {p99:?}");
 }
