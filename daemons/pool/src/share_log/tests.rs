@@ -450,7 +450,7 @@ async fn speed_of_full_batches() {
     const TASKS: u64 = 100;
     const BATCHES: u64 = 40;
     const SHARES: u64 = 32;
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let (log, _) = ShareLog::open(dir.path(), &identity(), &Options::default()).unwrap();
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();

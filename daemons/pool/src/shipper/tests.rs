@@ -176,7 +176,7 @@ async fn shippers_killed_at_any_moment_ship_every_share_once() {
         append(&site.log, next..next + 40).await;
         next += 40;
         // A different moment each time: before it began, while it ships, after it shipped.
-        for _ in 0..round % 5 {
+        for _ in 0..round % 3 {
             if running.status.changed().await.is_err() {
                 break;
             }
