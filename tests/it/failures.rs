@@ -196,11 +196,11 @@ async fn mining_goes_on_by_itself_after_the_template_provider_was_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mining_goes_on_from_a_tip_that_is_days_old() {
-    let mut network = Network::start_on(BitcoinCore::start_with_old_tip(Chain::Signet)).await;
+    let mut network = Network::start_on(BitcoinCore::start_with_old_tip()).await;
     let mut channel = open(&network, "old.tip").await;
+    wait_for_new_tip(&mut network, &mut channel).await;
     channel.submit(1).await.unwrap();
     channel.settle(0).await.unwrap();
-    wait_for_new_tip(&mut network, &mut channel).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -63,14 +63,15 @@ impl BitcoinCore {
         node
     }
 
-    /// Starts one whose only block is two days old, as that of a devnet that was down over a weekend.
+    /// Starts one whose only block is two days old, as that of a devnet that was down over a weekend. It is on regtest, the
+    /// only chain on which Bitcoin Core lets its clock be set.
     ///
     /// # Panics
     /// As [`Self::start`].
     #[must_use]
-    pub fn start_with_old_tip(chain: Chain) -> Self {
+    pub fn start_with_old_tip() -> Self {
         const TWO_DAYS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-        let node = Self::start_at_genesis(chain);
+        let node = Self::start_at_genesis(Chain::Regtest);
         let then = SystemTime::now() - TWO_DAYS;
         let then = then.duration_since(UNIX_EPOCH).expect("it is after 1970");
         node.set_time(then.as_secs());
@@ -83,7 +84,7 @@ impl BitcoinCore {
     fn set_time(&self, seconds: u64) {
         let answer: Result<serde_json::Value, _> =
             self.rpc().call("setmocktime", &[seconds.into()]);
-        answer.expect("a test chain's node lets its clock be set");
+        answer.expect("regtest lets its clock be set");
     }
 
     fn start_at_genesis(chain: Chain) -> Self {
@@ -140,6 +141,11 @@ impl BitcoinCore {
 
     fn try_rpc(&self) -> Result<Client, bitcoincore_rpc::Error> {
         Client::new(&self.rpc_url(), Auth::CookieFile(self.cookie_file()))
+    }
+
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// A new client; each has a connection of its own.
