@@ -43,10 +43,16 @@ impl FromStr for BlockState {
     type Err = FromSqlError;
 
     fn from_str(name: &str) -> Result<Self, FromSqlError> {
-        [Self::Found, Self::Submitted, Self::Accepted, Self::Rejected, Self::Orphaned]
-            .into_iter()
-            .find(|state| state.name() == name)
-            .ok_or(FromSqlError::InvalidType)
+        [
+            Self::Found,
+            Self::Submitted,
+            Self::Accepted,
+            Self::Rejected,
+            Self::Orphaned,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+        .ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -107,7 +113,9 @@ pub struct BlockPath {
 pub(crate) fn put(transaction: &Transaction<'_>, block: &BlockRow) -> rusqlite::Result<()> {
     let hash = block.hash.as_byte_array();
     let known: Option<BlockState> = transaction
-        .query_row("SELECT state FROM blocks WHERE hash = ?", [hash], |row| row.get(0))
+        .query_row("SELECT state FROM blocks WHERE hash = ?", [hash], |row| {
+            row.get(0)
+        })
         .optional()?;
     if known.is_none_or(|known| block.state.is_final() || block.state >= known) {
         transaction.execute(
@@ -144,13 +152,19 @@ pub(crate) fn last(connection: &Connection, limit: usize) -> rusqlite::Result<Ve
         FROM blocks ORDER BY found_at_ms DESC, height DESC LIMIT ?",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut blocks =
-        statement.query_map([limit], from_row)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut statement = connection
-        .prepare("SELECT path, outcome, at_ms FROM block_paths WHERE hash = ? ORDER BY at_ms, path")?;
+    let mut blocks = statement
+        .query_map([limit], from_row)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement = connection.prepare(
+        "SELECT path, outcome, at_ms FROM block_paths WHERE hash = ? ORDER BY at_ms, path",
+    )?;
     for block in &mut blocks {
         let path = |row: &Row<'_>| {
-            Ok(BlockPath { path: row.get(0)?, outcome: row.get(1)?, at_ms: row.get(2)? })
+            Ok(BlockPath {
+                path: row.get(0)?,
+                outcome: row.get(1)?,
+                at_ms: row.get(2)?,
+            })
         };
         let paths = statement.query_map([block.hash.as_byte_array()], path)?;
         block.paths = paths.collect::<rusqlite::Result<_>>()?;

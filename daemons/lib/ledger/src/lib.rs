@@ -67,7 +67,9 @@ pub enum LedgerError {
         known: u32,
     },
     /// A shipment does not follow on the last one: records between them would be lost.
-    #[error("record {found} was shipped to the ledger, but record {expected} of that share log is next")]
+    #[error(
+        "record {found} was shipped to the ledger, but record {expected} of that share log is next"
+    )]
     Gap {
         /// The record after the last one that the ledger has.
         expected: u64,
@@ -116,7 +118,10 @@ impl Ledger {
                 path: path.to_owned(),
                 source,
             })?;
-        Ok(Self { path: path.into(), calls })
+        Ok(Self {
+            path: path.into(),
+            calls,
+        })
     }
 
     /// The database's file.
@@ -147,8 +152,14 @@ impl Ledger {
     ///
     /// # Errors
     /// The ledger is not writable.
-    pub async fn skip_to(&self, epoch: Epoch, next_seq: u64, now_ms: i64) -> Result<(), LedgerError> {
-        self.write(move |writer| writer.skip_to(&epoch, next_seq, now_ms)).await
+    pub async fn skip_to(
+        &self,
+        epoch: Epoch,
+        next_seq: u64,
+        now_ms: i64,
+    ) -> Result<(), LedgerError> {
+        self.write(move |writer| writer.skip_to(&epoch, next_seq, now_ms))
+            .await
     }
 
     /// Adds to the counts of rejected shares. Not idempotent.
@@ -156,7 +167,8 @@ impl Ledger {
     /// # Errors
     /// The ledger is not writable.
     pub async fn count_rejected(&self, counts: Vec<RejectedCount>) -> Result<(), LedgerError> {
-        self.write(move |writer| writer.count_rejected(&counts)).await
+        self.write(move |writer| writer.count_rejected(&counts))
+            .await
     }
 
     /// Writes a block, or what has become of it. Its state never goes back to one before the outcome was known, and
@@ -201,7 +213,9 @@ impl Ledger {
         let path = Arc::clone(&self.path);
         let query = move || LedgerReader::open(&path).and_then(|reader| query(&reader));
         // A query that panics or a runtime that shuts down: there is no answer any more.
-        tokio::task::spawn_blocking(query).await.unwrap_or(Err(LedgerError::Closed))
+        tokio::task::spawn_blocking(query)
+            .await
+            .unwrap_or(Err(LedgerError::Closed))
     }
 
     async fn write<T: Send + 'static>(

@@ -39,9 +39,15 @@ impl Origin {
             node: node.into(),
             lane: lane.into(),
         };
-        for (field, name) in ["account", "worker", "node", "lane"].into_iter().zip(origin.names()) {
+        for (field, name) in ["account", "worker", "node", "lane"]
+            .into_iter()
+            .zip(origin.names())
+        {
             if name.len() > Self::NAME_BYTES_MAX {
-                return Err(OriginError { field, bytes: name.len() });
+                return Err(OriginError {
+                    field,
+                    bytes: name.len(),
+                });
             }
         }
         Ok(origin)

@@ -80,7 +80,10 @@ impl LedgerReader {
     /// # Errors
     /// It is not there, can't be read, or was migrated by a newer program.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Ok(Self { path: path.to_owned(), connection: schema::open_for_reading(path)? })
+        Ok(Self {
+            path: path.to_owned(),
+            connection: schema::open_for_reading(path)?,
+        })
     }
 
     /// What the ledger has of each share log, oldest first.
@@ -123,7 +126,12 @@ impl LedgerReader {
             "SELECT {SHARE_COLUMNS} FROM share_records WHERE epoch = ? AND seq >= ? ORDER BY seq LIMIT ?"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows("list shares", &query, params![epoch, from_seq, limit], share)
+        self.rows(
+            "list shares",
+            &query,
+            params![epoch, from_seq, limit],
+            share,
+        )
     }
 
     /// The shares with this header hash: at most one, unless something is wrong. Looks at every row.
@@ -140,7 +148,8 @@ impl LedgerReader {
     /// # Errors
     /// The query failed.
     pub fn minute_sums(&self, first: i64, last: i64) -> Result<Vec<MinuteSum>, LedgerError> {
-        let query = "SELECT minute, epoch, account, worker, node, lane, s.shares, s.work, s.score, chain
+        let query =
+            "SELECT minute, epoch, account, worker, node, lane, s.shares, s.work, s.score, chain
             FROM minute_sums AS s JOIN logs ON logs.id = log JOIN origins ON origins.id = origin
             WHERE minute BETWEEN ? AND ? ORDER BY minute, log, origin";
         self.rows("list minute sums", query, [first, last], |row| {
@@ -161,7 +170,8 @@ impl LedgerReader {
     /// # Errors
     /// The query failed.
     pub fn account_sums(&self, limit: usize) -> Result<Vec<AccountSum>, LedgerError> {
-        let query = "SELECT account, shares, work, score, last_share_at_ms FROM origins ORDER BY account";
+        let query =
+            "SELECT account, shares, work, score, last_share_at_ms FROM origins ORDER BY account";
         let origins = self.rows("sum shares", query, [], |row| {
             Ok(AccountSum {
                 account: row.get(0)?,
@@ -239,13 +249,19 @@ impl LedgerReader {
     }
 
     fn error(&self, action: &'static str, source: rusqlite::Error) -> LedgerError {
-        LedgerError::Sqlite { action, path: self.path.clone(), source }
+        LedgerError::Sqlite {
+            action,
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 impl AccountSum {
     fn add(&mut self, more: &Self) -> Result<(), LedgerError> {
-        let overflow = || LedgerError::OutOfRange { what: "the sum of an account" };
+        let overflow = || LedgerError::OutOfRange {
+            what: "the sum of an account",
+        };
         self.shares = self.shares.checked_add(more.shares).ok_or_else(overflow)?;
         self.work = self.work.checked_add(more.work).ok_or_else(overflow)?;
         self.score = self.score.checked_add(more.score).ok_or_else(overflow)?;
@@ -286,5 +302,9 @@ fn origin(row: &Row<'_>, first: usize) -> rusqlite::Result<Origin> {
 }
 
 fn first_use(row: &Row<'_>) -> rusqlite::Result<FirstUse> {
-    Ok(FirstUse { account: row.get(0)?, worker: row.get(1)?, first_used_at_ms: row.get(2)? })
+    Ok(FirstUse {
+        account: row.get(0)?,
+        worker: row.get(1)?,
+        first_used_at_ms: row.get(2)?,
+    })
 }

@@ -163,7 +163,9 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(error("open the database"))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(error("set the options"))?;
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .map_err(error("set the options"))?;
     let found = version(&connection).map_err(error("read the schema version"))?;
     refuse_newer(path, found)?;
     Ok(connection)
@@ -172,11 +174,20 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
 /// The file is made before SQLite does, because SQLite would let everybody read it; `-wal` and `-shm` get the same
 /// mode from SQLite.
 fn create_file(path: &Path) -> Result<(), LedgerError> {
-    let failed = |action, path: &Path, source| LedgerError::File { action, path: path.to_owned(), source };
+    let failed = |action, path: &Path, source| LedgerError::File {
+        action,
+        path: path.to_owned(),
+        source,
+    };
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(|e| failed("create", dir, e))?;
     }
-    match File::options().write(true).create_new(true).mode(0o640).open(path) {
+    match File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)
+    {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed("create", path, e)),
         Ok(_) | Err(_) => Ok(()),
     }
@@ -202,7 +213,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
     refuse_newer(path, found)?;
     for (migration, version) in MIGRATIONS.iter().zip(1_u32..) {
         if version > found {
-            transaction.execute_batch(migration).map_err(error("migrate the schema"))?;
+            transaction
+                .execute_batch(migration)
+                .map_err(error("migrate the schema"))?;
             let updated = transaction.pragma_update(None, "user_version", version);
             updated.map_err(error("set the schema version"))?;
         }
@@ -217,11 +230,19 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 fn refuse_newer(path: &Path, found: u32) -> Result<(), LedgerError> {
     let known = u32::try_from(MIGRATIONS.len()).expect("there are few migrations");
     if found > known {
-        return Err(LedgerError::NewerSchema { path: path.to_owned(), found, known });
+        return Err(LedgerError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
     Ok(())
 }
 
 fn sqlite_error(action: &'static str, path: &Path, source: rusqlite::Error) -> LedgerError {
-    LedgerError::Sqlite { action, path: path.to_owned(), source }
+    LedgerError::Sqlite {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -109,7 +109,9 @@ impl Sum {
                 score: self.score.checked_add(share.score)?,
             })
         };
-        *self = sum().ok_or(LedgerError::OutOfRange { what: "a sum of shares" })?;
+        *self = sum().ok_or(LedgerError::OutOfRange {
+            what: "a sum of shares",
+        })?;
         Ok(())
     }
 }
@@ -157,11 +159,20 @@ pub(crate) fn put(
     (log, last_seq): (i64, u64),
     shipment: &Shipment,
 ) -> Result<(), ShipError> {
-    for binding in shipment.bindings.iter().filter(|binding| binding.seq > last_seq) {
+    for binding in shipment
+        .bindings
+        .iter()
+        .filter(|binding| binding.seq > last_seq)
+    {
         let origin = origins.id(transaction, &binding.origin, binding.bound_at_ms)?;
         transaction
             .prepare_cached("INSERT INTO bindings VALUES (?, ?, ?, ?)")?
-            .execute(params![log, binding.extranonce_prefix, origin, binding.bound_at_ms])?;
+            .execute(params![
+                log,
+                binding.extranonce_prefix,
+                origin,
+                binding.bound_at_ms
+            ])?;
     }
     let shares = shipment.shares.iter().filter(|share| share.seq > last_seq);
     put_shares(transaction, origins, (log, &shipment.epoch), shares)?;
@@ -269,7 +280,9 @@ fn add_total(
         .query_row([origin], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let total = |total, more: u128| {
         let sum = u128::from_be_bytes(total).checked_add(more);
-        sum.map(u128::to_be_bytes).ok_or(LedgerError::OutOfRange { what: "a sum over all time" })
+        sum.map(u128::to_be_bytes).ok_or(LedgerError::OutOfRange {
+            what: "a sum over all time",
+        })
     };
     transaction
         .prepare_cached(
@@ -299,7 +312,12 @@ pub(crate) fn count_rejected(
                 "INSERT INTO rejected VALUES (?, ?, ?, ?)
                 ON CONFLICT DO UPDATE SET shares = shares + excluded.shares",
             )?
-            .execute(params![minute(count.at_ms), origin, count.reason, count.shares])?;
+            .execute(params![
+                minute(count.at_ms),
+                origin,
+                count.reason,
+                count.shares
+            ])?;
     }
     Ok(())
 }

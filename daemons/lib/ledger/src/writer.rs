@@ -23,7 +23,12 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(path: &Path, pool: &str) -> Self {
         let (path, pool) = (path.to_owned(), pool.to_owned());
-        Self { path, pool, connection: None, origins: OriginIds::default() }
+        Self {
+            path,
+            pool,
+            connection: None,
+            origins: OriginIds::default(),
+        }
     }
 
     pub(crate) fn ship(&mut self, shipment: &Shipment) -> Result<(), LedgerError> {
@@ -77,12 +82,16 @@ impl Writer {
     }
 
     pub(crate) fn put_block(&mut self, block: &BlockRow) -> Result<(), LedgerError> {
-        self.transaction("write a block", |transaction, _, _| Ok(block::put(transaction, block)?))
+        self.transaction("write a block", |transaction, _, _| {
+            Ok(block::put(transaction, block)?)
+        })
     }
 
     pub(crate) fn checkpoint(&mut self) -> Result<(), LedgerError> {
         self.connect()?;
-        let Some(connection) = &self.connection else { return Ok(()) };
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
         // The answer tells whether a reader kept it from finishing; then the log stays and the next one finishes it.
         let checkpoint = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         checkpoint.map_err(|source| self.sqlite_error("checkpoint", source))
@@ -115,7 +124,9 @@ impl Writer {
         work: impl FnOnce(&Transaction<'_>, &str, &mut OriginIds) -> Result<T, ShipError>,
     ) -> Result<T, LedgerError> {
         self.connect()?;
-        let Some(connection) = &mut self.connection else { return Err(LedgerError::Closed) };
+        let Some(connection) = &mut self.connection else {
+            return Err(LedgerError::Closed);
+        };
         let result = (|| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -137,7 +148,11 @@ impl Writer {
     }
 
     fn sqlite_error(&self, action: &'static str, source: rusqlite::Error) -> LedgerError {
-        LedgerError::Sqlite { action, path: self.path.clone(), source }
+        LedgerError::Sqlite {
+            action,
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -189,9 +204,10 @@ fn find_or_add_origin(
     origin: &Origin,
     at_ms: i64,
 ) -> rusqlite::Result<i64> {
-    let find =
-        "SELECT id FROM origins WHERE account = ? AND worker = ? AND node = ? AND lane = ?";
-    let found = transaction.query_row(find, origin.names(), |row| row.get(0)).optional()?;
+    let find = "SELECT id FROM origins WHERE account = ? AND worker = ? AND node = ? AND lane = ?";
+    let found = transaction
+        .query_row(find, origin.names(), |row| row.get(0))
+        .optional()?;
     if let Some(id) = found {
         return Ok(id);
     }
@@ -202,8 +218,10 @@ fn find_or_add_origin(
         [account, worker, node, lane],
     )?;
     let id = transaction.last_insert_rowid();
-    transaction
-        .execute("INSERT OR IGNORE INTO accounts VALUES (?, ?)", params![account, at_ms])?;
+    transaction.execute(
+        "INSERT OR IGNORE INTO accounts VALUES (?, ?)",
+        params![account, at_ms],
+    )?;
     if !worker.is_empty() {
         transaction.execute(
             "INSERT OR IGNORE INTO workers VALUES (?, ?, ?)",
