@@ -150,7 +150,8 @@ async fn hh_pool_refuses_what_is_wrong_in_its_config_and_says_what_to_do() {
 
 fn set_mode(path: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .expect("the file is ours");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,10 +246,8 @@ async fn garbage_on_every_port_disturbs_nobody() {
     let (translator, sv1) = network.start_translator().await;
     let ports: [SocketAddr; 3] = [network.tp_address, network.pool_address, sv1];
     for address in ports {
-        for seed in 0..20_u8 {
-            let garbage: Vec<u8> = (0..4096_u32)
-                .map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed)
-                .collect();
+        for _ in 0..20 {
+            let garbage: Vec<u8> = (0..4096).map(|_| rand::random::<u8>()).collect();
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             // The daemon may close before it has read all of it.
             stream.write_all(&garbage).await.ok();
@@ -312,7 +311,7 @@ async fn wait_for_new_tip(network: &mut Network, channel: &mut Channel) {
             channel
                 .wait_for_new_block(channel.prev_hash())
                 .await
-                .unwrap();
+                .expect("the pool is there");
         }
     };
     tokio::time::timeout(DEADLINE, given)
