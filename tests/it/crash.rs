@@ -5,7 +5,7 @@ use hh_ledger::LedgerReader;
 use hh_mining::BlockHash;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::channel::Channel;
-use hh_tests::network::{CALL, Network};
+use hh_tests::network::Network;
 use hh_tests::process::Process;
 use hh_tests::syscalls::{CALLS, answers_after_syncs};
 use hh_tests::wait::{wait_for, wait_until};
@@ -47,7 +47,7 @@ async fn every_acknowledged_share_is_in_the_ledger_once_after_kill_9_under_load(
         network.pool.wait_until_ready().await;
     }
     assert!(!in_flight.is_empty(), "no kill came under load");
-    wait_until_shipped(&network).await;
+    network.wait_until_shipped().await;
     check_ledger(&network.ledger(), &acknowledged, &in_flight);
 }
 
@@ -82,20 +82,6 @@ async fn load_until_killed(network: &Network, round: u32) -> Vec<Channel> {
         network.pool.kill();
     };
     join(load, kill).await.0
-}
-
-async fn wait_until_shipped(network: &Network) {
-    let client = network.pool.pool().await;
-    wait_until("the ledger has what the log has", DEADLINE, async || {
-        let status = hh_ipc::client::within(CALL);
-        let log = client
-            .status(status)
-            .await
-            .expect("hh-pool answers")
-            .share_log;
-        log.shipped_seq == log.durable_seq
-    })
-    .await;
 }
 
 /// Every acknowledged share once; beside those only what was in flight at a kill, and also once.

@@ -63,6 +63,7 @@ async fn both_protocols_mine_blocks_that_the_node_keeps_and_the_ledger_knows() {
         finders.contains(&"alice") && finders.contains(&"bob"),
         "{finders:?}"
     );
+    network.wait_until_shipped().await;
     let mut on_best_chain = 0;
     for block in &blocks {
         on_best_chain += u32::from(check_block(&network, block));

@@ -5,6 +5,7 @@
 
 use crate::bitcoin_core::{BitcoinCore, Chain, anyone_can_spend};
 use crate::daemon::Daemon;
+use crate::wait::wait_until;
 use hh_ipc::client::within;
 use hh_sv2::{AuthorityPublicKey, AuthoritySecretKey};
 use std::net::SocketAddr;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// For any call on a control socket, on a loaded machine.
 pub const CALL: Duration = Duration::from_secs(10);
+
+/// The shipper is a moment behind the log; a loaded machine adds to that.
+const SHIPPED: Duration = Duration::from_secs(60);
 
 /// Difficulty that hh-pool starts a channel without hashrate at: some 400 hashes, so that tests don't wait for shares.
 const MIN_DIFFICULTY: f64 = 1e-7;
@@ -129,6 +133,20 @@ authority_public_key = "{key}"
             .expect("hh-translator answers");
         let address = parsed(&status.lanes[0].listen_address);
         (translator, address)
+    }
+
+    /// Waits until the ledger has what hh-pool's share log has.
+    ///
+    /// # Panics
+    /// If it has not in a minute.
+    pub async fn wait_until_shipped(&self) {
+        let client = self.pool.pool().await;
+        let shipped = async || {
+            let status = client.status(within(CALL)).await;
+            let log = status.expect("hh-pool answers").share_log;
+            log.shipped_seq == log.durable_seq
+        };
+        wait_until("the ledger has what the log has", SHIPPED, shipped).await;
     }
 
     /// hh-pool's database.

@@ -173,11 +173,12 @@ async fn what_a_login_script_prints_is_shown() {
 
 #[tokio::test]
 async fn a_far_end_that_breaks_the_protocol_ends_the_session() {
-    // A frame of one byte; one of kind 9; an answer that was not asked for; one that is too long.
+    // A frame of one byte; one of kind 9; an answer that was not asked for (the first channel will be 0); one that is too
+    // long.
     for frame in [
         [0, 0, 0, 1, 0].as_slice(),
         &[0, 0, 0, 5, 0, 0, 0, 0, 9],
-        &[0, 0, 0, 5, 0, 0, 0, 0, 1],
+        &[0, 0, 0, 5, 0, 0, 0, 9, 1],
         &[0, 1, 0, 0],
     ] {
         let (near, mut far) = tokio::io::duplex(1024);
