@@ -14,7 +14,7 @@ use crate::template_client::Solution;
 use crate::work::Work;
 use bitcoin::hashes::Hash;
 pub(crate) use follow::follow;
-use hh_bitcoin::{BlockOutcome, BlockSubmitter, PathOutcome};
+use hh_bitcoin::{BlockOutcome, BlockSubmitter, PathOutcome, Rpc};
 use hh_daemon::Tasks;
 use hh_ledger::{BlockRow, BlockState, Ledger};
 use hh_mining::BlockHash;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Found blocks that wait for a task: one every ten minutes is the rule, a burst on a test chain is what fills it.
 const QUEUE: usize = 4096;
@@ -68,6 +69,10 @@ pub(crate) struct Paths {
     pub journal: Journal,
     pub ledger: Ledger,
     pub submitter: BlockSubmitter,
+    /// To ask what became of a block.
+    pub nodes: Vec<(String, Rpc)>,
+    /// Ends the wait for an outcome: what is not settled by then is in the journal.
+    pub stop: CancellationToken,
     /// To the template provider.
     pub solutions: mpsc::Sender<Solution>,
     pub work: watch::Receiver<Option<Arc<Work>>>,
@@ -131,11 +136,8 @@ impl BlockKeeper {
 
     fn spawn(&self, entry: JournalEntry, block: Option<Arc<[u8]>>) {
         let paths = self.paths.clone();
-        let stop = self.tasks.token().clone();
-        self.tasks.spawn_session("block", async move {
-            // What is not settled by then is in the journal.
-            stop.run_until_cancelled(paths.settle(entry, block)).await;
-        });
+        self.tasks
+            .spawn_session("block", async move { paths.settle(entry, block).await });
     }
 }
 
@@ -156,7 +158,10 @@ impl Paths {
         self.submit_solution(&candidate, coinbase.clone());
         let block = match block {
             Some(block) => Some(block),
-            None => self.late_block(&candidate, &coinbase, &mut entry).await,
+            None => {
+                let late = self.late_block(&candidate, &coinbase, &mut entry);
+                self.stop.run_until_cancelled(late).await.flatten()
+            }
         };
         self.settle(entry, block).await;
     }
@@ -212,8 +217,14 @@ impl Paths {
         }
     }
 
-    /// Submits the block to every node and books what they say. Returns when the ledger has the outcome.
+    /// Submits the block to every node and books what they say. Returns when the ledger has the outcome, or at a stop.
     async fn settle(self, entry: JournalEntry, block: Option<Arc<[u8]>>) {
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.settle_in_time(entry, block))
+            .await;
+    }
+
+    async fn settle_in_time(self, entry: JournalEntry, block: Option<Arc<[u8]>>) {
         let Ok(hash) = entry.hash.parse::<BlockHash>() else {
             tracing::error!(hash = entry.hash, "journal entry without a block hash");
             return;
@@ -241,6 +252,7 @@ impl Paths {
                     None => outcomes = None,
                 },
                 () = tip_names(&mut work, hash) => row.state = BlockState::Accepted,
+                state = follow::outcome(&self.nodes, &row, &self.work) => row.state = state,
             }
             self.book(&row).await;
         }
@@ -304,8 +316,9 @@ fn on_outcome(row: &mut BlockRow, outcome: PathOutcome) {
         at_ms: unix_ms(),
     });
     match outcome.outcome {
-        BlockOutcome::Accepted | BlockOutcome::Duplicate => row.state = BlockState::Accepted,
-        BlockOutcome::Inconclusive => {}
+        BlockOutcome::Accepted => row.state = BlockState::Accepted,
+        // A node says `duplicate` of any block that it has heard of, also of one that it is about to refuse.
+        BlockOutcome::Duplicate | BlockOutcome::Inconclusive => {}
         BlockOutcome::Rejected(reason) => {
             if row.state != BlockState::Accepted {
                 row.state = BlockState::Rejected;
@@ -320,12 +333,19 @@ fn on_outcome(row: &mut BlockRow, outcome: PathOutcome) {
 
 fn tell(row: &BlockRow) {
     let (hash, height, reason) = (row.hash, row.height, row.reason.as_deref());
-    if row.state == BlockState::Rejected {
-        metrics::counter!("hyperhash_blocks_total", "result" => "rejected").increment(1);
-        tracing::error!(%hash, height, reason, "block rejected");
-    } else {
-        metrics::counter!("hyperhash_blocks_total", "result" => "accepted").increment(1);
-        tracing::info!(%hash, height, "block accepted");
+    match row.state {
+        BlockState::Rejected => {
+            metrics::counter!("hyperhash_blocks_total", "result" => "rejected").increment(1);
+            tracing::error!(%hash, height, reason, "block rejected");
+        }
+        BlockState::Orphaned => {
+            metrics::counter!("hyperhash_blocks_total", "result" => "orphaned").increment(1);
+            tracing::error!(%hash, height, "block orphaned");
+        }
+        BlockState::Found | BlockState::Submitted | BlockState::Accepted => {
+            metrics::counter!("hyperhash_blocks_total", "result" => "accepted").increment(1);
+            tracing::info!(%hash, height, "block accepted");
+        }
     }
 }
 

@@ -18,7 +18,8 @@ const MAX_TAG_BYTES: usize = 32;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolConfig {
-    /// `bitcoin` (mainnet), `testnet4`, `signet` or `regtest`.
+    /// `main`, `testnet4`, `signet` or `regtest`.
+    #[serde(with = "bitcoin::network::as_core_arg")]
     pub chain: Network,
     /// Where the share log, the block journal and the ledger are.
     pub data_dir: PathBuf,

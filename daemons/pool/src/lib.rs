@@ -222,7 +222,9 @@ fn block_keeper(
     let paths = Paths {
         journal: Journal::open(config.block_journal_dir())?,
         ledger: ledger.clone(),
-        submitter: BlockSubmitter::new(named, tracker, tasks.token().clone()),
+        submitter: BlockSubmitter::new(named.clone(), tracker, tasks.token().clone()),
+        nodes: named,
+        stop: tasks.token().clone(),
         solutions,
         work: work.clone(),
     };

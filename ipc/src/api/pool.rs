@@ -42,6 +42,7 @@ pub struct PoolStatus {
     pub shares: ShareCounts,
     pub share_log: ShareLogStatus,
     pub ledger: LedgerStatus,
+    /// Since the start; `blocks` has all of them.
     pub blocks_found: u64,
     pub last_block: Option<Block>,
 }

@@ -14,6 +14,9 @@ const DEPTH: u32 = 100;
 /// At most this many of ours can lie within [`DEPTH`]; on a chain of our own all of them.
 const MAX_BLOCKS: usize = 200;
 
+/// A block this far below the tip and not on the best chain is orphaned; [`follow`] sees it come back.
+const LEFT_BEHIND: u32 = 6;
+
 /// A tip is asked about a little later than it comes: a node may still be connecting the block.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,29 @@ async fn check(ledger: &Ledger, nodes: &[(String, Rpc)], next_height: u32) {
         };
         if state != row.state {
             change(ledger, row, state).await;
+        }
+    }
+}
+
+/// What became of a block that no path has decided, when a node can tell: it is on the best chain, or the chain has grown
+/// past it. Until then it does not complete.
+pub(crate) async fn outcome(
+    nodes: &[(String, Rpc)],
+    row: &BlockRow,
+    work: &work::Receiver,
+) -> BlockState {
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        let next_height = work
+            .borrow()
+            .as_ref()
+            .map_or(0, |work| work.job.template.height);
+        match ask(nodes, row).await {
+            Some(true) => return BlockState::Accepted,
+            Some(false) if next_height > row.height.saturating_add(LEFT_BEHIND) => {
+                return BlockState::Orphaned;
+            }
+            Some(false) | None => {}
         }
     }
 }

@@ -39,7 +39,6 @@ fn check(outcomes: &[BlockOutcome], state: BlockState, reason: Option<&str>) {
 fn one_path_that_accepts_is_enough_in_any_order() {
     let refused = || BlockOutcome::Rejected("prev-blk-not-found".to_owned());
     check(&[BlockOutcome::Accepted], BlockState::Accepted, None);
-    check(&[BlockOutcome::Duplicate], BlockState::Accepted, None);
     check(
         &[refused(), BlockOutcome::Accepted],
         BlockState::Accepted,
@@ -59,6 +58,7 @@ fn a_refusal_keeps_the_words_of_the_node() {
 }
 
 #[test]
-fn inconclusive_decides_nothing() {
+fn a_node_that_has_merely_heard_of_a_block_decides_nothing() {
+    check(&[BlockOutcome::Duplicate], BlockState::Found, None);
     check(&[BlockOutcome::Inconclusive], BlockState::Found, None);
 }
