@@ -4,6 +4,7 @@
 //! sleeping, kills what it started and shows the logs of a test that fails. Its functions panic where something is amiss:
 //! in a test that is the answer.
 
+pub mod bench;
 pub mod bitcoin_core;
 pub mod channel;
 pub mod daemon;

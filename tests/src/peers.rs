@@ -18,6 +18,24 @@ const START: Duration = Duration::from_secs(30);
 const PEER_PUBLIC_KEY: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
 const PEER_SECRET_KEY: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
 
+/// How a pool of the peer's takes shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Intake {
+    /// What its vardiff aims at.
+    pub shares_per_minute: f64,
+    /// Shares that one answer settles; the last ones of a burst wait for it.
+    pub share_batch_size: u32,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            shares_per_minute: 120.0,
+            share_batch_size: 1,
+        }
+    }
+}
+
 /// A peer; killed when it is dropped.
 #[derive(Debug)]
 pub struct Peer {
@@ -33,6 +51,24 @@ impl Peer {
     /// If it can't be started.
     #[must_use]
     pub fn pool(chain: Chain, template_provider: &str, key: AuthorityPublicKey) -> Self {
+        Self::pool_with(chain, template_provider, key, Intake::default())
+    }
+
+    /// The same, taking shares as `intake` says.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn pool_with(
+        chain: Chain,
+        template_provider: &str,
+        key: AuthorityPublicKey,
+        intake: Intake,
+    ) -> Self {
+        let Intake {
+            shares_per_minute,
+            share_batch_size,
+        } = intake;
         Self::start("pool_sv2", |port| {
             format!(
                 r#"
@@ -43,8 +79,8 @@ listen_address = "127.0.0.1:{port}"
 coinbase_reward_script = "addr({})"
 server_id = 1
 pool_signature = "peer"
-shares_per_minute = 120.0
-share_batch_size = 1
+shares_per_minute = {shares_per_minute:.1}
+share_batch_size = {share_batch_size}
 supported_extensions = []
 required_extensions = []
 
