@@ -30,6 +30,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 async fn every_acknowledged_share_is_in_the_ledger_once_after_kill_9_under_load() {
     let rounds = if hh_tests::all() { 20 } else { 3 };
     let mut network = Network::start(Chain::Signet).await;
+    // Or vardiff slows the load down to eighteen shares a minute, from the first block on.
+    let config = network.pool_config();
+    let flooded = config.replace("[vardiff]", "[vardiff]\nshares_per_minute = 60000.0");
+    network.pool.write_config(&flooded);
+    network.pool.restart();
+    network.pool.wait_until_ready().await;
     let mut acknowledged = Vec::new();
     let mut in_flight = Vec::new();
     for round in 0..rounds {
