@@ -155,7 +155,7 @@ impl Paths {
         }
         let journalled = self.write_journal(entry.clone());
         tokio::time::timeout(JOURNAL_GRACE, journalled).await.ok();
-        self.submit_solution(&candidate, coinbase.clone());
+        entry.template_provider = self.submit_solution(&candidate, coinbase.clone());
         let block = match block {
             Some(block) => Some(block),
             None => {
@@ -198,11 +198,12 @@ impl Paths {
         }
     }
 
-    fn submit_solution(&self, candidate: &Candidate, coinbase: Vec<u8>) {
+    /// Gives the address of the template provider that it is sent to.
+    fn submit_solution(&self, candidate: &Candidate, coinbase: Vec<u8>) -> Option<String> {
         let template = &candidate.job.template;
         let Ok(coinbase_tx) = coinbase.try_into() else {
             tracing::error!(hash = %candidate.hash, "the coinbase is too long for SubmitSolution");
-            return;
+            return None;
         };
         let message = SubmitSolution {
             template_id: template.template.template_id,
@@ -211,9 +212,17 @@ impl Paths {
             header_nonce: candidate.header.nonce,
             coinbase_tx,
         };
-        let provider = template.provider;
-        if let Err(error) = self.solutions.try_send(Solution { provider, message }) {
-            tracing::error!(hash = %candidate.hash, %error, "solution not sent to the template provider");
+        let connection = template.provider.connection;
+        let solution = Solution {
+            connection,
+            message,
+        };
+        match self.solutions.try_send(solution) {
+            Ok(()) => Some(template.provider.address.to_string()),
+            Err(error) => {
+                tracing::error!(hash = %candidate.hash, %error, "solution not sent to the template provider");
+                None
+            }
         }
     }
 
@@ -364,6 +373,7 @@ fn entry(candidate: &Candidate, origin: &Origin, found_at_ms: i64) -> JournalEnt
         found_at_ms,
         value_sat: candidate.job.job.reward().to_sat(),
         extranonce_prefix: candidate.extranonce.prefix().to_string(),
+        template_provider: None,
         block: None,
     }
 }
@@ -381,7 +391,16 @@ fn row(entry: &JournalEntry, hash: BlockHash) -> BlockRow {
         found_at_ms: entry.found_at_ms,
         value_sat: entry.value_sat,
         extranonce_prefix: entry.extranonce_prefix.clone(),
-        paths: Vec::new(),
+        paths: entry.template_provider.iter().map(sent).collect(),
+    }
+}
+
+/// The way through a template provider: SubmitSolution has no answer, so that it was sent is all there is to say.
+fn sent(address: &String) -> hh_ledger::BlockPath {
+    hh_ledger::BlockPath {
+        path: format!("template-provider {address}"),
+        outcome: "sent".to_owned(),
+        at_ms: unix_ms(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::channel::{Channel, ChannelKind};
 use crate::directory::{Clock, Directory, NewChannel};
 use crate::share_log::Origin;
-use crate::work::{Work, WorkBoard};
+use crate::work::{Provider, Work, WorkBoard};
 use bitcoin::ScriptBuf;
 use hh_mining::{Bounds, ExtranoncePrefix, Target, Template, Tip, Vardiff};
 use std::sync::Arc;
@@ -38,6 +38,13 @@ pub(crate) fn template(template_id: u64) -> Template {
     }
 }
 
+pub(crate) fn provider() -> Provider {
+    Provider {
+        connection: 1,
+        address: "127.0.0.1:34250".into(),
+    }
+}
+
 /// A tip whose hash is made of `byte`.
 pub(crate) fn tip(byte: u8) -> Tip {
     Tip::new([byte; 32], 1_700_000_000, REGTEST_NBITS).unwrap()
@@ -46,7 +53,9 @@ pub(crate) fn tip(byte: u8) -> Tip {
 /// Work on one tip.
 pub(crate) fn work() -> Arc<Work> {
     let mut board = WorkBoard::new(reward_script(), "/test/", 7);
-    board.on_new_template(template(1), true, 1, 0).unwrap();
+    board
+        .on_new_template(template(1), true, &provider(), 0)
+        .unwrap();
     board.on_set_new_prev_hash(1, tip(1)).unwrap();
     board.subscribe().borrow().clone().unwrap()
 }

@@ -6,7 +6,7 @@
 use crate::config::TemplateProviderConfig;
 use crate::directory::Clock;
 use crate::links::{LinkState, Links};
-use crate::work::{self, TemplateWork, WorkBoard, WorkError};
+use crate::work::{self, Provider, TemplateWork, WorkBoard, WorkError};
 use bitcoin::{Amount, Script, TxOut};
 use hh_daemon::Failure;
 use hh_mining::{Target, Template, Tip};
@@ -40,7 +40,7 @@ pub(crate) const SOLUTION_QUEUE: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Solution {
     /// Connection over which the template came; template ids mean nothing on another.
-    pub provider: u64,
+    pub connection: u64,
     pub message: SubmitSolution,
 }
 
@@ -71,8 +71,7 @@ enum ProviderError {
 /// One connection.
 struct Session {
     connection: Connection,
-    /// Counts connections; see [`Solution::provider`].
-    number: u64,
+    provider: Provider,
     live: VecDeque<Arc<TemplateWork>>,
 }
 
@@ -118,7 +117,10 @@ impl TemplateClient {
         self.board.on_connect();
         let mut session = Session {
             connection,
-            number,
+            provider: Provider {
+                connection: number,
+                address: address.as_str().into(),
+            },
             live: VecDeque::new(),
         };
         let error = self.serve(&mut session).await;
@@ -215,7 +217,7 @@ impl TemplateClient {
         let now_ms = self.clock.now_ms();
         let work = self
             .board
-            .on_new_template(template(new), future, session.number, now_ms)?;
+            .on_new_template(template(new), future, &session.provider, now_ms)?;
         let template_id = work.template.template_id;
         tracing::debug!(template_id, height = work.height, future, "new template");
         session.live.push_back(work);
@@ -244,7 +246,7 @@ impl TemplateClient {
 
 impl Session {
     fn submit(&mut self, solution: Solution) -> Result<(), ProviderError> {
-        if solution.provider != self.number {
+        if solution.connection != self.provider.connection {
             let template_id = solution.message.template_id;
             tracing::warn!(
                 template_id,

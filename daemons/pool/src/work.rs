@@ -32,8 +32,7 @@ pub(crate) struct TemplateWork {
     /// Height of the block to be, from the coinbase's BIP 34 push.
     pub height: u32,
     pub received_at_ms: u64,
-    /// Which connection to a template provider it came over.
-    pub provider: u64,
+    pub provider: Provider,
     recipe: Arc<CoinbaseRecipe>,
     /// All but the coinbase, serialized, once the provider has sent them.
     transactions: watch::Sender<Option<Transactions>>,
@@ -46,6 +45,15 @@ pub(crate) struct PoolJob {
     pub id: u32,
     pub job: Job,
     pub template: Arc<TemplateWork>,
+}
+
+/// A connection to a template provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Provider {
+    /// Counts connections: a template's id means nothing on another one.
+    pub connection: u64,
+    /// `HOST:PORT`.
+    pub address: Arc<str>,
 }
 
 /// A chain tip as the template provider announced it.
@@ -190,7 +198,7 @@ impl WorkBoard {
         &mut self,
         template: Template,
         future: bool,
-        provider: u64,
+        provider: &Provider,
         now_ms: u64,
     ) -> Result<Arc<TemplateWork>, WorkError> {
         let template_id = template.template_id;
@@ -201,7 +209,7 @@ impl WorkBoard {
             template,
             height,
             received_at_ms: now_ms,
-            provider,
+            provider: provider.clone(),
             recipe: Arc::clone(&self.recipe),
             transactions: watch::Sender::new(None),
             variants: Mutex::default(),

@@ -27,6 +27,9 @@ pub(crate) struct JournalEntry {
     pub value_sat: u64,
     /// The extranonce prefix in the coinbase, in hex: whose block it is, by the share log's binding.
     pub extranonce_prefix: String,
+    /// Address of the template provider that its solution was sent to.
+    #[serde(default)]
+    pub template_provider: Option<String>,
     /// The serialized block in hex; none while the transactions of its template had not come.
     pub block: Option<String>,
 }
@@ -164,6 +167,7 @@ mod tests {
             found_at_ms: 1_700_000_000_000,
             value_sat: 5_000_000_000,
             extranonce_prefix: "0001000000000007".to_owned(),
+            template_provider: None,
             block: None,
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 
-fn found() -> BlockRow {
+/// The row of a block that was sent to `template_provider`.
+fn found(template_provider: Option<&str>) -> BlockRow {
     let entry = JournalEntry {
         hash: String::new(),
         height: 5,
@@ -11,6 +12,7 @@ fn found() -> BlockRow {
         found_at_ms: 1,
         value_sat: 50,
         extranonce_prefix: "0000000000000001".to_owned(),
+        template_provider: template_provider.map(str::to_owned),
         block: None,
     };
     row(&entry, BlockHash::from_byte_array([1; 32]))
@@ -27,7 +29,7 @@ fn says(path: &str, outcome: BlockOutcome) -> PathOutcome {
 
 #[track_caller]
 fn check(outcomes: &[BlockOutcome], state: BlockState, reason: Option<&str>) {
-    let mut row = found();
+    let mut row = found(None);
     for (index, outcome) in outcomes.iter().enumerate() {
         on_outcome(&mut row, says(&index.to_string(), outcome.clone()));
     }
@@ -61,4 +63,11 @@ fn a_refusal_keeps_the_words_of_the_node() {
 fn a_node_that_has_merely_heard_of_a_block_decides_nothing() {
     check(&[BlockOutcome::Duplicate], BlockState::Found, None);
     check(&[BlockOutcome::Inconclusive], BlockState::Found, None);
+}
+
+#[test]
+fn the_way_through_the_template_provider_is_among_the_paths() {
+    let row = found(Some("10.0.0.1:34250"));
+    assert_eq!(row.paths[0].path, "template-provider 10.0.0.1:34250");
+    assert_eq!(row.paths[0].outcome, "sent");
 }

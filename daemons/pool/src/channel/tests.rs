@@ -62,7 +62,7 @@ fn a_job_that_was_never_sent_is_invalid_and_one_of_an_older_tip_is_stale() {
 
     let mut board = crate::work::WorkBoard::new(sample::reward_script(), "/test/", 8);
     board
-        .on_new_template(sample::template(2), true, 1, 0)
+        .on_new_template(sample::template(2), true, &sample::provider(), 0)
         .unwrap();
     board.on_set_new_prev_hash(2, sample::tip(2)).unwrap();
     let next = board.subscribe().borrow().clone().unwrap();

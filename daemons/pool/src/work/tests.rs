@@ -9,7 +9,7 @@ fn board() -> WorkBoard {
 /// Publishes template 1 on a tip and gives the newest work.
 fn first_work(board: &mut WorkBoard) -> Arc<Work> {
     board
-        .on_new_template(sample::template(1), true, 1, 0)
+        .on_new_template(sample::template(1), true, &sample::provider(), 0)
         .unwrap();
     board.on_set_new_prev_hash(1, sample::tip(1)).unwrap();
     newest(board)
@@ -29,7 +29,7 @@ fn a_future_template_becomes_work_with_its_tip_only() {
     let mut board = board();
     let work = board.subscribe();
     board
-        .on_new_template(sample::template(1), true, 1, 0)
+        .on_new_template(sample::template(1), true, &sample::provider(), 0)
         .unwrap();
     assert!(work.borrow().is_none());
     board.on_set_new_prev_hash(1, sample::tip(1)).unwrap();
@@ -44,7 +44,7 @@ fn a_new_template_on_the_same_tip_is_published_at_once() {
     let mut board = board();
     let first = first_work(&mut board);
     board
-        .on_new_template(sample::template(2), false, 1, 0)
+        .on_new_template(sample::template(2), false, &sample::provider(), 0)
         .unwrap();
     let second = newest(&board);
     assert_eq!(second.tip.number, first.tip.number);
@@ -67,7 +67,7 @@ fn a_tip_for_a_template_that_never_came_changes_nothing() {
 fn what_another_provider_announced_is_void_after_a_connect() {
     let mut board = board();
     board
-        .on_new_template(sample::template(5), true, 1, 0)
+        .on_new_template(sample::template(5), true, &sample::provider(), 0)
         .unwrap();
     board.on_connect();
     board.on_set_new_prev_hash(5, sample::tip(1)).unwrap_err();
@@ -79,7 +79,9 @@ fn a_template_without_a_height_is_refused_and_the_last_work_stays() {
     let first = first_work(&mut board);
     let mut template = sample::template(2);
     template.coinbase_prefix.clear();
-    let error = board.on_new_template(template, false, 1, 0).unwrap_err();
+    let error = board
+        .on_new_template(template, false, &sample::provider(), 0)
+        .unwrap_err();
     assert!(matches!(error, WorkError::Height { template_id: 2 }));
     assert_eq!(newest(&board).job.id, first.job.id);
 }
