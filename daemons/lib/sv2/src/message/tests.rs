@@ -552,6 +552,26 @@ fn a_message_that_is_cut_short_is_an_error_and_never_a_panic() {
 }
 
 #[test]
+fn a_share_is_read_as_the_reference_reads_it() {
+    let (_, payload) = encode(extended_share().into());
+    // Every length of the extranonce that its byte can claim, with and without enough bytes for it.
+    for length in 0..=u8::MAX {
+        for room in [0, 8, 32, 33, 255] {
+            let mut payload = payload.clone();
+            payload[24] = length;
+            payload.resize(25 + room, 0xab);
+            let ours = read_submit_shares_extended(&payload).map(|(share, tail)| {
+                assert_eq!(share.get_size() + tail.len(), payload.len());
+                format!("{share:?}")
+            });
+            let theirs = mining::SubmitSharesExtended::from_bytes(&mut payload.clone())
+                .map(|share| format!("{:?}", share.into_owned()));
+            assert_eq!(ours, theirs.ok(), "length {length}, {room} bytes");
+        }
+    }
+}
+
+#[test]
 fn bytes_behind_a_message_are_ignored() {
     for (message, ..) in all() {
         let expected = format!("{message:?}");
