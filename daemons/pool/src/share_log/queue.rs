@@ -41,7 +41,23 @@ pub(super) struct Queue {
 struct State {
     waiting: Vec<Append>,
     records: usize,
+    /// A binding waits: a miner gets its first job after it, and the others profit.
+    is_urgent: bool,
     closed: bool,
+}
+
+impl Append {
+    /// Bindings are appended alone, so the first record tells.
+    fn is_urgent(&self) -> bool {
+        matches!(self.records.first(), Some(Record::Binding(_)))
+    }
+}
+
+impl State {
+    /// Nothing is gained by waiting longer.
+    fn is_due(&self) -> bool {
+        self.records >= FULL_RECORDS || self.is_urgent || self.closed
+    }
 }
 
 impl Queue {
@@ -65,10 +81,11 @@ impl Queue {
             return Err(append);
         }
         let was_empty = state.waiting.is_empty();
-        let was_full = state.records >= FULL_RECORDS;
+        let was_due = state.is_due();
         state.records += append.records.len();
+        state.is_urgent |= append.is_urgent();
         state.waiting.push(append);
-        if was_empty || (!was_full && state.records >= FULL_RECORDS) {
+        if was_empty || (!was_due && state.is_due()) {
             self.wake.notify_one();
         }
         Ok(())
@@ -98,14 +115,14 @@ impl Queue {
                 Taken::Idle
             };
         }
-        let few = |state: &mut State| state.records < FULL_RECORDS && !state.closed;
         state = self
             .wake
-            .wait_timeout_while(state, self.commit_delay, few)
+            .wait_timeout_while(state, self.commit_delay, |state| !state.is_due())
             .unwrap_or_else(PoisonError::into_inner)
             .0;
         std::mem::swap(&mut state.waiting, appends);
         state.records = 0;
+        state.is_urgent = false;
         Taken::Appends
     }
 
@@ -119,6 +136,7 @@ impl Queue {
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.records = 0;
+        state.is_urgent = false;
         state.waiting.clear();
     }
 }

@@ -370,6 +370,20 @@ async fn batches_that_can_not_be_taken_come_back() {
 }
 
 #[tokio::test]
+async fn a_binding_does_not_wait_for_company_and_takes_others_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        commit_delay: Duration::MAX,
+        ..options()
+    };
+    let (log, _) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
+    let share = log.try_append(vec![share(1)]).unwrap();
+    let bound = log.append(vec![binding(7)]).await.unwrap();
+    assert_eq!(bound.last_seq, 2);
+    assert_eq!(share.await.unwrap().last_seq, 1);
+}
+
+#[tokio::test]
 async fn a_batch_larger_than_a_segment_fails_alone() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {

@@ -35,6 +35,8 @@ pub(super) struct Writer {
     failure: Option<Failure>,
     durable: watch::Sender<u64>,
     health: watch::Sender<Health>,
+    /// Looked up once: the registry takes as long as encoding the records of a commit.
+    commit_seconds: metrics::Histogram,
     /// Keeps other processes out until this thread ends.
     lock: Option<File>,
 }
@@ -81,6 +83,7 @@ impl Writer {
             failure: None,
             durable,
             health,
+            commit_seconds: metrics::histogram!("hyperhash_share_log_commit_seconds"),
             lock: Some(lock),
         };
         writer.probe();
@@ -166,7 +169,7 @@ impl Writer {
             }
             return;
         }
-        metrics::histogram!("hyperhash_share_log_commit_seconds").record(started.elapsed());
+        self.commit_seconds.record(started.elapsed());
         let mut seq = self.next_seq;
         self.next_seq += group
             .iter()
