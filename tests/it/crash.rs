@@ -11,7 +11,6 @@ use hh_tests::syscalls::{CALLS, answers_after_syncs};
 use hh_tests::wait::{wait_for, wait_until};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ async fn every_acknowledged_share_is_in_the_ledger_once_after_kill_9_under_load(
     }
     assert!(!in_flight.is_empty(), "no kill came under load");
     network.wait_until_shipped().await;
-    check_ledger(&network.ledger(), &acknowledged, &in_flight);
+    check_ledger(&network.ledger(), &acknowledged, &in_flight).await;
 }
 
 /// Opens channels, loads them, and kills the pool in the middle of it.
@@ -91,13 +90,12 @@ async fn load_until_killed(network: &Network, round: u32) -> Vec<Channel> {
 }
 
 /// Every acknowledged share once; beside those only what was in flight at a kill, and also once.
-#[track_caller]
-fn check_ledger(path: &Path, acknowledged: &[BlockHash], in_flight: &[BlockHash]) {
-    let ledger = LedgerReader::open(path).expect("the ledger can be read");
+async fn check_ledger(ledger: &LedgerReader, acknowledged: &[BlockHash], in_flight: &[BlockHash]) {
     let mut times: BTreeMap<BlockHash, u32> = BTreeMap::new();
-    for log in ledger.logs().expect("the ledger can be read") {
+    for log in ledger.logs().await.expect("the ledger can be read") {
         let shares = ledger
-            .shares(&log.epoch, 0, usize::MAX >> 1)
+            .shares(log.epoch, 0, usize::MAX >> 1)
+            .await
             .expect("the ledger can be read");
         for share in shares {
             *times.entry(share.hash).or_default() += 1;

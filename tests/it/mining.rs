@@ -66,14 +66,14 @@ async fn both_protocols_mine_blocks_that_the_node_keeps_and_the_ledger_knows() {
     network.wait_until_shipped().await;
     let mut on_best_chain = 0;
     for block in &blocks {
-        on_best_chain += u32::from(check_block(&network, block));
+        on_best_chain += u32::from(check_block(&network, block).await);
     }
     // Two at the same height are possible, and one of them loses; all of them can't.
     assert!(on_best_chain > 0);
 
-    let ledger = LedgerReader::open(&network.ledger()).expect("the ledger can be read");
-    check_account(&ledger, "alice", &old);
-    check_account(&ledger, "bob", &new);
+    let ledger = network.ledger();
+    check_account(&ledger, "alice", &old).await;
+    check_account(&ledger, "bob", &new).await;
 }
 
 /// Waits until pool and template provider know what became of each block, which both have given to the node.
@@ -101,7 +101,7 @@ async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
 }
 
 /// Checks a block of ours against the node; whether it is on the best chain.
-fn check_block(network: &Network, block: &Block) -> bool {
+async fn check_block(network: &Network, block: &Block) -> bool {
     let hash = block.hash.parse().expect("a block hash");
     let Some(mined) = network.node.block_on_best_chain(&hash) else {
         return false;
@@ -131,17 +131,19 @@ fn check_block(network: &Network, block: &Block) -> bool {
     let prefix = extranonce[..PREFIX_SIZE]
         .try_into()
         .expect("it is long enough");
-    let ledger = LedgerReader::open(&network.ledger()).expect("the ledger can be read");
-    let log = ledger.logs().expect("the ledger can be read").remove(0);
+    let ledger = network.ledger();
+    let logs = ledger.logs().await.expect("the ledger can be read");
     let finder = ledger
-        .binding(&log.epoch, prefix)
+        .binding(logs[0].epoch, prefix)
+        .await
         .expect("the ledger can be read")
         .expect("each prefix is bound before its first job");
     assert_eq!(finder.account(), block.account);
     assert_eq!(finder.worker(), block.worker);
     assert_eq!((finder.node(), finder.lane()), ("core", "main"));
     let shares = ledger
-        .shares_by_hash(&block.hash.parse().expect("a block hash"))
+        .shares_by_hash(block.hash.parse().expect("a block hash"))
+        .await
         .expect("the ledger can be read");
     assert_eq!(shares.len(), 1);
     assert!(shares[0].is_block);
@@ -149,9 +151,9 @@ fn check_block(network: &Network, block: &Block) -> bool {
 }
 
 /// The ledger has what the miner was told, no more and no less.
-#[track_caller]
-fn check_account(ledger: &LedgerReader, account: &str, told: &Counters) {
-    let sums = ledger.account_sums(100).expect("the ledger can be read");
+async fn check_account(ledger: &LedgerReader, account: &str, told: &Counters) {
+    let sums = ledger.account_sums(100).await;
+    let sums = sums.expect("the ledger can be read");
     let sum = sums
         .iter()
         .find(|sum| sum.account == account)

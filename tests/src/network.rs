@@ -7,10 +7,11 @@ use crate::bitcoin_core::{BitcoinCore, Chain, anyone_can_spend};
 use crate::daemon::Daemon;
 use crate::wait::wait_until;
 use hh_ipc::client::within;
+use hh_ledger::{LedgerReader, Location};
 use hh_sv2::{AuthorityPublicKey, AuthoritySecretKey};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// For any call on a control socket, on a loaded machine.
@@ -149,10 +150,10 @@ authority_public_key = "{key}"
         wait_until("the ledger has what the log has", SHIPPED, shipped).await;
     }
 
-    /// hh-pool's database.
+    /// Reads hh-pool's ledger.
     #[must_use]
-    pub fn ledger(&self) -> PathBuf {
-        self.dir.path().join("pool").join("pool.db")
+    pub fn ledger(&self) -> LedgerReader {
+        LedgerReader::new(&Location::Sqlite(self.dir.path().join("pool/pool.db")))
     }
 
     #[must_use]

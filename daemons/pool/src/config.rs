@@ -3,7 +3,8 @@
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 use hh_bitcoin::NodeConfig;
-use hh_daemon::{Mistakes, SecretRef};
+use hh_daemon::{Failure, Mistakes, SecretRef};
+use hh_ledger::{Location, PostgresServer, ServerOptions};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -39,6 +40,8 @@ pub struct PoolConfig {
     /// Bitcoin Core nodes that get our blocks by RPC, beside the template provider.
     pub nodes: Vec<NodeConfig>,
     #[serde(default)]
+    pub ledger: LedgerConfig,
+    #[serde(default)]
     pub vardiff: VardiffConfig,
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -61,6 +64,41 @@ pub struct TemplateProviderConfig {
     pub address: String,
     /// Base58check, as the template provider logs it at its start.
     pub authority_public_key: AuthorityPublicKey,
+}
+
+/// Where the ledger is: `pool.db` in the data directory, unless this says otherwise.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    pub postgres: Option<PostgresConfig>,
+}
+
+/// A PostgreSQL database, in whose schema `pool` the ledger is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// The directory of a Unix socket, or a host's name or address.
+    pub host: String,
+    #[serde(default = "default_postgres_port")]
+    pub port: u16,
+    pub database: String,
+    #[serde(default = "default_postgres_user")]
+    pub user: String,
+    pub password: Option<SecretRef>,
+    /// Certificates in PEM that may have signed the server's; with them TLS is spoken.
+    pub root_certificates: Option<PathBuf>,
+}
+
+impl PostgresConfig {
+    fn options(&self) -> ServerOptions {
+        ServerOptions {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            root_certificates: self.root_certificates.clone(),
+        }
+    }
 }
 
 /// How often a miner is to send shares.
@@ -109,6 +147,14 @@ fn default_tag() -> String {
     "/Hyper Hash/".to_owned()
 }
 
+fn default_postgres_port() -> u16 {
+    5432
+}
+
+fn default_postgres_user() -> String {
+    "hh-pool".to_owned()
+}
+
 impl PoolConfig {
     /// The script that the coinbase pays.
     ///
@@ -137,9 +183,19 @@ impl PoolConfig {
         format!("pool-{}", self.server_id)
     }
 
-    /// The ledger's database.
-    pub fn ledger_path(&self) -> PathBuf {
-        self.data_dir.join("pool.db")
+    /// Where the ledger is.
+    ///
+    /// # Errors
+    /// The password or the root certificates can't be read.
+    pub fn ledger_location(&self) -> Result<Location, Failure> {
+        let Some(postgres) = &self.ledger.postgres else {
+            return Ok(Location::Sqlite(self.data_dir.join("pool.db")));
+        };
+        let password = postgres.password.as_ref().map(SecretRef::read).transpose();
+        let password = password.map_err(Failure::config)?;
+        let password = password.as_ref().map(|password| password.expose().trim());
+        let server = PostgresServer::new(&postgres.options(), password);
+        Ok(Location::Postgres(server.map_err(Failure::config)?))
     }
 }
 
@@ -161,6 +217,7 @@ impl hh_daemon::Config for PoolConfig {
             let what = format!("{difficulty} is no difficulty");
             mistakes.add("vardiff.min_difficulty", what, "write a number above 0");
         }
+        self.check_ledger(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }
@@ -182,6 +239,23 @@ impl PoolConfig {
         if tag.len() > MAX_TAG_BYTES || !tag.is_ascii() {
             let fix = format!("write at most {MAX_TAG_BYTES} ASCII characters");
             mistakes.add("coinbase_tag", "too long or not ASCII", fix);
+        }
+    }
+
+    fn check_ledger(&self, mistakes: &mut Mistakes) {
+        let Some(postgres) = &self.ledger.postgres else {
+            return;
+        };
+        if postgres.host.is_empty() {
+            let fix = "write the directory of a Unix socket, such as /run/postgresql, or a host";
+            mistakes.add("ledger.postgres.host", "empty", fix);
+        } else if postgres.options().is_remote() && postgres.root_certificates.is_none() {
+            let what = format!(
+                "{} is another machine, where only TLS is spoken",
+                postgres.host
+            );
+            let fix = "name the certificates that it is known by with `root_certificates`";
+            mistakes.add("ledger.postgres.host", what, fix);
         }
     }
 

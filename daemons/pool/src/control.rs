@@ -15,16 +15,19 @@ use hh_ipc::api::pool::{
 };
 use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
-use hh_ledger::{BlockRow, Ledger, LedgerError};
+use hh_ledger::{BlockRow, Ledger, LedgerError, Location};
 use hh_sv2::AuthorityPublicKey;
 use jiff::Timestamp;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Longest list that is answered: a thousand miners are a tenth of a frame.
 const MAX_LISTED: usize = 1_000;
+
+/// What the status waits for the ledger: it is asked for when something is wrong.
+const LEDGER_GRACE: Duration = Duration::from_secs(1);
 
 /// What the answers are made from.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ pub(crate) struct Control {
     pub nodes: Links,
     pub shipping: watch::Receiver<Shipping>,
     pub ledger: Ledger,
-    pub ledger_path: PathBuf,
+    pub ledger_location: Location,
 }
 
 #[derive(Clone)]
@@ -95,12 +98,12 @@ impl Control {
             .iter()
             .map(|view| self.lane(view))
             .collect();
-        // A ledger that is away has no last block to show; its error stands beside.
-        let last_block = self
-            .blocks(1)
-            .await
-            .ok()
-            .and_then(|mut blocks| blocks.pop());
+        // A ledger that is away or slow has no last block to show; its error stands beside.
+        let last_block = tokio::time::timeout(LEDGER_GRACE, self.blocks(1)).await;
+        let last_block = match last_block {
+            Ok(Ok(mut blocks)) => blocks.pop(),
+            Ok(Err(_)) | Err(_) => None,
+        };
         PoolStatus {
             chain: chain_name(self.chain),
             authority_public_key: self.authority_public_key.to_string(),
@@ -177,7 +180,7 @@ impl Control {
     fn ledger_status(&self) -> LedgerStatus {
         let shipping = self.shipping.borrow();
         LedgerStatus {
-            path: self.ledger_path.display().to_string(),
+            path: self.ledger_location.to_string(),
             last_error: shipping.last_error.clone(),
             last_shipped_at: shipping.last_shipped_at_ms.map(timestamp),
         }

@@ -10,7 +10,7 @@
 //!        blocks ◄────────────────── found block ───────────────── session      share_log (thread, fdatasync)
 //!          │ submitblock on every node                                              │ durable records
 //!          ▼                                                                        ▼
-//!     Bitcoin Core                                        ledger (pool.db) ◄──── shipper
+//!     Bitcoin Core                                        ledger           ◄──── shipper
 //! ```
 
 mod blocks;
@@ -60,8 +60,8 @@ use work::WorkBoard;
 /// Starts everything, in this order, and returns when there is work for miners.
 ///
 /// # Errors
-/// A mistake in the configuration; a port, a share log or a journal that can't be used; no template provider within
-/// the start timeout.
+/// A mistake in the configuration; a port, a share log or a journal that can't be used; a server id that is another
+/// log's; no template provider within the start timeout.
 pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> {
     let tasks = &context.tasks;
     let stop = tasks.token();
@@ -71,7 +71,8 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let sockets = listener::bind(&config.lanes).await?;
 
     let (log, recovered) = open_log(&config).await?;
-    let ledger = Ledger::open(&config.ledger_path(), &config.pool_name())?;
+    let ledger_location = config.ledger_location()?;
+    let ledger = Ledger::open(&ledger_location, &config.pool_name())?;
     let clock = Clock::start();
     let directory = Directory::new(clock, listener::bound(&config.lanes, &sockets)?);
 
@@ -107,7 +108,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         nodes: nodes.links.clone(),
         shipping: shipper.status(),
         ledger: ledger.clone(),
-        ledger_path: config.ledger_path(),
+        ledger_location,
     };
 
     let client = template_client.run(stop.clone());

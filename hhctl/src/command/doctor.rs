@@ -95,6 +95,8 @@ pub(super) async fn report(session: &mut Session) -> Report {
         checks.extend(
             pool.as_ref()
                 .ok()
+                // PostgreSQL's disk may be on another machine.
+                .filter(|pool| pool.ledger.path.starts_with('/'))
                 .map(|pool| machine::disk(&pool.ledger.path)),
         );
     }

@@ -87,6 +87,7 @@ pub struct ShareLogStatus {
 /// The accounting database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerStatus {
+    /// The file of the SQLite database; or words for the database on PostgreSQL.
     pub path: String,
     /// None while it takes what it is given.
     pub last_error: Option<String>,

@@ -3,8 +3,6 @@
 use std::str::FromStr;
 
 use hh_mining::BlockHash;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 /// How far a block has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +26,8 @@ impl BlockState {
         matches!(self, Self::Accepted | Self::Rejected | Self::Orphaned)
     }
 
-    fn name(self) -> &'static str {
+    /// What the databases call it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Found => "found",
             Self::Submitted => "submitted",
@@ -39,10 +38,15 @@ impl BlockState {
     }
 }
 
-impl FromStr for BlockState {
-    type Err = FromSqlError;
+/// A block's state that this program doesn't know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no state of a block")]
+pub struct UnknownState(String);
 
-    fn from_str(name: &str) -> Result<Self, FromSqlError> {
+impl FromStr for BlockState {
+    type Err = UnknownState;
+
+    fn from_str(name: &str) -> Result<Self, UnknownState> {
         [
             Self::Found,
             Self::Submitted,
@@ -52,19 +56,7 @@ impl FromStr for BlockState {
         ]
         .into_iter()
         .find(|state| state.name() == name)
-        .ok_or(FromSqlError::InvalidType)
-    }
-}
-
-impl ToSql for BlockState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.name().to_sql()
-    }
-}
-
-impl FromSql for BlockState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse()
+        .ok_or_else(|| UnknownState(name.to_owned()))
     }
 }
 
@@ -108,83 +100,10 @@ pub struct BlockPath {
     pub at_ms: i64,
 }
 
-/// Writes the block and its paths. A block whose outcome is known is not made open again by a pool that submits once
-/// more what its journal held at a crash.
-pub(crate) fn put(transaction: &Transaction<'_>, block: &BlockRow) -> rusqlite::Result<()> {
-    let hash = block.hash.as_byte_array();
-    let known: Option<BlockState> = transaction
-        .query_row("SELECT state FROM blocks WHERE hash = ?", [hash], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    if known.is_none_or(|known| block.state.is_final() || block.state >= known) {
-        transaction.execute(
-            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (hash) DO UPDATE SET state = excluded.state, reason = excluded.reason",
-            params![
-                hash,
-                block.height,
-                block.state,
-                block.reason,
-                block.account,
-                block.worker,
-                block.node,
-                block.lane,
-                block.found_at_ms,
-                block.value_sat,
-                block.extranonce_prefix,
-            ],
-        )?;
+impl BlockRow {
+    /// Whether this row takes the place of one in the state `known`. A block whose outcome is known is not made open
+    /// again by a pool that submits once more what its journal held at a crash.
+    pub(crate) fn replaces(&self, known: Option<BlockState>) -> bool {
+        known.is_none_or(|known| self.state.is_final() || self.state >= known)
     }
-    for path in &block.paths {
-        transaction.execute(
-            "INSERT OR REPLACE INTO block_paths VALUES (?, ?, ?, ?)",
-            params![hash, path.path, path.outcome, path.at_ms],
-        )?;
-    }
-    Ok(())
-}
-
-/// The last `limit` blocks, newest first.
-pub(crate) fn last(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<BlockRow>> {
-    let mut statement = connection.prepare(
-        "SELECT hash, height, state, reason, account, worker, node, lane, found_at_ms, value_sat, extranonce_prefix
-        FROM blocks ORDER BY found_at_ms DESC, height DESC LIMIT ?",
-    )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut blocks = statement
-        .query_map([limit], from_row)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut statement = connection.prepare(
-        "SELECT path, outcome, at_ms FROM block_paths WHERE hash = ? ORDER BY at_ms, path",
-    )?;
-    for block in &mut blocks {
-        let path = |row: &Row<'_>| {
-            Ok(BlockPath {
-                path: row.get(0)?,
-                outcome: row.get(1)?,
-                at_ms: row.get(2)?,
-            })
-        };
-        let paths = statement.query_map([block.hash.as_byte_array()], path)?;
-        block.paths = paths.collect::<rusqlite::Result<_>>()?;
-    }
-    Ok(blocks)
-}
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
-    Ok(BlockRow {
-        hash: BlockHash::from_byte_array(row.get(0)?),
-        height: row.get(1)?,
-        state: row.get(2)?,
-        reason: row.get(3)?,
-        account: row.get(4)?,
-        worker: row.get(5)?,
-        node: row.get(6)?,
-        lane: row.get(7)?,
-        found_at_ms: row.get(8)?,
-        value_sat: row.get(9)?,
-        extranonce_prefix: row.get(10)?,
-        paths: Vec::new(),
-    })
 }

@@ -1,37 +1,57 @@
-//! The ledger of one pool on SQLite (`pool.db`): accepted shares and their sums, accounts and workers by first use,
-//! extranonce bindings, blocks.
+//! The ledger: accepted shares and their sums, accounts and workers by first use, extranonce bindings, blocks, and which
+//! pool hands out which part of the extranonce space. On SQLite for one pool, on PostgreSQL for several.
 //!
-//! Owns the schema, the one thread that writes it and the queries on it. It never decides what a share is worth or who
-//! is paid, and nobody in front of a miner waits for it: shares come out of the share log, which keeps them as long as
-//! the ledger is away. So a database that can't be opened is an error of each call, tried again by the next, and no
-//! reason for a pool not to start.
+//! Owns the schemas, the one thread that writes and the queries. It never decides what a share is worth or who is paid,
+//! and nobody in front of a miner waits for it: shares come out of the share log, which keeps them as long as the ledger
+//! is away. So a database that can't be had is an error of each call, tried again by the next.
 //!
-//! Readers open the file by themselves with [`LedgerReader`], as any other process does.
+//! ```text
+//!  Ledger ──calls──► Writer, a thread ──┬─ sqlite: pool.db             LedgerReader ──┬─ sqlite: a connection a call
+//!                                       └─ postgres: one connection                   └─ postgres: a few connections
+//! ```
+//!
+//! What both engines have in common is in files of this folder: the rows, and the arithmetic of the sums. Each engine is
+//! a module with statements of its own; the tests run on both.
 
 mod block;
+mod claim;
+mod location;
 mod origin;
+mod postgres;
 mod reader;
-mod schema;
 mod shipment;
+mod sqlite;
+mod sums;
 mod writer;
 
+use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use block::{BlockPath, BlockRow, BlockState};
+pub use block::{BlockPath, BlockRow, BlockState, UnknownState};
+pub use claim::{Claim, Holder};
+pub use location::Location;
 pub use origin::{Origin, OriginError};
+pub use postgres::{PostgresServer, ServerError, ServerOptions};
 pub use reader::{AccountSum, FirstUse, LedgerReader, LogRow, MinuteSum};
 pub use shipment::{BindingRow, RejectedCount, ShareRow, Shipment};
-use writer::Writer;
+use writer::{Call, Writer};
 
 /// The random id of a share log.
 pub type Epoch = [u8; 16];
 
 /// Calls that may wait for the writer; each holds at most one shipment.
 const QUEUED_CALLS_MAX: usize = 16;
+
+/// Most origins whose ids a writer remembers; a pool with more workers looks them up again.
+const ORIGINS_MAX: usize = 100_000;
+
+/// Most rows of a log that are deleted in one transaction: a second of work, between which shipments get through.
+const PRUNED_ROWS_MAX: u32 = 100_000;
 
 /// What can be wrong with a call to the ledger. Nothing of the call is in the ledger then.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +66,36 @@ pub enum LedgerError {
         /// SQLite's answer.
         source: rusqlite::Error,
     },
+    /// PostgreSQL refused, or can't be reached.
+    #[error("could not {action} in the ledger {server}")]
+    Postgres {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The server and the database.
+        server: String,
+        /// PostgreSQL's answer.
+        source: tokio_postgres::Error,
+    },
+    /// PostgreSQL did not answer in time.
+    #[error("could not {action} in the ledger {server} within {} s", limit.as_secs())]
+    TimedOut {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The server and the database.
+        server: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The database can't hold every name.
+    #[error(
+        "the ledger {server} has the encoding {found}, not UTF8: create its database with ENCODING 'UTF8'"
+    )]
+    Encoding {
+        /// The server and the database.
+        server: String,
+        /// Its encoding.
+        found: String,
+    },
     /// The file system refused.
     #[error("could not {action} {}", path.display())]
     File {
@@ -57,10 +107,12 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// A newer version of this program has migrated the database.
-    #[error("the ledger {} has schema version {found}, newer than {known}: run the newer program", path.display())]
+    #[error(
+        "the ledger {ledger} has schema version {found}, newer than {known}: run the newer program"
+    )]
     NewerSchema {
         /// The database.
-        path: PathBuf,
+        ledger: String,
         /// Its version.
         found: u32,
         /// The newest one this program knows.
@@ -87,47 +139,30 @@ pub enum LedgerError {
     Closed,
 }
 
-type Call = Box<dyn FnOnce(&mut Writer) + Send>;
-
 /// Handle to the ledger of one pool; clones share the writer, which ends after the last one.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    path: Arc<Path>,
+    reader: LedgerReader,
     calls: mpsc::Sender<Call>,
 }
 
 impl Ledger {
-    /// Starts the writer of the database at `path` for the pool of this name. The file is opened, made and migrated by
-    /// the first call.
+    /// Starts the writer of the ledger at `location` for the pool of this name. The ledger is opened, made and migrated
+    /// by the first call.
     ///
     /// # Errors
     /// [`LedgerError::File`] if no thread can be started.
-    pub fn open(path: &Path, pool: &str) -> Result<Self, LedgerError> {
-        let (calls, mut queue) = mpsc::channel::<Call>(QUEUED_CALLS_MAX);
-        let mut writer = Writer::new(path, pool);
-        std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || {
-                while let Some(call) = queue.blocking_recv() {
-                    call(&mut writer);
-                }
-                writer.close();
-            })
-            .map_err(|source| LedgerError::File {
-                action: "start a thread for",
-                path: path.to_owned(),
-                source,
-            })?;
-        Ok(Self {
-            path: path.into(),
-            calls,
-        })
+    pub fn open(location: &Location, pool: &str) -> Result<Self, LedgerError> {
+        let (calls, queue) = mpsc::channel::<Call>(QUEUED_CALLS_MAX);
+        Writer::start(location, pool, queue)?;
+        let reader = LedgerReader::new(location);
+        Ok(Self { reader, calls })
     }
 
-    /// The database's file.
+    /// Reads the same ledger, without waiting for the writer.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn reader(&self) -> &LedgerReader {
+        &self.reader
     }
 
     /// Puts shares, bindings and a watermark into the ledger, and the shares into the sums, in one transaction. Records
@@ -136,7 +171,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Gap`] if it does not start at or before the next record; or the ledger is not writable.
     pub async fn ship(&self, shipment: Arc<Shipment>) -> Result<(), LedgerError> {
-        self.write(move |writer| writer.ship(&shipment)).await
+        self.write(async move |writer| writer.ship(&shipment).await)
+            .await
     }
 
     /// Sequence number of the last record of that log in the ledger, if there is one.
@@ -144,7 +180,8 @@ impl Ledger {
     /// # Errors
     /// The ledger can't be opened.
     pub async fn last_seq(&self, epoch: Epoch) -> Result<Option<u64>, LedgerError> {
-        self.write(move |writer| writer.last_seq(&epoch)).await
+        self.write(async move |writer| writer.last_seq(&epoch).await)
+            .await
     }
 
     /// Gives up the records of that log between the last one in the ledger and `next_seq`, because the log no longer
@@ -158,7 +195,7 @@ impl Ledger {
         next_seq: u64,
         now_ms: i64,
     ) -> Result<(), LedgerError> {
-        self.write(move |writer| writer.skip_to(&epoch, next_seq, now_ms))
+        self.write(async move |writer| writer.skip_to(&epoch, next_seq, now_ms).await)
             .await
     }
 
@@ -167,7 +204,7 @@ impl Ledger {
     /// # Errors
     /// The ledger is not writable.
     pub async fn count_rejected(&self, counts: Vec<RejectedCount>) -> Result<(), LedgerError> {
-        self.write(move |writer| writer.count_rejected(&counts))
+        self.write(async move |writer| writer.count_rejected(&counts).await)
             .await
     }
 
@@ -177,58 +214,109 @@ impl Ledger {
     /// # Errors
     /// The ledger is not writable.
     pub async fn put_block(&self, block: BlockRow) -> Result<(), LedgerError> {
-        self.write(move |writer| writer.put_block(&block)).await
+        self.write(async move |writer| writer.put_block(&block).await)
+            .await
     }
 
-    /// Moves the write-ahead log into the database, so that a stopped pool leaves one file to copy. To be called before
-    /// a stop, after the last write.
+    /// Claims a part of the extranonce space for the log `epoch` of this pool. Idempotent for the log that holds it.
+    ///
+    /// # Errors
+    /// The ledger is not writable.
+    pub async fn claim_server_id(
+        &self,
+        server_id: u16,
+        epoch: Epoch,
+        now_ms: i64,
+    ) -> Result<Claim, LedgerError> {
+        self.write(async move |writer| writer.claim_server_id(server_id, &epoch, now_ms).await)
+            .await
+    }
+
+    /// Frees a server id for another log, if it is the log `epoch` that holds it; says whether it was. To be called for
+    /// a log only that will never hand out work again.
+    ///
+    /// # Errors
+    /// The ledger is not writable.
+    pub async fn retire_server_id(
+        &self,
+        server_id: u16,
+        epoch: Epoch,
+    ) -> Result<bool, LedgerError> {
+        self.write(async move |writer| writer.retire_server_id(server_id, &epoch).await)
+            .await
+    }
+
+    /// Deletes the rows of shares that were accepted before `before_ms`, of every log; the sums stay. Says how many.
+    /// Other calls get their turn in between.
+    ///
+    /// # Errors
+    /// The ledger is not writable; what is deleted by then stays deleted.
+    pub async fn prune_before(&self, before_ms: i64) -> Result<u64, LedgerError> {
+        let mut pruned = 0;
+        loop {
+            let call = async move |writer: &mut Writer| writer.prune(before_ms).await;
+            match self.write(call).await? {
+                0 => return Ok(pruned),
+                more => pruned += more,
+            }
+        }
+    }
+
+    /// Moves SQLite's write-ahead log into the database, so that a stopped pool leaves one file to copy. To be called
+    /// before a stop, after the last write.
     ///
     /// # Errors
     /// The ledger is not writable.
     pub async fn checkpoint(&self) -> Result<(), LedgerError> {
-        self.write(Writer::checkpoint).await
+        self.write(async |writer| writer.checkpoint()).await
     }
 
-    /// The last blocks, newest first.
+    /// The last blocks, newest first, at most `limit`.
     ///
     /// # Errors
     /// The ledger can't be read.
     pub async fn blocks(&self, limit: usize) -> Result<Vec<BlockRow>, LedgerError> {
-        self.read(move |reader| reader.blocks(limit)).await
+        self.reader.blocks(limit).await
     }
 
-    /// What the accounts have brought in since the ledger was made, most work first.
+    /// What the accounts have brought in since the ledger was made, most work first, at most `limit`.
     ///
     /// # Errors
     /// The ledger can't be read.
     pub async fn account_sums(&self, limit: usize) -> Result<Vec<AccountSum>, LedgerError> {
-        self.read(move |reader| reader.account_sums(limit)).await
-    }
-
-    /// Runs a query on a connection of its own, so that it neither waits for the writer nor holds it up.
-    async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&LedgerReader) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        let path = Arc::clone(&self.path);
-        let query = move || LedgerReader::open(&path).and_then(|reader| query(&reader));
-        // A query that panics or a runtime that shuts down: there is no answer any more.
-        tokio::task::spawn_blocking(query)
-            .await
-            .unwrap_or(Err(LedgerError::Closed))
+        self.reader.account_sums(limit).await
     }
 
     async fn write<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
+        call: impl AsyncFnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (done, result) = oneshot::channel();
         let call: Call = Box::new(move |writer| {
-            if done.send(call(writer)).is_err() {
-                tracing::debug!("nobody waits for a call to the ledger any more");
-            }
+            Box::pin(async move {
+                if done.send(call(writer).await).is_err() {
+                    tracing::debug!("nobody waits for a call to the ledger any more");
+                }
+            })
         });
         self.calls.send(call).await.or(Err(LedgerError::Closed))?;
         result.await.unwrap_or(Err(LedgerError::Closed))
     }
+}
+
+/// Refuses a database that a newer version of this program has migrated.
+fn refuse_newer(
+    ledger: impl fmt::Display,
+    found: u32,
+    migrations: usize,
+) -> Result<(), LedgerError> {
+    let known = u32::try_from(migrations).expect("there are few migrations");
+    if found > known {
+        return Err(LedgerError::NewerSchema {
+            ledger: ledger.to_string(),
+            found,
+            known,
+        });
+    }
+    Ok(())
 }

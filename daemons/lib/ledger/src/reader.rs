@@ -1,13 +1,12 @@
-//! Queries of those who only read: the pool's control socket, hhctl, the treasury, tests. Each has a connection of its
-//! own, opened `mode=ro`, and sees the last commit; none holds the writer up.
+//! Queries of those who only read: the pool's control socket, hhctl, the treasury, tests. They see what is committed, on
+//! connections of their own, and hold no writer up.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use hh_mining::BlockHash;
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use crate::{BlockRow, Epoch, LedgerError, Origin, ShareRow, block, schema};
+use crate::{BlockRow, Epoch, Holder, LedgerError, Location, Origin, ShareRow, postgres, sqlite};
 
 /// What an account has brought in since the ledger was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,198 +66,169 @@ pub struct FirstUse {
     pub first_used_at_ms: i64,
 }
 
-/// A connection for reading only. Its calls block.
-#[derive(Debug)]
-pub struct LedgerReader {
-    path: PathBuf,
-    connection: Connection,
+/// Reads a ledger. Each call opens it or takes a connection that is open, so a ledger that is away is an error of the call.
+#[derive(Debug, Clone)]
+pub struct LedgerReader(Engine);
+
+#[derive(Debug, Clone)]
+enum Engine {
+    Sqlite(Arc<Path>),
+    Postgres(postgres::Reader),
 }
 
 impl LedgerReader {
-    /// Opens the database at `path`.
-    ///
-    /// # Errors
-    /// It is not there, can't be read, or was migrated by a newer program.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Ok(Self {
-            path: path.to_owned(),
-            connection: schema::open_for_reading(path)?,
+    /// A reader of the ledger at `location`, which is asked by the first call.
+    #[must_use]
+    pub fn new(location: &Location) -> Self {
+        Self(match location {
+            Location::Sqlite(path) => Engine::Sqlite(path.as_path().into()),
+            Location::Postgres(server) => Engine::Postgres(postgres::Reader::new(server.clone())),
         })
     }
 
     /// What the ledger has of each share log, oldest first.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn logs(&self) -> Result<Vec<LogRow>, LedgerError> {
-        let query = "SELECT pool, epoch, last_seq, watermark_ms FROM logs ORDER BY id";
-        self.rows("list the share logs", query, [], |row| {
-            Ok(LogRow {
-                pool: row.get(0)?,
-                epoch: row.get(1)?,
-                last_seq: row.get(2)?,
-                watermark_ms: row.get(3)?,
-            })
-        })
+    /// The ledger can't be read.
+    pub async fn logs(&self) -> Result<Vec<LogRow>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, |reader| reader.logs()).await,
+            Engine::Postgres(reader) => reader.logs().await,
+        }
     }
 
     /// How many shares there are as rows.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn share_count(&self) -> Result<u64, LedgerError> {
-        let query = "SELECT count(*) FROM shares";
-        let counted = self.connection.query_row(query, [], |row| row.get(0));
-        counted.map_err(|source| self.error("count shares", source))
+    /// The ledger can't be read.
+    pub async fn share_count(&self) -> Result<u64, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, |reader| reader.share_count()).await,
+            Engine::Postgres(reader) => reader.share_count().await,
+        }
     }
 
     /// Shares of one log from `from_seq` on, at most `limit`, in the order of the log.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn shares(
+    /// The ledger can't be read.
+    pub async fn shares(
         &self,
-        epoch: &Epoch,
+        epoch: Epoch,
         from_seq: u64,
         limit: usize,
     ) -> Result<Vec<ShareRow>, LedgerError> {
-        let query = format!(
-            "SELECT {SHARE_COLUMNS} FROM share_records WHERE epoch = ? AND seq >= ? ORDER BY seq LIMIT ?"
-        );
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.rows(
-            "list shares",
-            &query,
-            params![epoch, from_seq, limit],
-            share,
-        )
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.shares(&epoch, from_seq, limit)).await
+            }
+            Engine::Postgres(reader) => reader.shares(&epoch, from_seq, limit).await,
+        }
     }
 
     /// The shares with this header hash: at most one, unless something is wrong. Looks at every row.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn shares_by_hash(&self, hash: &BlockHash) -> Result<Vec<ShareRow>, LedgerError> {
-        let query = format!("SELECT {SHARE_COLUMNS} FROM share_records WHERE hash = ?");
-        self.rows("look a share up", &query, [hash.as_byte_array()], share)
+    /// The ledger can't be read.
+    pub async fn shares_by_hash(&self, hash: BlockHash) -> Result<Vec<ShareRow>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.shares_by_hash(&hash)).await
+            }
+            Engine::Postgres(reader) => reader.shares_by_hash(&hash).await,
+        }
     }
 
     /// The sums of the minutes from `first` to `last`, both included, in the order of minute and log.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn minute_sums(&self, first: i64, last: i64) -> Result<Vec<MinuteSum>, LedgerError> {
-        let query =
-            "SELECT minute, epoch, account, worker, node, lane, s.shares, s.work, s.score, chain
-            FROM minute_sums AS s JOIN logs ON logs.id = log JOIN origins ON origins.id = origin
-            WHERE minute BETWEEN ? AND ? ORDER BY minute, log, origin";
-        self.rows("list minute sums", query, [first, last], |row| {
-            Ok(MinuteSum {
-                minute: row.get(0)?,
-                epoch: row.get(1)?,
-                origin: origin(row, 2)?,
-                shares: row.get(6)?,
-                work: u128::from_be_bytes(row.get(7)?),
-                score: u128::from_be_bytes(row.get(8)?),
-                chain: row.get(9)?,
-            })
-        })
+    /// The ledger can't be read.
+    pub async fn minute_sums(&self, first: i64, last: i64) -> Result<Vec<MinuteSum>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.minute_sums(first, last)).await
+            }
+            Engine::Postgres(reader) => reader.minute_sums(first, last).await,
+        }
     }
 
     /// What the accounts have brought in since the ledger was made, most work first, at most `limit`.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn account_sums(&self, limit: usize) -> Result<Vec<AccountSum>, LedgerError> {
-        let query =
-            "SELECT account, shares, work, score, last_share_at_ms FROM origins ORDER BY account";
-        let origins = self.rows("sum shares", query, [], |row| {
-            Ok(AccountSum {
-                account: row.get(0)?,
-                shares: row.get(1)?,
-                work: u128::from_be_bytes(row.get(2)?),
-                score: u128::from_be_bytes(row.get(3)?),
-                last_share_at_ms: row.get(4)?,
-            })
-        })?;
-        let mut sums: Vec<AccountSum> = Vec::new();
-        for origin in origins {
-            match sums.last_mut().filter(|sum| sum.account == origin.account) {
-                Some(sum) => sum.add(&origin)?,
-                None => sums.push(origin),
+    /// The ledger can't be read.
+    pub async fn account_sums(&self, limit: usize) -> Result<Vec<AccountSum>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.account_sums(limit)).await
             }
+            Engine::Postgres(reader) => reader.account_sums(limit).await,
         }
-        sums.sort_by(|a, b| b.work.cmp(&a.work).then_with(|| a.account.cmp(&b.account)));
-        sums.truncate(limit);
-        Ok(sums)
     }
 
     /// The accounts in the order of their first use.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn accounts(&self) -> Result<Vec<FirstUse>, LedgerError> {
-        let query = "SELECT account, NULL, first_used_at_ms FROM accounts ORDER BY 3, 1";
-        self.rows("list accounts", query, [], first_use)
+    /// The ledger can't be read.
+    pub async fn accounts(&self) -> Result<Vec<FirstUse>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, |reader| reader.accounts()).await,
+            Engine::Postgres(reader) => reader.accounts().await,
+        }
     }
 
     /// The workers that have a name, in the order of their first use.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn workers(&self) -> Result<Vec<FirstUse>, LedgerError> {
-        let query = "SELECT account, worker, first_used_at_ms FROM workers ORDER BY 3, 1, 2";
-        self.rows("list workers", query, [], first_use)
+    /// The ledger can't be read.
+    pub async fn workers(&self) -> Result<Vec<FirstUse>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, |reader| reader.workers()).await,
+            Engine::Postgres(reader) => reader.workers().await,
+        }
     }
 
     /// Whose an extranonce prefix was in an epoch.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn binding(&self, epoch: &Epoch, prefix: &[u8; 8]) -> Result<Option<Origin>, LedgerError> {
-        let query = "SELECT account, worker, node, lane FROM bindings
-            JOIN logs ON logs.id = log JOIN origins ON origins.id = origin
-            WHERE epoch = ? AND extranonce_prefix = ?";
-        let found = self
-            .connection
-            .query_row(query, params![epoch, prefix], |row| origin(row, 0))
-            .optional();
-        found.map_err(|source| self.error("look a prefix up", source))
+    /// The ledger can't be read.
+    pub async fn binding(
+        &self,
+        epoch: Epoch,
+        prefix: [u8; 8],
+    ) -> Result<Option<Origin>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.binding(&epoch, &prefix)).await
+            }
+            Engine::Postgres(reader) => reader.binding(&epoch, &prefix).await,
+        }
     }
 
     /// The last blocks, newest first, at most `limit`.
     ///
     /// # Errors
-    /// The query failed.
-    pub fn blocks(&self, limit: usize) -> Result<Vec<BlockRow>, LedgerError> {
-        block::last(&self.connection, limit).map_err(|source| self.error("list blocks", source))
+    /// The ledger can't be read.
+    pub async fn blocks(&self, limit: usize) -> Result<Vec<BlockRow>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, move |reader| reader.blocks(limit)).await,
+            Engine::Postgres(reader) => reader.blocks(limit).await,
+        }
     }
 
-    fn rows<T>(
-        &self,
-        action: &'static str,
-        query: &str,
-        params: impl Params,
-        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, LedgerError> {
-        let rows: rusqlite::Result<Vec<T>> = (|| {
-            let mut statement = self.connection.prepare_cached(query)?;
-            statement.query_map(params, row)?.collect()
-        })();
-        rows.map_err(|source| self.error(action, source))
-    }
-
-    fn error(&self, action: &'static str, source: rusqlite::Error) -> LedgerError {
-        LedgerError::Sqlite {
-            action,
-            path: self.path.clone(),
-            source,
+    /// Which log holds which server id.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn server_ids(&self) -> Result<Vec<(u16, Holder)>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, |reader| reader.server_ids()).await,
+            Engine::Postgres(reader) => reader.server_ids().await,
         }
     }
 }
-
 impl AccountSum {
-    fn add(&mut self, more: &Self) -> Result<(), LedgerError> {
+    /// Adds what another origin of the same account has brought in.
+    pub(crate) fn add(&mut self, more: &Self) -> Result<(), LedgerError> {
         let overflow = || LedgerError::OutOfRange {
             what: "the sum of an account",
         };
@@ -268,43 +238,4 @@ impl AccountSum {
         self.last_share_at_ms = self.last_share_at_ms.max(more.last_share_at_ms);
         Ok(())
     }
-}
-
-const SHARE_COLUMNS: &str = "seq, accepted_at_ms, account, worker, node, lane, hash, extranonce_prefix, channel_id, \
-    job_id, nbits, ntime, nonce, version, work, score, is_block";
-
-fn share(row: &Row<'_>) -> rusqlite::Result<ShareRow> {
-    Ok(ShareRow {
-        seq: row.get(0)?,
-        accepted_at_ms: row.get(1)?,
-        origin: Arc::new(origin(row, 2)?),
-        hash: BlockHash::from_byte_array(row.get(6)?),
-        extranonce_prefix: row.get(7)?,
-        channel_id: row.get(8)?,
-        job_id: row.get(9)?,
-        nbits: row.get(10)?,
-        ntime: row.get(11)?,
-        nonce: row.get(12)?,
-        version: row.get(13)?,
-        work: u128::from_be_bytes(row.get(14)?),
-        score: u128::from_be_bytes(row.get(15)?),
-        is_block: row.get(16)?,
-    })
-}
-
-/// The four names from column `first` on.
-fn origin(row: &Row<'_>, first: usize) -> rusqlite::Result<Origin> {
-    let name = |offset: usize| row.get::<_, String>(first + offset);
-    Origin::new(name(0)?, name(1)?, name(2)?, name(3)?).map_err(|error| {
-        let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(first, kind, Box::new(error))
-    })
-}
-
-fn first_use(row: &Row<'_>) -> rusqlite::Result<FirstUse> {
-    Ok(FirstUse {
-        account: row.get(0)?,
-        worker: row.get(1)?,
-        first_used_at_ms: row.get(2)?,
-    })
 }

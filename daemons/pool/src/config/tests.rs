@@ -65,6 +65,40 @@ fn a_pool_without_a_second_way_for_its_blocks_is_refused() {
     check_refused(nodes, "nodes_ = 1", &["nodes"]);
 }
 
+const LEDGER: &str =
+    "#[ledger.postgres]\n#host = \"/run/postgresql\"\n#port = 5432\n#database = \"hyperhash\"\n";
+
+#[test]
+fn the_ledger_is_on_postgresql_where_the_file_says_so() {
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    assert!(example.contains(LEDGER));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hh-pool.toml");
+    let load_with = |table: String| {
+        std::fs::write(&path, example.replace(LEDGER, &table)).unwrap();
+        load(&path).unwrap().ledger_location()
+    };
+    let by_default = load_with(LEDGER.to_owned()).unwrap().to_string();
+    assert_eq!(by_default, "/var/lib/hyperhash/hh-pool/pool.db");
+    let table = "[ledger.postgres]\nhost = \"/run/postgresql\"\ndatabase = \"hyperhash\"\n";
+    let location = load_with(table.to_owned()).unwrap().to_string();
+    assert_eq!(location, "hyperhash on /run/postgresql port 5432");
+    let absent = format!("{table}password = \"file:/nowhere\"\n");
+    let failure = load_with(absent).unwrap_err();
+    assert_eq!(failure.status(), hh_daemon::ExitStatus::Config);
+}
+
+#[test]
+fn a_ledger_on_another_machine_needs_tls() {
+    let table = "[ledger.postgres]\nhost = \"db.example\"\ndatabase = \"hyperhash\"\n";
+    let expected = [
+        "ledger.postgres.host",
+        "db.example is another machine",
+        "root_certificates",
+    ];
+    check_refused(LEDGER, table, &expected);
+}
+
 #[test]
 fn several_mistakes_are_told_at_once() {
     check_refused(

@@ -1,9 +1,9 @@
 use super::*;
 use crate::share_log::{Binding, Identity, Options, Origin, ShareRecord};
-use hh_ledger::LedgerReader;
+use hh_ledger::{LedgerReader, Location};
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -24,16 +24,16 @@ impl Site {
         *self.log.durable().borrow()
     }
 
-    fn ledger_path(&self) -> PathBuf {
-        self.dir.path().join("ledger/pool.db")
+    fn ledger_location(&self) -> Location {
+        Location::Sqlite(self.dir.path().join("ledger/pool.db"))
     }
 
     fn reader(&self) -> LedgerReader {
-        LedgerReader::open(&self.ledger_path()).unwrap()
+        LedgerReader::new(&self.ledger_location())
     }
 
     fn run(&self) -> Running {
-        let ledger = Ledger::open(&self.ledger_path(), "pool-1").unwrap();
+        let ledger = Ledger::open(&self.ledger_location(), "pool-1").unwrap();
         let shipper = Shipper::new(self.log.clone(), ledger);
         let (status, stop) = (shipper.status(), CancellationToken::new());
         let tracker = tokio_util::task::TaskTracker::new();
@@ -110,19 +110,21 @@ async fn append(log: &ShareLog, numbers: std::ops::Range<u64>) -> u64 {
 }
 
 /// The ledger has exactly the shares with these numbers, and its sums agree.
-#[track_caller]
-fn check_holds(site: &Site, count: u64) {
+async fn check_holds(site: &Site, count: u64) {
     let reader = site.reader();
-    let shares = reader.shares(&site.log.epoch(), 0, usize::MAX).unwrap();
+    let shares = reader
+        .shares(site.log.epoch(), 0, usize::MAX)
+        .await
+        .unwrap();
     let numbers: HashSet<u64> = shares
         .iter()
         .map(|share| u64::from_le_bytes(*share.hash.as_byte_array().first_chunk().unwrap()))
         .collect();
     assert_eq!(numbers, (0..count).collect());
     assert_eq!(shares.len() as u64, count, "each once");
-    let sums = reader.minute_sums(i64::MIN, i64::MAX).unwrap();
+    let sums = reader.minute_sums(i64::MIN, i64::MAX).await.unwrap();
     assert_eq!(sums.iter().map(|sum| sum.shares).sum::<u64>(), count);
-    assert_eq!(reader.account_sums(1).unwrap()[0].shares, count);
+    assert_eq!(reader.account_sums(1).await.unwrap()[0].shares, count);
 }
 
 #[tokio::test]
@@ -140,15 +142,18 @@ async fn what_is_durable_reaches_the_ledger_with_bindings_and_watermarks() {
     let mut running = site.run();
     let last_seq = append(&site.log, 0..100).await;
     running.wait_for_shipped(last_seq).await;
-    check_holds(&site, 100);
+    check_holds(&site, 100).await;
     assert_eq!(
-        site.reader().binding(&site.log.epoch(), &[1; 8]).unwrap(),
+        site.reader()
+            .binding(site.log.epoch(), [1; 8])
+            .await
+            .unwrap(),
         Some((*origin()).clone())
     );
     // Without a share, too, the watermark goes on.
     let mut watermarks = HashSet::new();
     while watermarks.len() < 2 {
-        watermarks.extend(site.reader().logs().unwrap()[0].watermark_ms);
+        watermarks.extend(site.reader().logs().await.unwrap()[0].watermark_ms);
         running.status.changed().await.unwrap();
     }
     assert!(running.status.borrow().last_error.is_none());
@@ -162,7 +167,7 @@ async fn a_stop_ships_what_is_durable_and_checkpoints() {
     let running = site.run();
     append(&site.log, 0..50).await;
     running.stop().await;
-    check_holds(&site, 50);
+    check_holds(&site, 50).await;
     let wal = site.dir.path().join("ledger/pool.db-wal");
     assert_eq!(fs::metadata(wal).unwrap().len(), 0);
 }
@@ -185,7 +190,7 @@ async fn shippers_killed_at_any_moment_ship_every_share_once() {
     }
     let mut running = site.run();
     running.wait_for_shipped(site.durable_seq()).await;
-    check_holds(&site, next);
+    check_holds(&site, next).await;
     running.stop().await;
 }
 
@@ -208,7 +213,7 @@ async fn a_ledger_that_is_away_loses_nothing_and_catches_up() {
     fs::remove_file(&blocker).unwrap();
     running.wait_for_shipped(last_seq).await;
     assert!(running.status.borrow().last_error.is_none());
-    check_holds(&site, 2_000);
+    check_holds(&site, 2_000).await;
     // The segments go with the next shipment.
     let next = append(&site.log, 2_000..2_001).await;
     running.wait_for_shipped(next + 1).await;
@@ -223,10 +228,10 @@ async fn a_restored_log_ends_the_shipper_and_a_restored_ledger_does_not() {
     let last_seq = append(&site.log, 0..500).await;
     running.wait_for_shipped(last_seq).await;
     running.stop().await;
-    let shipped = site.reader().logs().unwrap()[0].last_seq;
+    let shipped = site.reader().logs().await.unwrap()[0].last_seq;
 
     // As if the log were an old copy: the ledger is ahead of it.
-    let ledger = Ledger::open(&site.ledger_path(), "pool-1").unwrap();
+    let ledger = Ledger::open(&site.ledger_location(), "pool-1").unwrap();
     ledger
         .skip_to(site.log.epoch(), shipped + 100, 0)
         .await
@@ -244,7 +249,8 @@ async fn a_restored_log_ends_the_shipper_and_a_restored_ledger_does_not() {
     running.wait_for_shipped(site.durable_seq()).await;
     let shares = site
         .reader()
-        .shares(&site.log.epoch(), 0, usize::MAX)
+        .shares(site.log.epoch(), 0, usize::MAX)
+        .await
         .unwrap();
     assert!(shares.first().unwrap().seq >= first_seq);
     running.stop().await;

@@ -28,9 +28,12 @@ fn path(name: &str, outcome: &str) -> BlockPath {
     }
 }
 
-#[tokio::test]
-async fn blocks_are_listed_newest_first_with_what_every_path_said() {
-    let site = Site::new();
+on_both_engines!(
+    blocks_are_listed_newest_first_with_what_every_path_said,
+    a_block_whose_outcome_is_known_is_not_open_again,
+);
+
+async fn blocks_are_listed_newest_first_with_what_every_path_said(site: Site) {
     site.ledger
         .put_block(block(1, BlockState::Found))
         .await
@@ -54,9 +57,7 @@ async fn blocks_are_listed_newest_first_with_what_every_path_said() {
     assert_eq!(site.ledger.blocks(1).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_block_whose_outcome_is_known_is_not_open_again() {
-    let site = Site::new();
+async fn a_block_whose_outcome_is_known_is_not_open_again(site: Site) {
     let check = async |put: BlockState, kept: BlockState| {
         site.ledger.put_block(block(1, put)).await.unwrap();
         assert_eq!(

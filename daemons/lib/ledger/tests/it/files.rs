@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use hh_ledger::{Ledger, LedgerError, LedgerReader};
+use hh_ledger::{Ledger, LedgerError, LedgerReader, Location};
 
-use crate::{Site, origin, reader, share, shipment};
+use crate::{Place, Site, origin, share, shipment};
 
 /// Where the test below, started again as another user, finds the database.
 const DATABASE_VARIABLE: &str = "HH_LEDGER_TEST_DATABASE";
@@ -20,14 +20,41 @@ async fn ship_one(ledger: &Ledger, seq: u64) {
     ledger.ship(Arc::new(shipment)).await.unwrap();
 }
 
+/// The ledger in the file at `path`, as its pool opens it.
+fn open(path: &Path) -> Ledger {
+    Ledger::open(&sqlite(path), "pool-1").unwrap()
+}
+
+fn reader(path: &Path) -> LedgerReader {
+    LedgerReader::new(&sqlite(path))
+}
+
+fn sqlite(path: &Path) -> Location {
+    Location::Sqlite(path.to_owned())
+}
+
+fn dir(site: &Site) -> &Path {
+    match &site.place {
+        Place::Directory(dir) => dir.path(),
+        Place::Database(_) => panic!("these tests are SQLite's"),
+    }
+}
+
+fn file(site: &Site) -> PathBuf {
+    dir(site).join("pool.db")
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
 /// Drops the handle and waits until the writer has closed the file.
 fn close(site: Site) -> (tempfile::TempDir, PathBuf) {
-    let path = site.path();
-    let Site { dir, ledger } = site;
+    let path = file(&site);
+    let Site { place, ledger } = site;
+    let Place::Directory(dir) = place else {
+        panic!("these tests are SQLite's");
+    };
     drop(ledger);
     // Its checkpoint is the last thing it does before.
     while fs::metadata(beside(&path, "-wal")).unwrap().len() > 0 {
@@ -38,21 +65,21 @@ fn close(site: Site) -> (tempfile::TempDir, PathBuf) {
 
 #[tokio::test]
 async fn only_owner_and_group_may_read_the_files() {
-    let site = Site::new();
+    let site = Site::sqlite();
     ship_one(&site.ledger, 1).await;
     for suffix in ["", "-wal", "-shm"] {
-        let metadata = fs::metadata(beside(&site.path(), suffix)).unwrap();
+        let metadata = fs::metadata(beside(&file(&site), suffix)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o640, "{suffix}");
     }
 }
 
 #[tokio::test]
 async fn a_closed_ledger_is_whole_in_one_file_and_can_be_read() {
-    let site = Site::new();
+    let site = Site::sqlite();
     ship_one(&site.ledger, 1).await;
     let (dir, path) = close(site);
     assert!(beside(&path, "-shm").exists());
-    assert_eq!(reader(&path).share_count().unwrap(), 1);
+    assert_eq!(reader(&path).share_count().await.unwrap(), 1);
     let copy = dir.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
     let raw = rusqlite::Connection::open(&copy).unwrap();
@@ -60,40 +87,41 @@ async fn a_closed_ledger_is_whole_in_one_file_and_can_be_read() {
         .query_row("SELECT count(*) FROM shares", [], |row| row.get(0))
         .unwrap();
     assert_eq!(count, 1);
-    let ledger = Ledger::open(&path, "pool-1").unwrap();
+    let ledger = open(&path);
     ship_one(&ledger, 2).await;
-    assert_eq!(reader(&path).share_count().unwrap(), 2);
+    assert_eq!(reader(&path).share_count().await.unwrap(), 2);
 }
 
 #[tokio::test]
 async fn readers_write_nothing() {
-    let site = Site::new();
+    let site = Site::sqlite();
     ship_one(&site.ledger, 1).await;
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let raw = rusqlite::Connection::open_with_flags(site.path(), flags).unwrap();
+    let raw = rusqlite::Connection::open_with_flags(file(&site), flags).unwrap();
     assert!(raw.execute("DELETE FROM shares", []).is_err());
-    assert!(LedgerReader::open(&site.dir.path().join("absent.db")).is_err());
-    assert!(!site.dir.path().join("absent.db").exists());
+    let absent = reader(&dir(&site).join("absent.db"));
+    assert!(absent.share_count().await.is_err());
+    assert!(!dir(&site).join("absent.db").exists());
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let site = Site::new();
+    let site = Site::sqlite();
     ship_one(&site.ledger, 1).await;
-    let raw = rusqlite::Connection::open(site.path()).unwrap();
+    let raw = rusqlite::Connection::open(file(&site)).unwrap();
     raw.pragma_update(None, "user_version", 99).unwrap();
     let newer = |error| {
         matches!(
             error,
             LedgerError::NewerSchema {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         )
     };
-    assert!(newer(LedgerReader::open(&site.path()).unwrap_err()));
-    let ledger = Ledger::open(&site.path(), "pool-1").unwrap();
+    assert!(newer(site.reader().logs().await.unwrap_err()));
+    let ledger = open(&file(&site));
     assert!(newer(ledger.last_seq([0; 16]).await.unwrap_err()));
 }
 
@@ -102,7 +130,7 @@ async fn a_ledger_that_can_not_be_opened_is_tried_again_by_the_next_call() {
     let dir = tempfile::tempdir().unwrap();
     let blocked = dir.path().join("state");
     fs::write(&blocked, "not a directory").unwrap();
-    let ledger = Ledger::open(&blocked.join("pool.db"), "pool-1").unwrap();
+    let ledger = open(&blocked.join("pool.db"));
     let error = ledger.last_seq([0; 16]).await.unwrap_err();
     assert!(matches!(error, LedgerError::File { .. }), "{error}");
     assert!(ledger.blocks(1).await.is_err());
@@ -112,14 +140,14 @@ async fn a_ledger_that_can_not_be_opened_is_tried_again_by_the_next_call() {
 }
 
 /// Run by the test below as another user.
-#[test]
-fn another_user_reads() {
+#[tokio::test]
+async fn another_user_reads() {
     let Some(path) = std::env::var_os(DATABASE_VARIABLE) else {
         return;
     };
     assert_eq!(rustix_uid(), OTHER_ID);
     let path = PathBuf::from(path);
-    assert_eq!(reader(&path).share_count().unwrap(), 1);
+    assert_eq!(reader(&path).share_count().await.unwrap(), 1);
     assert!(fs::File::options().write(true).open(&path).is_err());
 }
 
@@ -134,9 +162,9 @@ async fn another_user_of_the_group_reads_with_the_writer_up_stopped_and_killed()
         println!("skipped: only root can become another user");
         return;
     }
-    let site = Site::new();
+    let site = Site::sqlite();
     ship_one(&site.ledger, 1).await;
-    let program = site.dir.path().join("test");
+    let program = dir(&site).join("test");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let open_to_the_group = |dir: &Path| {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
@@ -160,13 +188,13 @@ async fn another_user_of_the_group_reads_with_the_writer_up_stopped_and_killed()
             "writer {writer}: {said}"
         );
     };
-    open_to_the_group(site.dir.path());
-    check_reads(site.dir.path(), "up");
+    open_to_the_group(dir(&site));
+    check_reads(dir(&site), "up");
 
     // What a killed writer leaves behind is what is there now.
     let killed = tempfile::tempdir().unwrap();
     for suffix in ["", "-wal", "-shm"] {
-        let from = beside(&site.path(), suffix);
+        let from = beside(&file(&site), suffix);
         fs::copy(&from, killed.path().join(from.file_name().unwrap())).unwrap();
     }
     open_to_the_group(killed.path());

@@ -1,44 +1,135 @@
-//! The ledger through its public interface, on real files.
+//! The ledger through its public interface: what both engines do, on both; then what only one has.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
+/// Makes a test for each engine of functions that take a [`Site`].
+macro_rules! on_both_engines {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::Site::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                if let Some(site) = crate::Site::postgres() {
+                    super::$test(site).await;
+                }
+            })*
+        }
+    };
+}
+
 mod blocks;
+mod claims;
+mod cluster;
 mod files;
+mod pools;
+mod server;
 mod shipping;
 
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use hh_ledger::{BindingRow, Epoch, Ledger, LedgerReader, Origin, ShareRow, Shipment};
+use cluster::{Cluster, Database};
+use hh_ledger::{BindingRow, Epoch, Ledger, LedgerReader, Location, Origin, ShareRow, Shipment};
 use hh_mining::BlockHash;
 use tempfile::TempDir;
 
 const EPOCH: Epoch = [7; 16];
 const NOW_MS: i64 = 1_700_000_000_000;
 
-/// A ledger in a directory of its own.
+/// A ledger of its own.
 struct Site {
-    dir: TempDir,
     ledger: Ledger,
+    place: Place,
+}
+
+enum Place {
+    Directory(TempDir),
+    Database(Database),
 }
 
 impl Site {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&dir.path().join("pool.db"), "pool-1").unwrap();
-        Self { dir, ledger }
+    /// On SQLite, in a directory of its own.
+    fn sqlite() -> Self {
+        Self::new(Place::Directory(tempfile::tempdir().unwrap()))
     }
 
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("pool.db")
+    /// On PostgreSQL, in a database of its own; none where there is no PostgreSQL.
+    fn postgres() -> Option<Self> {
+        Cluster::shared().map(|cluster| Self::new(Place::Database(cluster.database())))
     }
 
+    fn new(place: Place) -> Self {
+        let ledger = Ledger::open(&place.location(), "pool-1").unwrap();
+        Self { ledger, place }
+    }
+
+    /// An empty ledger on the same engine.
+    fn another(&self) -> Self {
+        match &self.place {
+            Place::Directory(_) => Self::sqlite(),
+            Place::Database(_) => Self::postgres().unwrap(),
+        }
+    }
+
+    fn location(&self) -> Location {
+        self.place.location()
+    }
+
+    /// The ledger as another pool opens it.
+    fn ledger_of(&self, pool: &str) -> Ledger {
+        Ledger::open(&self.location(), pool).unwrap()
+    }
+
+    /// A reader as another process has it.
     fn reader(&self) -> LedgerReader {
-        reader(&self.path())
+        LedgerReader::new(&self.location())
+    }
+
+    /// The first row of a query, its columns separated by `|`.
+    fn raw(&self, query: &str) -> String {
+        match &self.place {
+            Place::Directory(dir) => raw_sqlite(&dir.path().join("pool.db"), query),
+            Place::Database(database) => database.psql(query),
+        }
     }
 }
 
-fn reader(path: &Path) -> LedgerReader {
-    LedgerReader::open(path).unwrap()
+impl Place {
+    fn location(&self) -> Location {
+        match self {
+            Self::Directory(dir) => Location::Sqlite(dir.path().join("pool.db")),
+            Self::Database(database) => Location::Postgres(database.server()),
+        }
+    }
+}
+
+/// Says something where the test runner does not hide it.
+fn say(text: &str) {
+    io::stderr()
+        .write_all(format!("{text}\n").as_bytes())
+        .unwrap();
+}
+
+fn raw_sqlite(path: &PathBuf, query: &str) -> String {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    let mut statement = raw.prepare(query).unwrap();
+    let columns = statement.column_count();
+    let text = |value| match value {
+        rusqlite::types::Value::Integer(number) => number.to_string(),
+        rusqlite::types::Value::Text(text) => text,
+        other => panic!("{other:?} has no text"),
+    };
+    let row = statement.query_row([], |row| {
+        (0..columns)
+            .map(|column| Ok(text(row.get(column)?)))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    row.unwrap().join("|")
 }
 
 fn origin(account: &str, worker: &str) -> Arc<Origin> {

@@ -3,10 +3,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bitcoin::hashes::{Hash, sha256};
-use hh_ledger::{LedgerError, MinuteSum, RejectedCount, ShareRow, Shipment};
+use hh_ledger::{LedgerError, LedgerReader, MinuteSum, RejectedCount, ShareRow, Shipment};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
-use crate::{EPOCH, NOW_MS, Site, binding, origin, share, shipment};
+use crate::{EPOCH, NOW_MS, Site, binding, origin, say, share, shipment};
+
+on_both_engines!(
+    shares_are_read_back_as_they_were_shipped,
+    every_share_is_in_once_however_it_is_shipped,
+    a_gap_is_refused_unless_it_is_given_up,
+    a_shipment_that_fails_leaves_nothing_behind,
+    bindings_watermarks_and_first_uses_come_with_the_shares,
+    two_logs_of_one_pool_have_chains_of_their_own,
+    rejected_shares_are_counted_by_reason,
+    pruned_rows_are_gone_and_the_sums_stay,
+    speed_of_shipping,
+);
 
 async fn ship(site: &Site, shipment: Shipment) -> Result<(), LedgerError> {
     site.ledger.ship(Arc::new(shipment)).await
@@ -46,15 +60,20 @@ fn sums_of(shares: &[ShareRow]) -> Vec<MinuteSum> {
     sums.into_values().collect()
 }
 
-#[track_caller]
-fn check_holds(site: &Site, shares: &[ShareRow]) {
-    let reader = site.reader();
-    assert_eq!(reader.shares(&EPOCH, 0, usize::MAX).unwrap(), shares);
-    assert_eq!(reader.share_count().unwrap(), shares.len() as u64);
-    let mut sums = reader.minute_sums(i64::MIN, i64::MAX).unwrap();
+async fn check_holds(site: &Site, shares: &[ShareRow]) {
+    let reader = site.ledger.reader();
+    let rows = reader.shares(EPOCH, 0, usize::MAX).await.unwrap();
+    assert_eq!(rows, shares);
+    assert_eq!(reader.share_count().await.unwrap(), shares.len() as u64);
+    check_sums(reader, shares).await;
+}
+
+/// The sums are those of these shares, whether these are there or not.
+async fn check_sums(reader: &LedgerReader, shares: &[ShareRow]) {
+    let mut sums = reader.minute_sums(i64::MIN, i64::MAX).await.unwrap();
     sums.sort_by(|a, b| (a.minute, a.origin.names()).cmp(&(b.minute, b.origin.names())));
     assert_eq!(sums, sums_of(shares));
-    let accounts = reader.account_sums(usize::MAX).unwrap();
+    let accounts = reader.account_sums(usize::MAX).await.unwrap();
     assert!(accounts.is_sorted_by(|a, b| a.work >= b.work));
     for account in accounts {
         let of_account = || {
@@ -76,59 +95,73 @@ fn check_holds(site: &Site, shares: &[ShareRow]) {
     }
 }
 
-#[tokio::test]
-async fn shares_are_read_back_as_they_were_shipped() {
-    let site = Site::new();
+async fn shares_are_read_back_as_they_were_shipped(site: Site) {
     let (alice, bob) = (origin("alice", "rig1"), origin("bob", ""));
     let shares = vec![share(1, &alice), share(2, &bob), share(3, &alice)];
     ship(&site, shipment(shares.clone())).await.unwrap();
-    check_holds(&site, &shares);
+    check_holds(&site, &shares).await;
     let reader = site.reader();
     assert_eq!(
-        reader.shares_by_hash(&shares[1].hash).unwrap(),
+        reader.shares_by_hash(shares[1].hash).await.unwrap(),
         shares[1..2]
     );
-    assert_eq!(reader.shares(&EPOCH, 2, 1).unwrap(), shares[1..2]);
-    assert_eq!(reader.shares(&[8; 16], 0, 10).unwrap(), []);
+    assert_eq!(reader.shares(EPOCH, 2, 1).await.unwrap(), shares[1..2]);
+    assert_eq!(reader.shares([8; 16], 0, 10).await.unwrap(), []);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
-
-    /// Whatever the cuts between shipments, however often one is shipped again: once each, and the sums are the rows'.
-    #[test]
-    fn every_share_is_in_once_however_it_is_shipped(
-        shares in prop::collection::vec((0..4_u8, 0..90_000_i64, any::<u64>()), 1..60),
-        cuts in prop::collection::vec((1..60_usize, 0..20_usize), 1..20),
-    ) {
+/// Some shares, and how to cut them into shipments, each of which begins some shares before the end of the last.
+fn shares_and_cuts() -> impl Strategy<Value = (Vec<ShareRow>, Vec<(usize, usize)>)> {
+    let share_of = |(seq, (who, later_ms, work)): (u64, (u8, i64, u64)),
+                    accepted_at_ms: &mut i64| {
+        *accepted_at_ms += later_ms;
+        let worker = ["", "rig"][usize::from(who / 2)];
+        let origin = origin(["alice", "bob"][usize::from(who % 2)], worker);
+        let work = u128::from(work) << 40;
+        ShareRow {
+            accepted_at_ms: *accepted_at_ms,
+            work,
+            ..share(seq, &origin)
+        }
+    };
+    let shares = prop::collection::vec((0..4_u8, 0..90_000_i64, any::<u64>()), 1..60);
+    let shares = shares.prop_map(move |shares| {
         let mut accepted_at_ms = NOW_MS;
-        let shares: Vec<ShareRow> = (1..).zip(&shares).map(|(seq, (who, later_ms, work))| {
-            accepted_at_ms += later_ms;
-            let origin = origin(["alice", "bob"][usize::from(who % 2)], ["", "rig"][usize::from(who / 2)]);
-            ShareRow { accepted_at_ms, work: u128::from(*work) << 40, ..share(seq, &origin) }
-        }).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let site = Site::new();
-            let mut shipped = 0;
-            for (length, again) in cuts.into_iter().chain([(usize::MAX, 0)]) {
-                let first = shipped - shipped.min(again);
-                let end = shares.len().min(shipped.saturating_add(length));
-                if first < end {
-                    ship(&site, shipment(shares[first..end].to_vec())).await.unwrap();
-                }
-                shipped = end;
-                check_holds(&site, &shares[..shipped]);
-                let last_seq = site.ledger.last_seq(EPOCH).await.unwrap();
-                assert_eq!(last_seq, Some(shipped as u64));
+        (1..)
+            .zip(shares)
+            .map(|share| share_of(share, &mut accepted_at_ms))
+            .collect()
+    });
+    (
+        shares,
+        prop::collection::vec((1..60_usize, 0..20_usize), 1..20),
+    )
+}
+
+/// Whatever the cuts between shipments, however often one is shipped again: once each, and the sums are the rows'.
+async fn every_share_is_in_once_however_it_is_shipped(site: Site) {
+    const CASES: u32 = 15;
+    let mut runner = TestRunner::default();
+    for _ in 0..CASES {
+        let (shares, cuts) = shares_and_cuts().new_tree(&mut runner).unwrap().current();
+        let site = site.another();
+        let mut shipped = 0;
+        for (length, again) in cuts.into_iter().chain([(usize::MAX, 0)]) {
+            let first = shipped - shipped.min(again);
+            let end = shares.len().min(shipped.saturating_add(length));
+            if first < end {
+                ship(&site, shipment(shares[first..end].to_vec()))
+                    .await
+                    .unwrap();
             }
-        });
+            shipped = end;
+            check_holds(&site, &shares[..shipped]).await;
+            let last_seq = site.ledger.last_seq(EPOCH).await.unwrap();
+            assert_eq!(last_seq, Some(shipped as u64));
+        }
     }
 }
 
-#[tokio::test]
-async fn a_gap_is_refused_unless_it_is_given_up() {
-    let site = Site::new();
+async fn a_gap_is_refused_unless_it_is_given_up(site: Site) {
     let alice = origin("alice", "");
     assert_eq!(site.ledger.last_seq(EPOCH).await.unwrap(), None);
     ship(&site, shipment(vec![share(1, &alice)])).await.unwrap();
@@ -148,19 +181,11 @@ async fn a_gap_is_refused_unless_it_is_given_up() {
     site.ledger.skip_to(EPOCH, 3, NOW_MS).await.unwrap();
     site.ledger.skip_to(EPOCH, 2, NOW_MS).await.unwrap();
     ship(&site, shipment(vec![share(3, &alice)])).await.unwrap();
-    check_holds(&site, &[share(1, &alice), share(3, &alice)]);
-    let raw = rusqlite::Connection::open(site.path()).unwrap();
-    let gaps: (u64, u64) = raw
-        .query_row("SELECT first_seq, last_seq FROM gaps", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .unwrap();
-    assert_eq!(gaps, (2, 2));
+    check_holds(&site, &[share(1, &alice), share(3, &alice)]).await;
+    assert_eq!(site.raw("SELECT first_seq, last_seq FROM gaps"), "2|2");
 }
 
-#[tokio::test]
-async fn a_shipment_that_fails_leaves_nothing_behind() {
-    let site = Site::new();
+async fn a_shipment_that_fails_leaves_nothing_behind(site: Site) {
     let alice = origin("alice", "");
     let max = ShareRow {
         work: u128::MAX,
@@ -170,13 +195,11 @@ async fn a_shipment_that_fails_leaves_nothing_behind() {
     let shares = vec![share(2, &origin("bob", "")), share(3, &alice)];
     let error = ship(&site, shipment(shares)).await.unwrap_err();
     assert!(matches!(error, LedgerError::OutOfRange { .. }), "{error}");
-    check_holds(&site, &[max]);
-    assert_eq!(site.reader().accounts().unwrap().len(), 1);
+    check_holds(&site, &[max]).await;
+    assert_eq!(site.reader().accounts().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn bindings_watermarks_and_first_uses_come_with_the_shares() {
-    let site = Site::new();
+async fn bindings_watermarks_and_first_uses_come_with_the_shares(site: Site) {
     let (alice, bob) = (origin("alice", "rig1"), origin("bob", ""));
     let first = Shipment {
         first_seq: 1,
@@ -197,35 +220,36 @@ async fn bindings_watermarks_and_first_uses_come_with_the_shares() {
     ship(&site, no_shares).await.unwrap();
     ship(&site, shipment(vec![share(5, &alice)])).await.unwrap();
     let reader = site.reader();
-    let logs = reader.logs().unwrap();
+    let logs = reader.logs().await.unwrap();
     assert_eq!((logs.len(), logs[0].last_seq), (1, 5));
     assert_eq!(
         (&*logs[0].pool, logs[0].watermark_ms),
         ("pool-1", Some(NOW_MS + 20))
     );
     assert_eq!(
-        reader.binding(&EPOCH, &10_u64.to_be_bytes()).unwrap(),
+        reader.binding(EPOCH, 10_u64.to_be_bytes()).await.unwrap(),
         Some((*bob).clone())
     );
-    assert_eq!(reader.binding(&EPOCH, &11_u64.to_be_bytes()).unwrap(), None);
     assert_eq!(
-        reader.binding(&[8; 16], &10_u64.to_be_bytes()).unwrap(),
+        reader.binding(EPOCH, 11_u64.to_be_bytes()).await.unwrap(),
         None
     );
-    let accounts = reader.accounts().unwrap();
+    assert_eq!(
+        reader.binding([8; 16], 10_u64.to_be_bytes()).await.unwrap(),
+        None
+    );
+    let accounts = reader.accounts().await.unwrap();
     assert_eq!(
         accounts.iter().map(|a| &*a.account).collect::<Vec<_>>(),
         ["alice", "bob"]
     );
-    let workers = reader.workers().unwrap();
+    let workers = reader.workers().await.unwrap();
     assert_eq!(workers.len(), 1, "an empty name is no worker");
     assert_eq!(workers[0].worker.as_deref(), Some("rig1"));
     assert_eq!(workers[0].first_used_at_ms, NOW_MS);
 }
 
-#[tokio::test]
-async fn two_logs_of_one_pool_have_chains_of_their_own() {
-    let site = Site::new();
+async fn two_logs_of_one_pool_have_chains_of_their_own(site: Site) {
     let alice = origin("alice", "");
     ship(&site, shipment(vec![share(1, &alice)])).await.unwrap();
     let other = Shipment {
@@ -233,15 +257,13 @@ async fn two_logs_of_one_pool_have_chains_of_their_own() {
         ..shipment(vec![share(1, &alice)])
     };
     ship(&site, other).await.unwrap();
-    let sums = site.reader().minute_sums(i64::MIN, i64::MAX).unwrap();
+    let sums = site.reader().minute_sums(i64::MIN, i64::MAX).await.unwrap();
     assert_eq!(sums.len(), 2);
     assert_ne!(sums[0].chain, sums[1].chain);
-    assert_eq!(site.reader().account_sums(1).unwrap()[0].shares, 2);
+    assert_eq!(site.reader().account_sums(1).await.unwrap()[0].shares, 2);
 }
 
-#[tokio::test]
-async fn rejected_shares_are_counted_by_reason() {
-    let site = Site::new();
+async fn rejected_shares_are_counted_by_reason(site: Site) {
     let count = |shares| RejectedCount {
         at_ms: NOW_MS,
         origin: origin("alice", ""),
@@ -253,20 +275,44 @@ async fn rejected_shares_are_counted_by_reason() {
         .await
         .unwrap();
     site.ledger.count_rejected(vec![count(4)]).await.unwrap();
-    let raw = rusqlite::Connection::open(site.path()).unwrap();
-    let counted: (String, u64) = raw
-        .query_row("SELECT reason, shares FROM rejected", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .unwrap();
-    assert_eq!(counted, ("stale-share".to_owned(), 9));
+    assert_eq!(
+        site.raw("SELECT reason, shares FROM rejected"),
+        "stale-share|9"
+    );
 }
 
-/// For the record, not asserted: run with `--nocapture`.
-#[tokio::test]
-async fn speed_of_shipping() {
+async fn pruned_rows_are_gone_and_the_sums_stay(site: Site) {
+    let alice = origin("alice", "");
+    let shares: Vec<_> = (1..=9).map(|seq| share(seq, &alice)).collect();
+    ship(&site, shipment(shares.clone())).await.unwrap();
+    let other = Shipment {
+        epoch: [8; 16],
+        ..shipment(vec![share(1, &alice)])
+    };
+    ship(&site, other).await.unwrap();
+    let before = shares[5].accepted_at_ms;
+    assert_eq!(site.ledger.prune_before(before).await.unwrap(), 5 + 1);
+    assert_eq!(site.ledger.prune_before(before).await.unwrap(), 0);
+    let reader = site.reader();
+    let kept = reader.shares(EPOCH, 0, usize::MAX).await.unwrap();
+    assert_eq!(kept, shares[5..]);
+    assert_eq!(reader.account_sums(1).await.unwrap()[0].shares, 10);
+    let sums = reader.minute_sums(i64::MIN, i64::MAX).await.unwrap();
+    assert_eq!(sums[..1], sums_of(&shares));
+    // What is shipped again after that is not there again.
+    ship(&site, shipment(shares.clone())).await.unwrap();
+    ship(&site, shipment(vec![share(10, &alice)]))
+        .await
+        .unwrap();
+    assert_eq!(reader.share_count().await.unwrap(), 5);
+    assert_eq!(site.ledger.prune_before(i64::MAX).await.unwrap(), 5);
+    assert_eq!(reader.share_count().await.unwrap(), 0);
+    assert_eq!(site.ledger.last_seq(EPOCH).await.unwrap(), Some(10));
+}
+
+/// For the record, not asserted.
+async fn speed_of_shipping(site: Site) {
     const SHIPMENTS: u64 = 5;
-    let site = Site::new();
     let origins: Vec<_> = (0..100)
         .map(|n| origin("alice", &format!("rig{n}")))
         .collect();
@@ -283,6 +329,9 @@ async fn speed_of_shipping() {
             ship(&site, shipment(shares.collect())).await.unwrap();
         }
         let per_share = started.elapsed() / u32::try_from(SHIPMENTS * size).unwrap();
-        println!("{size} shares a shipment: {per_share:?} a share");
+        let engine = site.location();
+        say(&format!(
+            "{engine}: {size} shares a shipment: {per_share:?} a share"
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! The tables, and how a connection is opened. Owns the schema version; knows no query.
+//! The tables in SQLite, and how a connection is opened. Owns the schema version; knows no query.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::LedgerError;
+use crate::{LedgerError, refuse_newer};
 
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
-const MIGRATIONS: [&str; 1] = [INITIAL];
+const MIGRATIONS: [&str; 2] = [INITIAL, SERVER_IDS];
 
 /// Work and score are u128 in 16 bytes, big-endian. Times are milliseconds since 1970. Hashes are in the byte order of
 /// a header.
@@ -139,6 +139,16 @@ SELECT logs.pool, logs.epoch, shares.seq, shares.accepted_at_ms, account, worker
 FROM shares JOIN logs ON logs.id = shares.log JOIN origins ON origins.id = shares.origin;
 ";
 
+/// Which log hands out which part of the extranonce space.
+const SERVER_IDS: &str = "
+CREATE TABLE server_ids (
+    server_id INTEGER PRIMARY KEY CHECK (server_id BETWEEN 0 AND 65535),
+    pool TEXT NOT NULL,
+    epoch BLOB NOT NULL CHECK (length(epoch) = 16),
+    since_ms INTEGER NOT NULL
+) STRICT;
+";
+
 /// The write-ahead log is cut back to this size after a checkpoint: what a burst of shipments needs.
 const WAL_BYTES_MAX: i64 = 64 << 20;
 
@@ -146,7 +156,7 @@ const WAL_BYTES_MAX: i64 = 64 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the database for its writer; makes and migrates it where that is due.
-pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, LedgerError> {
     create_file(path)?;
     let error = |action| move |source| sqlite_error(action, path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -158,7 +168,7 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, LedgerError> {
 }
 
 /// Opens the database for reading only, also as a user who may do nothing else.
-pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let error = |action| move |source| sqlite_error(action, path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -167,7 +177,7 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(error("set the options"))?;
     let found = version(&connection).map_err(error("read the schema version"))?;
-    refuse_newer(path, found)?;
+    refuse_newer(path.display(), found, MIGRATIONS.len())?;
     Ok(connection)
 }
 
@@ -210,7 +220,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(error("begin the migration"))?;
     let found = version(&transaction).map_err(error("read the schema version"))?;
-    refuse_newer(path, found)?;
+    refuse_newer(path.display(), found, MIGRATIONS.len())?;
     for (migration, version) in MIGRATIONS.iter().zip(1_u32..) {
         if version > found {
             transaction
@@ -225,18 +235,6 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
 
 fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn refuse_newer(path: &Path, found: u32) -> Result<(), LedgerError> {
-    let known = u32::try_from(MIGRATIONS.len()).expect("there are few migrations");
-    if found > known {
-        return Err(LedgerError::NewerSchema {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
-    Ok(())
 }
 
 fn sqlite_error(action: &'static str, path: &Path, source: rusqlite::Error) -> LedgerError {

@@ -1,0 +1,285 @@
+//! The queries on PostgreSQL, each one statement on a connection that only reads. A few connections are kept.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hh_mining::BlockHash;
+use tokio::sync::Semaphore;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::server::PostgresServer;
+use super::session::Session;
+use super::value::{Bytes, Natural, Numeric};
+use super::{CallError, block, schema, within_limit};
+use crate::{
+    AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, ShareRow,
+};
+
+/// Queries at one time; more wait. A server takes a hundred connections by default, of all its users.
+const CONNECTIONS_MAX: usize = 4;
+
+/// Reads with connections of its own; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    server: PostgresServer,
+    idle: Arc<Mutex<Vec<Session>>>,
+    permits: Arc<Semaphore>,
+}
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Reader {
+    pub(crate) fn new(server: PostgresServer) -> Self {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self {
+            server,
+            idle: Arc::default(),
+            permits,
+        }
+    }
+
+    pub(crate) async fn logs(&self) -> Result<Vec<LogRow>, LedgerError> {
+        let query = "SELECT pool, epoch, last_seq, watermark_ms FROM logs ORDER BY id";
+        self.rows("list the share logs", query, &[], |row| {
+            let (Bytes(epoch), Natural(last_seq)) = (row.try_get(1)?, row.try_get(2)?);
+            let (pool, watermark_ms) = (row.try_get(0)?, row.try_get(3)?);
+            Ok(LogRow {
+                pool,
+                epoch,
+                last_seq,
+                watermark_ms,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn share_count(&self) -> Result<u64, LedgerError> {
+        let query = "SELECT count(*) FROM shares";
+        let counts = self.rows("count shares", query, &[], |row| {
+            let Natural::<u64>(count) = row.try_get(0)?;
+            Ok(count)
+        });
+        Ok(counts.await?.into_iter().sum())
+    }
+
+    pub(crate) async fn shares(
+        &self,
+        epoch: &Epoch,
+        from_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<ShareRow>, LedgerError> {
+        let query =
+            "SELECT * FROM share_records WHERE epoch = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+        let Ok(from_seq) = i64::try_from(from_seq) else {
+            return Ok(Vec::new());
+        };
+        self.rows(
+            "list shares",
+            query,
+            &[&&epoch[..], &from_seq, &bounded(limit)],
+            share,
+        )
+        .await
+    }
+
+    pub(crate) async fn shares_by_hash(
+        &self,
+        hash: &BlockHash,
+    ) -> Result<Vec<ShareRow>, LedgerError> {
+        let query = "SELECT * FROM share_records WHERE hash = $1";
+        self.rows(
+            "look a share up",
+            query,
+            &[&hash.as_byte_array().as_slice()],
+            share,
+        )
+        .await
+    }
+
+    pub(crate) async fn minute_sums(
+        &self,
+        first: i64,
+        last: i64,
+    ) -> Result<Vec<MinuteSum>, LedgerError> {
+        let query = "SELECT minute, epoch, account, worker, node, lane, shares, work, score, chain
+            FROM minute_sums JOIN logs ON logs.id = log JOIN origins ON origins.id = origin
+            WHERE minute BETWEEN $1 AND $2 ORDER BY minute, log, origin";
+        self.rows("list minute sums", query, &[&first, &last], |row| {
+            let (Bytes(epoch), Bytes(chain)) = (row.try_get(1)?, row.try_get(9)?);
+            let Natural(shares) = row.try_get(6)?;
+            let (Numeric(work), Numeric(score)) = (row.try_get(7)?, row.try_get(8)?);
+            let (minute, origin) = (row.try_get(0)?, origin(row, 2)?);
+            Ok(MinuteSum {
+                minute,
+                epoch,
+                origin,
+                shares,
+                work,
+                score,
+                chain,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn account_sums(&self, limit: usize) -> Result<Vec<AccountSum>, LedgerError> {
+        let query = "SELECT account, coalesce(sum(shares), 0)::bigint, coalesce(sum(work), 0), coalesce(sum(score), 0),
+                max(last_share_at_ms)
+            FROM origins LEFT JOIN totals ON origins.id = origin
+            GROUP BY account ORDER BY 3 DESC, 1 LIMIT $1";
+        self.rows("sum shares", query, &[&bounded(limit)], |row| {
+            let Natural(shares) = row.try_get(1)?;
+            let (Numeric(work), Numeric(score)) = (row.try_get(2)?, row.try_get(3)?);
+            let (account, last_share_at_ms) = (row.try_get(0)?, row.try_get(4)?);
+            Ok(AccountSum {
+                account,
+                shares,
+                work,
+                score,
+                last_share_at_ms,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn accounts(&self) -> Result<Vec<FirstUse>, LedgerError> {
+        let query = "SELECT account, NULL, first_used_at_ms FROM accounts ORDER BY 3, 1";
+        self.rows("list accounts", query, &[], first_use).await
+    }
+
+    pub(crate) async fn workers(&self) -> Result<Vec<FirstUse>, LedgerError> {
+        let query = "SELECT account, worker, first_used_at_ms FROM workers ORDER BY 3, 1, 2";
+        self.rows("list workers", query, &[], first_use).await
+    }
+
+    pub(crate) async fn binding(
+        &self,
+        epoch: &Epoch,
+        prefix: &[u8; 8],
+    ) -> Result<Option<Origin>, LedgerError> {
+        let query = "SELECT account, worker, node, lane FROM bindings
+            JOIN logs ON logs.id = log JOIN origins ON origins.id = origin
+            WHERE epoch = $1 AND extranonce_prefix = $2";
+        let parameters: Parameters<'_> = &[&&epoch[..], &&prefix[..]];
+        let found = self.rows("look a prefix up", query, parameters, |row| origin(row, 0));
+        Ok(found.await?.pop())
+    }
+
+    pub(crate) async fn blocks(&self, limit: usize) -> Result<Vec<BlockRow>, LedgerError> {
+        let action = "list blocks";
+        let rows = self.query(action, block::LAST, &[&bounded(limit)]).await?;
+        block::from_rows(&rows).map_err(|error| error.at(action, &self.server))
+    }
+
+    pub(crate) async fn server_ids(&self) -> Result<Vec<(u16, Holder)>, LedgerError> {
+        let query = "SELECT server_id, pool, epoch, since_ms FROM server_ids ORDER BY server_id";
+        self.rows("list server ids", query, &[], |row| {
+            let (Natural(server_id), Bytes(epoch)) = (row.try_get(0)?, row.try_get(2)?);
+            let (pool, since_ms) = (row.try_get(1)?, row.try_get(3)?);
+            Ok((
+                server_id,
+                Holder {
+                    pool,
+                    epoch,
+                    since_ms,
+                },
+            ))
+        })
+        .await
+    }
+
+    async fn rows<T>(
+        &self,
+        action: &'static str,
+        query: &'static str,
+        parameters: Parameters<'_>,
+        row: impl Fn(&Row) -> Result<T, CallError>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let rows = self.query(action, query, parameters).await?;
+        let rows: Result<_, CallError> = rows.iter().map(row).collect();
+        rows.map_err(|error| error.at(action, &self.server))
+    }
+
+    async fn query(
+        &self,
+        action: &'static str,
+        query: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, LedgerError> {
+        let _permit = self.permits.acquire().await.or(Err(LedgerError::Closed))?;
+        let mut session = self.connected().await?;
+        let call = async { Ok(session.query(query, parameters).await?) };
+        let rows = within_limit(action, &self.server, call).await?;
+        // One that failed, or that nobody waits for any more, is dropped and so closed.
+        self.idle().push(session);
+        Ok(rows)
+    }
+
+    async fn connected(&self) -> Result<Session, LedgerError> {
+        let alive = std::iter::from_fn(|| self.idle().pop())
+            .find_map(|mut session| session.is_alive().then_some(session));
+        if let Some(session) = alive {
+            return Ok(session);
+        }
+        let mut session = Session::connect(&self.server).await?;
+        schema::check(&mut session, &self.server).await?;
+        let only_read = async {
+            Ok(session
+                .batch("SET default_transaction_read_only = on")
+                .await?)
+        };
+        within_limit("begin to read", &self.server, only_read).await?;
+        Ok(session)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        // The list is whole after every statement.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A limit as it is sent.
+fn bounded(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A row of the view `share_records`.
+fn share(row: &Row) -> Result<ShareRow, CallError> {
+    let natural = |column: &str| row.try_get(column).map(|Natural::<u32>(value)| value);
+    let Natural(seq) = row.try_get("seq")?;
+    let (Bytes(hash), Bytes(extranonce_prefix)) =
+        (row.try_get("hash")?, row.try_get("extranonce_prefix")?);
+    let (Numeric(work), Numeric(score)) = (row.try_get("work")?, row.try_get("score")?);
+    Ok(ShareRow {
+        seq,
+        accepted_at_ms: row.try_get("accepted_at_ms")?,
+        origin: Arc::new(origin(row, 4)?),
+        hash: BlockHash::from_byte_array(hash),
+        extranonce_prefix,
+        channel_id: natural("channel_id")?,
+        job_id: natural("job_id")?,
+        nbits: natural("nbits")?,
+        ntime: natural("ntime")?,
+        nonce: natural("nonce")?,
+        version: natural("version")?,
+        work,
+        score,
+        is_block: row.try_get("is_block")?,
+    })
+}
+
+/// The four names from column `first` on.
+fn origin(row: &Row, first: usize) -> Result<Origin, CallError> {
+    let name = |offset: usize| row.try_get::<_, String>(first + offset);
+    let origin = Origin::new(name(0)?, name(1)?, name(2)?, name(3)?);
+    Ok(origin.or(Err(LedgerError::OutOfRange { what: "a name" }))?)
+}
+
+fn first_use(row: &Row) -> Result<FirstUse, CallError> {
+    let (account, worker) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(FirstUse {
+        account,
+        worker,
+        first_used_at_ms: row.try_get(2)?,
+    })
+}

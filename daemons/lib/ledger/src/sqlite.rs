@@ -1,0 +1,48 @@
+//! The ledger of one pool in an SQLite database (`pool.db`): the embedded default. Owns the file, its schema and the
+//! statements on it; calls block.
+
+mod block;
+mod origins;
+mod reader;
+mod schema;
+mod shipment;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use reader::Reader;
+pub(crate) use writer::Writer;
+
+use crate::LedgerError;
+
+/// What stops a call; the writer adds where.
+enum CallError {
+    Sqlite(rusqlite::Error),
+    Ledger(LedgerError),
+}
+
+impl From<rusqlite::Error> for CallError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<LedgerError> for CallError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+/// Runs a query on a connection of its own to the database at `path`.
+pub(crate) async fn read<T: Send + 'static>(
+    path: &Arc<Path>,
+    query: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, LedgerError> {
+    let path = Arc::clone(path);
+    let query = move || Reader::open(&path).and_then(|reader| query(&reader));
+    // A query that panics or a runtime that shuts down: there is no answer any more.
+    tokio::task::spawn_blocking(query)
+        .await
+        .unwrap_or(Err(LedgerError::Closed))
+}

@@ -1,0 +1,111 @@
+//! The sums that shares go into: by minute and origin, with a chain of hashes, and over all time. The same arithmetic
+//! for both engines, which only fetch and keep the numbers.
+
+use std::collections::BTreeMap;
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+
+use crate::{Epoch, LedgerError, ShareRow};
+
+/// Length of the minutes of which sums are kept.
+const MINUTE_MS: i64 = 60_000;
+
+/// The minute in which a time lies.
+pub(crate) fn minute(at_ms: i64) -> i64 {
+    at_ms.div_euclid(MINUTE_MS)
+}
+
+/// A sum as it grows. Sums are checked: one that overflows fails the shipment rather than wrap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sum {
+    pub shares: u64,
+    pub work: u128,
+    pub score: u128,
+}
+
+/// The sum of an origin's shares in a minute, of one log, and the chain over them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Minute {
+    pub sum: Sum,
+    pub chain: [u8; 32],
+}
+
+/// The sum of an origin's shares over all time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Total {
+    pub sum: Sum,
+    pub last_share_at_ms: Option<i64>,
+}
+
+/// The sums that some shares of one log change.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    /// By minute and the id of the origin.
+    pub minutes: BTreeMap<(i64, i64), Minute>,
+    /// By the id of the origin.
+    pub totals: BTreeMap<i64, Total>,
+}
+
+impl Sums {
+    /// The sums that these shares change, all zero: to be filled with what the ledger has before [`Sums::add`].
+    pub(crate) fn touched_by(shares: &[(i64, &ShareRow)]) -> Self {
+        let mut sums = Self::default();
+        let mut last = None;
+        for (origin, share) in shares {
+            let key = (minute(share.accepted_at_ms), *origin);
+            if last.replace(key) != Some(key) {
+                sums.minutes.entry(key).or_default();
+                sums.totals.entry(*origin).or_default();
+            }
+        }
+        sums
+    }
+
+    /// Adds shares of the log `epoch`, each with the id of its origin, in the order of the log.
+    pub(crate) fn add(
+        &mut self,
+        epoch: &Epoch,
+        shares: &[(i64, &ShareRow)],
+    ) -> Result<(), LedgerError> {
+        for (origin, share) in shares {
+            let key = (minute(share.accepted_at_ms), *origin);
+            let minute = self.minutes.entry(key).or_default();
+            minute.sum.add(share)?;
+            minute.chain = chained(&minute.chain, epoch, share);
+            let total = self.totals.entry(*origin).or_default();
+            total.sum.add(share)?;
+            total.last_share_at_ms = total.last_share_at_ms.max(Some(share.accepted_at_ms));
+        }
+        Ok(())
+    }
+}
+
+impl Sum {
+    fn add(&mut self, share: &ShareRow) -> Result<(), LedgerError> {
+        let sum = || {
+            Some(Self {
+                shares: self.shares.checked_add(1)?,
+                work: self.work.checked_add(share.work)?,
+                score: self.score.checked_add(share.score)?,
+            })
+        };
+        *self = sum().ok_or(LedgerError::OutOfRange {
+            what: "a sum of shares",
+        })?;
+        Ok(())
+    }
+}
+
+/// The chain after `share` has been added to it: SHA-256(chain || epoch || seq u64 || accepted_at_ms i64 || hash ||
+/// work || score), integers big-endian, from 32 zero bytes on.
+fn chained(chain: &[u8; 32], epoch: &Epoch, share: &ShareRow) -> [u8; 32] {
+    let mut engine = sha256::Hash::engine();
+    engine.input(chain);
+    engine.input(epoch);
+    engine.input(&share.seq.to_be_bytes());
+    engine.input(&share.accepted_at_ms.to_be_bytes());
+    engine.input(share.hash.as_byte_array());
+    engine.input(&share.work.to_be_bytes());
+    engine.input(&share.score.to_be_bytes());
+    sha256::Hash::from_engine(engine).to_byte_array()
+}
