@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 /// How often the ledger gets them.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// What a stop waits for the last counts.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
 /// Counters kept while the ledger is away: a few MB. Beyond, counts are dropped.
 const MAX_COUNTERS: usize = 50_000;
 
@@ -36,9 +39,13 @@ impl Rejects {
             .await
             .is_some()
         {
-            self.ship(&ledger).await;
+            // A stop does not wait for a server that does not answer.
+            stop.run_until_cancelled(self.ship(&ledger)).await;
         }
-        self.ship(&ledger).await;
+        let last = tokio::time::timeout(STOP_GRACE, self.ship(&ledger)).await;
+        if last.is_err() {
+            tracing::warn!("the last counts of rejected shares are lost: the ledger is slow");
+        }
     }
 
     async fn ship(&self, ledger: &Ledger) {
