@@ -183,6 +183,11 @@ impl PoolConfig {
         format!("pool-{}", self.server_id)
     }
 
+    /// Where this pool notes which server id its share log has claimed.
+    pub fn claim_path(&self) -> PathBuf {
+        self.data_dir.join("claim")
+    }
+
     /// Where the ledger is.
     ///
     /// # Errors

@@ -15,6 +15,7 @@
 
 mod blocks;
 mod channel;
+mod claim;
 mod config;
 mod control;
 mod directory;
@@ -34,6 +35,7 @@ mod template_client;
 mod work;
 
 use blocks::{BlockKeeper, Journal, Paths};
+use claim::{ClaimError, ServerIdClaim};
 use config::PoolConfig;
 use control::Control;
 use directory::{Clock, Directory};
@@ -73,6 +75,8 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let (log, recovered) = open_log(&config).await?;
     let ledger_location = config.ledger_location()?;
     let ledger = Ledger::open(&ledger_location, &config.pool_name())?;
+    let claim = claim(&config, &ledger, &log);
+    claim.hold(&context).await.map_err(ClaimError::failure)?;
     let clock = Clock::start();
     let directory = Directory::new(clock, listener::bound(&config.lanes, &sockets)?);
 
@@ -188,6 +192,15 @@ async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure>
     };
     let opening = move || ShareLog::open(&dir, &identity, &share_log::Options::default());
     Ok(tokio::task::spawn_blocking(opening).await??)
+}
+
+fn claim(config: &PoolConfig, ledger: &Ledger, log: &ShareLog) -> ServerIdClaim {
+    ServerIdClaim {
+        ledger: ledger.clone(),
+        server_id: config.server_id,
+        epoch: log.epoch(),
+        path: config.claim_path(),
+    }
 }
 
 fn template_client(

@@ -1,0 +1,215 @@
+//! The claim of this pool's server id, its part of the extranonce space. Two pools that hand out the same part would hand
+//! out the same work, so each share log claims one in the ledger, once.
+//!
+//! Owns the note in the data directory that says that the claim was made: with it a pool starts and mines without the
+//! ledger, and looks later whether the claim still stands.
+
+use crate::directory::unix_ms;
+use hh_daemon::{Context, Failure};
+use hh_ledger::{Claim, Epoch, Holder, Ledger, LedgerError};
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Pause between two attempts at a ledger that is away.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why a pool may not hand out work with its server id.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    /// Another log has it.
+    #[error(
+        "server id {server_id} is claimed by the share log {} of {} since {}: give this pool a server_id of its own",
+        hex::encode(holder.epoch), holder.pool, time(holder.since_ms)
+    )]
+    Taken {
+        /// The server id.
+        server_id: u16,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// Nobody can say yet.
+    #[error(
+        "this share log has not claimed server id {server_id} yet, and the ledger does not answer"
+    )]
+    Unanswered {
+        /// The server id.
+        server_id: u16,
+        /// The ledger's last error.
+        source: LedgerError,
+    },
+    /// The note can't be read or written.
+    #[error("could not {action} the note of the claimed server id {}", path.display())]
+    Note {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl ClaimError {
+    /// What it means for the daemon.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Taken { .. } => Failure::config(self),
+            Self::Unanswered { .. } => Failure::unavailable(self),
+            Self::Note { .. } => Failure::other(self),
+        }
+    }
+}
+
+/// What is noted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    server_id: u16,
+    /// The log that holds it, in hex.
+    epoch: String,
+}
+
+/// The claim of a share log to its server id.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerIdClaim {
+    pub ledger: Ledger,
+    pub server_id: u16,
+    /// The share log.
+    pub epoch: Epoch,
+    /// Where the claim is noted.
+    pub path: PathBuf,
+}
+
+impl ServerIdClaim {
+    /// Makes sure that the server id is this log's: by the note, which the ledger is asked about later; or by the
+    /// ledger.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: another log has it, or the ledger does not answer until the start is to be given up.
+    pub(crate) async fn hold(self, context: &Context) -> Result<(), ClaimError> {
+        let noted = self.noted()?;
+        let stop = context.tasks.token().clone();
+        if noted.as_ref() == Some(&self.note()) {
+            let confirm = async move {
+                match stop.run_until_cancelled(self.confirm()).await {
+                    Some(confirmed) => confirmed.map_err(ClaimError::failure),
+                    None => Ok(()),
+                }
+            };
+            context.tasks.spawn("server id", confirm);
+            return Ok(());
+        }
+        let deadline = context.start_deadline();
+        loop {
+            match self.claim(noted.as_ref()).await {
+                Ok(Claim::Ours) => break,
+                Ok(Claim::Taken(holder)) => return Err(self.taken(holder)),
+                Err(source) if tokio::time::Instant::now() >= deadline => {
+                    let server_id = self.server_id;
+                    return Err(ClaimError::Unanswered { server_id, source });
+                }
+                Err(error) => {
+                    let error = &error as &dyn Error;
+                    tracing::warn!(error, "server id not claimed yet; trying again");
+                }
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+        tracing::info!(server_id = self.server_id, "server id claimed");
+        self.write_note()
+    }
+
+    /// Asks the ledger, when it answers, whether the claim that was noted stands.
+    async fn confirm(&self) -> Result<(), ClaimError> {
+        loop {
+            match self.claim(None).await {
+                Ok(Claim::Ours) => return Ok(()),
+                Ok(Claim::Taken(holder)) => return Err(self.taken(holder)),
+                // The shipper tells of a ledger that is away.
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Claims the server id. From a log that this data directory had before, it is taken over: that log was moved away
+    /// or deleted, and can't be this pool's any more.
+    async fn claim(&self, noted: Option<&Note>) -> Result<Claim, LedgerError> {
+        let (id, epoch) = (self.server_id, self.epoch);
+        let claim = self.ledger.claim_server_id(id, epoch, unix_ms()).await?;
+        let Claim::Taken(holder) = claim else {
+            return Ok(claim);
+        };
+        let theirs = Note {
+            server_id: id,
+            epoch: hex::encode(holder.epoch),
+        };
+        if noted != Some(&theirs) {
+            return Ok(Claim::Taken(holder));
+        }
+        tracing::warn!(
+            server_id = id,
+            epoch = theirs.epoch,
+            "server id taken over from the share log that was here before"
+        );
+        self.ledger.retire_server_id(id, holder.epoch).await?;
+        self.ledger.claim_server_id(id, epoch, unix_ms()).await
+    }
+
+    fn taken(&self, holder: Holder) -> ClaimError {
+        let server_id = self.server_id;
+        ClaimError::Taken { server_id, holder }
+    }
+
+    fn note(&self) -> Note {
+        Note {
+            server_id: self.server_id,
+            epoch: hex::encode(self.epoch),
+        }
+    }
+
+    /// What is noted, if there is a note.
+    fn noted(&self) -> Result<Option<Note>, ClaimError> {
+        match fs::read(&self.path) {
+            Ok(text) => {
+                let note = serde_json::from_slice(&text).map_err(io::Error::other);
+                note.map(Some).map_err(|source| self.failed("read", source))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("read", error)),
+        }
+    }
+
+    /// Writes the note so that it is there whole or not at all. Blocks for the disk, once in the life of a log.
+    fn write_note(&self) -> Result<(), ClaimError> {
+        let write = || {
+            let new = self.path.with_extension("new");
+            let mut file = File::create(&new)?;
+            serde_json::to_writer(&mut file, &self.note())?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            self.path
+                .parent()
+                .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        };
+        write().map_err(|source| self.failed("write", source))
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> ClaimError {
+        ClaimError::Note {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+fn time(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests;
