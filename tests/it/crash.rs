@@ -90,7 +90,11 @@ async fn load_until_killed(network: &Network, round: u32) -> Vec<Channel> {
 }
 
 /// Every acknowledged share once; beside those only what was in flight at a kill, and also once.
-async fn check_ledger(ledger: &LedgerReader, acknowledged: &[BlockHash], in_flight: &[BlockHash]) {
+pub(crate) async fn check_ledger(
+    ledger: &LedgerReader,
+    acknowledged: &[BlockHash],
+    in_flight: &[BlockHash],
+) {
     let mut times: BTreeMap<BlockHash, u32> = BTreeMap::new();
     for log in ledger.logs().await.expect("the ledger can be read") {
         let shares = ledger

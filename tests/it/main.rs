@@ -1,9 +1,26 @@
 //! End-to-end tests: the real binaries on a real bitcoin-node, with the test kit; and the tidy tests, which read the source.
 
+/// The tests of hh-ledger have the same: this crate may not depend on that one's tests, nor the other way round.
+#[path = "../../daemons/lib/ledger/tests/it/cluster.rs"]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the ledger's own tests use more of it, and may panic"
+)]
+mod cluster;
 mod crash;
 mod devnet;
 mod failures;
 mod interop;
 mod kit;
 mod mining;
+mod postgres;
 mod tidy;
+
+use std::io::{self, Write};
+
+/// Says something where the test runner does not hide it.
+fn say(text: &str) {
+    let said = io::stderr().write_all(format!("{text}\n").as_bytes());
+    said.expect("stderr can be written");
+}

@@ -1,0 +1,94 @@
+//! The ledger on a PostgreSQL that is killed under load, and that a second pool wants to share.
+
+use crate::cluster::{Cluster, Database};
+use crate::crash::check_ledger;
+use hh_ipc::client::within;
+use hh_ledger::{LedgerReader, Location};
+use hh_tests::bitcoin_core::Chain;
+use hh_tests::channel::Channel;
+use hh_tests::daemon::run_to_its_end;
+use hh_tests::network::{CALL, Network};
+use hh_tests::wait::wait_until;
+use std::time::Duration;
+
+/// Shares that a channel sends at once.
+const BATCH: usize = 10;
+
+/// Shares acknowledged between two things that happen to the server.
+const SHARES: usize = 200;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// hh-pool's configuration with its ledger in this database, and without vardiff to slow the load down.
+fn config_on(network: &Network, database: &Database) -> String {
+    let options = database.options("postgres");
+    let config = network.pool_config();
+    let config = config.replace("[vardiff]", "[vardiff]\nshares_per_minute = 60000.0");
+    format!(
+        "{config}\n[ledger.postgres]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"postgres\"\n",
+        options.host, options.port, options.database
+    )
+}
+
+async fn mine(channel: &mut Channel, shares: usize) {
+    let enough = channel.acknowledged.len() + shares;
+    while channel.acknowledged.len() < enough {
+        let sent = channel.submit(BATCH).await;
+        sent.expect("the pool takes shares whatever the ledger does");
+        channel
+            .settle(BATCH)
+            .await
+            .expect("the pool answers whatever the ledger does");
+    }
+}
+
+/// Waits until the pool says that its ledger is away, or that it is not.
+async fn wait_for_ledger(network: &Network, away: bool) {
+    let client = network.pool.pool().await;
+    wait_until("the pool says how its ledger is", DEADLINE, async || {
+        let status = client.status(within(CALL)).await;
+        status.expect("hh-pool answers").ledger.last_error.is_some() == away
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_killed_under_load_has_every_acknowledged_share_once() {
+    let Some(mut cluster) = Cluster::start("") else {
+        return;
+    };
+    let database = cluster.database();
+    let mut network = Network::start(Chain::Signet).await;
+    network.pool.write_config(&config_on(&network, &database));
+    network.pool.restart();
+    network.pool.wait_until_ready().await;
+    let channel = Channel::open(network.pool_address, &network.pool_key, "crash.postgres").await;
+    let mut channel = channel.expect("the pool takes miners");
+    for _ in 0..if hh_tests::all() { 20 } else { 3 } {
+        mine(&mut channel, SHARES).await;
+        // What was just acknowledged is being shipped.
+        cluster.kill();
+        mine(&mut channel, SHARES).await;
+        wait_for_ledger(&network, true).await;
+        cluster.resume();
+        wait_for_ledger(&network, false).await;
+    }
+    channel.settle(0).await.expect("the pool answers");
+    network.wait_until_shipped().await;
+    let ledger = LedgerReader::new(&Location::Postgres(database.server()));
+    check_ledger(&ledger, &channel.acknowledged, &[]).await;
+
+    let second = network.dir().join("second");
+    std::fs::create_dir(&second).expect("the directory is new");
+    let config = config_on(&network, &database);
+    let data_dir = |dir: &std::path::Path| format!("data_dir = \"{}\"", dir.join("pool").display());
+    let config = config
+        .replace(&data_dir(network.dir()), &data_dir(&second))
+        .replace(&network.pool_address.to_string(), "127.0.0.1:0");
+    let (status, log) = run_to_its_end("hh-pool", &second, &config);
+    assert_eq!(status.code(), Some(78), "{log}");
+    assert!(
+        log.contains("server id 0 is claimed by the share log"),
+        "{log}"
+    );
+}
