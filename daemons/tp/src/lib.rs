@@ -52,7 +52,7 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
     let listen_address = listener.local_addr()?;
 
     let source_config = SourceConfig {
-        socket: config.node.ipc_socket.clone(),
+        socket: Some(config.node.ipc_socket.clone()),
         rpc: rpc.clone(),
         chain: config.chain,
         fee_delta_sats: config.fee_delta_sats,

@@ -198,9 +198,7 @@ impl Inner {
         let result = template.node.handle.submit(solution).await;
         histogram!("hyperhash_block_submit_seconds", "path" => "ipc").record(started.elapsed());
         let outcome = match result {
-            // This schema says no more than that the node took it in.
-            Ok(true) => "processed".to_owned(),
-            Ok(false) => "rejected".to_owned(),
+            Ok(outcome) => outcome.to_string(),
             Err(error) => Chain(&error).to_string(),
         };
         info!(%hash, path = "ipc", outcome, "block submission answered");

@@ -234,8 +234,7 @@ impl TemplatesTask {
     }
 
     fn on_unavailable(&mut self, error: SourceError) {
-        counter!("hyperhash_template_failures_total", "reason" => failure_reason(&error))
-            .increment(1);
+        counter!("hyperhash_template_failures_total", "reason" => error.reason()).increment(1);
         let text = Chain(&error).to_string();
         let last = self
             .board
@@ -462,20 +461,6 @@ fn arrived(template_id: u64, block: &TemplateBlock) -> Option<Arrived> {
         fees_sats: block.fees_sats(),
         weight: block.weight().ok()?.to_wu(),
     })
-}
-
-fn failure_reason(error: &SourceError) -> &'static str {
-    match error {
-        SourceError::Node(source) if source.is_config() => "refused",
-        SourceError::Node(_) => "rpc",
-        SourceError::Malformed { .. } => "malformed",
-        SourceError::TimedOut { .. } => "timed_out",
-        SourceError::Connect { .. }
-        | SourceError::Call { .. }
-        | SourceError::ShuttingDown
-        | SourceError::Lost
-        | SourceError::Thread { .. } => "ipc",
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge holds a float")]

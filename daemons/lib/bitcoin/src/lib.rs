@@ -4,14 +4,16 @@
 //! tell an operator. Never: decides what is mined, who is paid, or speaks Stratum. Nothing here starts a task on the
 //! caller's runtime: JSON-RPC and mining IPC block, so they have threads of their own and answer through channels.
 
-pub mod ipc;
 pub mod node;
 pub mod rpc;
+pub mod source;
 pub mod submit;
 pub mod template;
 
-pub use ipc::{Solution, SourceConfig, SourceError, SourceEvent, TemplateHandle, TemplateSource};
 pub use node::{IpcSchema, NodeConfig, NodeError, NodeInfo, check_node};
 pub use rpc::{Rpc, RpcAuth, RpcError};
+pub use source::{
+    Solution, SourceConfig, SourceError, SourceEvent, TemplateHandle, TemplateSource,
+};
 pub use submit::{BlockOutcome, BlockSubmitter, PathOutcome};
 pub use template::{NodeTemplate, Reservation, TemplateBlock, Trigger};

@@ -11,7 +11,7 @@ use bitcoin::{Transaction, Weight};
 use hh_mining::{Template, Tip};
 use tokio::sync::watch;
 
-use crate::ipc::TemplateHandle;
+use crate::source::TemplateHandle;
 
 /// Weight of what is in a block beside its coinbase outputs: header, transaction count and the rest of a segwit coinbase
 /// (SV2 specification, 07 Template Distribution Protocol, 7.1 CoinbaseOutputConstraints).
@@ -92,6 +92,10 @@ pub enum Trigger {
     Start,
     /// The tip, or the difficulty that holds on it, changed.
     NewBlock,
+    /// The same, and this template has nothing but a coinbase: the one with transactions follows as [`Self::Transactions`].
+    CoinbaseOnly,
+    /// The template with transactions that follows a coinbase-only one on the same tip.
+    Transactions,
     /// The fees rose by the configured step.
     Mempool,
 }
@@ -102,6 +106,8 @@ impl Trigger {
         match self {
             Self::Start => "start",
             Self::NewBlock => "new_block",
+            Self::CoinbaseOnly => "coinbase_only",
+            Self::Transactions => "transactions",
             Self::Mempool => "mempool",
         }
     }

@@ -59,7 +59,7 @@ async fn a_solution_is_on_the_chain_journalled_and_told() {
     );
     let outcomes = &solutions[0].outcomes;
     assert!(
-        outcomes.contains(&("ipc".to_owned(), "processed".to_owned())),
+        outcomes.contains(&("ipc".to_owned(), "inconclusive".to_owned())),
         "{outcomes:?}"
     );
     let on_chain = ("chain".to_owned(), "on the best chain".to_owned());

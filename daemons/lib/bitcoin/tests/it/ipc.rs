@@ -30,7 +30,7 @@ impl Source {
         interval: Duration,
     ) -> Self {
         let config = SourceConfig {
-            socket: node.socket(),
+            socket: Some(node.socket()),
             rpc: node.rpc(),
             chain,
             fee_delta_sats,

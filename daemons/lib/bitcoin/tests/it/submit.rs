@@ -91,12 +91,13 @@ async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate
             .unwrap(),
         None
     );
-    assert!(
+    assert_eq!(
         template
             .handle
             .submit(solution(&header, coinbase))
             .await
-            .unwrap()
+            .unwrap(),
+        BlockOutcome::Inconclusive
     );
     let hash = deserialize::<Block>(&block).unwrap().block_hash();
     assert_eq!(node.rpc().best_block_hash().await.unwrap(), hash);

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
-use super::SourceError;
+use crate::source::{Solution, SourceError};
 use crate::template::Reservation;
 
 /// Cheap calls take microseconds; the node's lock may be held for seconds while it connects a block.
@@ -261,7 +261,7 @@ impl Connection {
     pub(super) async fn submit_solution(
         &self,
         template: &block_template::Client,
-        solution: &super::Solution,
+        solution: &Solution,
     ) -> Result<bool, SourceError> {
         let _running = self.submit.acquire().await;
         let mut request = template.submit_solution_request();

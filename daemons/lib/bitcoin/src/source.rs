@@ -1,30 +1,25 @@
-//! Templates from a node by its mining IPC (Cap'n Proto over a Unix socket).
+//! Templates from a node: by its mining IPC where there is a socket, else by `getblocktemplate`.
 //!
-//! Owns: the thread that talks to the node, the connection and its recovery, and which reservation classes are followed.
-//! Never: numbers or keeps templates; what is live is what the receiver of the events holds. `capnp-rpc` is not `Send`, so
-//! all of it lives on one thread with its own runtime, and the daemon talks to it by channels.
+//! Owns: the thread that talks to the node, the recovery of a lost node, and which reservation classes are followed. Never:
+//! numbers or keeps templates; what is live is what the receiver of the events holds. `capnp-rpc` is not `Send`, so all of
+//! it lives on one thread with its own runtime, and the daemon talks to it by channels.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Network;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
-use crate::node::{IpcSchema, NodeError, NodeInfo, check_node};
+use crate::node::{NodeError, NodeInfo, check_node};
 use crate::rpc::Rpc;
+use crate::submit::BlockOutcome;
 use crate::template::{NodeTemplate, Reservation};
 
-use connection::Connection;
-use follow::Follower;
-
-mod connection;
-mod follow;
+mod ipc;
 
 /// A node that restarts is back within seconds: look soon, then less often.
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
@@ -39,8 +34,9 @@ const REQUESTS_MAX: usize = 16;
 /// What to connect to, and how often to give out templates.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
-    /// `DATADIR/[CHAIN/]node.sock` of a bitcoin-node started with `-ipcbind=unix`.
-    pub socket: PathBuf,
+    /// `DATADIR/[CHAIN/]node.sock` of a bitcoin-node started with `-ipcbind=unix`; without it templates come by
+    /// `getblocktemplate`.
+    pub socket: Option<PathBuf>,
     /// The same node's JSON-RPC: its version decides the IPC schema.
     pub rpc: Rpc,
     /// Another chain is refused.
@@ -72,6 +68,14 @@ pub enum SourceError {
     TimedOut { call: &'static str, seconds: u64 },
     #[error("the node is shutting down")]
     ShuttingDown,
+    #[error(
+        "Bitcoin Core at {url} is in initial block download and gives no templates; they come by themselves after it"
+    )]
+    InitialDownload { url: String },
+    #[error(
+        "Bitcoin Core at {url} has no peers and gives no templates; look at its network connection"
+    )]
+    NotConnected { url: String },
     #[error("the node's template is not usable: {what}")]
     Malformed { what: &'static str },
     #[error("the connection to the node was lost")]
@@ -85,12 +89,29 @@ impl SourceError {
     pub fn is_config(&self) -> bool {
         matches!(self, Self::Node(source) if source.is_config())
     }
+
+    /// The value of the metric label `reason`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Node(source) if source.is_config() => "refused",
+            Self::Node(_) => "rpc",
+            Self::Malformed { .. } => "malformed",
+            Self::TimedOut { .. } => "timed_out",
+            Self::InitialDownload { .. } => "initial_download",
+            Self::NotConnected { .. } => "not_connected",
+            Self::Connect { .. }
+            | Self::Call { .. }
+            | Self::ShuttingDown
+            | Self::Lost
+            | Self::Thread { .. } => "ipc",
+        }
+    }
 }
 
 /// What the source tells.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// The node passed its checks, and mining IPC is open.
+    /// The node passed its checks, and templates follow.
     Connected(NodeInfo),
     /// There are no templates now; the source goes on trying by itself.
     Unavailable(SourceError),
@@ -137,7 +158,7 @@ impl TemplateSource {
             stop,
         };
         let thread = std::thread::Builder::new()
-            .name("mining-ipc".to_owned())
+            .name("templates".to_owned())
             .spawn(move || LocalSet::new().block_on(&runtime, source.run()))
             .map_err(|source| SourceError::Thread { source })?;
         Ok((Self { commands }, receiver, thread))
@@ -160,7 +181,7 @@ impl TemplateSource {
 enum Request {
     Submit {
         solution: Solution,
-        answer: oneshot::Sender<Result<bool, SourceError>>,
+        answer: oneshot::Sender<Result<BlockOutcome, SourceError>>,
     },
     Check {
         block: Arc<[u8]>,
@@ -185,15 +206,16 @@ pub struct TemplateHandle {
 }
 
 impl TemplateHandle {
-    /// `submitSolution`. True where the node took the block in or had it already, false where it refused it. True does not
-    /// mean that it is valid, and this schema gives no reason: see [`Self::check_block`].
-    pub async fn submit(&self, solution: Solution) -> Result<bool, SourceError> {
+    /// Gives the block to the node that the template is from. By mining IPC (`submitSolution`) it needs nothing but the
+    /// solution; by `getblocktemplate` it is the whole block by `submitblock`, one path with that of a
+    /// [`BlockSubmitter`](crate::BlockSubmitter) on the same node.
+    pub async fn submit(&self, solution: Solution) -> Result<BlockOutcome, SourceError> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Submit { solution, answer }, answered)
             .await
     }
 
-    /// `checkBlock`: why the node would refuse this block on its tip, `None` where it would not. For a block that was
+    /// `checkBlock`, or a proposal: why the node would refuse this block on its tip, `None` where it would not. For a block that was
     /// refused: `submitblock` calls one that the node already has a duplicate, and keeps the reason to itself.
     pub async fn check_block(&self, block: Arc<[u8]>) -> Result<Option<String>, SourceError> {
         let (answer, answered) = oneshot::channel();
@@ -264,28 +286,11 @@ impl Source {
         connected: &mut bool,
     ) -> Result<std::convert::Infallible, SourceError> {
         let info = check_node(&self.config.rpc, self.config.chain).await?;
-        match IpcSchema::of(&info, self.config.rpc.url())? {
-            IpcSchema::V31 => {}
-        }
-        let connection = Rc::new(Connection::open(&self.config.socket).await?);
-        *connected = true;
-        drop(self.events.send(SourceEvent::Connected(info)).await);
-
-        let mut followers = JoinSet::new();
-        let mut stops = std::collections::BTreeMap::new();
-        loop {
-            self.converge(&connection, &mut stops, &mut followers);
-            tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => self.note(&command),
-                    // Nobody can ask any more; what is followed goes on.
-                    None => return Err(joined(followers.join_next().await)),
-                },
-                ended = followers.join_next(), if !followers.is_empty() => match ended {
-                    Some(Ok(Ok(()))) => debug!("a reservation class is no longer followed"),
-                    ended => return Err(joined(ended)),
-                },
-            }
+        match self.config.socket.clone() {
+            Some(socket) => ipc::session(self, &socket, info, connected).await,
+            None => Err(SourceError::Malformed {
+                what: "getblocktemplate is not there yet",
+            }),
         }
     }
 
@@ -299,47 +304,5 @@ impl Source {
             }
             Command::Unfollow(_) => {}
         }
-    }
-
-    /// Starts and stops followers until they are those that are wanted.
-    fn converge(
-        &self,
-        connection: &Rc<Connection>,
-        stops: &mut std::collections::BTreeMap<Reservation, CancellationToken>,
-        followers: &mut JoinSet<Result<(), SourceError>>,
-    ) {
-        stops.retain(|reservation, stop| {
-            let wanted = self.followed.contains(reservation);
-            if !wanted {
-                stop.cancel();
-            }
-            wanted
-        });
-        for reservation in &self.followed {
-            if stops.contains_key(reservation) {
-                continue;
-            }
-            let stop = CancellationToken::new();
-            stops.insert(*reservation, stop.clone());
-            let follower = Follower {
-                connection: Rc::clone(connection),
-                reservation: *reservation,
-                // Waiting for the end of the initial download makes sense only where others mine too.
-                cooldown: self.config.chain == Network::Bitcoin,
-                fee_delta_sats: self.config.fee_delta_sats,
-                refresh_interval: self.config.refresh_interval,
-                events: self.events.clone(),
-                stop,
-            };
-            followers.spawn_local(follower.run());
-        }
-    }
-}
-
-/// What ended a session whose follower ended so.
-fn joined(ended: Option<Result<Result<(), SourceError>, tokio::task::JoinError>>) -> SourceError {
-    match ended {
-        Some(Ok(Err(error))) => error,
-        Some(Ok(Ok(()))) | Some(Err(_)) | None => SourceError::Lost,
     }
 }

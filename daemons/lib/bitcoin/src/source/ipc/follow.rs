@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::connection::{Connection, Fetched, FollowerThreads, Parts, interrupt_wait};
-use super::{REQUESTS_MAX, Request, SourceError, SourceEvent, TemplateHandle};
+use crate::source::{REQUESTS_MAX, Request, SourceError, SourceEvent, TemplateHandle};
+use crate::submit::BlockOutcome;
 use crate::template::{BlockSlot, NodeTemplate, Reservation, TemplateBlock, Trigger};
 
 /// How long the node may wait before it says that nothing changed. Finite, so that a node that hangs is noticed.
@@ -211,12 +212,22 @@ async fn answer_requests(
     while let Some(request) = asked.recv().await {
         match request {
             Request::Submit { solution, answer } => {
-                drop(answer.send(connection.submit_solution(client, &solution).await));
+                let submitted = connection.submit_solution(client, &solution).await;
+                drop(answer.send(submitted.map(outcome)));
             }
             Request::Check { block, answer } => {
                 drop(answer.send(connection.check_block(&block).await));
             }
         }
+    }
+}
+
+/// This schema says whether the node took the block in, not whether it is valid.
+fn outcome(processed: bool) -> BlockOutcome {
+    if processed {
+        BlockOutcome::Inconclusive
+    } else {
+        BlockOutcome::Rejected("rejected".to_owned())
     }
 }
 
