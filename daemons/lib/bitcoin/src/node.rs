@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use bitcoin::{BlockHash, Network};
+use bitcoin::{BlockHash, Network, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::rpc::{Rpc, RpcAuth, RpcError};
@@ -98,6 +98,8 @@ pub struct NodeInfo {
     pub blocks: u32,
     pub headers: u32,
     pub best_block_hash: BlockHash,
+    /// Expected hashes of the whole chain up to the tip: of two nodes, the one that is behind has less.
+    pub chain_work: Work,
     pub initial_block_download: bool,
     pub peers: u32,
 }
@@ -120,6 +122,7 @@ pub async fn check_node(rpc: &Rpc, chain: Network) -> Result<NodeInfo, NodeError
         blocks: blockchain.blocks,
         headers: blockchain.headers,
         best_block_hash: blockchain.bestblockhash,
+        chain_work: blockchain.chainwork,
         initial_block_download: blockchain.initialblockdownload,
         peers: network.connections,
     })
@@ -164,6 +167,7 @@ mod tests {
             blocks: 0,
             headers: 0,
             best_block_hash: BlockHash::all_zeros(),
+            chain_work: Work::from_be_bytes([0; 32]),
             initial_block_download: false,
             peers: 0,
         }

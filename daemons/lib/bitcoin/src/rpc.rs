@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::hex::DisplayHex;
-use bitcoin::{Block, BlockHash};
+use bitcoin::{Block, BlockHash, Work};
 use bitcoincore_rpc::jsonrpc::{self, simple_http};
 use bitcoincore_rpc::{Client, RpcApi};
 use serde::Deserialize;
@@ -153,6 +153,8 @@ pub struct BlockchainInfo {
     pub blocks: u32,
     pub headers: u32,
     pub bestblockhash: BlockHash,
+    /// Expected hashes of the whole chain up to the tip.
+    pub chainwork: Work,
     pub initialblockdownload: bool,
     /// Of the tip, seconds since 1970.
     pub time: u64,
