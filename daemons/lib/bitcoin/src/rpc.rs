@@ -222,6 +222,17 @@ impl Rpc {
         })
     }
 
+    /// The same node for calls that may take as long as they like: `calls_at_once` of them hold up no others.
+    pub(crate) fn with_limit(&self, calls_at_once: usize) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                url: self.inner.url.clone(),
+                auth: self.inner.auth.clone(),
+                permits: Arc::new(Semaphore::new(calls_at_once)),
+            }),
+        }
+    }
+
     pub fn url(&self) -> &str {
         &self.inner.url
     }
@@ -270,6 +281,13 @@ impl Rpc {
             SUBMIT_DEADLINE,
         )
         .await
+    }
+
+    /// A proposal by `getblocktemplate` (BIP 23) of a serialized block: `None` is good on the node's tip, whatever its work.
+    pub(crate) async fn propose_block(&self, block: &[u8]) -> Result<Option<String>, RpcError> {
+        let proposal = json!({ "mode": "proposal", "data": block.to_lower_hex_string() });
+        self.call("getblocktemplate", vec![proposal], SUBMIT_DEADLINE)
+            .await
     }
 
     /// Any call. `deadline` covers all of it, waiting for a free thread included.

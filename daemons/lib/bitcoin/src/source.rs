@@ -19,6 +19,7 @@ use crate::rpc::Rpc;
 use crate::submit::BlockOutcome;
 use crate::template::{NodeTemplate, Reservation};
 
+mod gbt;
 mod ipc;
 
 /// A node that restarts is back within seconds: look soon, then less often.
@@ -28,6 +29,8 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 const EVENTS_MAX: usize = 64;
 /// Requests to follow a class, one a client at its setup.
 const COMMANDS_MAX: usize = 64;
+/// Calls that hang in a node that is gone without a word, until their deadline of a day.
+const LONG_POLLS_MAX: usize = 8;
 /// Requests to one template under way: each is about a block.
 const REQUESTS_MAX: usize = 16;
 
@@ -151,6 +154,7 @@ impl TemplateSource {
             .build()
             .map_err(|source| SourceError::Thread { source })?;
         let source = Source {
+            long_polls: config.rpc.with_limit(LONG_POLLS_MAX),
             config,
             events,
             commands: commanded,
@@ -241,6 +245,8 @@ struct Source {
     events: mpsc::Sender<SourceEvent>,
     commands: mpsc::Receiver<Command>,
     followed: BTreeSet<Reservation>,
+    /// The node's JSON-RPC for calls that last.
+    long_polls: Rpc,
     stop: CancellationToken,
 }
 
@@ -288,9 +294,7 @@ impl Source {
         let info = check_node(&self.config.rpc, self.config.chain).await?;
         match self.config.socket.clone() {
             Some(socket) => ipc::session(self, &socket, info, connected).await,
-            None => Err(SourceError::Malformed {
-                what: "getblocktemplate is not there yet",
-            }),
+            None => gbt::session(self, info, connected).await,
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitcoin::BlockHash;
+use bitcoin::block::Header;
+use bitcoin::consensus::encode::deserialize_partial;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -146,7 +148,7 @@ impl Submission {
         let mut pause = RETRY_FIRST;
         let mut attempts = 1;
         loop {
-            match self.attempt().await {
+            match submit_once(&self.rpc, &self.block).await {
                 Ok(outcome) => return self.finished(outcome, attempts, started),
                 Err(error) => {
                     warn!(
@@ -159,19 +161,6 @@ impl Submission {
                     attempts = attempts.saturating_add(1);
                 }
             }
-        }
-    }
-
-    async fn attempt(&self) -> Result<BlockOutcome, RpcError> {
-        match self.rpc.submit_block(&self.block).await {
-            Ok(answer) => Ok(BlockOutcome::from_bip22(answer)),
-            // The node has read the block and won't have it: the same bytes get the same answer.
-            Err(RpcError::Refused {
-                code: CODE_DESERIALIZATION,
-                message,
-                ..
-            }) => Ok(BlockOutcome::Rejected(message)),
-            Err(error) => Err(error),
         }
     }
 
@@ -191,8 +180,54 @@ impl Submission {
     }
 }
 
+/// `submitblock`, once.
+pub(crate) async fn submit_once(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome, RpcError> {
+    match rpc.submit_block(block).await {
+        Ok(answer) => Ok(BlockOutcome::from_bip22(answer)),
+        // The node has read the block and won't have it: the same bytes get the same answer.
+        Err(RpcError::Refused {
+            code: CODE_DESERIALIZATION,
+            message,
+            ..
+        }) => Ok(BlockOutcome::Rejected(message)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the node would refuse this block on its tip, `None` where it would not.
+pub(crate) async fn check(rpc: &Rpc, block: &[u8]) -> Result<Option<String>, RpcError> {
+    // A proposal is judged without its proof of work.
+    let work = deserialize_partial::<Header>(block).map(|(header, _)| {
+        let hash = header.block_hash();
+        header.target().is_met_by(hash)
+    });
+    match work {
+        Ok(true) => {}
+        Ok(false) => return Ok(Some("high-hash".to_owned())),
+        Err(_invalid) => return Ok(Some("its header cannot be read".to_owned())),
+    }
+    let answer = rpc.propose_block(block).await?;
+    match answer.as_deref() {
+        None | Some("duplicate") => Ok(None),
+        Some("duplicate-invalid" | "duplicate-inconclusive") => propose_again(rpc, block).await,
+        Some(_) => Ok(answer),
+    }
+}
+
+/// Of a block that it knows, the node does not say what is wrong with it. It judges the same block with another nonce, which it
+/// does not know, and keeps nothing of it.
+async fn propose_again(rpc: &Rpc, block: &[u8]) -> Result<Option<String>, RpcError> {
+    let mut again = block.to_vec();
+    for byte in again.iter_mut().take(HEADER_LEN).skip(NONCE_AT) {
+        *byte = !*byte;
+    }
+    rpc.propose_block(&again).await
+}
+
 /// `RPC_DESERIALIZATION_ERROR` of Bitcoin Core.
 const CODE_DESERIALIZATION: i32 = -22;
+const HEADER_LEN: usize = 80;
+const NONCE_AT: usize = 76;
 
 #[cfg(test)]
 mod tests {

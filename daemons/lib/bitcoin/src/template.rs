@@ -22,6 +22,10 @@ const RESERVED_WEIGHT_MIN: u64 = 2000;
 const RESERVED_WEIGHT_MAX: u64 = 512_000;
 /// What Bitcoin Core reserves by default; a class of its own would differ in nothing.
 const SIGOPS_MIN: u64 = 400;
+/// A third of a block's 80,000, for the same reason.
+const SIGOPS_MAX: u64 = 25_600;
+/// A legacy signature operation counts as so many.
+const LEGACY_SIGOP_COST: u64 = 4;
 
 /// How much of a block is kept free for the coinbase. Requests are rounded up to few classes, so that clients with about
 /// the same needs share their templates: a class costs the node a template each time the fees are looked at.
@@ -34,11 +38,13 @@ pub struct Reservation {
 /// A client wants more room than a block of ours will ever give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a coinbase output reservation of {size} bytes is refused, the limit is {max}",
-    max = (RESERVED_WEIGHT_MAX - RESERVED_WEIGHT_BASE) / 4
+    "a coinbase output reservation of {size} bytes and {sigops} signature operations is refused, the limits are {size_max} and {sigops_max}",
+    size_max = (RESERVED_WEIGHT_MAX - RESERVED_WEIGHT_BASE) / 4,
+    sigops_max = SIGOPS_MAX / LEGACY_SIGOP_COST
 )]
 pub struct ReservationTooLarge {
     pub size: u32,
+    pub sigops: u16,
 }
 
 impl Reservation {
@@ -50,13 +56,12 @@ impl Reservation {
         while weight < wanted {
             weight *= 2;
         }
-        if weight > RESERVED_WEIGHT_MAX {
-            return Err(ReservationTooLarge { size });
-        }
-        // A legacy signature operation counts four times against the block's 80,000.
         let mut cost = SIGOPS_MIN;
-        while cost < 4 * u64::from(sigops) {
+        while cost < LEGACY_SIGOP_COST * u64::from(sigops) {
             cost *= 4;
+        }
+        if weight > RESERVED_WEIGHT_MAX || cost > SIGOPS_MAX {
+            return Err(ReservationTooLarge { size, sigops });
         }
         Ok(Self {
             weight,
@@ -144,6 +149,10 @@ impl BlockSlot {
         (sender, Self(receiver))
     }
 
+    pub(crate) fn filled(block: Arc<TemplateBlock>) -> Self {
+        Self(watch::channel(Some(block)).1)
+    }
+
     pub fn now(&self) -> Option<Arc<TemplateBlock>> {
         self.0.borrow().clone()
     }
@@ -161,7 +170,7 @@ impl BlockSlot {
 /// A template's block with a placeholder for its coinbase.
 #[derive(Debug)]
 pub struct TemplateBlock {
-    /// Serialized, with witnesses.
+    /// Serialized, with witnesses; what is before the transactions does not count.
     bytes: Vec<u8>,
     /// Where the first transaction that is no coinbase starts.
     transactions_at: usize,
@@ -189,6 +198,20 @@ impl TemplateBlock {
             transaction_count,
             fees_sats,
         })
+    }
+
+    /// `transactions` are those of the block without its coinbase, serialized with their witnesses in block order.
+    pub(crate) fn of_transactions(
+        transactions: Vec<u8>,
+        transaction_count: usize,
+        fees_sats: u64,
+    ) -> Self {
+        Self {
+            bytes: transactions,
+            transactions_at: 0,
+            transaction_count,
+            fees_sats,
+        }
     }
 
     /// Without the coinbase.
@@ -270,7 +293,9 @@ mod tests {
     fn reservation_covers_the_sigops() {
         let sigops = |n| Reservation::for_coinbase_outputs(100, n).unwrap().sigops();
         assert_eq!((sigops(0), sigops(100), sigops(101)), (400, 400, 1600));
-        assert!(sigops(20_000) >= 80_000);
+        assert_eq!(sigops(6_400), 25_600);
+        let refused = Reservation::for_coinbase_outputs(100, 6_401).unwrap_err();
+        assert!(refused.to_string().contains("6401"), "{refused}");
     }
 
     #[test]

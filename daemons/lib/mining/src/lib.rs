@@ -23,6 +23,6 @@ pub use identity::{Account, Identity, IdentityError, WorkerName};
 pub use job::{CoinbaseRecipe, Job, JobError, merkle_root_of};
 pub use share::{CheckedShare, RejectedShare, ShareError, ShareTarget, ShareTerms};
 pub use target::{CompactError, Target};
-pub use template::{Template, Tip};
+pub use template::{Template, Tip, coinbase_merkle_path};
 pub use vardiff::{Bounds, Vardiff};
 pub use work::{Score, Work};

@@ -1,5 +1,7 @@
 //! What a Template Provider gives, in the field names of the SV2 Template Distribution Protocol.
 
+use bitcoin::hashes::{Hash, sha256d};
+
 use crate::{CompactError, Target};
 
 /// The contents of `NewTemplate`, except for `future_template`.
@@ -76,6 +78,26 @@ impl Template {
             _ => None,
         }
     }
+}
+
+/// The `merkle_path` of a block whose other transactions have these ids, in block order: what stands beside the coinbase and
+/// its parents on their way to the root.
+#[must_use]
+pub fn coinbase_merkle_path(txids: &[[u8; 32]]) -> Vec<[u8; 32]> {
+    let mut path = Vec::new();
+    // All nodes of a level but the leftmost, which is the coinbase or above it.
+    let mut level = txids.to_vec();
+    while let Some((sibling, rest)) = level.split_first() {
+        path.push(*sibling);
+        level = rest
+            .chunks(2)
+            .map(|pair| {
+                let (left, right) = (pair[0], pair.last().unwrap_or(&pair[0]));
+                sha256d::Hash::hash(&[left, *right].concat()).to_byte_array()
+            })
+            .collect();
+    }
+    path
 }
 
 #[cfg(test)]

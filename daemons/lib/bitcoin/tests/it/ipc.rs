@@ -3,73 +3,10 @@
 use std::time::Duration;
 
 use bitcoin::Network;
-use hh_bitcoin::{
-    NodeError, NodeTemplate, Reservation, Solution, SourceConfig, SourceError, SourceEvent,
-    TemplateSource, Trigger, check_node,
-};
-use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use hh_bitcoin::{NodeError, Reservation, Solution, SourceEvent, Trigger, check_node};
 
-use crate::node::{Node, SOON, START, bytes, wait_for};
-
-pub(crate) struct Source {
-    pub(crate) handle: TemplateSource,
-    pub(crate) events: mpsc::Receiver<SourceEvent>,
-    _stop: DropGuard,
-}
-
-impl Source {
-    pub(crate) fn start(node: &Node) -> Self {
-        Self::with(node, Network::Regtest, 1000, Duration::ZERO)
-    }
-
-    pub(crate) fn with(
-        node: &Node,
-        chain: Network,
-        fee_delta_sats: u64,
-        interval: Duration,
-    ) -> Self {
-        let config = SourceConfig {
-            socket: Some(node.socket()),
-            rpc: node.rpc(),
-            chain,
-            fee_delta_sats,
-            refresh_interval: interval,
-        };
-        let stop = CancellationToken::new();
-        let (handle, events, _thread) = TemplateSource::start(config, stop.clone()).unwrap();
-        Self {
-            handle,
-            events,
-            _stop: stop.drop_guard(),
-        }
-    }
-
-    pub(crate) async fn event(&mut self) -> SourceEvent {
-        tokio::time::timeout(START, self.events.recv())
-            .await
-            .unwrap()
-            .unwrap()
-    }
-
-    pub(crate) async fn template(&mut self) -> NodeTemplate {
-        loop {
-            match self.event().await {
-                SourceEvent::Template(template) => return *template,
-                SourceEvent::Connected(_) => {}
-                SourceEvent::Unavailable(error) => panic!("{error:?}"),
-            }
-        }
-    }
-
-    async fn error(&mut self) -> SourceError {
-        loop {
-            if let SourceEvent::Unavailable(error) = self.event().await {
-                return error;
-            }
-        }
-    }
-}
+use crate::node::{Node, SOON, bytes, wait_for};
+use crate::source::Source;
 
 #[tokio::test]
 async fn a_new_tip_brings_a_template_on_it_at_once() {

@@ -20,10 +20,14 @@ pub(crate) const START: Duration = Duration::from_secs(60);
 /// For what takes milliseconds on a quiet machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// A chain of its own.
+pub(crate) const REGTEST: [&str; 3] = ["-regtest", "-listen=0", "-connect=0"];
+
 pub(crate) struct Node {
     child: Child,
     dir: tempfile::TempDir,
     port: u16,
+    args: Vec<String>,
     _port_lock: File,
 }
 
@@ -36,20 +40,28 @@ impl Drop for Node {
 impl Node {
     /// Starts one that answers, with a first block (before it, the node counts as in initial download).
     pub(crate) async fn start() -> Self {
+        let node = Self::launch(&REGTEST).await;
+        node.generate(1).await;
+        node
+    }
+
+    /// Starts one that answers, with these arguments beside those that every node here has.
+    pub(crate) async fn launch(args: &[&str]) -> Self {
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let dir = tempfile::Builder::new()
             .prefix("hh-node")
             .tempdir()
             .unwrap();
         let (port, port_lock) = take_port();
-        let child = spawn(&dir, port);
+        let child = spawn(&dir, port, &args);
         let node = Self {
             child,
             dir,
             port,
+            args,
             _port_lock: port_lock,
         };
         node.wait_until_it_answers().await;
-        node.generate(1).await;
         node
     }
 
@@ -61,7 +73,7 @@ impl Node {
     /// Starts it again, with the same directory and port; what it had not yet written is gone.
     pub(crate) async fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.dir, self.port);
+        self.child = spawn(&self.dir, self.port, &self.args);
         self.wait_until_it_answers().await;
     }
 
@@ -70,7 +82,12 @@ impl Node {
     }
 
     pub(crate) fn cookie_file(&self) -> PathBuf {
-        self.dir.path().join("regtest/.cookie")
+        let chain = if self.args.iter().any(|arg| arg == "-regtest") {
+            "regtest"
+        } else {
+            ""
+        };
+        self.dir.path().join(chain).join(".cookie")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -153,16 +170,10 @@ impl Node {
     }
 }
 
-fn spawn(dir: &tempfile::TempDir, port: u16) -> Child {
+fn spawn(dir: &tempfile::TempDir, port: u16, args: &[String]) -> Child {
     Command::new(executable())
-        .args([
-            "-regtest",
-            "-server=1",
-            "-listen=0",
-            "-connect=0",
-            "-dnsseed=0",
-            "-fixedseeds=0",
-        ])
+        .args(["-server=1", "-dnsseed=0", "-fixedseeds=0"])
+        .args(args)
         .args([
             "-nodebuglogfile",
             "-maxtipage=1000000000",
@@ -182,7 +193,7 @@ fn spawn(dir: &tempfile::TempDir, port: u16) -> Child {
 
 /// A port that no other test has while the file lives: below Linux's ephemeral ports, so that no connection can hold it, and
 /// locked as `hh_tests::port` does.
-fn take_port() -> (u16, File) {
+pub(crate) fn take_port() -> (u16, File) {
     let dir = PathBuf::from("/tmp/hyperhash-test-ports");
     std::fs::create_dir_all(&dir).unwrap();
     let first = u16::try_from(std::process::id() % 12_000).unwrap();

@@ -9,11 +9,11 @@ use hh_mining::{CoinbaseRecipe, Extranonce, Header, Job};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ipc::Source;
 use crate::node::{Node, anyone};
+use crate::source::Source;
 
 /// Solves the template: header, and coinbase with witness.
-fn solve(template: &NodeTemplate) -> (Header, Vec<u8>) {
+pub(crate) fn solve(template: &NodeTemplate) -> (Header, Vec<u8>) {
     let recipe = CoinbaseRecipe {
         reward_script: anyone(),
         tag: b"/test/".to_vec(),
@@ -39,7 +39,7 @@ fn solve(template: &NodeTemplate) -> (Header, Vec<u8>) {
     (header, job.coinbase_with_witness(&extranonce))
 }
 
-fn solution(header: &Header, coinbase: Vec<u8>) -> Solution {
+pub(crate) fn solution(header: &Header, coinbase: Vec<u8>) -> Solution {
     let Header {
         version,
         ntime,

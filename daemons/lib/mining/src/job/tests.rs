@@ -5,7 +5,7 @@ use bitcoin::{Block, Txid, WPubkeyHash, merkle_tree};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ExtranoncePrefix, Header, assemble_block};
+use crate::{ExtranoncePrefix, Header, assemble_block, coinbase_merkle_path};
 
 fn p2wpkh(byte: u8) -> ScriptBuf {
     ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([byte; 20]))
@@ -173,22 +173,6 @@ fn more_money_than_there_is_is_refused() {
     check_refused(&template_of(&[output]), &recipe(), "21 million");
 }
 
-/// Everything that stands beside the first leaf on its way to the root.
-fn merkle_path(mut hashes: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
-    let mut path = Vec::new();
-    while hashes.len() > 1 {
-        path.push(hashes[1]);
-        hashes = hashes
-            .chunks(2)
-            .map(|pair| {
-                let pair = [pair[0], *pair.last().unwrap()].concat();
-                sha256d::Hash::hash(&pair).to_byte_array()
-            })
-            .collect();
-    }
-    path
-}
-
 /// Cuts the coinbase of a real block anywhere and finds the root of its header.
 #[track_caller]
 fn check_merkle_root(block_hex: &str) {
@@ -196,12 +180,9 @@ fn check_merkle_root(block_hex: &str) {
     let mut coinbase = block.txdata[0].clone();
     coinbase.input[0].witness.clear();
     let coinbase = serialize(&coinbase);
-    let hashes = block
-        .txdata
-        .iter()
-        .map(|tx| tx.compute_txid().to_byte_array())
-        .collect();
-    let path = merkle_path(hashes);
+    let others = block.txdata[1..].iter();
+    let others: Vec<_> = others.map(|tx| tx.compute_txid().to_byte_array()).collect();
+    let path = coinbase_merkle_path(&others);
     for (from, to) in [(42, 50), (0, 0), (10, coinbase.len())] {
         let root = merkle_root_of(
             &coinbase[..from],
@@ -322,7 +303,7 @@ proptest! {
     ) {
         // The coinbase's own hash is no part of its path, so any stands for it.
         let hashes = |coinbase: [u8; 32]| [vec![coinbase], txids.clone()].concat();
-        template.merkle_path = merkle_path(hashes([0; 32]));
+        template.merkle_path = coinbase_merkle_path(&txids);
         let extranonce = Extranonce::from_bytes(extranonce);
         let job = Job::build(&template, &recipe()).unwrap();
         let tx: Transaction = deserialize(&job.coinbase_with_witness(&extranonce)).unwrap();

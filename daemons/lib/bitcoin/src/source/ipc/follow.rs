@@ -239,7 +239,9 @@ fn read(fetched: Fetched) -> Result<Read, SourceError> {
     } = fetched;
     let coinbase_witness = parts.witness.clone();
     let (template, tip) = read_parts(parts)?;
-    let height = bip34_height(&template.coinbase_prefix)?;
+    let height = template.height().ok_or(SourceError::Malformed {
+        what: "its coinbase does not start with a height",
+    })?;
     Ok(Read {
         client,
         template,
@@ -283,43 +285,4 @@ fn read_parts(parts: Parts) -> Result<(Template, Tip), SourceError> {
     )
     .map_err(|_invalid| malformed("its nBits is no target"))?;
     Ok((template, tip))
-}
-
-/// The height that BIP 34 puts at the start of a coinbase's scriptSig.
-fn bip34_height(script_sig_prefix: &[u8]) -> Result<u32, SourceError> {
-    const OP_1: u8 = 0x51;
-    const OP_16: u8 = 0x60;
-    let malformed = SourceError::Malformed {
-        what: "its coinbase does not start with a height",
-    };
-    match script_sig_prefix {
-        [op @ OP_1..=OP_16, ..] => Ok(u32::from(op - OP_1 + 1)),
-        [len @ 1..=4, rest @ ..] if rest.len() >= usize::from(*len) => {
-            let mut height = [0; 4];
-            height[..usize::from(*len)].copy_from_slice(&rest[..usize::from(*len)]);
-            Ok(u32::from_le_bytes(height))
-        }
-        _ => Err(malformed),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn height_is_read_from_the_coinbase() {
-        for (prefix, height) in [
-            (vec![0x51], 1),
-            (vec![0x60, 0], 16),
-            (vec![1, 17], 17),
-            (vec![2, 0x80, 0], 128),
-            (vec![3, 0x40, 0x0d, 0x03], 200_000),
-        ] {
-            assert_eq!(bip34_height(&prefix).unwrap(), height, "{prefix:x?}");
-        }
-        for prefix in [vec![], vec![0], vec![3, 1, 2], vec![5, 1, 2, 3, 4, 5]] {
-            assert!(bip34_height(&prefix).is_err(), "{prefix:x?}");
-        }
-    }
 }
