@@ -92,6 +92,15 @@ impl Blocks {
         }
     }
 
+    /// A handle to a keeper that is not there.
+    #[cfg(test)]
+    pub(crate) fn to_nobody() -> Self {
+        Self {
+            sender: mpsc::channel(1).0,
+            found: Arc::default(),
+        }
+    }
+
     /// How many were found since the start.
     pub(crate) fn count(&self) -> u64 {
         self.found.load(Ordering::Relaxed)

@@ -1,6 +1,9 @@
 //! The calls of `hh_ipc::api::pool`, answered from the directory, the links and the ledger; and the conversion of our
 //! types to those of the wire, which go no further than this file.
 
+mod kick;
+
+use crate::admission::Admission;
 use crate::directory::{ChannelView, Counters, LaneView};
 use crate::links::{Link, LinkState, Links};
 use crate::rate::{ONE_MINUTE, TEN_MINUTES};
@@ -10,8 +13,8 @@ use crate::shipper::Shipping;
 use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage,
-    MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+    AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, Miner,
+    MinerPage, MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
 };
 use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -34,6 +37,7 @@ const LEDGER_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Control {
     pub context: Context,
     pub shared: Arc<Shared>,
+    pub admission: Arc<Admission>,
     pub chain: Network,
     pub server_id: u16,
     pub authority_public_key: AuthorityPublicKey,
@@ -79,6 +83,10 @@ impl Pool for Answers {
 
     async fn miner(self, _: Call, id: u32) -> Result<Miner, ApiError> {
         self.control.miner(id)
+    }
+
+    async fn kick(self, _: Call, request: KickRequest) -> Result<Kicked, ApiError> {
+        self.control.kick(&self.caller, request)
     }
 
     async fn share_stats(self, _: Call) -> Result<ShareStats, ApiError> {
@@ -232,7 +240,7 @@ impl Control {
             worker: view.origin.worker().to_owned(),
             node: view.origin.node().to_owned(),
             lane: view.origin.lane().to_owned(),
-            peer: view.peer.to_string(),
+            peer: view.connection.peer.to_string(),
             channel: view.kind.to_owned(),
             device: view.device.to_string(),
             connected_at: timestamp(view.connected_at_ms),

@@ -3,12 +3,13 @@
 //! Connections write it, `control.rs` and the metrics read it. Each lock guards small plain data and is held for a few
 //! instructions; nothing is decided by what stands here.
 
+use crate::admission::ConnectionView;
 use crate::rate::RateWindow;
 use crate::share_log::Origin;
 use hh_mining::{Target, Work};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,12 +44,14 @@ pub(crate) struct LaneView {
 pub(crate) struct ChannelView {
     pub id: u32,
     pub origin: Arc<Origin>,
-    pub peer: SocketAddr,
+    pub connection: Arc<ConnectionView>,
     /// `standard` or `extended`.
     pub kind: &'static str,
     pub device: Arc<str>,
     pub connected_at_ms: i64,
     pub nominal_hashrate_hs: f64,
+    /// Its connection is to close it.
+    closing: AtomicBool,
     live: Mutex<ChannelLive>,
 }
 
@@ -173,6 +176,16 @@ impl ChannelView {
         lock(&self.live).counters.reject(code);
     }
 
+    /// Has its connection close it at the next tick, within a second or so.
+    pub(crate) fn close_soon(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::close_soon`] was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     /// The target of the job that was sent last.
     pub(crate) fn set_target(&self, target: Target) {
         lock(&self.live).target = target;
@@ -188,7 +201,7 @@ impl ChannelView {
 #[derive(Debug)]
 pub(crate) struct NewChannel {
     pub origin: Arc<Origin>,
-    pub peer: SocketAddr,
+    pub connection: Arc<ConnectionView>,
     pub kind: &'static str,
     pub device: Arc<str>,
     pub nominal_hashrate_hs: f64,
@@ -235,11 +248,12 @@ impl Directory {
         let view = Arc::new(ChannelView {
             id,
             origin: new.origin,
-            peer: new.peer,
+            connection: new.connection,
             kind: new.kind,
             device: new.device,
             connected_at_ms: unix_ms(),
             nominal_hashrate_hs: new.nominal_hashrate_hs,
+            closing: AtomicBool::new(false),
             live: Mutex::new(live),
         });
         channels.insert(id, Arc::clone(&view));

@@ -13,6 +13,8 @@
 //!     Bitcoin Core                                        ledger           ◄──── shipper
 //! ```
 
+mod address_range;
+mod admission;
 mod blocks;
 mod channel;
 mod claim;
@@ -21,6 +23,7 @@ mod control;
 mod directory;
 mod exported;
 mod group;
+mod kick;
 mod links;
 mod listener;
 mod node_watch;
@@ -34,6 +37,7 @@ mod shipper;
 mod template_client;
 mod work;
 
+use admission::Admission;
 use blocks::{BlockKeeper, Journal, Paths};
 use claim::{ClaimError, ServerIdClaim};
 use config::PoolConfig;
@@ -46,7 +50,7 @@ use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
 use hh_sv2::Authority;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use links::Links;
-use listener::{Admission, Listener};
+use listener::Listener;
 use node_watch::Nodes;
 use rand::Rng;
 use rejects::Rejects;
@@ -101,10 +105,14 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         vardiff: config.vardiff.clone(),
         limits: config.limits.clone(),
     });
+    let limits = &config.limits;
+    let (total, per_address) = (limits.max_connections, limits.max_connections_per_address);
+    let admission = Arc::new(Admission::new(total, per_address, stop.clone()));
     let shipper = Shipper::new(log, ledger.clone());
     let control = Control {
         context: context.clone(),
         shared: Arc::clone(&shared),
+        admission: Arc::clone(&admission),
         chain: config.chain,
         server_id: config.server_id,
         authority_public_key: authority.public_key(),
@@ -123,7 +131,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     tasks.spawn("block keeper", keeper.run());
     tasks.spawn("shipper", shipper.run(stop.clone()));
     control.serve()?;
-    listen(sockets, &shared, &authority, &context);
+    listen(sockets, &shared, &authority, &admission, &context);
     template_client::wait_for_work(work, &providers, context.start_deadline()).await?;
     context.set_ready(true);
     Ok(())
@@ -151,16 +159,16 @@ fn listen(
     sockets: Vec<TcpListener>,
     shared: &Arc<Shared>,
     authority: &Arc<Authority>,
+    admission: &Arc<Admission>,
     context: &Context,
 ) {
-    let admission = Arc::new(Admission::default());
     for (socket, lane) in sockets.into_iter().zip(shared.directory.lanes()) {
         let listener = Listener {
             socket,
             lane: Arc::clone(lane),
             shared: Arc::clone(shared),
             authority: Arc::clone(authority),
-            admission: Arc::clone(&admission),
+            admission: Arc::clone(admission),
             tasks: context.tasks.clone(),
         };
         spawn(context, "listener", listener.run());

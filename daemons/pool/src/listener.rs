@@ -1,5 +1,6 @@
 //! Accepts miners: limits, handshake and setup, and then a [`Session`] each.
 
+use crate::admission::{Admission, Place};
 use crate::config::LaneConfig;
 use crate::directory::LaneView;
 use crate::session::{Session, SessionError, Shared};
@@ -7,10 +8,9 @@ use hh_daemon::{Failure, Tasks};
 use hh_sv2::message::{Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING};
 use hh_sv2::setup::{SETUP_DEADLINE, SetupError, server_setup};
 use hh_sv2::{Authority, Connection, ConnectionError, Limits};
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -20,23 +20,6 @@ const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
 
 /// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
-/// Counts the connections of a process, in all and by address.
-#[derive(Debug, Default)]
-pub(crate) struct Admission(Mutex<Connections>);
-
-#[derive(Debug, Default)]
-struct Connections {
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// A place for one connection, given back when it is dropped.
-#[derive(Debug)]
-struct Place {
-    admission: Arc<Admission>,
-    address: IpAddr,
-}
 
 /// One lane's listener.
 #[derive(Debug)]
@@ -73,7 +56,7 @@ impl Listener {
                 return;
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer.ip()),
+                Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) => {
                     tracing::warn!(lane = self.lane.name, %error, "accept failed");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
@@ -82,26 +65,18 @@ impl Listener {
         }
     }
 
-    fn admit(&self, stream: TcpStream, address: IpAddr) {
-        let limits = &self.shared.limits;
-        let Some(place) = self.admission.admit(
-            address,
-            limits.max_connections,
-            limits.max_connections_per_address,
-        ) else {
-            tracing::debug!(lane = self.lane.name, %address, "connection over the limit closed");
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.admission.admit(peer) else {
+            tracing::debug!(lane = self.lane.name, %peer, "connection over the limit closed");
             return;
         };
         let miner = Miner {
             lane: Arc::clone(&self.lane),
             shared: Arc::clone(&self.shared),
             authority: Arc::clone(&self.authority),
-            tasks: self.tasks.clone(),
+            place,
         };
-        self.tasks.spawn_session("miner", async move {
-            let _place = place;
-            miner.serve(stream).await;
-        });
+        self.tasks.spawn_session("miner", miner.serve(stream));
     }
 }
 
@@ -141,7 +116,7 @@ struct Miner {
     lane: Arc<LaneView>,
     shared: Arc<Shared>,
     authority: Arc<Authority>,
-    tasks: Tasks,
+    place: Place,
 }
 
 impl Miner {
@@ -163,12 +138,12 @@ impl Miner {
     }
 
     async fn session(self, stream: TcpStream) -> Result<(), MinerError> {
-        let stop = self.tasks.token().clone();
+        let ending = self.place.connection.ending.clone();
         let connecting = self.connect(stream);
-        let Some(session) = stop.run_until_cancelled(connecting).await else {
+        let Some(session) = ending.run_until_cancelled(connecting).await else {
             return Ok(());
         };
-        Ok(session?.run(&stop).await?)
+        Ok(session?.run().await?)
     }
 
     async fn connect(&self, stream: TcpStream) -> Result<Session, MinerError> {
@@ -177,8 +152,9 @@ impl Miner {
         let setup = server_setup(&mut connection, protocol, SUPPORTED_FLAGS, SETUP_DEADLINE).await;
         match setup {
             Ok(setup) => {
+                let view = Arc::clone(&self.place.connection);
                 let (shared, lane) = (Arc::clone(&self.shared), Arc::clone(&self.lane));
-                Ok(Session::new(connection, &setup, shared, lane))
+                Ok(Session::new(connection, &setup, view, shared, lane))
             }
             Err(error) => {
                 // So that a refusal is read before the socket closes.
@@ -186,69 +162,5 @@ impl Miner {
                 Err(error.into())
             }
         }
-    }
-}
-
-impl Admission {
-    fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        max_total: usize,
-        max_per_address: usize,
-    ) -> Option<Place> {
-        let mut connections = self.lock();
-        let of_address = connections.by_address.get(&address).copied().unwrap_or(0);
-        if connections.total >= max_total || of_address >= max_per_address {
-            return None;
-        }
-        connections.total += 1;
-        connections.by_address.insert(address, of_address + 1);
-        Some(Place {
-            admission: Arc::clone(self),
-            address,
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        // Counts are whole after every statement.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut connections = self.admission.lock();
-        connections.total -= 1;
-        if let Some(count) = connections.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                connections.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_counted_by_address_and_given_back() {
-        let admission = Arc::new(Admission::default());
-        let here: IpAddr = "127.0.0.1".parse().unwrap();
-        let there: IpAddr = "127.0.0.2".parse().unwrap();
-        let first = admission.admit(here, 3, 2).unwrap();
-        let _second = admission.admit(here, 3, 2).unwrap();
-        assert!(
-            admission.admit(here, 3, 2).is_none(),
-            "two are the limit of an address"
-        );
-        let _third = admission.admit(there, 3, 2).unwrap();
-        assert!(
-            admission.admit(there, 3, 2).is_none(),
-            "three are the limit of all"
-        );
-        drop(first);
-        assert!(admission.admit(here, 3, 2).is_some());
     }
 }

@@ -1,5 +1,8 @@
 //! Templates, tips and channels for the tests of this crate.
 
+pub(crate) mod server;
+
+use crate::admission::ConnectionView;
 use crate::channel::{Channel, ChannelKind};
 use crate::directory::{Clock, Directory, NewChannel};
 use crate::share_log::Origin;
@@ -7,11 +10,15 @@ use crate::work::{Provider, Work, WorkBoard};
 use bitcoin::ScriptBuf;
 use hh_mining::{Bounds, ExtranoncePrefix, Target, Template, Tip, Vardiff};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const HEIGHT: u32 = 4_711;
 
 /// nBits of regtest: every second hash is a block.
 const REGTEST_NBITS: u32 = 0x207f_ffff;
+
+/// The time of every tip.
+pub(crate) const TIP_TIME: u32 = 1_700_000_000;
 
 pub(crate) fn reward_script() -> ScriptBuf {
     ScriptBuf::from_hex("00140102030405060708090a0b0c0d0e0f1011121314").unwrap()
@@ -47,7 +54,7 @@ pub(crate) fn provider() -> Provider {
 
 /// A tip whose hash is made of `byte`.
 pub(crate) fn tip(byte: u8) -> Tip {
-    Tip::new([byte; 32], 1_700_000_000, REGTEST_NBITS).unwrap()
+    Tip::new([byte; 32], TIP_TIME, REGTEST_NBITS).unwrap()
 }
 
 /// Work on one tip.
@@ -60,12 +67,23 @@ pub(crate) fn work() -> Arc<Work> {
     board.subscribe().borrow().clone().unwrap()
 }
 
+/// A connection that nobody listens at the end of.
+pub(crate) fn connection() -> Arc<ConnectionView> {
+    let peer = "127.0.0.1:1".parse().unwrap();
+    let ending = CancellationToken::new();
+    Arc::new(ConnectionView {
+        id: 1,
+        peer,
+        ending,
+    })
+}
+
 /// An extended channel with prefix `index`, whose jobs take any hash up to `target`.
 pub(crate) fn channel(index: u8, target: Target) -> Channel {
     let directory = Directory::new(Clock::start(), Vec::new());
     let view = directory.open(NewChannel {
         origin: Arc::new(Origin::new("alice", "rig1", "core", "sv2").unwrap()),
-        peer: "127.0.0.1:1".parse().unwrap(),
+        connection: connection(),
         kind: "extended",
         device: "test".into(),
         nominal_hashrate_hs: 1e6,

@@ -7,6 +7,7 @@
 mod open;
 mod shares;
 
+use crate::admission::ConnectionView;
 use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
 use crate::config::{LimitsConfig, VardiffConfig};
@@ -79,6 +80,7 @@ enum AfterAppend {
 #[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
+    view: Arc<ConnectionView>,
     shared: Arc<Shared>,
     lane: Arc<LaneView>,
     device: Arc<str>,
@@ -95,7 +97,7 @@ pub(crate) struct Session {
 
 /// What woke the task.
 enum Event {
-    Stop,
+    End,
     Work,
     Appended(Result<Appended, LogError>),
     Message(Message),
@@ -108,6 +110,7 @@ impl Session {
     pub(crate) fn new(
         connection: Connection,
         setup: &SetupConnection,
+        view: Arc<ConnectionView>,
         shared: Arc<Shared>,
         lane: Arc<LaneView>,
     ) -> Self {
@@ -116,6 +119,7 @@ impl Session {
             .join(" ");
         Self {
             connection,
+            view,
             lane,
             device: printable(device.trim()).into(),
             standard_jobs: setup.flags & REQUIRES_STANDARD_JOBS != 0,
@@ -129,17 +133,19 @@ impl Session {
         }
     }
 
-    /// Serves the connection until it ends or `stop` is cancelled.
+    /// Serves the connection until the peer ends it, or its view says that it is to end.
     ///
     /// # Errors
     /// Why it ended; closing by the peer is an error as well.
-    pub(crate) async fn run(mut self, stop: &CancellationToken) -> Result<(), SessionError> {
-        let result = self.serve(stop).await;
+    pub(crate) async fn run(mut self) -> Result<(), SessionError> {
+        let ending = self.view.ending.clone();
+        let result = self.serve(&ending).await;
         self.leave();
-        result
+        result?;
+        Ok(self.connection.close().await?)
     }
 
-    async fn serve(&mut self, stop: &CancellationToken) -> Result<(), SessionError> {
+    async fn serve(&mut self, ending: &CancellationToken) -> Result<(), SessionError> {
         self.work.mark_changed();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -147,14 +153,15 @@ impl Session {
             let reading = self.appends.len() < MAX_APPENDS && !self.batch.is_stalled();
             let event = tokio::select! {
                 biased;
-                () = stop.cancelled() => Event::Stop,
+                () = ending.cancelled() => Event::End,
                 Ok(()) = self.work.changed() => Event::Work,
                 Some(result) = first_of(&mut self.appends) => Event::Appended(result),
-                message = self.connection.recv(), if reading => Event::Message(message?),
+                // Before what the peer sends: a flood holds up neither vardiff nor an operator.
                 _ = tick.tick() => Event::Tick,
+                message = self.connection.recv(), if reading => Event::Message(message?),
                 () = tokio::time::sleep(FULL_LOG_RETRY), if self.batch.is_stalled() => Event::LogHasRoom,
             };
-            if matches!(event, Event::Stop) {
+            if matches!(event, Event::End) {
                 return self.finish().await;
             }
             self.on_event(event)?;
@@ -163,7 +170,7 @@ impl Session {
         }
     }
 
-    /// The daemon stops: what is checked is made durable and answered; nothing more is read.
+    /// What is checked is made durable and answered; nothing more is read.
     async fn finish(&mut self) -> Result<(), SessionError> {
         self.append_batch()?;
         while let Some(result) = first_of(&mut self.appends).await {
@@ -184,7 +191,7 @@ impl Session {
                 Ok(())
             }
             Event::Tick => self.on_tick(),
-            Event::LogHasRoom | Event::Stop => Ok(()),
+            Event::LogHasRoom | Event::End => Ok(()),
         }
     }
 
@@ -253,6 +260,7 @@ impl Session {
     }
 
     fn on_tick(&mut self) -> Result<(), SessionError> {
+        self.close_marked()?;
         let now_ms = self.shared.directory.clock().now_ms();
         let Some(work) = self.current.clone() else {
             return Ok(());
@@ -391,3 +399,6 @@ fn printable(text: &str) -> String {
     let clean = text.chars().filter(|c| !c.is_control());
     clean.take(MAX_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests;

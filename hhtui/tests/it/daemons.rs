@@ -1,8 +1,8 @@
 //! Small daemons in this process: the services of hh-tp, hh-pool and hh-translator with fixed answers.
 
 use hh_ipc::api::pool::{
-    Block, BlockState, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool, PoolStatus,
-    ShareLogStatus, ShareStats,
+    Block, BlockState, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
+    PoolStatus, ShareLogStatus, ShareStats,
 };
 use hh_ipc::api::template_provider::{
     NodeStatus, TemplateProvider, TemplateProviderStatus, TemplateSummary,
@@ -188,6 +188,11 @@ fn block() -> Block {
     }
 }
 
+/// A screen that shows asks for nothing else.
+fn unasked() -> ApiError {
+    ApiError::new(ErrorKind::Failed, "HH0000", "nobody asks for this")
+}
+
 impl Pool for FakePool {
     async fn hello(self, _: Context) -> Hello {
         hello(Daemon::Pool)
@@ -238,6 +243,10 @@ impl Pool for FakePool {
 
     async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
         Ok(miner(id))
+    }
+
+    async fn kick(self, _: Context, _: KickRequest) -> Result<Kicked, ApiError> {
+        Err(unasked())
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

@@ -1,5 +1,9 @@
 //! hh-pool as an operator sees it.
 
+mod kick;
+
+pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
+
 use super::{Hello, LinkStatus, ShareCounts};
 use crate::ApiError;
 use jiff::Timestamp;
@@ -16,6 +20,8 @@ pub trait Pool {
     async fn miners(query: MinerQuery) -> MinerPage;
     /// One open channel.
     async fn miner(id: u32) -> Result<Miner, ApiError>;
+    /// Closes connections or channels, once what they have accepted is answered. Only on the control socket.
+    async fn kick(request: KickRequest) -> Result<Kicked, ApiError>;
     /// Shares since the start and in the ledger.
     async fn share_stats() -> Result<ShareStats, ApiError>;
     /// The newest blocks of ours, newest first; at most `limit` and never more than 1,000.

@@ -3,7 +3,8 @@
 use crate::sample;
 use hh_ipc::api::Hello;
 use hh_ipc::api::pool::{
-    Block, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus, ShareStats,
+    Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
+    ShareStats,
 };
 use hh_ipc::client;
 use hh_ipc::server::{self, Connection};
@@ -42,6 +43,10 @@ impl Pool for FakePool {
         }
         let message = format!("there is no channel {id}");
         Err(ApiError::new(ErrorKind::NotFound, "HH2001", message))
+    }
+
+    async fn kick(self, _: Context, _request: KickRequest) -> Result<Kicked, ApiError> {
+        Ok(sample::kicked())
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

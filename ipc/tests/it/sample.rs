@@ -1,8 +1,9 @@
 //! One value of every type that crosses a socket, with every field set to something that shows.
 
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage,
-    MinerQuery, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+    AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, KickedMiner, Lane,
+    LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus, ShareLogStatus,
+    ShareStats, SubmissionPath,
 };
 use hh_ipc::api::template_provider::{
     NodeStatus, Solution, TemplateClient, TemplateProviderStatus, TemplateSummary,
@@ -124,6 +125,27 @@ pub(crate) fn miner_page() -> MinerPage {
     MinerPage {
         miners: vec![miner()],
         total: 11,
+    }
+}
+
+pub(crate) fn kick_request() -> KickRequest {
+    KickRequest {
+        miners: MinerSelector::Address("192.0.2.0/24".into()),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn kicked() -> Kicked {
+    Kicked {
+        connections: 1,
+        channels: 2,
+        miners: vec![KickedMiner {
+            id: 12,
+            account: "alice".into(),
+            worker: "rig1".into(),
+            peer: "192.0.2.7:50112".into(),
+            connection_stays: true,
+        }],
     }
 }
 

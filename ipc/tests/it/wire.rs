@@ -30,6 +30,8 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(pool_status);
     assert_wire!(miner_query);
     assert_wire!(miner_page);
+    assert_wire!(kick_request);
+    assert_wire!(kicked);
     assert_wire!(share_stats);
     assert_wire!(block);
 }
@@ -50,9 +52,11 @@ fn every_name_of_a_closed_set_is_as_it_was() {
     use hh_ipc::ErrorKind::{Failed, NotFound, Permission, Unavailable, Usage};
     use hh_ipc::api::LinkState::{Connecting, Down, Up};
     use hh_ipc::api::pool::BlockState::{Accepted, Found, Orphaned, Rejected, Submitted};
+    use hh_ipc::api::pool::MinerSelector::{Account, Address, Channel};
     let sets = json!({
         "link_state": [Connecting, Up, Down],
         "block_state": [Found, Submitted, Accepted, Rejected, Orphaned],
+        "miner_selector": [Channel(3), Account("alice".into()), Address("192.0.2.7".into())],
         "error_kind": [Usage, NotFound, Permission, Unavailable, Failed],
     });
     insta::assert_snapshot!("closed_sets", serde_json::to_string_pretty(&sets).unwrap());
@@ -98,6 +102,7 @@ async fn requests_are_as_they_were() {
         request!(pool, status()),
         request!(pool, miners(sample::miner_query())),
         request!(pool, miner(12)),
+        request!(pool, kick(sample::kick_request())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
         request!(template_provider, hello()),

@@ -3,8 +3,8 @@
 //! systemd passes both, opened for their groups; without it they are made here, for the daemon's own user alone.
 
 use crate::{Context, Failure};
-use hh_ipc::MAX_SOCKET_PATH_BYTES;
 use hh_ipc::server::{Connection, Peer, serve};
+use hh_ipc::{ApiError, ErrorKind, MAX_SOCKET_PATH_BYTES};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::collections::BTreeSet;
@@ -35,6 +35,20 @@ pub struct Caller {
     pub peer: Peer,
     /// On `view.sock`: methods that change something must be refused.
     pub read_only: bool,
+}
+
+impl Caller {
+    /// To be asked first by every method that changes something.
+    ///
+    /// # Errors
+    /// HH0201 on a view socket.
+    pub fn may_change(&self) -> Result<(), ApiError> {
+        if self.read_only {
+            let message = "this is a view socket, which changes nothing";
+            return Err(ApiError::new(ErrorKind::Permission, "HH0201", message));
+        }
+        Ok(())
+    }
 }
 
 /// Why a socket can't be listened on.

@@ -8,8 +8,9 @@ use crate::share_log::{Binding, Origin, Record};
 use hh_mining::extranonce::ROLLABLE_SIZE;
 use hh_mining::{Bounds, ExtranoncePrefix, Identity, Target, Vardiff};
 use hh_sv2::message::{
-    OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenStandardMiningChannel,
-    OpenStandardMiningChannelSuccess, Str0255, U256, UpdateChannel, UpdateChannelError,
+    CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
+    OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, Str0255, U256, UpdateChannel,
+    UpdateChannelError,
 };
 use std::sync::{Arc, PoisonError};
 
@@ -161,7 +162,7 @@ impl Session {
         let start = vardiff.target();
         let view = self.shared.directory.open(NewChannel {
             origin: Arc::clone(&opening.origin),
-            peer: self.connection.peer(),
+            connection: Arc::clone(&self.view),
             kind: match opening.kind {
                 ChannelKind::Standard => "standard",
                 ChannelKind::Extended => "extended",
@@ -314,6 +315,21 @@ impl Session {
                 self.forget(id);
             }
         }
+    }
+
+    /// Closes the channels that an operator has marked, and tells the client (SV2 specification 5.3.9).
+    pub(super) fn close_marked(&mut self) -> Result<(), SessionError> {
+        let channels = self.channels.values();
+        let marked = channels.filter(|channel| channel.view.is_closing());
+        let marked: Vec<u32> = marked.map(|channel| channel.id).collect();
+        for channel_id in marked {
+            self.connection.queue(CloseChannel {
+                channel_id,
+                reason_code: super::text("closed-by-operator"),
+            })?;
+            self.on_close_channel(channel_id);
+        }
+        Ok(())
     }
 
     pub(super) fn forget(&self, id: u32) {

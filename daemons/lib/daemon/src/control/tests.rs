@@ -143,3 +143,16 @@ fn sockets_that_systemd_passes_are_known_by_their_file() {
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.contains("passed view.sock"), "{stdout}");
 }
+
+#[test]
+fn a_view_socket_changes_nothing() {
+    let peer = Peer {
+        uid: 1,
+        gid: 1,
+        pid: None,
+    };
+    let caller = |read_only| Caller { peer, read_only };
+    assert_eq!(caller(false).may_change(), Ok(()));
+    let refused = caller(true).may_change().unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Permission);
+}

@@ -1,0 +1,73 @@
+//! The answer to `kick`.
+
+use super::{Control, MAX_LISTED};
+use crate::address_range::AddressRange;
+use crate::directory::ChannelView;
+use crate::kick::{Chosen, Selector};
+use hh_daemon::Caller;
+use hh_ipc::api::pool::{KickRequest, Kicked, KickedMiner, MinerSelector};
+use hh_ipc::{ApiError, ErrorKind};
+
+impl Control {
+    pub(super) fn kick(&self, caller: &Caller, request: KickRequest) -> Result<Kicked, ApiError> {
+        caller.may_change()?;
+        let selector = selector(request.miners)?;
+        let chosen = Chosen::find(&selector, &self.shared.directory, &self.admission);
+        if chosen.is_empty() {
+            return Err(nobody(&selector));
+        }
+        let kicked = answer(&chosen);
+        if !request.dry_run {
+            chosen.end();
+            tracing::info!(
+                uid = caller.peer.uid, pid = caller.peer.pid, selector = ?selector,
+                connections = kicked.connections, channels = kicked.channels, "miners kicked"
+            );
+        }
+        Ok(kicked)
+    }
+}
+
+fn selector(miners: MinerSelector) -> Result<Selector, ApiError> {
+    Ok(match miners {
+        MinerSelector::Channel(id) => Selector::Channel(id),
+        MinerSelector::Account(account) => Selector::Account(account),
+        MinerSelector::Address(address) => Selector::Address(range(&address)?),
+    })
+}
+
+/// An address or range as an operator wrote it.
+pub(super) fn range(text: &str) -> Result<AddressRange, ApiError> {
+    let parsed = text.parse::<AddressRange>();
+    parsed.map_err(|error| ApiError::new(ErrorKind::Usage, "HH2005", error.to_string()))
+}
+
+fn nobody(selector: &Selector) -> ApiError {
+    let message = match selector {
+        Selector::Channel(id) => format!("no channel with id {id} is open"),
+        Selector::Account(account) => format!("no miner of {account} is connected"),
+        Selector::Address(range) => format!("nobody is connected from {range}"),
+    };
+    ApiError::new(ErrorKind::NotFound, "HH2004", message)
+}
+
+fn answer(chosen: &Chosen) -> Kicked {
+    let row = |view: &ChannelView, connection_stays| KickedMiner {
+        id: view.id,
+        account: view.origin.account().to_owned(),
+        worker: view.origin.worker().to_owned(),
+        peer: view.connection.peer.to_string(),
+        connection_stays,
+    };
+    let whole = chosen.with_connection.iter().map(|view| row(view, false));
+    let alone = chosen.alone.iter().map(|view| row(view, true));
+    let mut miners: Vec<KickedMiner> = whole.chain(alone).collect();
+    let channels = u32::try_from(miners.len()).unwrap_or(u32::MAX);
+    miners.sort_by(|a, b| (&a.account, &a.worker, a.id).cmp(&(&b.account, &b.worker, b.id)));
+    miners.truncate(MAX_LISTED);
+    Kicked {
+        connections: u32::try_from(chosen.connections.len()).unwrap_or(u32::MAX),
+        channels,
+        miners,
+    }
+}

@@ -1,0 +1,253 @@
+//! A pool on loopback for the tests of this crate: its sockets, sessions and share log are the real ones; there is no node
+//! and no ledger. And a miner for it that does what a test says, message by message.
+
+use crate::admission::Admission;
+use crate::blocks::Blocks;
+use crate::config::{LimitsConfig, VardiffConfig};
+use crate::directory::{Clock, Directory};
+use crate::listener::Listener;
+use crate::rejects::Rejects;
+use crate::sample;
+use crate::session::Shared;
+use crate::share_log::{self, ShareLog};
+use crate::work::WorkBoard;
+use bitcoin::Network;
+use hh_daemon::Tasks;
+use hh_mining::{PrefixAllocator, ServerId, Target};
+use hh_sv2::message::{
+    OpenExtendedMiningChannel, Protocol, SubmitSharesExtended, SubmitSharesSuccess,
+};
+use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, client_setup};
+use hh_sv2::{Authority, AuthorityPublicKey, AuthoritySecretKey, Connection, Limits, Message};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// For anything on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants otherwise.
+pub(crate) struct Options {
+    pub limits: LimitsConfig,
+    pub vardiff: VardiffConfig,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: LimitsConfig::default(),
+            vardiff: VardiffConfig {
+                // Any hash is a share.
+                min_difficulty: 1e-12,
+                ..VardiffConfig::default()
+            },
+        }
+    }
+}
+
+/// See the module. Its tasks end when it is dropped.
+pub(crate) struct TestPool {
+    pub address: SocketAddr,
+    pub shared: Arc<Shared>,
+    pub admission: Arc<Admission>,
+    pub tasks: Tasks,
+    _board: WorkBoard,
+    key: AuthorityPublicKey,
+    _dir: tempfile::TempDir,
+}
+
+impl TestPool {
+    /// A pool with one lane and work on one tip.
+    pub(crate) async fn start(options: Options) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut board = WorkBoard::new(sample::reward_script(), "/test/", 7);
+        let template = sample::template(1);
+        board
+            .on_new_template(template, true, &sample::provider(), 0)
+            .unwrap();
+        board.on_set_new_prev_hash(1, sample::tip(1)).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let tasks = Tasks::default();
+        let Options { limits, vardiff } = options;
+        let admission = Arc::new(Admission::new(
+            limits.max_connections,
+            limits.max_connections_per_address,
+            tasks.token().clone(),
+        ));
+        let shared = Arc::new(Shared {
+            network: Network::Regtest,
+            directory: Directory::new(Clock::start(), vec![("sv2".to_owned(), address)]),
+            log: open_log(dir.path()),
+            prefixes: Mutex::new(PrefixAllocator::new(ServerId(0), 0)),
+            blocks: Blocks::to_nobody(),
+            rejects: Rejects::default(),
+            work: board.subscribe(),
+            vardiff,
+            limits,
+        });
+        let authority = Arc::new(Authority::new(
+            AuthoritySecretKey::generate(),
+            hh_sv2::authority::CERTIFICATE_VALIDITY,
+        ));
+        let key = authority.public_key();
+        let listener = Listener {
+            socket,
+            lane: Arc::clone(&shared.directory.lanes()[0]),
+            shared: Arc::clone(&shared),
+            authority,
+            admission: Arc::clone(&admission),
+            tasks: tasks.clone(),
+        };
+        tasks.spawn_session("listener", listener.run());
+        Self {
+            address,
+            shared,
+            admission,
+            tasks,
+            _board: board,
+            key,
+            _dir: dir,
+        }
+    }
+
+    /// Connects a miner, up to SetupConnection.Success.
+    pub(crate) async fn connect(&self) -> TestMiner {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let mut connection = Connection::initiate(stream, Some(&self.key), &Limits::CLIENT)
+            .await
+            .unwrap();
+        let setup = ClientSetup {
+            protocol: Protocol::MiningProtocol,
+            flags: 0,
+            endpoint_host: String::new(),
+            endpoint_port: 0,
+            vendor: "test".to_owned(),
+            hardware_version: String::new(),
+            firmware: String::new(),
+            device_id: String::new(),
+        };
+        client_setup(&mut connection, &setup, SETUP_DEADLINE)
+            .await
+            .unwrap();
+        TestMiner { connection }
+    }
+
+    /// Connects a miner with one channel, and waits for its first job.
+    pub(crate) async fn mine(&self, identity: &str) -> (TestMiner, TestChannel) {
+        let mut miner = self.connect().await;
+        let channel = miner.open(identity).await.unwrap();
+        (miner, channel)
+    }
+}
+
+impl Drop for TestPool {
+    fn drop(&mut self) {
+        self.tasks.token().cancel();
+    }
+}
+
+fn open_log(dir: &std::path::Path) -> ShareLog {
+    let identity = share_log::Identity {
+        pool: "test".to_owned(),
+        server_id: 0,
+    };
+    let options = share_log::Options {
+        segment_bytes: 1 << 20,
+        ..share_log::Options::default()
+    };
+    ShareLog::open(&dir.join("shares"), &identity, &options)
+        .unwrap()
+        .0
+}
+
+/// The client's end of a connection.
+pub(crate) struct TestMiner {
+    pub connection: Connection,
+}
+
+/// A channel as its miner knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TestChannel {
+    pub id: u32,
+    pub job_id: u32,
+    next_sequence_number: u32,
+}
+
+impl TestMiner {
+    /// The next message; none when the pool has closed the connection.
+    pub(crate) async fn recv(&mut self) -> Option<Message> {
+        let received = tokio::time::timeout(PATIENCE, self.connection.recv()).await;
+        received.expect("the pool says something").ok()
+    }
+
+    /// Sends a message.
+    pub(crate) async fn send(&mut self, message: impl Into<Message>) {
+        self.connection.queue(message).unwrap();
+        self.connection.flush().await.unwrap();
+    }
+
+    /// Opens an extended channel and waits for its first job, or gives the pool's refusal.
+    pub(crate) async fn open(&mut self, identity: &str) -> Result<TestChannel, String> {
+        self.send(OpenExtendedMiningChannel {
+            request_id: 1,
+            user_identity: identity.try_into().unwrap(),
+            nominal_hash_rate: 0.0,
+            max_target: Target::MAX.to_le_bytes().into(),
+            min_extranonce_size: 8,
+        })
+        .await;
+        let mut channel = None;
+        loop {
+            match self.recv().await.expect("an answer") {
+                Message::OpenExtendedMiningChannelSuccess(success) => {
+                    channel = Some(TestChannel {
+                        id: success.channel_id,
+                        job_id: 0,
+                        next_sequence_number: 1,
+                    });
+                }
+                Message::OpenMiningChannelError(error) => {
+                    return Err(error.error_code.as_utf8_or_hex());
+                }
+                Message::SetNewPrevHash(tip) => {
+                    if let Some(mut channel) = channel {
+                        channel.job_id = tip.job_id;
+                        return Ok(channel);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends a share of `channel` that differs from all before.
+    pub(crate) async fn submit(&mut self, channel: &mut TestChannel) {
+        let sequence_number = channel.next_sequence_number;
+        channel.next_sequence_number += 1;
+        self.send(SubmitSharesExtended {
+            channel_id: channel.id,
+            sequence_number,
+            job_id: channel.job_id,
+            nonce: sequence_number,
+            ntime: sample::TIP_TIME,
+            version: 0x2000_0000,
+            extranonce: vec![0; 8].try_into().unwrap(),
+        })
+        .await;
+    }
+
+    /// Waits for the next answer to a share, and passes over what else comes.
+    pub(crate) async fn verdict(&mut self) -> Result<SubmitSharesSuccess, String> {
+        loop {
+            match self.recv().await.expect("an answer to a share") {
+                Message::SubmitSharesSuccess(success) => return Ok(success),
+                Message::SubmitSharesError(error) => {
+                    return Err(error.error_code.as_utf8_or_hex());
+                }
+                _ => {}
+            }
+        }
+    }
+}
