@@ -139,6 +139,24 @@ pub(crate) enum Command {
     System(SystemCommand),
 }
 
+impl Command {
+    /// Whether it is to be planned and confirmed.
+    pub(crate) fn changes_something(&self) -> bool {
+        matches!(self, Self::Miner(MinerCommand::Kick { .. }))
+    }
+}
+
+/// Flags of every command that changes something.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Confirmation {
+    /// Do it without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PoolCommand {
     /// Lanes, work, shares, share log, ledger and connections of the pool
@@ -166,6 +184,32 @@ pub(crate) enum MinerCommand {
         /// Channel id, as `hhctl miner list` shows it
         id: u32,
     },
+    /// Close the connections of miners, once the pool has answered what it has accepted; they may come back
+    #[command(
+        after_help = "Examples:\n  hhctl miner kick 3\n  hhctl miner kick --account alice\n  hhctl miner kick --address 203.0.113.0/24 \
+                      --dry-run\n\nOn a connection that carries other miners as well, such as a translator's, only the channels that \
+                      are meant are closed."
+    )]
+    Kick {
+        #[command(flatten)]
+        miners: MinerChoice,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+}
+
+/// Whom a command is about.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct MinerChoice {
+    /// Channel id, as `hhctl miner list` shows it
+    pub(crate) id: Option<u32>,
+    /// All miners of an account
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// All connections from an address, or from a range such as 203.0.113.0/24
+    #[arg(long, value_name = "ADDRESS|CIDR")]
+    pub(crate) address: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

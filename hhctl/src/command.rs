@@ -15,8 +15,9 @@ mod tp;
 mod translator;
 mod version;
 
+use crate::change::Plan;
 use crate::cli::{
-    BlockCommand, Command, IdentityCommand, MinerCommand, PoolCommand, ShareCommand,
+    BlockCommand, Command, Confirmation, IdentityCommand, MinerCommand, PoolCommand, ShareCommand,
     TemplateCommand, TpCommand, TranslatorCommand,
 };
 use crate::failure::Failure;
@@ -42,8 +43,39 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
             unreachable!("run() runs what asks no daemon")
         }
+        Command::Miner(MinerCommand::Kick { .. }) => {
+            unreachable!("run() has what changes something planned")
+        }
     }
 }
+
+/// How a command that changes something is to be confirmed.
+pub(crate) fn confirmation(command: &Command) -> Confirmation {
+    match command {
+        Command::Miner(MinerCommand::Kick { confirmation, .. }) => *confirmation,
+        _ => Confirmation::default(),
+    }
+}
+
+/// What a command that changes something would do.
+pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Plan, Failure> {
+    match command {
+        Command::Miner(MinerCommand::Kick { miners, .. }) => {
+            miner::plan_kick(session, miners).await
+        }
+        _ => unreachable!("{NOTHING_CHANGES}"),
+    }
+}
+
+/// Does it.
+pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Report, Failure> {
+    match command {
+        Command::Miner(MinerCommand::Kick { miners, .. }) => miner::kick(session, miners).await,
+        _ => unreachable!("{NOTHING_CHANGES}"),
+    }
+}
+
+const NOTHING_CHANGES: &str = "Command::changes_something() names what is planned";
 
 /// Runs a command on key files.
 pub(crate) fn identity(command: &IdentityCommand) -> Result<Report, Failure> {

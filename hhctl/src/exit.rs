@@ -13,6 +13,8 @@ pub enum Exit {
     Unreachable = 5,
     Permission = 6,
     Partial = 8,
+    /// Something would be changed, and nobody said yes.
+    NotConfirmed = 9,
     Protocol = 10,
     /// The reader of stdout has gone, as with `| head`.
     BrokenPipe = 141,
@@ -36,6 +38,7 @@ Exit status of hhctl:
     5  unreachable: no socket, nobody listens on it, no SSH session, or no answer in time
     6  permission denied
     8  partly failed: some daemons answered, others did not
+    9  not confirmed: nothing was changed; --yes confirms
    10  the daemon speaks another protocol version
   130  interrupted (SIGINT)
   141  the reader of stdout has gone
@@ -56,6 +59,7 @@ mod tests {
             Exit::Unreachable,
             Exit::Permission,
             Exit::Partial,
+            Exit::NotConfirmed,
             Exit::Protocol,
             Exit::BrokenPipe,
         ] {

@@ -57,7 +57,13 @@ impl Failure {
     }
 
     /// A daemon's socket can't be opened; `reason` names it.
-    pub(crate) fn dial(daemon: Daemon, place: &Place, kind: io::ErrorKind, reason: String) -> Self {
+    pub(crate) fn dial(
+        daemon: Daemon,
+        place: &Place,
+        access: Access,
+        kind: io::ErrorKind,
+        reason: String,
+    ) -> Self {
         let program = daemon.program();
         let what = format!("can't reach {program} of {place}");
         let start = place.start_hint(daemon);
@@ -81,9 +87,11 @@ impl Failure {
                 Exit::Permission,
                 what,
                 reason,
-                "join the group of the socket (hyperhash-view reads, hyperhash-admin changes): sudo usermod -aG \
-                 hyperhash-view $USER, then log in again"
-                    .to_owned(),
+                format!(
+                    "join the group of the socket (hyperhash-view reads, hyperhash-admin changes): sudo usermod -aG \
+                     {} $USER, then log in again",
+                    access.group()
+                ),
             ),
             _ => Self::new("HH0123", Exit::Unreachable, what, reason, start),
         }
@@ -242,6 +250,51 @@ impl Failure {
         Self::new("HH0151", Exit::Failed, what, error.to_string(), fix)
     }
 
+    /// A question that can't be asked.
+    pub(crate) fn nobody_to_ask() -> Self {
+        Self::new(
+            "HH0102",
+            Exit::NotConfirmed,
+            "nothing was changed".to_owned(),
+            "this has to be confirmed, and there is no terminal to ask on".to_owned(),
+            "see with --dry-run what would change, then add --yes".to_owned(),
+        )
+    }
+
+    /// A question that was answered with something else than yes.
+    pub(crate) fn not_confirmed() -> Self {
+        Self::new(
+            "HH0103",
+            Exit::NotConfirmed,
+            "nothing was changed".to_owned(),
+            "the answer was not yes".to_owned(),
+            "run it again, and answer y or add --yes".to_owned(),
+        )
+    }
+
+    /// A change that would be made again and again.
+    pub(crate) fn watched_change() -> Self {
+        Self::new(
+            "HH0104",
+            Exit::Usage,
+            "nothing was changed".to_owned(),
+            "--watch repeats a command, and this one changes something".to_owned(),
+            "leave --watch out".to_owned(),
+        )
+    }
+
+    /// A daemon that lets us look, but not change anything.
+    pub(crate) fn read_only(daemon: Daemon, place: &Place) -> Self {
+        let program = daemon.program();
+        Self::new(
+            "HH0127",
+            Exit::Permission,
+            format!("{program} of {place} changes nothing for you"),
+            "this session reaches its view socket only".to_owned(),
+            "leave --read-only out, or use a user of the group hyperhash-admin".to_owned(),
+        )
+    }
+
     /// A help topic that does not exist.
     pub(crate) fn no_such_topic(words: &str) -> Self {
         Self::new(
@@ -277,6 +330,22 @@ fn one_line(text: &str) -> String {
         .filter(|l| !l.is_empty())
         .collect();
     lines.join("; ")
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Look,
+    Change,
+}
+
+impl Access {
+    fn group(self) -> &'static str {
+        match self {
+            Self::Look => "hyperhash-view",
+            Self::Change => "hyperhash-admin",
+        }
+    }
 }
 
 /// Where daemons are, in words.

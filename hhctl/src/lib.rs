@@ -1,8 +1,9 @@
 //! The operator's command line: looks at the daemons of a context, here or over SSH, and prints tables or JSON.
 //!
 //! It owns the words and shapes that operators and their scripts see: commands, tables, JSON, errors, exit codes. It knows
-//! the daemons by their control sockets alone, and changes none of them yet. Only `output` prints.
+//! the daemons by their control sockets alone. Only `output` prints.
 
+mod change;
 mod cli;
 mod command;
 mod exit;
@@ -20,7 +21,7 @@ use output::{Output, Report};
 use session::Session;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 /// What a run depends on besides its arguments, so that tests can have their own.
@@ -29,9 +30,12 @@ pub struct Surroundings {
     pub now: fn() -> jiff::Timestamp,
     /// The environment, as far as it is text.
     pub variables: BTreeMap<String, String>,
+    pub stdin: Box<dyn BufRead + Send>,
     pub stdout: Box<dyn Write + Send>,
     pub stderr: Box<dyn Write + Send>,
+    pub stdin_is_terminal: bool,
     pub stdout_is_terminal: bool,
+    pub stderr_is_terminal: bool,
     /// Columns that help is wrapped to; as wide as the terminal if it is not given.
     pub help_width: Option<usize>,
 }
@@ -52,9 +56,12 @@ impl Surroundings {
             working_dir: std::env::current_dir().unwrap_or_default(),
             now: jiff::Timestamp::now,
             variables: std::env::vars_os().filter_map(text_variable).collect(),
+            stdin: Box::new(std::io::BufReader::new(std::io::stdin())),
             stdout: Box::new(std::io::stdout()),
             stderr: Box::new(std::io::stderr()),
-            stdout_is_terminal: std::io::IsTerminal::is_terminal(&std::io::stdout()),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
             help_width: None,
         }
     }
@@ -101,6 +108,9 @@ pub async fn run(
             .and_then(|report| print_once(&cli.global, &report, surroundings)),
         Command::Version { all: false } => {
             print_once(&cli.global, &command::own_version(), surroundings)
+        }
+        command if command.changes_something() => {
+            change::run(&cli.global, command, surroundings).await
         }
         command => report(&cli.global, command, surroundings).await,
     };

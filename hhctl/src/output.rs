@@ -242,22 +242,17 @@ impl<'a> Output<'a> {
 
     /// Prints a report, in one write. Gives its exit.
     pub(crate) fn print(&mut self, report: &Report, now: Timestamp) -> Result<Exit, Failure> {
-        let (mut text, mut failures) = (String::new(), String::new());
-        match self.format {
-            Format::Json if self.watching => text = format!("{}\n", report.json(now)),
-            Format::Json => text = format!("{:#}\n", report.json(now)),
+        let mut failures = String::new();
+        let mut text = match self.format {
+            Format::Json if self.watching => format!("{}\n", report.json(now)),
+            Format::Json => format!("{:#}\n", report.json(now)),
             Format::Table => {
-                for (index, part) in report.view.iter().enumerate() {
-                    if index > 0 {
-                        text.push('\n');
-                    }
-                    self.draw(part, &mut text);
-                }
                 for failure in &report.failures {
                     failures += &three_parts(failure);
                 }
+                self.draw_all(&report.view)
             }
-        }
+        };
         if self.clear && self.format == Format::Table {
             text = format!("{CLEAR}{text}");
         }
@@ -265,6 +260,24 @@ impl<'a> Output<'a> {
             .and_then(|()| write_all(self.stderr, &failures))
             .map_err(|error| Failure::print(&error))?;
         Ok(report.exit)
+    }
+
+    /// Shows what a plan would do, and a question about it, on stderr: stdout is for what was done.
+    pub(crate) fn ask(&mut self, plan: &Report, question: &str) -> Result<(), Failure> {
+        let view = self.draw_all(&plan.view);
+        let text = format!("{view}\n{}", text::printable(question));
+        write_all(self.stderr, &text).map_err(|error| Failure::print(&error))
+    }
+
+    fn draw_all(&self, view: &[Part]) -> String {
+        let mut text = String::new();
+        for (index, part) in view.iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            self.draw(part, &mut text);
+        }
+        text
     }
 
     fn draw(&self, part: &Part, text: &mut String) {

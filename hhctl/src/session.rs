@@ -2,7 +2,7 @@
 
 use crate::Surroundings;
 use crate::cli::GlobalArgs;
-use crate::failure::{Failure, Place};
+use crate::failure::{Access, Failure, Place};
 use crate::ssh;
 use hh_ipc::api::Hello;
 use hh_ipc::api::pool::PoolClient;
@@ -88,19 +88,32 @@ impl Session {
     }
 
     pub(crate) async fn pool(&mut self) -> Result<Connected<PoolClient>, Failure> {
-        let client = client::pool(self.dial(Daemon::Pool).await?);
+        self.pool_for(Access::Look).await
+    }
+
+    /// The pool's control socket, for what changes something.
+    pub(crate) async fn pool_control(&mut self) -> Result<Connected<PoolClient>, Failure> {
+        let pool = self.pool_for(Access::Change).await?;
+        if pool.hello.read_only {
+            return Err(Failure::read_only(Daemon::Pool, &self.place));
+        }
+        Ok(pool)
+    }
+
+    async fn pool_for(&mut self, access: Access) -> Result<Connected<PoolClient>, Failure> {
+        let client = client::pool(self.dial(Daemon::Pool, access).await?);
         let hello = client.hello(client::within(self.timeout)).await;
         self.connected(Daemon::Pool, client, hello)
     }
 
     pub(crate) async fn tp(&mut self) -> Result<Connected<TemplateProviderClient>, Failure> {
-        let client = client::template_provider(self.dial(Daemon::Tp).await?);
+        let client = client::template_provider(self.dial(Daemon::Tp, Access::Look).await?);
         let hello = client.hello(client::within(self.timeout)).await;
         self.connected(Daemon::Tp, client, hello)
     }
 
     pub(crate) async fn translator(&mut self) -> Result<Connected<TranslatorClient>, Failure> {
-        let client = client::translator(self.dial(Daemon::Translator).await?);
+        let client = client::translator(self.dial(Daemon::Translator, Access::Look).await?);
         let hello = client.hello(client::within(self.timeout)).await;
         self.connected(Daemon::Translator, client, hello)
     }
@@ -133,24 +146,38 @@ impl Session {
         })
     }
 
-    async fn dial(&mut self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
+    async fn dial(
+        &mut self,
+        daemon: Daemon,
+        access: Access,
+    ) -> Result<Box<dyn client::Stream>, Failure> {
         let timeout = self.timeout;
         let dialled = if self.place.host.is_some() {
-            tokio::time::timeout(timeout, self.dial_ssh(daemon)).await
+            tokio::time::timeout(timeout, self.dial_ssh(daemon, access)).await
         } else {
-            tokio::time::timeout(timeout, self.dial_here(daemon)).await
+            tokio::time::timeout(timeout, self.dial_here(daemon, access)).await
         };
         dialled.unwrap_or_else(|_elapsed| Err(Failure::timed_out(daemon, &self.place, timeout)))
     }
 
-    async fn dial_here(&self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
-        match client::dial_any(&self.place.context.view_sockets(daemon)).await {
+    async fn dial_here(
+        &self,
+        daemon: Daemon,
+        access: Access,
+    ) -> Result<Box<dyn client::Stream>, Failure> {
+        let context = &self.place.context;
+        let dialled = match access {
+            Access::Look => client::dial_any(&context.view_sockets(daemon)).await,
+            Access::Change => client::dial_any(&[context.control_socket(daemon)]).await,
+        };
+        match dialled {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => {
                 let reason = format!("{}: {}", error.path.display(), error.source);
                 Err(Failure::dial(
                     daemon,
                     &self.place,
+                    access,
                     error.source.kind(),
                     reason,
                 ))
@@ -158,7 +185,11 @@ impl Session {
         }
     }
 
-    async fn dial_ssh(&mut self, daemon: Daemon) -> Result<Box<dyn client::Stream>, Failure> {
+    async fn dial_ssh(
+        &mut self,
+        daemon: Daemon,
+        access: Access,
+    ) -> Result<Box<dyn client::Stream>, Failure> {
         let host = self.place.host.clone().unwrap_or_default();
         let session = match self.ssh.take() {
             Some(session) => session,
@@ -173,7 +204,7 @@ impl Session {
             }
             Err(OpenError::Refused { kind, reason }) => {
                 self.ssh = Some(session);
-                Err(Failure::dial(daemon, &self.place, kind, reason))
+                Err(Failure::dial(daemon, &self.place, access, kind, reason))
             }
             Err(OpenError::Ended) => Err(ssh::failure(&host, &session.why_it_ended().await)),
         }

@@ -1,10 +1,12 @@
 //! `hhctl miner`.
 
 use super::link;
+use crate::change::Plan;
+use crate::cli::MinerChoice;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, Table, text};
 use crate::session::Session;
-use hh_ipc::api::pool::{Miner, MinerQuery};
+use hh_ipc::api::pool::{KickRequest, Kicked, Miner, MinerQuery, MinerSelector};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -115,4 +117,84 @@ fn fields(miner: &Miner, now: Timestamp) -> Vec<(&'static str, Cell)> {
         ("Shares", link::shares(&miner.shares).into()),
         ("Last share", text::ago(now, miner.last_share_at).into()),
     ]
+}
+
+/// What a kick would close. One miner is kicked without a question; it comes back by itself.
+pub(super) async fn plan_kick(
+    session: &mut Session,
+    miners: &MinerChoice,
+) -> Result<Plan, Failure> {
+    let kicked = call_kick(session, miners, true).await?;
+    let question = miners
+        .id
+        .is_none()
+        .then(|| format!("Close {}", ended(&kicked)));
+    let summary = format!("would close {}", ended(&kicked));
+    Ok(Plan {
+        report: kick_report(&kicked, summary),
+        question,
+    })
+}
+
+pub(super) async fn kick(session: &mut Session, miners: &MinerChoice) -> Result<Report, Failure> {
+    let kicked = call_kick(session, miners, false).await?;
+    let summary = format!("closed {}", ended(&kicked));
+    Ok(kick_report(&kicked, summary))
+}
+
+async fn call_kick(
+    session: &mut Session,
+    miners: &MinerChoice,
+    dry_run: bool,
+) -> Result<Kicked, Failure> {
+    let daemon = session.pool_control().await?;
+    let miners = selector(miners);
+    let request = KickRequest { miners, dry_run };
+    let answer = daemon.client.kick(daemon.call(), request).await;
+    daemon.granted(answer)
+}
+
+fn selector(miners: &MinerChoice) -> MinerSelector {
+    match (miners.id, &miners.account, &miners.address) {
+        (Some(id), ..) => MinerSelector::Channel(id),
+        (_, Some(account), _) => MinerSelector::Account(account.clone()),
+        (.., address) => MinerSelector::Address(address.clone().unwrap_or_default()),
+    }
+}
+
+fn ended(kicked: &Kicked) -> String {
+    let connections = text::plural(kicked.connections.into(), "connection");
+    let channels = text::plural(kicked.channels.into(), "channel");
+    match (kicked.connections, kicked.channels) {
+        (0, _) => channels,
+        (_, 0) => connections,
+        _ => format!("{connections} and {channels}"),
+    }
+}
+
+fn kick_report(kicked: &Kicked, summary: String) -> Report {
+    let columns = vec![
+        Column::right("ID"),
+        Column::left("ACCOUNT"),
+        Column::left("WORKER"),
+        Column::left("PEER"),
+        Column::left("CONNECTION"),
+    ];
+    let mut table = Table::new(columns, "no channel is open on them");
+    for miner in &kicked.miners {
+        let connection = if miner.connection_stays {
+            "stays"
+        } else {
+            "closed"
+        };
+        table.row(vec![
+            miner.id.to_string().into(),
+            miner.account.as_str().into(),
+            miner.worker.as_str().into(),
+            miner.peer.as_str().into(),
+            connection.into(),
+        ]);
+    }
+    let view = vec![Part::Table(table), Part::Note(summary)];
+    Report::item("Kicked", json!(kicked), view)
 }

@@ -233,6 +233,7 @@ async fn help_of_every_command() {
         "miner",
         "miner list",
         "miner show",
+        "miner kick",
         "share",
         "share stats",
         "block",

@@ -1,8 +1,10 @@
 //! The services with fixed answers, on the sockets of a devnet in a temporary folder.
 
+mod pool;
+
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage,
-    MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, Pool, PoolStatus,
+    ShareLogStatus, ShareStats, SubmissionPath,
 };
 use hh_ipc::api::template_provider::{
     NodeStatus, Solution, TemplateClient, TemplateProvider, TemplateProviderStatus, TemplateSummary,
@@ -15,7 +17,7 @@ use hh_ipc::{ApiError, Context, ErrorKind};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -45,8 +47,12 @@ pub(crate) struct Answers {
 /// A devnet: a checkout with a context file, and the daemons' sockets. All of it ends when this is dropped.
 pub(crate) struct Devnet {
     pub(crate) dir: tempfile::TempDir,
+    /// What the daemons were told to change, in words.
+    changes: Changes,
     tasks: JoinSet<()>,
 }
+
+type Changes = Arc<Mutex<Vec<String>>>;
 
 impl Devnet {
     /// A devnet without daemons.
@@ -55,8 +61,11 @@ impl Devnet {
         std::fs::create_dir(dir.path().join(".devnet")).unwrap();
         let context = format!("name = \"devnet\"\nruntime_dir = {:?}\n", dir.path());
         std::fs::write(dir.path().join(".devnet/context.toml"), context).unwrap();
-        let tasks = JoinSet::new();
-        Self { dir, tasks }
+        Self {
+            dir,
+            changes: Changes::default(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// A devnet with all daemons.
@@ -73,18 +82,29 @@ impl Devnet {
         let mut devnet = self;
         let answers = Arc::new(answers);
         for daemon in daemons {
-            let listener = devnet.listen(*daemon);
-            let fake = Fake {
-                program: daemon.program(),
-                answers: Arc::clone(&answers),
-            };
-            let daemon = *daemon;
-            let connection = move |stream| fake.clone().answer(daemon, stream);
-            devnet
-                .tasks
-                .spawn(serve(listener, move |_, stream| Some(connection(stream))));
+            let view = devnet.listen(*daemon);
+            let dir = devnet.dir.path().join(daemon.program());
+            let control = UnixListener::bind(dir.join("control.sock")).unwrap();
+            for (listener, read_only) in [(view, true), (control, false)] {
+                let fake = Fake {
+                    program: daemon.program(),
+                    answers: Arc::clone(&answers),
+                    changes: Arc::clone(&devnet.changes),
+                    read_only,
+                };
+                let daemon = *daemon;
+                let connection = move |stream| fake.clone().answer(daemon, stream);
+                devnet
+                    .tasks
+                    .spawn(serve(listener, move |_, stream| Some(connection(stream))));
+            }
         }
         devnet
+    }
+
+    /// What the daemons were told to change since the last time this was asked.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        std::mem::take(&mut self.changes.lock().unwrap())
     }
 
     /// Listens as `daemon`; answers nothing by itself.
@@ -107,9 +127,21 @@ impl Devnet {
 struct Fake {
     program: &'static str,
     answers: Arc<Answers>,
+    changes: Changes,
+    read_only: bool,
 }
 
 impl Fake {
+    /// Notes a change; refused on a view socket, as a daemon does.
+    fn change(&self, what: String) -> Result<(), ApiError> {
+        if self.read_only {
+            let message = "this is a view socket, which changes nothing";
+            return Err(ApiError::new(ErrorKind::Permission, "HH0201", message));
+        }
+        self.changes.lock().unwrap().push(what);
+        Ok(())
+    }
+
     fn answer(self, daemon: Daemon, stream: UnixStream) -> Connection {
         match daemon {
             Daemon::Tp => Box::pin(answer(stream, TemplateProvider::serve(self))),
@@ -125,7 +157,7 @@ impl Fake {
             version: self.answers.version.clone(),
             pid: 4321,
             started_at: seconds_ago(7500),
-            read_only: true,
+            read_only: self.read_only,
         }
     }
 }
@@ -142,47 +174,6 @@ impl TemplateProvider for Fake {
     async fn templates(self, _: Context, limit: u32) -> Vec<TemplateSummary> {
         let templates = self.answers.templates.iter().cloned();
         templates.take(usize::try_from(limit).unwrap()).collect()
-    }
-}
-
-impl Pool for Fake {
-    async fn hello(self, _: Context) -> Hello {
-        Self::hello(&self)
-    }
-
-    async fn status(self, _: Context) -> PoolStatus {
-        self.answers.pool.clone()
-    }
-
-    async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
-        let wanted = |miner: &&Miner| query.account.as_ref().is_none_or(|a| *a == miner.account);
-        let miners: Vec<Miner> = self.answers.miners.iter().filter(wanted).cloned().collect();
-        let total = u32::try_from(miners.len()).unwrap();
-        let limit = usize::try_from(query.limit).unwrap();
-        MinerPage {
-            miners: miners.into_iter().take(limit).collect(),
-            total,
-        }
-    }
-
-    async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
-        let miner = self.answers.miners.iter().find(|miner| miner.id == id);
-        miner.cloned().ok_or_else(|| {
-            ApiError::new(
-                ErrorKind::NotFound,
-                "HH2001",
-                format!("there is no channel {id}"),
-            )
-        })
-    }
-
-    async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
-        Ok(self.answers.stats.clone())
-    }
-
-    async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
-        let blocks = self.answers.blocks.iter().cloned();
-        Ok(blocks.take(usize::try_from(limit).unwrap()).collect())
     }
 }
 

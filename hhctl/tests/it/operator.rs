@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Operator {
     dir: String,
     variables: BTreeMap<String, String>,
+    /// What is typed on the terminal; none where there is no terminal.
+    answer: Option<&'static str>,
 }
 
 /// What came of a command.
@@ -45,7 +47,14 @@ impl Operator {
         Self {
             dir: dir.display().to_string(),
             variables: BTreeMap::from([language]),
+            answer: None,
         }
+    }
+
+    /// On a terminal, typing `answer` when asked.
+    pub(crate) fn who_answers(mut self, answer: &'static str) -> Self {
+        self.answer = Some(answer);
+        self
     }
 
     pub(crate) fn with_variable(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -76,9 +85,12 @@ impl Operator {
             working_dir: self.dir.clone().into(),
             now,
             variables: self.variables.clone(),
+            stdin: Box::new(self.answer.unwrap_or_default().as_bytes()),
             stdout,
             stderr,
+            stdin_is_terminal: self.answer.is_some(),
             stdout_is_terminal: false,
+            stderr_is_terminal: self.answer.is_some(),
             help_width: Some(100),
         };
         let words = line.split_whitespace().map(Into::into);

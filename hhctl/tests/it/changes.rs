@@ -1,0 +1,92 @@
+//! Commands that change something: what they print, what they ask, and that nothing happens without a yes.
+
+use crate::daemons::{Answers, Devnet};
+use crate::operator::{Operator, Outcome};
+use hhctl::Exit;
+use insta::assert_snapshot;
+
+/// Nothing was changed, and the exit says that it is for want of a yes.
+#[track_caller]
+fn check_not_confirmed(devnet: &Devnet, outcome: &Outcome) {
+    assert_eq!(outcome.exit, Exit::NotConfirmed, "{outcome:?}");
+    assert_eq!(devnet.changes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_kick_shows_what_it_closed() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let one = operator.types("hhctl miner kick 3").await;
+    assert_snapshot!("kick_table", one.transcript());
+    let json = operator
+        .types("hhctl miner kick --account alice --yes -o json")
+        .await;
+    assert_snapshot!("kick_json", json.stdout);
+    assert_eq!(
+        devnet.changes(),
+        [r#"kick Channel(3)"#, r#"kick Account("alice")"#]
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing() {
+    let devnet = Devnet::start(Answers::good());
+    let outcome = Operator::at(&devnet)
+        .types("hhctl miner kick --address 192.0.2.7 --dry-run")
+        .await;
+    assert_eq!(outcome.exit, Exit::Done);
+    assert!(outcome.stdout.contains("would close"), "{}", outcome.stdout);
+    assert!(devnet.changes().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_mild_is_asked_about_with_the_context_named() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl miner kick --account alice";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("kick_refused", no.transcript());
+    check_not_confirmed(&devnet, &no);
+    let nothing = Operator::at(&devnet).who_answers("").types(line).await;
+    check_not_confirmed(&devnet, &nothing);
+    let yes = Operator::at(&devnet).who_answers("y\n").types(line).await;
+    assert_eq!(yes.exit, Exit::Done);
+    assert_eq!(devnet.changes().len(), 1);
+}
+
+#[tokio::test]
+async fn without_a_terminal_nothing_is_changed_and_the_flag_is_named() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl miner kick --account alice";
+    let piped = Operator::at(&devnet).types(line).await;
+    assert_snapshot!("kick_without_terminal", piped.transcript());
+    check_not_confirmed(&devnet, &piped);
+    let ci = Operator::at(&devnet).with_variable("CI", "true");
+    let ci = ci.who_answers("y\n").types(line).await;
+    check_not_confirmed(&devnet, &ci);
+}
+
+#[tokio::test]
+async fn nothing_is_changed_over_a_view_socket() {
+    let devnet = Devnet::start(Answers::good());
+    std::fs::remove_file(devnet.path().join("hh-pool/control.sock")).unwrap();
+    let outcome = Operator::at(&devnet).types("hhctl miner kick 3").await;
+    assert_eq!(outcome.exit, Exit::Unreachable, "{outcome:?}");
+    assert!(outcome.stderr.contains("control.sock"), "{outcome:?}");
+    assert!(devnet.changes().is_empty());
+}
+
+#[tokio::test]
+async fn who_is_not_there_can_not_be_kicked() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let outcome = operator.types("hhctl miner kick 99").await;
+    assert_eq!(outcome.exit, Exit::NotFound);
+    for line in [
+        "hhctl miner kick",
+        "hhctl miner kick 3 --account alice",
+        "hhctl miner kick 3 --watch",
+    ] {
+        assert_eq!(operator.types(line).await.exit, Exit::Usage, "{line}");
+    }
+    assert!(devnet.changes().is_empty());
+}

@@ -1,0 +1,79 @@
+//! hh-pool with fixed answers.
+
+use super::Fake;
+use hh_ipc::api::Hello;
+use hh_ipc::api::pool::{
+    Block, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery, MinerSelector, Pool,
+    PoolStatus, ShareStats,
+};
+use hh_ipc::{ApiError, Context, ErrorKind};
+
+impl Pool for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        Self::hello(&self)
+    }
+
+    async fn status(self, _: Context) -> PoolStatus {
+        self.answers.pool.clone()
+    }
+
+    async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
+        let wanted = |miner: &&Miner| query.account.as_ref().is_none_or(|a| *a == miner.account);
+        let miners: Vec<Miner> = self.answers.miners.iter().filter(wanted).cloned().collect();
+        let total = u32::try_from(miners.len()).unwrap();
+        let limit = usize::try_from(query.limit).unwrap();
+        MinerPage {
+            miners: miners.into_iter().take(limit).collect(),
+            total,
+        }
+    }
+
+    async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
+        let miner = self.answers.miners.iter().find(|miner| miner.id == id);
+        miner.cloned().ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::NotFound,
+                "HH2001",
+                format!("there is no channel {id}"),
+            )
+        })
+    }
+
+    async fn kick(self, _: Context, request: KickRequest) -> Result<Kicked, ApiError> {
+        let wanted = |miner: &&Miner| match &request.miners {
+            MinerSelector::Channel(id) => miner.id == *id,
+            MinerSelector::Account(account) => miner.account == *account,
+            MinerSelector::Address(address) => miner.peer.starts_with(address),
+        };
+        let row = |miner: &Miner| KickedMiner {
+            id: miner.id,
+            account: miner.account.clone(),
+            worker: miner.worker.clone(),
+            peer: miner.peer.clone(),
+            connection_stays: miner.id == 4,
+        };
+        let miners: Vec<_> = self.answers.miners.iter().filter(wanted).map(row).collect();
+        if miners.is_empty() {
+            let message = "no such miner is connected";
+            return Err(ApiError::new(ErrorKind::NotFound, "HH2004", message));
+        }
+        if !request.dry_run {
+            self.change(format!("kick {:?}", request.miners))?;
+        }
+        let connections = miners.iter().filter(|miner| !miner.connection_stays);
+        Ok(Kicked {
+            connections: u32::try_from(connections.count()).unwrap(),
+            channels: u32::try_from(miners.len()).unwrap(),
+            miners,
+        })
+    }
+
+    async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
+        Ok(self.answers.stats.clone())
+    }
+
+    async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
+        let blocks = self.answers.blocks.iter().cloned();
+        Ok(blocks.take(usize::try_from(limit).unwrap()).collect())
+    }
+}
