@@ -1,5 +1,5 @@
 //! The rules of mining as pure functions and small values: targets, work and score, headers, jobs and their coinbase, the
-//! extranonce space, share checks, vardiff, and who a miner says he is.
+//! extranonce space, share checks, vardiff, a round's luck, and who a miner says he is.
 //!
 //! Nothing here does I/O, reads a clock or waits: times come in as arguments. Whatever is a matter of policy (limits,
 //! lanes, accounts' rights) belongs to the daemons.
@@ -9,6 +9,7 @@ pub mod extranonce;
 pub mod header;
 pub mod identity;
 pub mod job;
+pub mod luck;
 pub mod share;
 pub mod target;
 pub mod template;
@@ -21,6 +22,7 @@ pub use extranonce::{Extranonce, ExtranoncePrefix, PrefixAllocator, ServerId};
 pub use header::{BlockHash, Header};
 pub use identity::{Account, Identity, IdentityError, WorkerName};
 pub use job::{CoinbaseRecipe, Job, JobError, merkle_root_of};
+pub use luck::{Effort, Spread};
 pub use share::{CheckedShare, RejectedShare, ShareError, ShareTarget, ShareTerms};
 pub use target::{CompactError, Target};
 pub use template::{Template, Tip, coinbase_merkle_path};
