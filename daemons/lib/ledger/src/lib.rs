@@ -15,10 +15,12 @@
 
 mod block;
 mod claim;
+mod cut;
 mod location;
 mod origin;
 mod postgres;
 mod reader;
+mod round;
 mod shipment;
 mod sqlite;
 mod sums;
@@ -38,7 +40,9 @@ pub use location::Location;
 pub use origin::{Origin, OriginError};
 pub use postgres::{PostgresServer, ServerError, ServerOptions};
 pub use reader::{AccountSum, FirstUse, LedgerReader, LogRow, MinuteSum};
+pub use round::{Round, RoundAccount};
 pub use shipment::{BindingRow, RejectedCount, ShareRow, Shipment};
+pub use sums::Sum;
 use writer::{Call, Writer};
 
 /// The random id of a share log.
@@ -216,6 +220,22 @@ impl Ledger {
     pub async fn put_block(&self, block: BlockRow) -> Result<(), LedgerError> {
         self.write(async move |writer| writer.put_block(&block).await)
             .await
+    }
+
+    /// Sums up what lies before blocks of ours, of those that the watermark of every log with a server id has passed; says how
+    /// many. Until then a round that ends with such a block has no sum. To be called every few seconds, by any pool.
+    ///
+    /// # Errors
+    /// The ledger is not writable.
+    pub async fn cut_blocks(&self) -> Result<u64, LedgerError> {
+        let mut cut = 0;
+        while self
+            .write(async |writer| writer.cut_next_block().await)
+            .await?
+        {
+            cut += 1;
+        }
+        Ok(cut)
     }
 
     /// Claims a part of the extranonce space for the log `epoch` of this pool. Idempotent for the log that holds it.

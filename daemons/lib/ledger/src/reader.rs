@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use hh_mining::BlockHash;
 
-use crate::{BlockRow, Epoch, Holder, LedgerError, Location, Origin, ShareRow, postgres, sqlite};
+use crate::{
+    BlockRow, Epoch, Holder, LedgerError, Location, Origin, Round, RoundAccount, ShareRow,
+    postgres, sqlite,
+};
 
 /// What an account has brought in since the ledger was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +215,39 @@ impl LedgerReader {
         match &self.0 {
             Engine::Sqlite(path) => sqlite::read(path, move |reader| reader.blocks(limit)).await,
             Engine::Postgres(reader) => reader.blocks(limit).await,
+        }
+    }
+
+    /// The round that goes on, and before it the last ones that have ended, newest first, at most `limit` of these.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn rounds(&self, limit: usize) -> Result<Vec<Round>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, move |reader| reader.rounds(limit)).await,
+            Engine::Postgres(reader) => reader.rounds(limit).await,
+        }
+    }
+
+    /// What the accounts have brought in after the block `previous` and through `block`, as [`Round`] names them, most work
+    /// first, at most `limit`. None while one of the blocks waits for shares of a pool.
+    ///
+    /// Shares that a retired pool ships after the round was summed up are in its sums, but in those of no account.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn round_accounts(
+        &self,
+        previous: Option<BlockHash>,
+        block: Option<BlockHash>,
+        limit: usize,
+    ) -> Result<Option<Vec<RoundAccount>>, LedgerError> {
+        let ends = (previous, block);
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.round_accounts(ends, limit)).await
+            }
+            Engine::Postgres(reader) => reader.round_accounts(ends, limit).await,
         }
     }
 

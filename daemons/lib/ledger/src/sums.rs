@@ -15,11 +15,19 @@ pub(crate) fn minute(at_ms: i64) -> i64 {
     at_ms.div_euclid(MINUTE_MS)
 }
 
-/// A sum as it grows. Sums are checked: one that overflows fails the shipment rather than wrap.
+/// The first millisecond of a minute.
+pub(crate) fn minute_start_ms(minute: i64) -> i64 {
+    minute.saturating_mul(MINUTE_MS)
+}
+
+/// A sum of shares. Sums are checked: one that overflows fails the call rather than wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Sum {
+pub struct Sum {
+    /// How many shares.
     pub shares: u64,
+    /// Their work: expected hashes.
     pub work: u128,
+    /// Their score: 2^96 is the work of a block on average.
     pub score: u128,
 }
 
@@ -82,19 +90,42 @@ impl Sums {
 
 impl Sum {
     fn add(&mut self, share: &ShareRow) -> Result<(), LedgerError> {
-        let sum = || {
-            Some(Self {
-                shares: self.shares.checked_add(1)?,
-                work: self.work.checked_add(share.work)?,
-                score: self.score.checked_add(share.score)?,
-            })
-        };
-        *self = sum().ok_or(LedgerError::OutOfRange {
-            what: "a sum of shares",
+        *self = self.plus(Self {
+            shares: 1,
+            work: share.work,
+            score: share.score,
         })?;
         Ok(())
     }
+
+    /// Both together.
+    pub(crate) fn plus(self, more: Self) -> Result<Self, LedgerError> {
+        let sum = || {
+            Some(Self {
+                shares: self.shares.checked_add(more.shares)?,
+                work: self.work.checked_add(more.work)?,
+                score: self.score.checked_add(more.score)?,
+            })
+        };
+        sum().ok_or(OUT_OF_RANGE)
+    }
+
+    /// Without a part of it.
+    pub(crate) fn minus(self, part: Self) -> Result<Self, LedgerError> {
+        let rest = || {
+            Some(Self {
+                shares: self.shares.checked_sub(part.shares)?,
+                work: self.work.checked_sub(part.work)?,
+                score: self.score.checked_sub(part.score)?,
+            })
+        };
+        rest().ok_or(OUT_OF_RANGE)
+    }
 }
+
+const OUT_OF_RANGE: LedgerError = LedgerError::OutOfRange {
+    what: "a sum of shares",
+};
 
 /// The chain after `share` has been added to it: SHA-256(chain || epoch || seq u64 || accepted_at_ms i64 || hash ||
 /// work || score), integers big-endian, from 32 zero bytes on.

@@ -101,6 +101,13 @@ impl Writer {
         }
     }
 
+    pub(crate) async fn cut_next_block(&mut self) -> Result<bool, LedgerError> {
+        match self {
+            Self::Sqlite(writer) => writer.cut_next_block(),
+            Self::Postgres(writer) => writer.cut_next_block().await,
+        }
+    }
+
     pub(crate) async fn claim_server_id(
         &mut self,
         server_id: u16,

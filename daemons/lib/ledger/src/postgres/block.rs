@@ -82,7 +82,8 @@ pub(super) fn from_rows(rows: &[Row]) -> Result<Vec<BlockRow>, CallError> {
     Ok(blocks)
 }
 
-fn from_row(row: &Row) -> Result<BlockRow, CallError> {
+/// The columns of a block, at the beginning of a row.
+pub(super) fn from_row(row: &Row) -> Result<BlockRow, CallError> {
     let (Bytes(hash), Natural(height)) = (row.try_get(0)?, row.try_get(1)?);
     let Natural(value_sat) = row.try_get(9)?;
     Ok(BlockRow {

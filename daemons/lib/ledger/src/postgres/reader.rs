@@ -10,9 +10,12 @@ use tokio_postgres::types::ToSql;
 use super::server::PostgresServer;
 use super::session::Session;
 use super::value::{Bytes, Natural, Numeric};
-use super::{CallError, block, schema, within_limit};
+use super::{CallError, block, cut, schema, shipment, within_limit};
+use crate::round::{RoundParts, blocks_from_ms};
+use crate::sums::minute;
 use crate::{
-    AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, ShareRow,
+    AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, Round,
+    RoundAccount, ShareRow,
 };
 
 /// Queries at one time; more wait. A server takes a hundred connections by default, of all its users.
@@ -169,6 +172,58 @@ impl Reader {
         let action = "list blocks";
         let rows = self.query(action, block::LAST, &[&bounded(limit)]).await?;
         block::from_rows(&rows).map_err(|error| error.at(action, &self.server))
+    }
+
+    pub(crate) async fn rounds(&self, limit: usize) -> Result<Vec<Round>, LedgerError> {
+        let action = "list rounds";
+        let offset = bounded(limit);
+        let edge = |row: &Row| Ok(row.try_get(0)?);
+        let edge: Option<i64> = self.rows(action, cut::EDGE, &[&offset], edge).await?.pop();
+        let from = blocks_from_ms(edge);
+        let blocks = self
+            .rows(action, cut::BLOCKS, &[&from], cut::block_and_cut)
+            .await?;
+        let total = |row: &Row| Ok((shipment::sum(row, 0)?, row.try_get(3)?));
+        let totals = self.rows(action, cut::TOTAL, &[], total).await?.pop();
+        let (total, first_used_at_ms) = totals.unwrap_or_default();
+        let parts = RoundParts {
+            blocks,
+            limit,
+            from_the_first: edge.is_none(),
+            total,
+            first_used_at_ms,
+        };
+        parts.rounds()
+    }
+
+    pub(crate) async fn round_accounts(
+        &self,
+        (after, through): (Option<BlockHash>, Option<BlockHash>),
+        limit: usize,
+    ) -> Result<Option<Vec<RoundAccount>>, LedgerError> {
+        let action = "sum a round up";
+        let ends = [(after, i64::MIN), (through, i64::MAX)];
+        let mut minutes = Vec::with_capacity(ends.len());
+        for (block, without) in ends {
+            let Some(hash) = block else {
+                minutes.push(without);
+                continue;
+            };
+            let hash = hash.as_byte_array().as_slice();
+            let at = |row: &Row| Ok(row.try_get(0)?);
+            let Some(at_ms) = self.rows(action, cut::CUT_AT, &[&hash], at).await?.pop() else {
+                return Ok(None);
+            };
+            minutes.push(minute(at_ms));
+        }
+        let hash = |block: Option<BlockHash>| block.map(|hash| hash.to_byte_array().to_vec());
+        let (after, through) = (hash(after), hash(through));
+        let limit = bounded(limit);
+        let parameters: Parameters<'_> = &[&minutes[0], &minutes[1], &after, &through, &limit];
+        let accounts = self
+            .rows(action, cut::ACCOUNTS, parameters, cut::account)
+            .await;
+        accounts.map(Some)
     }
 
     pub(crate) async fn server_ids(&self) -> Result<Vec<(u16, Holder)>, LedgerError> {

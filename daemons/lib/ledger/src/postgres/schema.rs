@@ -6,7 +6,7 @@ use super::{CallError, within_limit};
 use crate::{LedgerError, refuse_newer};
 
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
-const MIGRATIONS: [&str; 1] = [INITIAL];
+const MIGRATIONS: [&str; 2] = [INITIAL, BLOCK_CUTS];
 
 /// Work and score are u128. Times are milliseconds since 1970. Hashes are in the byte order of a header. Names compare
 /// by their bytes: the rules of a locale change with the system's library, and indexes with them.
@@ -149,6 +149,29 @@ CREATE VIEW share_records AS
 SELECT logs.pool, logs.epoch, shares.seq, shares.accepted_at_ms, account, worker, node, lane, hash, extranonce_prefix,
     channel_id, job_id, nbits, ntime, nonce, version, shares.work, shares.score, is_block
 FROM shares JOIN logs ON logs.id = shares.log JOIN origins ON origins.id = shares.origin;
+"#;
+
+/// Where blocks lie in the order of shares.
+const BLOCK_CUTS: &str = r#"
+-- The sum of all shares up to a block's, in share order: (accepted_at_ms, pool, epoch, seq). Made once, when the watermark of
+-- every log that holds a server id has passed the block, and never changed.
+CREATE TABLE block_cuts (
+    hash bytea PRIMARY KEY REFERENCES blocks,
+    at_ms bigint NOT NULL,
+    shares bigint NOT NULL,
+    work numeric(39, 0) NOT NULL,
+    score numeric(39, 0) NOT NULL
+);
+
+-- What of it lies in the minute of at_ms: with minute_sums, what each origin has brought in between two blocks.
+CREATE TABLE block_cut_origins (
+    hash bytea NOT NULL REFERENCES blocks,
+    origin bigint NOT NULL,
+    shares bigint NOT NULL,
+    work numeric(39, 0) NOT NULL,
+    score numeric(39, 0) NOT NULL,
+    PRIMARY KEY (hash, origin)
+);
 "#;
 
 /// Several pools may start at once: one migrates, the others wait for it. The number is `pool` and `ledg` in ASCII.

@@ -167,7 +167,7 @@ async fn read_sums(session: &mut Session, log: i32, sums: &mut Sums) -> Result<(
 }
 
 /// Shares, work and score from column `first` on.
-fn sum(row: &Row, first: usize) -> Result<Sum, Error> {
+pub(super) fn sum(row: &Row, first: usize) -> Result<Sum, Error> {
     let Natural(shares) = row.try_get(first)?;
     let (Numeric(work), Numeric(score)) = (row.try_get(first + 1)?, row.try_get(first + 2)?);
     Ok(Sum {
@@ -214,9 +214,9 @@ async fn write_sums(session: &mut Session, log: i32, sums: &Sums) -> Result<(), 
 }
 
 /// Shares, work and score in columns.
-type SumColumns = (Vec<i64>, Vec<Numeric>, Vec<Numeric>);
+pub(super) type SumColumns = (Vec<i64>, Vec<Numeric>, Vec<Numeric>);
 
-fn columns<'a>(sums: impl Iterator<Item = &'a Sum>) -> Result<SumColumns, LedgerError> {
+pub(super) fn columns<'a>(sums: impl Iterator<Item = &'a Sum>) -> Result<SumColumns, LedgerError> {
     let mut columns = SumColumns::default();
     for sum in sums {
         columns.0.push(bigint(sum.shares, "a number of shares")?);

@@ -6,7 +6,7 @@ use super::server::PostgresServer;
 use super::session::Session;
 use super::shipment::seq;
 use super::value::{Bytes, Natural};
-use super::{CallError, block, schema, shipment, within_limit};
+use super::{CallError, block, cut, schema, shipment, within_limit};
 use crate::{
     BlockRow, Claim, Epoch, Holder, LedgerError, PRUNED_ROWS_MAX, RejectedCount, Shipment,
 };
@@ -95,6 +95,13 @@ impl Writer {
         .await
     }
 
+    pub(crate) async fn cut_next_block(&mut self) -> Result<bool, LedgerError> {
+        self.transaction("sum a round up", async |session, _, _| {
+            cut::make_next(session).await
+        })
+        .await
+    }
+
     pub(crate) async fn claim_server_id(
         &mut self,
         server_id: u16,
@@ -136,9 +143,11 @@ impl Writer {
         .await
     }
 
-    /// Deletes the oldest shares accepted before `before_ms`, at most [`PRUNED_ROWS_MAX`] of each log; says how many.
+    /// Deletes the oldest shares accepted before `before_ms`, at most [`PRUNED_ROWS_MAX`] of each log; says how many. Those
+    /// stay from which a cut is still to be made.
     pub(crate) async fn prune(&mut self, before_ms: i64) -> Result<u64, LedgerError> {
         self.transaction("prune shares", async |session, _, _| {
+            let before_ms = before_ms.min(cut::needed_from_ms(session).await?);
             // A log's rows are in the order of time: what is old enough is at its beginning.
             let delete = "DELETE FROM shares USING (
                     SELECT id, (

@@ -57,10 +57,9 @@ pub(super) fn put(transaction: &Transaction<'_>, block: &BlockRow) -> rusqlite::
 
 /// The last `limit` blocks, newest first.
 pub(super) fn last(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<BlockRow>> {
-    let mut statement = connection.prepare(
-        "SELECT hash, height, state, reason, account, worker, node, lane, found_at_ms, value_sat, extranonce_prefix
-        FROM blocks ORDER BY found_at_ms DESC, height DESC LIMIT ?",
-    )?;
+    let mut statement = connection.prepare(&format!(
+        "SELECT {COLUMNS} FROM blocks ORDER BY found_at_ms DESC, height DESC LIMIT ?"
+    ))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut blocks = statement
         .query_map([limit], from_row)?
@@ -82,7 +81,15 @@ pub(super) fn last(connection: &Connection, limit: usize) -> rusqlite::Result<Ve
     Ok(blocks)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
+/// The columns of a block without its paths.
+pub(super) const COLUMNS: &str = "hash, height, state, reason, account, worker, node, lane, found_at_ms, value_sat, \
+    extranonce_prefix";
+
+/// How many they are.
+pub(super) const COLUMN_COUNT: usize = 11;
+
+/// A block from a row that begins with [`COLUMNS`].
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
     Ok(BlockRow {
         hash: BlockHash::from_byte_array(row.get(0)?),
         height: row.get(1)?,

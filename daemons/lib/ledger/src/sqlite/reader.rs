@@ -6,9 +6,10 @@ use std::sync::Arc;
 use hh_mining::BlockHash;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::{block, schema};
+use super::{CallError, block, cut, schema};
 use crate::{
-    AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, ShareRow,
+    AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, Round,
+    RoundAccount, ShareRow,
 };
 
 /// A connection for reading only. Its calls block.
@@ -138,6 +139,23 @@ impl Reader {
         block::last(&self.connection, limit).map_err(|source| self.error("list blocks", source))
     }
 
+    pub(crate) fn rounds(&self, limit: usize) -> Result<Vec<Round>, LedgerError> {
+        let parts = self.one_moment("list rounds", |reader| {
+            cut::round_parts(&reader.connection, limit)
+        });
+        parts?.rounds()
+    }
+
+    pub(crate) fn round_accounts(
+        &self,
+        ends: (Option<BlockHash>, Option<BlockHash>),
+        limit: usize,
+    ) -> Result<Option<Vec<RoundAccount>>, LedgerError> {
+        self.one_moment("sum a round up", |reader| {
+            cut::accounts_between(&reader.connection, ends, limit)
+        })
+    }
+
     pub(crate) fn server_ids(&self) -> Result<Vec<(u16, Holder)>, LedgerError> {
         let query = "SELECT server_id, pool, epoch, since_ms FROM server_ids ORDER BY server_id";
         self.rows("list server ids", query, [], |row| {
@@ -162,6 +180,22 @@ impl Reader {
             statement.query_map(params, row)?.collect()
         })();
         rows.map_err(|source| self.error(action, source))
+    }
+
+    /// Runs several queries that are to see the same commits.
+    fn one_moment<T>(
+        &self,
+        action: &'static str,
+        queries: impl FnOnce(&Self) -> Result<T, CallError>,
+    ) -> Result<T, LedgerError> {
+        let result = (|| {
+            let _snapshot = self.connection.unchecked_transaction()?;
+            queries(self)
+        })();
+        result.map_err(|error| match error {
+            CallError::Ledger(error) => error,
+            CallError::Sqlite(source) => self.error(action, source),
+        })
     }
 
     fn error(&self, action: &'static str, source: rusqlite::Error) -> LedgerError {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::{LedgerError, refuse_newer};
 
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
-const MIGRATIONS: [&str; 2] = [INITIAL, SERVER_IDS];
+const MIGRATIONS: [&str; 3] = [INITIAL, SERVER_IDS, BLOCK_CUTS];
 
 /// Work and score are u128 in 16 bytes, big-endian. Times are milliseconds since 1970. Hashes are in the byte order of
 /// a header.
@@ -147,6 +147,29 @@ CREATE TABLE server_ids (
     epoch BLOB NOT NULL CHECK (length(epoch) = 16),
     since_ms INTEGER NOT NULL
 ) STRICT;
+";
+
+/// Where blocks lie in the order of shares.
+const BLOCK_CUTS: &str = "
+-- The sum of all shares up to a block's, in share order: (accepted_at_ms, pool, epoch, seq). Made once, when the watermark of
+-- every log that holds a server id has passed the block, and never changed.
+CREATE TABLE block_cuts (
+    hash BLOB PRIMARY KEY REFERENCES blocks,
+    at_ms INTEGER NOT NULL,
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL CHECK (length(work) = 16),
+    score BLOB NOT NULL CHECK (length(score) = 16)
+) STRICT, WITHOUT ROWID;
+
+-- What of it lies in the minute of at_ms: with minute_sums, what each origin has brought in between two blocks.
+CREATE TABLE block_cut_origins (
+    hash BLOB NOT NULL REFERENCES blocks,
+    origin INTEGER NOT NULL,
+    shares INTEGER NOT NULL,
+    work BLOB NOT NULL CHECK (length(work) = 16),
+    score BLOB NOT NULL CHECK (length(score) = 16),
+    PRIMARY KEY (hash, origin)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The write-ahead log is cut back to this size after a checkpoint: what a burst of shipments needs.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::origins::OriginIds;
-use super::{CallError, block, schema, shipment};
+use super::{CallError, block, cut, schema, shipment};
 use crate::{
     BlockRow, Claim, Epoch, Holder, LedgerError, PRUNED_ROWS_MAX, RejectedCount, Shipment,
 };
@@ -86,6 +86,12 @@ impl Writer {
         })
     }
 
+    pub(crate) fn cut_next_block(&mut self) -> Result<bool, LedgerError> {
+        self.transaction("sum a round up", |transaction, _, _| {
+            cut::make_next(transaction)
+        })
+    }
+
     pub(crate) fn claim_server_id(
         &mut self,
         server_id: u16,
@@ -120,9 +126,11 @@ impl Writer {
         })
     }
 
-    /// Deletes the oldest shares accepted before `before_ms`, at most [`PRUNED_ROWS_MAX`] of each log; says how many.
+    /// Deletes the oldest shares accepted before `before_ms`, at most [`PRUNED_ROWS_MAX`] of each log; says how many. Those
+    /// stay from which a cut is still to be made.
     pub(crate) fn prune(&mut self, before_ms: i64) -> Result<u64, LedgerError> {
         self.transaction("prune shares", |transaction, _, _| {
+            let before_ms = before_ms.min(cut::needed_from_ms(transaction)?);
             let mut statement = transaction.prepare("SELECT id FROM logs")?;
             let logs = statement
                 .query_map([], |row| row.get(0))?

@@ -26,6 +26,7 @@ mod claims;
 mod cluster;
 mod files;
 mod pools;
+mod rounds;
 mod server;
 mod shipping;
 
