@@ -232,7 +232,7 @@ pub(crate) enum BlockCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TpCommand {
-    /// Bitcoin Core, clients and solutions of the template provider
+    /// Bitcoin Core nodes, clients and solutions of the template provider
     #[command(after_help = "Example:\n  hhctl tp status")]
     Status,
 }
@@ -245,6 +245,12 @@ pub(crate) enum TemplateCommand {
         /// At most this many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
+    },
+    /// One template: header fields, fees, the coinbase's own outputs
+    #[command(after_help = "Example:\n  hhctl template show 1764072000123")]
+    Show {
+        /// Template id, as `hhctl template list` shows it
+        id: u64,
     },
 }
 

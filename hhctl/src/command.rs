@@ -37,6 +37,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
         Command::Tp(TpCommand::Status) => tp::status(session).await,
         Command::Template(TemplateCommand::List { limit }) => template::list(session, *limit).await,
+        Command::Template(TemplateCommand::Show { id }) => template::show(session, *id).await,
         Command::Translator(TranslatorCommand::Status) => translator::status(session).await,
         Command::Version { .. } => Ok(version::of_all(session).await),
         Command::Doctor => Ok(doctor::report(session).await),

@@ -8,7 +8,7 @@ use hh_ipc::api::pool::{
     ShareLogStatus, SubmissionPath,
 };
 use hh_ipc::api::template_provider::{
-    NodeStatus, TemplateClient, TemplateProviderStatus, TemplateSummary,
+    NodeCondition, NodeStatus, TemplateClient, TemplateProviderStatus, TemplateSummary,
 };
 use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
@@ -205,14 +205,20 @@ fn tp_at(now: i64) -> TemplateProviderStatus {
         chain: "signet".into(),
         listen_address: "127.0.0.1:34250".into(),
         authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
-        node: NodeStatus {
-            ipc: up("/var/lib/bitcoin/signet/node.sock"),
+        nodes: vec![NodeStatus {
+            name: "near".into(),
+            active: true,
+            condition: NodeCondition::Healthy,
+            since_at: at(5),
+            reason: None,
+            templates: up("/var/lib/bitcoin/signet/node.sock"),
             rpc: up("http://127.0.0.1:38332"),
             version: Some(310_000),
             height: Some(210),
             tip_hash: Some(TIP.into()),
             initial_block_download: Some(false),
-        },
+            latency_seconds: Some(0.002),
+        }],
         clients: vec![TemplateClient {
             peer: "127.0.0.1:40404".into(),
             connected_at: at(5),
@@ -225,6 +231,7 @@ fn tp_at(now: i64) -> TemplateProviderStatus {
             height: 211,
             prev_hash: TIP.into(),
             trigger: "new_block".into(),
+            node: "near".into(),
             transactions: 17,
             fees_sat: 1234,
             value_sat: 5_000_001_234,
@@ -372,8 +379,12 @@ pub(crate) fn empty() -> Model {
     hear(&mut model, Event::Pool(Box::new(pool)), at(NOW));
 
     let mut tp = tp();
-    tp.node = NodeStatus {
-        ipc: down(
+    let node = &mut tp.nodes[0];
+    *node = NodeStatus {
+        active: false,
+        condition: NodeCondition::Down,
+        reason: Some("no such file".into()),
+        templates: down(
             "/var/lib/bitcoin/signet/node.sock",
             NOW - 40,
             "no such file",
@@ -383,6 +394,8 @@ pub(crate) fn empty() -> Model {
         height: None,
         tip_hash: None,
         initial_block_download: None,
+        latency_seconds: None,
+        ..node.clone()
     };
     tp.clients.clear();
     tp.last_template = None;

@@ -107,7 +107,11 @@ fn context(model: &Model) -> Span<'static> {
 
 /// Height of the best chain as the node says, or as follows from the work of the miners.
 fn height(model: &Model) -> Option<u32> {
-    let node = model.tp.data.as_ref().and_then(|tp| tp.node.height);
+    let node = model
+        .tp
+        .data
+        .as_ref()
+        .and_then(|tp| tp.active_node()?.height);
     let work = || model.pool.data.as_ref()?.status.work.as_ref();
     node.or_else(|| work()?.height.checked_sub(1))
 }

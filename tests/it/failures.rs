@@ -84,7 +84,7 @@ listen_address = "127.0.0.1:0"
 data_dir = "{dir}/tp"
 authority_secret_key = "file:{dir}/hh-tp.key"
 
-[node]
+[[nodes]]
 rpc_url = "{url}"
 rpc_cookie_file = "{dir}/cookie"
 ipc_socket = "{dir}/node.sock"

@@ -219,7 +219,7 @@ listen_address = "{listen}"
 data_dir = "{dir}/tp"
 authority_secret_key = "file:{dir}/hh-tp.key"
 
-[node]
+[[nodes]]
 rpc_url = "{}"
 rpc_cookie_file = "{}"
 ipc_socket = "{}"

@@ -4,12 +4,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use bitcoin::Network;
+use std::collections::HashSet;
+
 use hh_bitcoin::{NodeConfig, NodeError, Rpc};
 use hh_daemon::{Config, Mistakes, SecretRef};
 use serde::Deserialize;
 
 /// Each client holds a task and a socket, and may make the node build templates of another class.
 const CLIENTS_MAX: usize = 1_000;
+/// Each is followed all the time, and asked every two seconds.
+const NODES_MAX: usize = 8;
+/// A day: then the order of preference means nothing.
+const RETURN_AFTER_SECONDS_MAX: u64 = 86_400;
 /// Longer, and miners work on a template without the hour's fees.
 const INTERVAL_SECONDS_MAX: u64 = 3_600;
 
@@ -37,16 +43,23 @@ pub struct TpConfig {
     /// Clients served at a time; further ones are turned away.
     #[serde(default = "default_max_clients")]
     pub max_clients: usize,
-    pub node: CoreConfig,
+    /// How long a node further up the list has to be healthy before its templates are preferred again.
+    #[serde(default = "default_return_after_seconds")]
+    pub return_after_seconds: u64,
+    /// In the order of preference.
+    pub nodes: Vec<CoreConfig>,
 }
 
-/// The Bitcoin Core node that templates come from. Both ways are needed: templates come by mining IPC, its version and a
-/// second path for blocks by JSON-RPC.
+/// A Bitcoin Core node that templates may come from. Its version, the state of its chain and a second path for blocks come by
+/// JSON-RPC, templates by mining IPC.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CoreConfig {
-    /// `DATADIR/[CHAIN/]node.sock` of a bitcoin-node started with `-ipcbind=unix`.
-    pub ipc_socket: PathBuf,
+    /// How logs, metrics and outcomes name the node; the URL where absent.
+    pub name: Option<String>,
+    /// `DATADIR/[CHAIN/]node.sock` of a bitcoin-node started with `-ipcbind=unix`; without it, templates come by
+    /// `getblocktemplate`.
+    pub ipc_socket: Option<PathBuf>,
     /// `http://HOST:PORT`.
     pub rpc_url: String,
     /// `DATADIR/[CHAIN/].cookie`; either this, or user and password file.
@@ -56,10 +69,14 @@ pub struct CoreConfig {
 }
 
 impl CoreConfig {
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.rpc_url)
+    }
+
     /// The client for the node's JSON-RPC.
     pub fn rpc(&self) -> Result<Rpc, NodeError> {
         let node = NodeConfig {
-            name: None,
+            name: self.name.clone(),
             rpc_url: self.rpc_url.clone(),
             rpc_cookie_file: self.rpc_cookie_file.clone(),
             rpc_user: self.rpc_user.clone(),
@@ -71,28 +88,17 @@ impl CoreConfig {
 
 impl Config for TpConfig {
     fn check(&self, mistakes: &mut Mistakes) {
-        if self.node.rpc().is_err() {
-            let fix = "write rpc_url = \"http://HOST:PORT\" without credentials, and either rpc_cookie_file, or rpc_user and \
-                       rpc_password_file";
-            mistakes.add(
-                "node.rpc_url",
-                "the node's JSON-RPC can't be used as written",
-                fix,
-            );
-        }
+        self.check_nodes(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
-        }
-        if !self.node.ipc_socket.is_absolute() {
-            mistakes.add(
-                "node.ipc_socket",
-                "not an absolute path",
-                "start it with a slash",
-            );
         }
         if self.template_interval_seconds > INTERVAL_SECONDS_MAX {
             let fix = format!("write 0 to {INTERVAL_SECONDS_MAX}");
             mistakes.add("template_interval_seconds", "out of range", fix);
+        }
+        if self.return_after_seconds > RETURN_AFTER_SECONDS_MAX {
+            let fix = format!("write 0 to {RETURN_AFTER_SECONDS_MAX}");
+            mistakes.add("return_after_seconds", "out of range", fix);
         }
         if self.fee_delta_sats == 0 {
             let fix = "write at least 1: at 0 each look at the fees is a new template";
@@ -104,6 +110,34 @@ impl Config for TpConfig {
                 "out of range",
                 format!("write 1 to {CLIENTS_MAX}"),
             );
+        }
+    }
+}
+
+impl TpConfig {
+    fn check_nodes(&self, mistakes: &mut Mistakes) {
+        if !(1..=NODES_MAX).contains(&self.nodes.len()) {
+            let fix = format!("write 1 to {NODES_MAX} parts [[nodes]], the preferred one first");
+            mistakes.add("nodes", "out of range", fix);
+        }
+        let mut names = HashSet::new();
+        for node in &self.nodes {
+            let name = node.name();
+            if !names.insert(name) {
+                let fix = "give each of [[nodes]] a name or a URL of its own";
+                mistakes.add("nodes", format!("{name} is there twice"), fix);
+            }
+            if node.rpc().is_err() {
+                let fix = "write rpc_url = \"http://HOST:PORT\" without credentials, and either rpc_cookie_file, or rpc_user \
+                           and rpc_password_file";
+                let what = format!("the JSON-RPC of {name} can't be used as written");
+                mistakes.add("nodes.rpc_url", what, fix);
+            }
+            let socket = node.ipc_socket.as_ref();
+            if socket.is_some_and(|socket| !socket.is_absolute()) {
+                let what = format!("that of {name} is not an absolute path");
+                mistakes.add("nodes.ipc_socket", what, "start it with a slash");
+            }
         }
     }
 }
@@ -124,6 +158,12 @@ fn default_fee_delta_sats() -> u64 {
 /// A new job for every miner each time: twice a minute gains nearly all of the fees.
 fn default_template_interval_seconds() -> u64 {
     30
+}
+
+/// A node that has just been started again, or whose peers come and go, fails once more within a minute if it does at all; and
+/// who is away for ten minutes is missed no more after eleven.
+fn default_return_after_seconds() -> u64 {
+    60
 }
 
 fn default_max_clients() -> usize {
@@ -180,7 +220,8 @@ mod tests {
                 "template_interval_seconds = 4000",
             )
             .replace("/var/lib/bitcoind/signet/node.sock", "node.sock")
-            .replace("http://127.0.0.1:38332", "127.0.0.1:38332");
+            .replace("http://127.0.0.1:38332", "127.0.0.1:38332")
+            .replace("name = \"far\"", "name = \"near\"");
         let Err(ConfigError::Mistakes(mistakes)) = parse(&text) else {
             panic!("no mistakes");
         };
@@ -189,8 +230,9 @@ mod tests {
             "fee_delta_sats",
             "max_clients",
             "template_interval_seconds",
-            "node.ipc_socket",
-            "node.rpc_url",
+            "nodes.ipc_socket",
+            "nodes.rpc_url",
+            "is there twice",
         ] {
             assert!(told.contains(key), "{key} is not in\n{told}");
         }

@@ -1,44 +1,46 @@
-//! hh-tp: block templates of a Bitcoin Core node for clients of SV2 Template Distribution.
+//! hh-tp: block templates of Bitcoin Core nodes for clients of SV2 Template Distribution.
 //!
-//! It holds no accounts and talks to no miner. A block that a client found goes to the node by every path at once.
+//! It holds no accounts and talks to no miner. A block that a client found goes to all nodes by every path at once.
 //!
 //! ```text
-//!  bitcoin-node ══ mining IPC ══ hh_bitcoin::TemplateSource (thread)
-//!       ▲                                  │ events
+//!  bitcoin-node, one or more ══ mining IPC or RPC ══ hh_bitcoin::TemplateSource (thread each)
+//!       ▲                                  │ events, probes
 //!       │                                  ▼
-//!       │                             templates (task) ── board (watch) ──► session, one per client ◄── hh-pool
-//!       │ submitSolution, submitblock                                             │ SubmitSolution
-//!       └────────────────────────────── solution ◄────────────────────────────────┘
+//!       │                         templates, nodes (one task) ── board (watch) ──► session, one per client ◄── hh-pool
+//!       │ submitSolution, submitblock                                                 │ SubmitSolution
+//!       └────────────────────────────── solution ◄────────────────────────────────────┘
 //!                                          └── journal (a file per block)
 //! ```
 
 mod config;
 mod control;
 mod listener;
-mod node_watch;
+mod nodes;
 mod served;
 mod session;
 mod solution;
 mod templates;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hh_bitcoin::{SourceConfig, SourceError, TemplateSource};
+use hh_bitcoin::SourceConfig;
 use hh_daemon::{Context, Failure};
 use hh_ipc::api::LinkState;
 use hh_ipc::api::template_provider::TemplateProvider;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use hh_sv2::{Authority, AuthoritySecretKey};
+use tokio::sync::watch;
 use tracing::info;
 
-use config::TpConfig;
+use config::{CoreConfig, TpConfig};
 use control::Control;
-use node_watch::NodeWatch;
+use nodes::{NodeSetup, NodeView, Nodes};
 use session::{Clients, Shared};
 use solution::{Journal, Solutions};
-use templates::{Templates, TemplatesTask};
+use templates::TemplatesTask;
 
-/// Starts everything, in this order, and returns when the node has answered.
+/// Starts everything, in this order, and returns when a node has answered.
 ///
 /// # Errors
 /// A mistake in the configuration; a port, a control socket or a journal that can't be used; no usable node within the
@@ -47,28 +49,20 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
     let tasks = &context.tasks;
     let authority = Arc::new(authority(&config)?);
     let journal = Journal::open(config.data_dir.join("blocks")).map_err(Failure::config)?;
-    let rpc = config.node.rpc().map_err(Failure::config)?;
+    let setups = node_setups(&config)?;
     let listener = hh_daemon::listen("listen_address", config.listen_address).await?;
     let listen_address = listener.local_addr()?;
 
-    let source_config = SourceConfig {
-        socket: Some(config.node.ipc_socket.clone()),
-        rpc: rpc.clone(),
-        chain: config.chain,
-        fee_delta_sats: config.fee_delta_sats,
-        refresh_interval: std::time::Duration::from_secs(config.template_interval_seconds),
-    };
-    // The thread ends with the token; the process does not wait for it, since it may be in a call to the node.
-    let (source, events, _thread) = TemplateSource::start(source_config, tasks.token().clone())?;
-    let (task, templates) = TemplatesTask::new(context.clone(), source, events);
+    let rpcs = setups
+        .iter()
+        .map(|setup| (setup.name.to_string(), setup.rpc.clone()));
+    let solutions = Solutions::new(tasks.clone(), journal, rpcs.collect());
+    let return_after = Duration::from_secs(config.return_after_seconds);
+    let (nodes, probes) = Nodes::start(setups, return_after, tasks)?;
+    let views = nodes.views();
+    let (task, templates) = TemplatesTask::new(context.clone(), nodes, probes);
     tasks.spawn("templates", task.run());
-    let (node_watch, rpc_link) = NodeWatch::new(rpc.clone(), config.chain);
-    let stop = tasks.token().clone();
-    tasks.spawn_session("node watch", async move {
-        stop.run_until_cancelled(node_watch.run()).await;
-    });
 
-    let solutions = Solutions::new(tasks.clone(), journal, rpc.clone());
     let clients = Clients::default();
     let control = Control {
         daemon: context.clone(),
@@ -76,9 +70,7 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
         chain: config.chain,
         listen_address,
         authority_public_key: authority.public_key(),
-        ipc_socket: config.node.ipc_socket,
-        rpc_url: rpc.url().to_owned(),
-        rpc_link,
+        nodes: views.clone(),
         templates: templates.clone(),
         clients: clients.clone(),
         solutions: solutions.clone(),
@@ -94,7 +86,7 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
     info!(address = %listen_address, authority_public_key = %authority.public_key(), "listening for clients");
     let shared = Shared {
         authority,
-        templates: templates.clone(),
+        templates,
         solutions: solutions.clone(),
         clients,
         stop: tasks.token().clone(),
@@ -103,9 +95,27 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
         "listener",
         listener::accept(tasks.clone(), listener, shared, config.max_clients),
     );
-    wait_for_node(templates, &context).await?;
+    wait_for_node(views, &context).await?;
     solutions.resume();
     Ok(())
+}
+
+fn node_setups(config: &TpConfig) -> Result<Vec<NodeSetup>, Failure> {
+    let setup = |node: &CoreConfig| {
+        let rpc = node.rpc().map_err(Failure::config)?;
+        Ok(NodeSetup {
+            name: Arc::from(node.name()),
+            rpc: rpc.clone(),
+            source: SourceConfig {
+                socket: node.ipc_socket.clone(),
+                rpc,
+                chain: config.chain,
+                fee_delta_sats: config.fee_delta_sats,
+                refresh_interval: Duration::from_secs(config.template_interval_seconds),
+            },
+        })
+    };
+    config.nodes.iter().map(setup).collect()
 }
 
 /// From the secret key that the configuration refers to.
@@ -132,36 +142,48 @@ struct AuthorityKeyError {
     source: hh_sv2::KeyError,
 }
 
-/// No node answered in time.
+/// No node can be used, for these reasons.
 #[derive(Debug, thiserror::Error)]
-#[error("no usable Bitcoin Core node within {seconds} s")]
+#[error("no usable Bitcoin Core node within {seconds} s: {reasons}")]
 struct NoNode {
     seconds: u64,
-    source: Arc<SourceError>,
+    reasons: String,
 }
 
-async fn wait_for_node(mut templates: Templates, context: &Context) -> Result<(), Failure> {
+/// One node is enough, and what is wrong with the others is in the log; where none can ever be used, so it is said at once.
+async fn wait_for_node(
+    mut views: watch::Receiver<Vec<NodeView>>,
+    context: &Context,
+) -> Result<(), Failure> {
+    let refused = |view: &NodeView| view.error.as_ref().is_some_and(|error| error.is_config());
     let connected = async {
         loop {
             {
-                let board = templates.board.borrow_and_update();
-                if board.link.state == LinkState::Up {
+                let views = views.borrow_and_update();
+                if views
+                    .iter()
+                    .any(|view| view.templates.state == LinkState::Up)
+                {
                     return Ok(());
                 }
-                if let Some(error) = &board.link.last_error
-                    && error.is_config()
+                if let Some(error) = views.first().and_then(|view| view.error.clone())
+                    && views.iter().all(refused)
                 {
-                    return Err(Failure::config(Arc::clone(error)));
+                    return Err(Failure::config(error));
                 }
             }
-            templates.board.changed().await?;
+            views.changed().await?;
         }
     };
     if let Ok(result) = tokio::time::timeout_at(context.start_deadline(), connected).await {
         return result;
     }
     let seconds = context.settings.start_timeout_seconds;
-    let last = templates.board.borrow().link.last_error.clone();
-    let source = last.unwrap_or_else(|| Arc::new(SourceError::Lost));
-    Err(Failure::unavailable(NoNode { seconds, source }))
+    let views = views.borrow();
+    let reasons = views.iter().map(|view| {
+        let error = view.templates.last_error.as_deref();
+        format!("{}: {}", view.name, error.unwrap_or("it does not answer"))
+    });
+    let reasons = reasons.collect::<Vec<_>>().join("; ");
+    Err(Failure::unavailable(NoNode { seconds, reasons }))
 }

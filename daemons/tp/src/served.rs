@@ -2,12 +2,17 @@
 //!
 //! Owns: what Template Distribution says about a template (SV2 specification 7.2, 7.3, 7.5). Never: decides who gets it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::BlockHash;
+use bitcoin::consensus::encode::deserialize_partial;
 use bitcoin::hashes::Hash;
+use bitcoin::hex::DisplayHex;
+use bitcoin::{BlockHash, TxOut};
 use hh_bitcoin::{NodeTemplate, TemplateBlock};
-use hh_ipc::api::template_provider::TemplateSummary;
+use hh_ipc::api::template_provider::{
+    CoinbaseOutput, TemplateDetail, TemplateSummary, TemplateValidity,
+};
 use hh_mining::{Template, Tip};
 use hh_sv2::Encoded;
 use hh_sv2::message::{
@@ -20,12 +25,24 @@ use jiff::Timestamp;
 pub(crate) struct ServedTemplate {
     /// As the node gave it, with its id.
     pub(crate) node: NodeTemplate,
+    pub(crate) origin: Origin,
     pub(crate) created_at: Timestamp,
     /// `NewTemplate` for a client that is on another tip; `set_new_prev_hash` follows it.
     pub(crate) future: Encoded,
     pub(crate) set_new_prev_hash: Encoded,
     /// `NewTemplate` for a client that is on this tip.
     pub(crate) immediate: Encoded,
+}
+
+/// Where a template comes from, and why now.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// Name of the node.
+    pub(crate) node: Arc<str>,
+    /// Whether its handle submits by mining IPC: a path of its own, beside RPC.
+    pub(crate) ipc: bool,
+    /// Value of the metric label `trigger`.
+    pub(crate) trigger: &'static str,
 }
 
 /// Why a template can't be put into messages.
@@ -54,7 +71,11 @@ impl TipKey {
 }
 
 impl ServedTemplate {
-    pub(crate) fn new(mut node: NodeTemplate, template_id: u64) -> Result<Self, ServedError> {
+    pub(crate) fn new(
+        mut node: NodeTemplate,
+        origin: Origin,
+        template_id: u64,
+    ) -> Result<Self, ServedError> {
         node.template.template_id = template_id;
         Ok(Self {
             created_at: Timestamp::now(),
@@ -62,6 +83,7 @@ impl ServedTemplate {
             set_new_prev_hash: Encoded::new(set_new_prev_hash(&node)?)?,
             immediate: Encoded::new(new_template(&node.template, false)?)?,
             node,
+            origin,
         })
     }
 
@@ -77,21 +99,30 @@ impl ServedTemplate {
         BlockHash::from_byte_array(self.node.tip.prev_hash)
     }
 
-    /// Height and hash of the block it builds on.
-    pub(crate) fn builds_on(&self) -> Option<(u32, BlockHash)> {
-        self.node
-            .height
-            .checked_sub(1)
-            .map(|height| (height, self.prev_hash()))
+    /// For operators; what depends on the transactions is added when they have arrived.
+    pub(crate) fn detail(&self, generation: Duration) -> TemplateDetail {
+        let template = &self.node.template;
+        TemplateDetail {
+            summary: self.summary(generation),
+            validity: TemplateValidity::Current,
+            version: template.version,
+            nbits: format!("{:08x}", self.node.tip.nbits),
+            header_timestamp: self.node.tip.header_timestamp,
+            coinbase_prefix_hex: template.coinbase_prefix.to_lower_hex_string(),
+            coinbase_outputs: outputs(&template.coinbase_tx_outputs),
+            merkle_path_length: u32::try_from(template.merkle_path.len()).unwrap_or(u32::MAX),
+            reserved_weight_wu: self.node.reservation.weight(),
+            reserved_sigops: self.node.reservation.sigops(),
+        }
     }
 
-    /// For operators; what depends on the transactions is added when they have arrived.
-    pub(crate) fn summary(&self, generation: Duration) -> TemplateSummary {
+    fn summary(&self, generation: Duration) -> TemplateSummary {
         TemplateSummary {
             template_id: self.id(),
             height: self.node.height,
             prev_hash: self.prev_hash().to_string(),
-            trigger: self.node.trigger.as_str().to_owned(),
+            trigger: self.origin.trigger.to_owned(),
+            node: self.origin.node.to_string(),
             transactions: 0,
             fees_sat: 0,
             value_sat: self.node.template.coinbase_tx_value_remaining,
@@ -100,6 +131,19 @@ impl ServedTemplate {
             created_at: self.created_at,
         }
     }
+}
+
+/// Of their serialization one after the other; what can't be read is left out.
+fn outputs(mut serialized: &[u8]) -> Vec<CoinbaseOutput> {
+    let mut outputs = Vec::new();
+    while let Ok((output, length)) = deserialize_partial::<TxOut>(serialized) {
+        outputs.push(CoinbaseOutput {
+            value_sat: output.value.to_sat(),
+            script_hex: output.script_pubkey.to_hex_string(),
+        });
+        serialized = &serialized[length..];
+    }
+    outputs
 }
 
 fn new_template(template: &Template, future_template: bool) -> Result<NewTemplate, ServedError> {

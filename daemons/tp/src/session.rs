@@ -206,7 +206,7 @@ impl Session {
             template_id: served.id(),
             tip: served.tip(),
         });
-        let trigger = served.node.trigger.as_str();
+        let trigger = served.origin.trigger;
         histogram!("hyperhash_template_delivery_seconds", "trigger" => trigger)
             .record(served.node.announced_at.elapsed());
         Ok(())

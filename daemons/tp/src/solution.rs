@@ -1,6 +1,7 @@
 //! Blocks that clients found on our templates.
 //!
-//! Owns: the check that it is a block, its journal, its submission by mining IPC and by RPC at once, and what came of it.
+//! Owns: the check that it is a block, its journal, its submission by mining IPC to the node that made the template and by
+//! RPC to every node, all at once, and what came of it.
 //! Never: lets a slow disk, or one path, hold up another. `SubmitSolution` has no answer, so the outcome is logged and kept
 //! for `hhctl tp status`.
 
@@ -13,13 +14,14 @@ use std::time::{Duration, Instant};
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Transaction, Witness};
-use hh_bitcoin::{BlockOutcome, BlockSubmitter, Rpc, RpcError};
+use hh_bitcoin::{BlockSubmitter, PathOutcome, Rpc, RpcError};
 use hh_daemon::{Chain, Tasks};
 use hh_ipc::api::template_provider::Solution;
 use hh_mining::Header;
 use hh_sv2::message::SubmitSolution;
 use jiff::Timestamp;
 use metrics::histogram;
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::served::ServedTemplate;
@@ -31,6 +33,11 @@ mod journal;
 const JOURNAL_TIME: Duration = Duration::from_millis(5);
 /// The node sends a template's transactions right behind it.
 const TRANSACTIONS_DEADLINE: Duration = Duration::from_secs(30);
+/// A node that has taken a block in has it on its best chain within milliseconds, or seconds on a slow disk.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+const CONNECTED_LOOK: Duration = Duration::from_millis(100);
+/// From the first node's answer on: one that takes longer is down. Its submission goes on without being waited for.
+const OTHERS_WITHIN: Duration = Duration::from_secs(30);
 /// What `hhctl tp status` can show.
 const KEPT_MAX: usize = 50;
 
@@ -52,7 +59,7 @@ struct Inner {
     tasks: Tasks,
     journal: Journal,
     submitter: BlockSubmitter,
-    rpc: Rpc,
+    nodes: Vec<(String, Rpc)>,
     /// The newest first.
     kept: Mutex<VecDeque<Solution>>,
 }
@@ -66,15 +73,25 @@ struct Solved {
     coinbase: Vec<u8>,
 }
 
+/// What became of a block.
+enum Verdict {
+    OnChain,
+    /// With the word of the first node that gave one.
+    NotOnChain {
+        reason: Option<String>,
+    },
+}
+
 impl Solutions {
-    pub(crate) fn new(tasks: Tasks, journal: Journal, rpc: Rpc) -> Self {
-        let nodes = vec![(rpc_path(&rpc), rpc.clone())];
-        let submitter = BlockSubmitter::new(nodes, tasks.tracker().clone(), tasks.token().clone());
+    /// `nodes` with their names.
+    pub(crate) fn new(tasks: Tasks, journal: Journal, nodes: Vec<(String, Rpc)>) -> Self {
+        let (tracker, stop) = (tasks.tracker().clone(), tasks.token().clone());
+        let submitter = BlockSubmitter::new(nodes.clone(), tracker, stop);
         Self(Arc::new(Inner {
             tasks,
             journal,
             submitter,
-            rpc,
+            nodes,
             kept: Mutex::default(),
         }))
     }
@@ -125,8 +142,10 @@ impl Solutions {
             info!(%hash, path = %path.display(), "journalled block is submitted again");
             let inner = Arc::clone(&self.0);
             self.0.tasks.spawn_session("solution", async move {
-                let outcome = inner.submit_by_rpc(hash, block.into()).await;
-                inner.settle(hash, Some(path), outcome).await;
+                let mut outcomes = inner.submitter.submit(hash, block.into());
+                let path = async { Some(path) };
+                inner.settle(hash, &mut outcomes, path).await;
+                inner.hear_the_others(hash, outcomes).await;
             });
         }
     }
@@ -135,65 +154,27 @@ impl Solutions {
 impl Inner {
     async fn bring_home(self: Arc<Self>, solved: Solved) {
         self.keep(&solved);
-        let Solved {
-            template,
-            header,
-            hash,
-            coinbase,
-        } = solved;
-        let by_ipc = self.submit_by_ipc(&template, &header, hash, coinbase.clone());
-        let by_rpc = async {
-            // Here long since, unless the template is some milliseconds old. The IPC path does not need it.
-            let mut slot = template.node.block.clone();
-            let block = tokio::time::timeout(TRANSACTIONS_DEADLINE, slot.arrived())
-                .await
-                .ok()??;
-            let block: Arc<[u8]> = block.assemble(&header.to_bytes(), &coinbase).into();
-            let height = template.node.height;
-            let journalled = self
-                .journal
-                .write(height, hash, Arc::clone(&block), JOURNAL_TIME)
-                .await;
-            let outcome = self.submit_by_rpc(hash, Arc::clone(&block)).await;
-            Some((block, journalled, outcome))
-        };
-        let ((), by_rpc) = tokio::join!(by_ipc, by_rpc);
-        let Some((block, journalled, outcome)) = by_rpc else {
-            error!(%hash, "block could be submitted by IPC only, its transactions are not known");
-            return;
-        };
-        let journalled = match journalled {
-            Some(write) => write.path().await,
-            None => None,
-        };
-        if self.settle(hash, journalled, outcome).await == Some(false)
-            && let Ok(Some(reason)) = template.node.handle.check_block(block).await
-        {
-            // By `submitblock` the reason is lost where IPC was faster.
-            error!(%hash, reason, "block is not valid");
-            self.note(hash, "check", reason);
-        }
+        tokio::join!(self.submit_by_ipc(&solved), self.submit_by_rpc(&solved));
     }
 
-    async fn submit_by_ipc(
-        &self,
-        template: &ServedTemplate,
-        header: &Header,
-        hash: BlockHash,
-        coinbase: Vec<u8>,
-    ) {
+    /// To the node that made the template. It needs no transactions.
+    async fn submit_by_ipc(&self, solved: &Solved) {
+        let (template, hash) = (&solved.template, solved.hash);
+        if !template.origin.ipc {
+            return;
+        }
         let started = Instant::now();
         let Header {
             version,
             ntime,
             nonce,
             ..
-        } = *header;
+        } = solved.header;
         let solution = hh_bitcoin::Solution {
             version,
             ntime,
             nonce,
-            coinbase,
+            coinbase: solved.coinbase.clone(),
         };
         let result = template.node.handle.submit(solution).await;
         histogram!("hyperhash_block_submit_seconds", "path" => "ipc").record(started.elapsed());
@@ -201,53 +182,131 @@ impl Inner {
             Ok(outcome) => outcome.to_string(),
             Err(error) => Chain(&error).to_string(),
         };
-        info!(%hash, path = "ipc", outcome, "block submission answered");
-        self.note(hash, "ipc", outcome);
+        let path = format!("{} ipc", template.origin.node);
+        info!(%hash, path, outcome, "block submission answered");
+        self.note(hash, path, outcome);
     }
 
-    async fn submit_by_rpc(&self, hash: BlockHash, block: Arc<[u8]>) -> Option<BlockOutcome> {
-        let answered = self.submitter.submit(hash, block).recv().await?;
-        histogram!("hyperhash_block_submit_seconds", "path" => "rpc").record(answered.elapsed);
-        self.note(hash, &answered.path, answered.outcome.to_string());
-        Some(answered.outcome)
+    /// To every node.
+    async fn submit_by_rpc(&self, solved: &Solved) {
+        let (template, hash) = (&solved.template, solved.hash);
+        // Here long since, unless the template is some milliseconds old.
+        let mut slot = template.node.block.clone();
+        let arrived = tokio::time::timeout(TRANSACTIONS_DEADLINE, slot.arrived()).await;
+        let Ok(Some(block)) = arrived else {
+            error!(%hash, "block could be submitted by IPC only, its transactions are not known");
+            return;
+        };
+        let block: Arc<[u8]> = block
+            .assemble(&solved.header.to_bytes(), &solved.coinbase)
+            .into();
+        let height = template.node.height;
+        let journalled = self
+            .journal
+            .write(height, hash, Arc::clone(&block), JOURNAL_TIME)
+            .await;
+        let mut outcomes = self.submitter.submit(hash, Arc::clone(&block));
+        let path = async { journalled?.path().await };
+        if self.settle(hash, &mut outcomes, path).await == Some(false)
+            && let Ok(Some(reason)) = template.node.handle.check_block(block).await
+        {
+            // By `submitblock` the reason is lost where IPC was faster.
+            error!(%hash, reason, "block is not valid");
+            self.note(hash, "check".to_owned(), reason);
+        }
+        self.hear_the_others(hash, outcomes).await;
     }
 
-    /// The end of the matter: whether the block is on the best chain, in the log and in the journal. `None` while the node
-    /// does not say.
+    /// The end of the matter: whether the block is on a best chain, in the log and in the journal. `None` while no node says.
     async fn settle(
         &self,
         hash: BlockHash,
-        journalled: Option<PathBuf>,
-        outcome: Option<BlockOutcome>,
+        outcomes: &mut mpsc::Receiver<PathOutcome>,
+        journalled: impl Future<Output = Option<PathBuf>>,
     ) -> Option<bool> {
-        let on_chain = match self.rpc.block_header(hash).await {
-            Ok(header) => header.confirmations > 0,
-            // It does not know the block.
-            Err(RpcError::Refused { .. }) => false,
-            Err(error) => {
-                warn!(%hash, error = %Chain(&error), "block is not settled, it is submitted again at the next start");
+        let verdict = self.verdict(hash, outcomes).await;
+        let (on_chain, reason) = match verdict {
+            None => {
+                warn!(%hash, "block is not settled, it is submitted again at the next start");
                 return None;
             }
+            Some(Verdict::OnChain) => {
+                info!(%hash, "block is on the best chain");
+                (true, "on the best chain".to_owned())
+            }
+            Some(Verdict::NotOnChain { reason }) => {
+                error!(%hash, reason, "block is not on the best chain");
+                (false, "not on the best chain".to_owned())
+            }
         };
-        let verdict = outcome.as_ref().map(BlockOutcome::as_str);
-        let reason = outcome.as_ref().and_then(BlockOutcome::reason);
-        if on_chain {
-            info!(%hash, verdict, "block is on the best chain");
-        } else {
-            error!(%hash, verdict, reason, "block is not on the best chain");
-        }
-        let result = if on_chain {
-            "on the best chain"
-        } else {
-            "not on the best chain"
-        };
-        self.note(hash, "chain", result.to_owned());
-        if let Some(path) = journalled {
-            self.journal
-                .settle(path, if on_chain { "accepted" } else { "refused" })
-                .await;
+        self.note(hash, "chain".to_owned(), reason);
+        if let Some(path) = journalled.await {
+            let verdict = if on_chain { "accepted" } else { "refused" };
+            self.journal.settle(path, verdict).await;
         }
         Some(on_chain)
+    }
+
+    /// What the paths say that are not waited for, for the record.
+    async fn hear_the_others(&self, hash: BlockHash, mut outcomes: mpsc::Receiver<PathOutcome>) {
+        while let Ok(Some(outcome)) = tokio::time::timeout(OTHERS_WITHIN, outcomes.recv()).await {
+            self.note_rpc(hash, &outcome);
+        }
+    }
+
+    /// As soon as one node has the block on its best chain, that is it; else what the others say counts as well. `None` if the
+    /// daemon stops before any has answered, or none of those that answered can be asked for its chain.
+    async fn verdict(
+        &self,
+        hash: BlockHash,
+        outcomes: &mut mpsc::Receiver<PathOutcome>,
+    ) -> Option<Verdict> {
+        let mut refusal = None;
+        let mut next = outcomes.recv().await;
+        let deadline = tokio::time::Instant::now() + OTHERS_WITHIN;
+        while let Some(outcome) = next {
+            self.note_rpc(hash, &outcome);
+            match self.is_on_chain(hash, &outcome).await {
+                Some(true) => return Some(Verdict::OnChain),
+                Some(false) => {
+                    let told = outcome.outcome.reason().map(str::to_owned);
+                    refusal = Some(refusal.flatten().or(told));
+                }
+                None => {}
+            }
+            next = tokio::time::timeout_at(deadline, outcomes.recv())
+                .await
+                .unwrap_or_default();
+        }
+        refusal.map(|reason| Verdict::NotOnChain { reason })
+    }
+
+    /// Whether the node that gave this outcome has the block on its best chain; `None` where it does not say.
+    async fn is_on_chain(&self, hash: BlockHash, outcome: &PathOutcome) -> Option<bool> {
+        let (_, rpc) = self.nodes.iter().find(|(name, _)| *name == outcome.path)?;
+        let started = Instant::now();
+        loop {
+            match rpc.block_header(hash).await {
+                Ok(header) if header.confirmations > 0 => return Some(true),
+                // It may be about to connect it.
+                Ok(_) | Err(RpcError::Refused { .. })
+                    if outcome.outcome.reason().is_none()
+                        && started.elapsed() < CONNECTED_WITHIN => {}
+                // It knows it, and it is not on its best chain; or it does not know it.
+                Ok(_) | Err(RpcError::Refused { .. }) => return Some(false),
+                Err(error) => {
+                    warn!(%hash, node = outcome.path, error = %Chain(&error), "node does not say what became of the block");
+                    return None;
+                }
+            }
+            tokio::time::sleep(CONNECTED_LOOK).await;
+        }
+    }
+
+    fn note_rpc(&self, hash: BlockHash, outcome: &PathOutcome) {
+        histogram!("hyperhash_block_submit_seconds", "path" => "rpc").record(outcome.elapsed);
+        let path = format!("{} rpc", outcome.path);
+        self.note(hash, path, outcome.outcome.to_string());
     }
 
     fn keep(&self, solved: &Solved) {
@@ -262,14 +321,14 @@ impl Inner {
         kept.truncate(KEPT_MAX);
     }
 
-    fn note(&self, hash: BlockHash, path: &str, outcome: String) {
+    fn note(&self, hash: BlockHash, path: String, outcome: String) {
         let hash = hash.to_string();
         if let Some(solution) = self
             .kept()
             .iter_mut()
             .find(|solution| solution.hash == hash)
         {
-            solution.outcomes.push((path.to_owned(), outcome));
+            solution.outcomes.push((path, outcome));
         }
     }
 
@@ -277,10 +336,6 @@ impl Inner {
         // No panic can leave the list half changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn rpc_path(rpc: &Rpc) -> String {
-    format!("rpc {}", rpc.url())
 }
 
 /// Checks the proof of work, and completes the coinbase where the client left out its witness.

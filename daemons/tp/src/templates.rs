@@ -1,27 +1,24 @@
 //! The templates that clients have, or may still come back with.
 //!
 //! Owns: the ids (strictly increasing, also over restarts), which template is current in each reservation class, how long a
-//! stale one is kept, and what is known of the node. One task; everybody else looks at the [`Board`] it publishes. Never:
-//! remembers what was sent to whom, each session does that for itself.
+//! stale one is kept, and the [`Nodes`] that they come from. One task; everybody else looks at the [`Board`] it publishes.
+//! Never: remembers what was sent to whom, each session does that for itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bitcoin::BlockHash;
-use hh_bitcoin::{
-    NodeInfo, NodeTemplate, Reservation, SourceError, SourceEvent, TemplateBlock, TemplateSource,
-};
+use hh_bitcoin::{NodeTemplate, Reservation, SourceEvent, TemplateBlock};
 use hh_daemon::{Chain, Context, Failure};
-use hh_ipc::api::LinkState;
-use hh_ipc::api::template_provider::TemplateSummary;
+use hh_ipc::api::template_provider::{TemplateDetail, TemplateValidity};
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
-use crate::served::{ServedTemplate, TipKey};
+use crate::nodes::{Change, Nodes, Probe};
+use crate::served::{Origin, ServedTemplate, TipKey};
 
 /// A solution or a request may be under way when the tip changes (SV2 specification: at least 10 s).
 const STALE_KEPT: Duration = Duration::from_secs(12);
@@ -33,55 +30,44 @@ const STALE_MAX: usize = 64;
 const HISTORY_MAX: usize = 50;
 /// Each makes the node build its own templates. Pools with sane coinbases need the default class only.
 const CLASSES_MAX: usize = 8;
+/// Value of the label `trigger` for a template that was there before its node became the active one.
+const FAILOVER: &str = "failover";
 /// How often stale templates and unused classes are looked for.
 const SWEEP: Duration = Duration::from_secs(2);
 /// A client joins a class once, at its setup.
 const JOINS_MAX: usize = 64;
 
 /// What everybody may see of the state.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Board {
     /// The newest template of each class.
     pub(crate) current: BTreeMap<Reservation, Arc<ServedTemplate>>,
     /// Every template that still has a meaning, by id.
     pub(crate) known: BTreeMap<u64, Arc<ServedTemplate>>,
     pub(crate) templates_total: u64,
-    pub(crate) link: NodeLink,
-}
-
-/// The connection to the node.
-#[derive(Debug, Clone)]
-pub(crate) struct NodeLink {
-    pub(crate) state: LinkState,
-    pub(crate) since_at: Timestamp,
-    pub(crate) last_error: Option<Arc<SourceError>>,
-    /// Of the last connection.
-    pub(crate) info: Option<NodeInfo>,
-    /// The tip that the newest template builds on.
-    pub(crate) tip: Option<(u32, BlockHash)>,
 }
 
 impl Board {
-    fn new() -> Self {
-        Self {
-            current: BTreeMap::new(),
-            known: BTreeMap::new(),
-            templates_total: 0,
-            link: NodeLink {
-                state: LinkState::Connecting,
-                since_at: Timestamp::now(),
-                last_error: None,
-                info: None,
-                tip: None,
-            },
-        }
-    }
-
     /// Whether the template's tip is not that of its class any more.
     pub(crate) fn is_stale(&self, served: &ServedTemplate) -> bool {
         self.current
             .get(&served.node.reservation)
             .is_none_or(|current| current.tip() != served.tip())
+    }
+
+    /// What a block on this template would be worth.
+    pub(crate) fn validity(&self, template_id: u64) -> TemplateValidity {
+        let Some(served) = self.known.get(&template_id) else {
+            return TemplateValidity::Gone;
+        };
+        let current = self.current.get(&served.node.reservation);
+        if current.is_some_and(|current| current.id() == template_id) {
+            TemplateValidity::Current
+        } else if self.is_stale(served) {
+            TemplateValidity::Stale
+        } else {
+            TemplateValidity::Valid
+        }
     }
 }
 
@@ -105,7 +91,7 @@ struct Join {
 pub(crate) struct Templates {
     pub(crate) board: watch::Receiver<Arc<Board>>,
     /// The newest first.
-    pub(crate) history: watch::Receiver<VecDeque<TemplateSummary>>,
+    pub(crate) history: watch::Receiver<VecDeque<TemplateDetail>>,
     joins: mpsc::Sender<Join>,
 }
 
@@ -141,11 +127,11 @@ struct Arrived {
 /// The task.
 pub(crate) struct TemplatesTask {
     context: Context,
-    source: TemplateSource,
-    events: mpsc::Receiver<SourceEvent>,
+    nodes: Nodes,
+    probes: mpsc::Receiver<Probe>,
     joins: mpsc::Receiver<Join>,
     publish: watch::Sender<Arc<Board>>,
-    history: watch::Sender<VecDeque<TemplateSummary>>,
+    history: watch::Sender<VecDeque<TemplateDetail>>,
     board: Board,
     next_id: u64,
     classes: BTreeMap<Reservation, Weak<()>>,
@@ -157,17 +143,17 @@ pub(crate) struct TemplatesTask {
 impl TemplatesTask {
     pub(crate) fn new(
         context: Context,
-        source: TemplateSource,
-        events: mpsc::Receiver<SourceEvent>,
+        nodes: Nodes,
+        probes: mpsc::Receiver<Probe>,
     ) -> (Self, Templates) {
-        let board = Board::new();
+        let board = Board::default();
         let (publish, published) = watch::channel(Arc::new(board.clone()));
         let (history, past) = watch::channel(VecDeque::new());
         let (joins, joining) = mpsc::channel(JOINS_MAX);
         let task = Self {
             context,
-            source,
-            events,
+            nodes,
+            probes,
             joins: joining,
             publish,
             history,
@@ -193,82 +179,84 @@ impl TemplatesTask {
         loop {
             tokio::select! {
                 () = tasks.cancelled() => return Ok(()),
-                event = self.events.recv() => match event {
-                    Some(event) => self.on_source(event),
+                (node, event) = self.nodes.next() => match event {
+                    Some(event) => self.on_source(node, event),
                     None if tasks.token().is_cancelled() => return Ok(()),
-                    None => return Err(Failure::other("the mining IPC thread ended")),
+                    None => return Err(Failure::other("the template thread of a node ended")),
                 },
+                Some(probe) = self.probes.recv() => {
+                    self.nodes.on_probe(probe);
+                    self.decide(None);
+                }
                 Some(join) = self.joins.recv() => self.on_join(join).await,
                 Some(arrived) = self.arriving.join_next() => {
                     if let Ok(Some(arrived)) = arrived {
                         self.on_transactions(&arrived);
                     }
                 }
-                _ = sweep.tick() => self.on_sweep().await,
+                _ = sweep.tick() => {
+                    self.decide(None);
+                    self.on_sweep().await;
+                }
             }
         }
     }
 
-    fn on_source(&mut self, event: SourceEvent) {
+    fn on_source(&mut self, node: usize, event: SourceEvent) {
         match event {
-            SourceEvent::Connected(info) => self.on_connected(info),
-            SourceEvent::Unavailable(error) => self.on_unavailable(error),
-            SourceEvent::Template(template) => self.on_template(*template),
+            SourceEvent::Connected(info) => self.nodes.on_connected(node, info),
+            SourceEvent::Unavailable(error) => self.nodes.on_unavailable(node, error),
+            SourceEvent::Template(template) => return self.on_template(node, *template),
         }
+        self.decide(None);
     }
 
-    fn on_connected(&mut self, info: NodeInfo) {
-        info!(
-            version = info.version,
-            subversion = info.subversion,
-            height = info.blocks,
-            initial_block_download = info.initial_block_download,
-            "node connected"
-        );
-        if info.initial_block_download && info.chain == bitcoin::Network::Bitcoin {
-            warn!("node is in initial block download, it gives no templates before the end of it");
-        }
-        self.board.link.info = Some(info);
-        self.set_link(LinkState::Up);
-        self.publish();
-    }
-
-    fn on_unavailable(&mut self, error: SourceError) {
-        counter!("hyperhash_template_failures_total", "reason" => error.reason()).increment(1);
-        let text = Chain(&error).to_string();
-        let last = self
-            .board
-            .link
-            .last_error
-            .as_deref()
-            .map(|last| Chain(last).to_string());
-        // It is tried again every few seconds: one line for each thing that is wrong.
-        let again = self.board.link.state == LinkState::Down && last.as_ref() == Some(&text);
-        match &self.board.link.info {
-            _ if again => debug!(error = text, "node still unavailable"),
-            Some(_) => error!(error = text, "node lost, templates are not renewed"),
-            None => warn!(error = text, "node not reached yet"),
-        }
-        self.board.link.last_error = Some(Arc::new(error));
-        self.set_link(LinkState::Down);
-        self.context.set_ready(false);
-        self.publish();
-    }
-
-    fn set_link(&mut self, state: LinkState) {
-        if self.board.link.state != state {
-            self.board.link.state = state;
-            self.board.link.since_at = Timestamp::now();
-        }
-    }
-
-    fn on_template(&mut self, template: NodeTemplate) {
+    fn on_template(&mut self, node: usize, template: NodeTemplate) {
         let reservation = template.reservation;
         if reservation != Reservation::default() && !self.classes.contains_key(&reservation) {
             // It was under way when the class was given up.
             return;
         }
-        let Some(served) = self.admit(template) else {
+        self.nodes.on_template(node, &template);
+        // What makes a node the active one is given out by that.
+        if !self.decide(Some(reservation)) && self.nodes.is_active(node) {
+            let trigger = template.trigger.as_str();
+            self.give_out(node, template, trigger);
+        }
+    }
+
+    /// Looks at the nodes anew. If another one is to be the active one from now on, gives out its templates, of which that of
+    /// the class `fresh` has just come.
+    fn decide(&mut self, fresh: Option<Reservation>) -> bool {
+        match self.nodes.decide() {
+            Change::None => false,
+            Change::Lost => {
+                self.context.set_ready(false);
+                true
+            }
+            Change::To(node) => {
+                for mut template in self.nodes.newest(node) {
+                    let mut trigger = template.trigger.as_str();
+                    if fresh != Some(template.reservation) {
+                        // It may have stood by for long; for clients, this is the moment.
+                        trigger = FAILOVER;
+                        template.announced_at = Instant::now();
+                        template.fetch_time = Duration::ZERO;
+                    }
+                    self.give_out(node, template, trigger);
+                }
+                true
+            }
+        }
+    }
+
+    fn give_out(&mut self, node: usize, template: NodeTemplate, trigger: &'static str) {
+        let origin = Origin {
+            node: self.nodes.name(node),
+            ipc: self.nodes.has_ipc(node),
+            trigger,
+        };
+        let Some(served) = self.admit(template, origin) else {
             return;
         };
         // From here on clients have it; what follows may take its time.
@@ -285,9 +273,9 @@ impl TemplatesTask {
     }
 
     /// Gives it the next id and puts it on the board.
-    fn admit(&mut self, template: NodeTemplate) -> Option<Arc<ServedTemplate>> {
+    fn admit(&mut self, template: NodeTemplate, origin: Origin) -> Option<Arc<ServedTemplate>> {
         let reservation = template.reservation;
-        let served = match ServedTemplate::new(template, self.next_id) {
+        let served = match ServedTemplate::new(template, origin, self.next_id) {
             Ok(served) => Arc::new(served),
             Err(error) => {
                 counter!("hyperhash_template_failures_total", "reason" => "malformed").increment(1);
@@ -299,7 +287,6 @@ impl TemplatesTask {
         self.board.known.insert(served.id(), Arc::clone(&served));
         let before = self.board.current.insert(reservation, Arc::clone(&served));
         self.board.templates_total += 1;
-        self.board.link.tip = served.builds_on();
         self.publish();
         self.retire(before.as_deref(), &served);
         Some(served)
@@ -308,10 +295,10 @@ impl TemplatesTask {
     /// Tells people and Prometheus.
     fn record(&self, served: &ServedTemplate, ready_time: Duration) {
         self.history.send_modify(|history| {
-            history.push_front(served.summary(ready_time));
+            history.push_front(served.detail(ready_time));
             history.truncate(HISTORY_MAX);
         });
-        let trigger = served.node.trigger.as_str();
+        let trigger = served.origin.trigger;
         let fetch_time = served.node.fetch_time;
         let build_time = ready_time.saturating_sub(fetch_time);
         for (stage, time) in [
@@ -328,6 +315,7 @@ impl TemplatesTask {
         info!(
             template_id = served.id(),
             trigger,
+            node = served.origin.node.as_ref(),
             height = served.node.height,
             prev_hash = %served.prev_hash(),
             value_sats = served.node.template.coinbase_tx_value_remaining,
@@ -350,6 +338,10 @@ impl TemplatesTask {
             }
         }
         let tip: TipKey = now.tip();
+        // A chain that was left for a moment may be come back to.
+        let known = &self.board.known;
+        self.stale_since
+            .retain(|id, _| known.get(id).is_some_and(|served| served.tip() != tip));
         let live: Vec<u64> = (self.board.known.values().filter(of_class))
             .filter(|served| served.tip() == tip)
             .map(|served| served.id())
@@ -369,7 +361,7 @@ impl TemplatesTask {
         gauge!("hyperhash_template_transactions").set(arrived.transactions);
         gauge!("hyperhash_template_weight_units").set(as_gauge(arrived.weight));
         self.history.send_modify(|history| {
-            let mut summaries = history.iter_mut();
+            let mut summaries = history.iter_mut().map(|detail| &mut detail.summary);
             if let Some(summary) =
                 summaries.find(|summary| summary.template_id == arrived.template_id)
             {
@@ -389,7 +381,7 @@ impl TemplatesTask {
                 let class = Arc::new(());
                 self.classes
                     .insert(join.reservation, Arc::downgrade(&class));
-                self.source.follow(join.reservation).await;
+                self.nodes.follow(join.reservation).await;
                 info!(
                     reserved_weight = join.reservation.weight(),
                     "reservation class followed"
@@ -397,9 +389,9 @@ impl TemplatesTask {
                 Ok(ClassLease(class))
             }
         };
-        let current = self.board.current.get(&join.reservation);
+        let current = self.board.current.get(&join.reservation).cloned();
         if let Some(current) = current.filter(|current| current.id() <= join.above) {
-            self.admit(current.node.clone());
+            self.admit(current.node.clone(), current.origin.clone());
         }
         // The session may be gone; then the next sweep takes the class back.
         drop(join.reply.send(answer));
@@ -427,7 +419,7 @@ impl TemplatesTask {
             if reservation == Reservation::default() {
                 continue;
             }
-            self.source.unfollow(reservation).await;
+            self.nodes.unfollow(reservation).await;
             self.board.current.remove(&reservation);
             self.board
                 .known

@@ -2,7 +2,7 @@
 
 use crate::output::State;
 use hh_ipc::api::pool::PoolStatus;
-use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::template_provider::{NodeCondition, NodeStatus, TemplateProviderStatus};
 use hh_ipc::api::translator::TranslatorStatus;
 use hh_ipc::api::{LinkState, LinkStatus};
 
@@ -26,24 +26,38 @@ fn why(link: &LinkStatus) -> String {
     format!("{}: {reason}", link.address)
 }
 
-/// Templates come by IPC; RPC is the second path of a block.
+/// Without a node there are no new templates; each node that is not healthy is one less to take over, and one less for blocks.
 pub(super) fn of_tp(status: &TemplateProviderStatus) -> Health {
-    let node = &status.node;
     let mut findings = Vec::new();
-    if status.last_template.is_none() {
-        findings.push((State::Fail, format!("no template yet; {}", why(&node.ipc))));
+    let reasons = |nodes: &mut dyn Iterator<Item = &NodeStatus>| {
+        nodes.map(why_not).collect::<Vec<_>>().join("; ")
+    };
+    if status.active_node().is_none() {
+        let reason = reasons(&mut status.nodes.iter());
+        findings.push((State::Fail, format!("no node gives templates: {reason}")));
+    } else if status.last_template.is_none() {
+        findings.push((State::Fail, "no template yet".to_owned()));
     }
-    if down(&node.ipc) {
-        findings.push((State::Fail, format!("no mining IPC to {}", why(&node.ipc))));
-    }
-    if down(&node.rpc) {
-        findings.push((State::Warn, format!("no RPC to {}", why(&node.rpc))));
-    }
-    if node.initial_block_download == Some(true) {
-        let reason = "Bitcoin Core is in initial block download".to_owned();
-        findings.push((State::Warn, reason));
+    for node in &status.nodes {
+        if node.condition != NodeCondition::Healthy {
+            findings.push((State::Warn, why_not(node)));
+        }
     }
     worst(findings)
+}
+
+/// `near is lagging: it is at height 4, far has more work at height 9`.
+pub(super) fn why_not(node: &NodeStatus) -> String {
+    let condition = match node.condition {
+        NodeCondition::Connecting => "connecting",
+        NodeCondition::Healthy => "healthy",
+        NodeCondition::Lagging => "lagging",
+        NodeCondition::InitialDownload => "in initial block download",
+        NodeCondition::Silent => "silent",
+        NodeCondition::Down => "down",
+    };
+    let reason = node.reason.as_deref().unwrap_or("no reason told");
+    format!("{} is {condition}: {reason}", node.name)
 }
 
 /// Without work or a share log there is no mining; without ledger or nodes there is, for a while.

@@ -147,8 +147,8 @@ impl Rows {
 
 fn tp_summary(status: &TemplateProviderStatus) -> String {
     let height = status
-        .node
-        .height
+        .active_node()
+        .and_then(|node| node.height)
         .map_or_else(|| "no height".to_owned(), |h| format!("height {h}"));
     let clients = status.clients.len() as u64;
     let templates = text::plural(status.templates_total, "template");

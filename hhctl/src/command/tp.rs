@@ -1,10 +1,11 @@
 //! `hhctl tp`.
 
-use super::link;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::template_provider::{Solution, TemplateClient, TemplateProviderStatus};
+use hh_ipc::api::template_provider::{
+    NodeCondition, NodeStatus, Solution, TemplateClient, TemplateProviderStatus,
+};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -13,10 +14,9 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
     let answer = daemon.client.status(daemon.call()).await;
     let status = daemon.answer(answer)?;
     let now = session.now();
-    let links = [("mining IPC", &status.node.ipc), ("RPC", &status.node.rpc)];
     let view = vec![
         Part::Fields(fields(&status, now)),
-        Part::Table(link::table(&links, now, "")),
+        Part::Table(nodes(&status.nodes, now)),
         Part::Table(clients(&status.clients, now)),
         Part::Table(solutions(&status.solutions, now)),
     ];
@@ -24,23 +24,18 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
 }
 
 fn fields(status: &TemplateProviderStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {
-    let node = &status.node;
-    let version = node
-        .version
-        .map_or_else(|| "not known yet".to_owned(), core_version);
-    let tip = match (node.height, &node.tip_hash) {
-        (Some(height), Some(hash)) => format!("{height} {hash}"),
-        _ => "not known yet".to_owned(),
+    let active = match status.active_node() {
+        Some(node) => format!("{}, {}", node.name, version(node)).into(),
+        None => Cell::state(State::Fail, "none: templates are not renewed"),
     };
-    let download = match node.initial_block_download {
-        Some(true) => Cell::state(State::Warn, "yes: templates may be of an old tip"),
-        Some(false) => "no".into(),
-        None => "not known yet".into(),
-    };
+    let tip = status
+        .active_node()
+        .and_then(|node| Some(format!("{} {}", node.height?, node.tip_hash.as_ref()?)));
     let template = match &status.last_template {
         Some(template) => format!(
-            "{} for block {}, {}, {} sat of fees, {} ago ({})",
+            "{} of {} for block {}, {}, {} sat of fees, {} ago ({})",
             template.template_id,
+            template.node,
             template.height,
             text::plural(template.transactions.into(), "transaction"),
             text::count(template.fees_sat),
@@ -51,14 +46,68 @@ fn fields(status: &TemplateProviderStatus, now: Timestamp) -> Vec<(&'static str,
     };
     vec![
         ("Chain", status.chain.as_str().into()),
-        ("Bitcoin Core", version.into()),
-        ("Tip", tip.into()),
-        ("Initial download", download),
+        ("Active node", active),
+        (
+            "Tip",
+            tip.unwrap_or_else(|| "not known yet".to_owned()).into(),
+        ),
         ("Templates", text::count(status.templates_total).into()),
         ("Last template", template.into()),
         ("Listens on", status.listen_address.as_str().into()),
         ("Authority key", status.authority_public_key.as_str().into()),
     ]
+}
+
+fn version(node: &NodeStatus) -> String {
+    let version = node.version.map(core_version);
+    version.unwrap_or_else(|| "not known yet".to_owned())
+}
+
+/// `active`, `standby`, or what is wrong; and since when.
+fn state(node: &NodeStatus, now: Timestamp) -> Cell {
+    let (state, word) = match node.condition {
+        NodeCondition::Healthy if node.active => (State::Ok, "active"),
+        NodeCondition::Healthy => (State::Ok, "standby"),
+        NodeCondition::Connecting => (State::Unknown, "connecting"),
+        NodeCondition::Lagging => (State::Warn, "lagging"),
+        NodeCondition::InitialDownload => (State::Warn, "initial download"),
+        NodeCondition::Silent => (State::Warn, "silent"),
+        NodeCondition::Down => (State::Fail, "down"),
+    };
+    let word = match node.condition {
+        NodeCondition::Healthy => word.to_owned(),
+        _ if node.active => format!("active, {word}"),
+        _ => word.to_owned(),
+    };
+    Cell::state(state, format!("{word} {}", text::age(now, node.since_at)))
+}
+
+fn nodes(nodes: &[NodeStatus], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("NODE"),
+        Column::left("STATE"),
+        Column::right("HEIGHT"),
+        Column::left("VERSION"),
+        Column::right("LATENCY"),
+        Column::left("TEMPLATES FROM"),
+        Column::left("WHY"),
+    ];
+    let mut table = Table::new(columns, "");
+    for node in nodes {
+        let height = node.height.map(|height| height.to_string());
+        let latency = node.latency_seconds;
+        let latency = latency.map(|seconds| format!("{:.1} ms", seconds * 1000.0));
+        table.row(vec![
+            node.name.as_str().into(),
+            state(node, now),
+            height.unwrap_or_else(|| "-".to_owned()).into(),
+            version(node).into(),
+            latency.unwrap_or_else(|| "-".to_owned()).into(),
+            node.templates.address.as_str().into(),
+            node.reason.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table
 }
 
 /// 310000 is 31.0, 310001 is 31.0.1.

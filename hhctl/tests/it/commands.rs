@@ -2,6 +2,7 @@
 
 use crate::daemons::{Answers, Devnet, down};
 use crate::operator::Operator;
+use hh_ipc::api::template_provider::NodeCondition;
 use hhctl::Exit;
 use insta::assert_snapshot;
 
@@ -64,6 +65,39 @@ async fn template_list_shows_what_made_them() {
 }
 
 #[tokio::test]
+async fn template_show_shows_one_template() {
+    check("template_show", "hhctl template show 41").await;
+    let devnet = Devnet::start(Answers::good());
+    let unknown = Operator::at(&devnet).types("hhctl template show 7").await;
+    assert_eq!(unknown.exit, Exit::NotFound);
+    assert!(
+        unknown.stderr.contains("template 7 is not kept"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_lags_is_told_with_its_reason() {
+    let mut answers = Answers::good();
+    let node = &mut answers.tp.nodes[1];
+    node.condition = NodeCondition::Lagging;
+    node.height = Some(1200);
+    node.reason = Some("it is at height 1200, near has more work at height 1203".to_owned());
+    let devnet = Devnet::start(answers);
+    let operator = Operator::at(&devnet);
+    let status = operator.types("hhctl tp status").await;
+    assert_snapshot!("tp_status_lagging", status.stdout);
+    let status = operator.types("hhctl status").await;
+    assert!(
+        status.stdout.contains("far is lagging"),
+        "{}",
+        status.stdout
+    );
+    assert_eq!(status.exit, Exit::Done);
+}
+
+#[tokio::test]
 async fn translator_status_shows_sv1_miners() {
     check("translator_status", "hhctl translator status").await;
 }
@@ -105,7 +139,11 @@ async fn doctor_says_what_is_broken_and_how_to_fix_it() {
 fn broken() -> Answers {
     let mut answers = Answers::good();
     answers.version = "0.0.9".to_owned();
-    answers.tp.node.rpc = down("http://127.0.0.1:38332", "connection refused");
+    answers.tp.nodes[0].active = false;
+    for node in &mut answers.tp.nodes {
+        node.condition = NodeCondition::Down;
+        node.reason = Some("connection refused".to_owned());
+    }
     if let Some(template) = &mut answers.tp.last_template {
         template.created_at = "2026-11-25T11:00:00Z".parse().unwrap();
     }
@@ -242,6 +280,7 @@ async fn help_of_every_command() {
         "tp status",
         "template",
         "template list",
+        "template show",
         "translator",
         "translator status",
         "version",

@@ -7,7 +7,8 @@ use hh_ipc::api::pool::{
     ShareLogStatus, ShareStats, SubmissionPath,
 };
 use hh_ipc::api::template_provider::{
-    NodeStatus, Solution, TemplateClient, TemplateProvider, TemplateProviderStatus, TemplateSummary,
+    CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
+    TemplateProvider, TemplateProviderStatus, TemplateSummary, TemplateValidity,
 };
 use hh_ipc::api::translator::{DownstreamMiner, Translator, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
@@ -175,6 +176,15 @@ impl TemplateProvider for Fake {
         let templates = self.answers.templates.iter().cloned();
         templates.take(usize::try_from(limit).unwrap()).collect()
     }
+
+    async fn template(self, _: Context, id: u64) -> Result<TemplateDetail, ApiError> {
+        let mut templates = self.answers.templates.iter();
+        let found = templates.find(|template| template.template_id == id);
+        found.map(detail).ok_or_else(|| {
+            let message = format!("template {id} is not kept any more, or never was");
+            ApiError::new(ErrorKind::NotFound, "HH1001", message)
+        })
+    }
 }
 
 impl Translator for Fake {
@@ -252,6 +262,7 @@ fn template() -> TemplateSummary {
         height: 1204,
         prev_hash: TIP.to_owned(),
         trigger: "new_block".to_owned(),
+        node: "near".to_owned(),
         transactions: 12,
         fees_sat: 3456,
         value_sat: 5_000_003_456,
@@ -261,19 +272,64 @@ fn template() -> TemplateSummary {
     }
 }
 
+/// The node that templates come from.
+fn near() -> NodeStatus {
+    NodeStatus {
+        name: "near".to_owned(),
+        active: true,
+        condition: NodeCondition::Healthy,
+        since_at: seconds_ago(7200),
+        reason: None,
+        templates: up("/data/signet/node.sock"),
+        rpc: up("http://127.0.0.1:38332"),
+        version: Some(310_000),
+        height: Some(1203),
+        tip_hash: Some(TIP.to_owned()),
+        initial_block_download: Some(false),
+        latency_seconds: Some(0.001_23),
+    }
+}
+
+/// The node that stands by.
+fn far() -> NodeStatus {
+    NodeStatus {
+        name: "far".to_owned(),
+        active: false,
+        since_at: seconds_ago(600),
+        templates: up("http://10.0.0.2:38332"),
+        rpc: up("http://10.0.0.2:38332"),
+        version: Some(300_200),
+        latency_seconds: Some(0.0154),
+        ..near()
+    }
+}
+
+fn detail(summary: &TemplateSummary) -> TemplateDetail {
+    TemplateDetail {
+        summary: summary.clone(),
+        validity: TemplateValidity::Valid,
+        version: 0x2000_0000,
+        nbits: "1e0377ae".to_owned(),
+        header_timestamp: 1_764_071_000,
+        coinbase_prefix_hex: "02b404".to_owned(),
+        coinbase_outputs: vec![CoinbaseOutput {
+            value_sat: 0,
+            script_hex:
+                "6a24aa21a9ede2f61c3f71d1defd3fa999dfa36953755c690689799962b48bebd836974e8cf9"
+                    .to_owned(),
+        }],
+        merkle_path_length: 4,
+        reserved_weight_wu: 2000,
+        reserved_sigops: 400,
+    }
+}
+
 fn tp_status(template: &TemplateSummary) -> TemplateProviderStatus {
     TemplateProviderStatus {
         chain: "signet".to_owned(),
         listen_address: "127.0.0.1:34250".to_owned(),
         authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
-        node: NodeStatus {
-            ipc: up("/data/signet/node.sock"),
-            rpc: up("http://127.0.0.1:38332"),
-            version: Some(310_000),
-            height: Some(1203),
-            tip_hash: Some(TIP.to_owned()),
-            initial_block_download: Some(false),
-        },
+        nodes: vec![near(), far()],
         clients: vec![TemplateClient {
             peer: "127.0.0.1:51234".to_owned(),
             connected_at: seconds_ago(7100),
@@ -288,11 +344,10 @@ fn tp_status(template: &TemplateSummary) -> TemplateProviderStatus {
             height: 1203,
             received_at: seconds_ago(95),
             outcomes: vec![
-                ("ipc".to_owned(), "accepted".to_owned()),
-                (
-                    "rpc http://127.0.0.1:38332".to_owned(),
-                    "duplicate".to_owned(),
-                ),
+                ("near ipc".to_owned(), "inconclusive".to_owned()),
+                ("near rpc".to_owned(), "duplicate".to_owned()),
+                ("far rpc".to_owned(), "accepted".to_owned()),
+                ("chain".to_owned(), "on the best chain".to_owned()),
             ],
         }],
     }

@@ -9,7 +9,9 @@ use crate::figures::{
 use crate::model::{Model, hashrate_window};
 use crate::theme::{Health, Role};
 use hh_ipc::api::pool::PoolStatus;
-use hh_ipc::api::template_provider::{NodeStatus, TemplateProviderStatus, TemplateSummary};
+use hh_ipc::api::template_provider::{
+    NodeCondition, NodeStatus, TemplateProviderStatus, TemplateSummary,
+};
 use hh_ipc::api::translator::TranslatorStatus;
 use hh_ipc::api::{LinkState, LinkStatus, ShareCounts};
 use jiff::Timestamp;
@@ -149,7 +151,7 @@ fn template(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let lines = match &model.tp.data {
         None => vec![waiting(model)],
         Some(TemplateProviderStatus {
-            node,
+            nodes,
             last_template,
             ..
         }) => {
@@ -157,7 +159,7 @@ fn template(model: &Model, frame: &mut Frame<'_>, area: Rect) {
                 || vec![state(model, "template", Health::Unknown, "none yet")],
                 |template| template_lines(model, inner, template),
             );
-            lines.push(node_line(model, node));
+            lines.push(node_line(model, nodes));
             lines
         }
     };
@@ -193,27 +195,34 @@ fn template_lines(model: &Model, area: Rect, template: &TemplateSummary) -> Vec<
     ]
 }
 
-fn node_line(model: &Model, node: &NodeStatus) -> Line<'static> {
-    if let Some(broken) = [&node.ipc, &node.rpc]
-        .into_iter()
-        .find(|link| link.state != LinkState::Up)
-    {
-        return link_line(model, model.tp.as_of(model.shown_at()), "node", broken);
-    }
-    let version = node.version.map_or("-".to_owned(), core_version);
-    let height = node
+/// The node that templates come from, and how many of the others could not take over.
+fn node_line(model: &Model, nodes: &[NodeStatus]) -> Line<'static> {
+    let Some(active) = nodes.iter().find(|node| node.active) else {
+        let now = model.tp.as_of(model.shown_at());
+        return nodes.first().map_or_else(
+            || state(model, "node", Health::Unknown, "none"),
+            |preferred| link_line(model, now, "node", &preferred.templates),
+        );
+    };
+    let version = active.version.map_or("-".to_owned(), core_version);
+    let height = active
         .height
         .map_or("-".to_owned(), |height| height.to_string());
-    if node.initial_block_download == Some(true) {
-        let words = format!("{version} height {height}, still catching up (IBD)");
-        return state(model, "node", Health::Warn, words);
+    let (mut health, word) = match active.condition {
+        NodeCondition::Healthy => (Health::Good, "in sync"),
+        NodeCondition::InitialDownload => (Health::Warn, "still catching up (IBD)"),
+        NodeCondition::Lagging => (Health::Warn, "lagging"),
+        NodeCondition::Silent => (Health::Warn, "its RPC is silent"),
+        NodeCondition::Connecting | NodeCondition::Down => (Health::Warn, "no templates"),
+    };
+    let mut words = format!("{version} height {height}, {word}");
+    let unwell = |node: &&NodeStatus| !node.active && node.condition != NodeCondition::Healthy;
+    let unwell = nodes.iter().filter(unwell).count();
+    if unwell > 0 {
+        health = Health::Warn;
+        words += &format!(", {unwell} of {} unwell", nodes.len());
     }
-    state(
-        model,
-        "node",
-        Health::Good,
-        format!("{version} height {height}, in sync"),
-    )
+    state(model, "node", health, words)
 }
 
 fn shares(model: &Model, frame: &mut Frame<'_>, area: Rect) {

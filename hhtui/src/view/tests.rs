@@ -6,6 +6,7 @@ use crate::model::{Msg, update};
 use crate::sample::{self, NOW, at, hear};
 use crate::theme::{ASCII, Theme, UNICODE};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use hh_ipc::api::template_provider::NodeCondition;
 use ratatui::backend::{CrosstermBackend, TestBackend};
 use ratatui::style::Color;
 use ratatui::{Terminal, TerminalOptions, Viewport};
@@ -186,7 +187,11 @@ fn troubles_are_named() {
     status.ledger.last_error = Some("database is locked".into());
     answer.blocks = Err("can't read the ledger: database is locked".into());
     let mut tp = sample::tp();
-    tp.node.initial_block_download = Some(true);
+    tp.nodes[0].condition = NodeCondition::InitialDownload;
+    let mut other = tp.nodes[0].clone();
+    other.active = false;
+    other.condition = NodeCondition::Down;
+    tp.nodes.push(other);
     let mut translator = sample::translator();
     translator.upstreams = vec![sample::down(
         "10.0.0.1:34254",

@@ -5,7 +5,8 @@ use hh_ipc::api::pool::{
     PoolStatus, ShareLogStatus, ShareStats,
 };
 use hh_ipc::api::template_provider::{
-    NodeStatus, TemplateProvider, TemplateProviderStatus, TemplateSummary,
+    NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
+    TemplateSummary,
 };
 use hh_ipc::api::translator::{Translator, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
@@ -268,14 +269,20 @@ impl TemplateProvider for Fake {
             chain: "signet".into(),
             listen_address: "127.0.0.1:34250".into(),
             authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
-            node: NodeStatus {
-                ipc: up("/var/lib/bitcoin/node.sock"),
+            nodes: vec![NodeStatus {
+                name: "near".into(),
+                active: true,
+                condition: NodeCondition::Healthy,
+                since_at: Timestamp::now(),
+                reason: None,
+                templates: up("/var/lib/bitcoin/node.sock"),
                 rpc: up("http://127.0.0.1:38332"),
                 version: Some(310_000),
                 height: Some(210),
                 tip_hash: Some(block().hash),
                 initial_block_download: Some(false),
-            },
+                latency_seconds: None,
+            }],
             clients: Vec::new(),
             templates_total: 1,
             last_template: None,
@@ -285,6 +292,14 @@ impl TemplateProvider for Fake {
 
     async fn templates(self, _: Context, _: u32) -> Vec<TemplateSummary> {
         Vec::new()
+    }
+
+    async fn template(self, _: Context, _: u64) -> Result<TemplateDetail, ApiError> {
+        Err(ApiError::new(
+            ErrorKind::NotFound,
+            "HH1001",
+            "there is none",
+        ))
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::sample;
 use hh_ipc::api::Hello;
 use hh_ipc::api::pool::{MinerPage, MinerQuery, PoolStatus, ShareStats};
-use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::template_provider::{TemplateDetail, TemplateProviderStatus};
 use hh_ipc::api::translator::TranslatorStatus;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -26,6 +26,10 @@ fn answers_of_the_first_version_still_parse() {
     check::<TemplateProviderStatus>(
         include_str!("old/template_provider_status.json"),
         &sample::template_provider_status(),
+    );
+    check::<TemplateDetail>(
+        include_str!("old/template_detail.json"),
+        &sample::template_detail(),
     );
     check::<TranslatorStatus>(
         include_str!("old/translator_status.json"),

@@ -6,7 +6,8 @@ use hh_ipc::api::pool::{
     ShareStats, SubmissionPath,
 };
 use hh_ipc::api::template_provider::{
-    NodeStatus, Solution, TemplateClient, TemplateProviderStatus, TemplateSummary,
+    CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
+    TemplateProviderStatus, TemplateSummary, TemplateValidity,
 };
 use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
@@ -190,6 +191,7 @@ pub(crate) fn template() -> TemplateSummary {
         height: 211,
         prev_hash: HASH.into(),
         trigger: "new_block".into(),
+        node: "near".into(),
         transactions: 17,
         fees_sat: 1234,
         value_sat: 5_000_001_234,
@@ -199,19 +201,43 @@ pub(crate) fn template() -> TemplateSummary {
     }
 }
 
+pub(crate) fn template_detail() -> TemplateDetail {
+    TemplateDetail {
+        summary: template(),
+        validity: TemplateValidity::Stale,
+        version: 0x2000_0000,
+        nbits: "1d00ffff".into(),
+        header_timestamp: 1_764_000_000,
+        coinbase_prefix_hex: "02d300".into(),
+        coinbase_outputs: vec![CoinbaseOutput {
+            value_sat: 0,
+            script_hex: "6a24aa21a9ed".into(),
+        }],
+        merkle_path_length: 5,
+        reserved_weight_wu: 2000,
+        reserved_sigops: 400,
+    }
+}
+
 pub(crate) fn template_provider_status() -> TemplateProviderStatus {
     TemplateProviderStatus {
         chain: "signet".into(),
         listen_address: "127.0.0.1:34250".into(),
         authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
-        node: NodeStatus {
-            ipc: link("/var/lib/bitcoin/node.sock", LinkState::Connecting),
+        nodes: vec![NodeStatus {
+            name: "near".into(),
+            active: true,
+            condition: NodeCondition::Lagging,
+            since_at: at(10),
+            reason: Some("it is at height 210, far has more work at height 212".into()),
+            templates: link("/var/lib/bitcoin/node.sock", LinkState::Connecting),
             rpc: link("http://127.0.0.1:38332", LinkState::Up),
             version: Some(310_000),
             height: Some(210),
             tip_hash: Some(HASH.into()),
             initial_block_download: Some(false),
-        },
+            latency_seconds: Some(0.0025),
+        }],
         clients: vec![TemplateClient {
             peer: "127.0.0.1:40404".into(),
             connected_at: at(11),
@@ -225,7 +251,7 @@ pub(crate) fn template_provider_status() -> TemplateProviderStatus {
             hash: HASH.into(),
             height: 210,
             received_at: at(12),
-            outcomes: vec![("ipc".into(), "accepted".into())],
+            outcomes: vec![("near ipc".into(), "inconclusive".into())],
         }],
     }
 }

@@ -40,6 +40,7 @@ fn messages_of_pool_are_as_they_were() {
 fn messages_of_template_provider_are_as_they_were() {
     assert_wire!(template_provider_status);
     assert_wire!(template);
+    assert_wire!(template_detail);
 }
 
 #[test]
@@ -53,8 +54,17 @@ fn every_name_of_a_closed_set_is_as_it_was() {
     use hh_ipc::api::LinkState::{Connecting, Down, Up};
     use hh_ipc::api::pool::BlockState::{Accepted, Found, Orphaned, Rejected, Submitted};
     use hh_ipc::api::pool::MinerSelector::{Account, Address, Channel};
+    use hh_ipc::api::template_provider::{NodeCondition, TemplateValidity};
     let sets = json!({
         "link_state": [Connecting, Up, Down],
+        "node_condition": [
+            NodeCondition::Connecting, NodeCondition::Healthy, NodeCondition::Lagging,
+            NodeCondition::InitialDownload, NodeCondition::Silent, NodeCondition::Down,
+        ],
+        "template_validity": [
+            TemplateValidity::Current, TemplateValidity::Valid, TemplateValidity::Stale,
+            TemplateValidity::Gone,
+        ],
         "block_state": [Found, Submitted, Accepted, Rejected, Orphaned],
         "miner_selector": [Channel(3), Account("alice".into()), Address("192.0.2.7".into())],
         "error_kind": [Usage, NotFound, Permission, Unavailable, Failed],
@@ -108,6 +118,7 @@ async fn requests_are_as_they_were() {
         request!(template_provider, hello()),
         request!(template_provider, status()),
         request!(template_provider, templates(50)),
+        request!(template_provider, template(99)),
         request!(translator, hello()),
         request!(translator, status()),
     ];

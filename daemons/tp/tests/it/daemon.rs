@@ -29,11 +29,19 @@ impl Drop for Tp {
     }
 }
 
-/// The configuration for a node, without what [`Tp::start`] adds.
+/// The configuration for a node, without what [`Tp::with`] adds.
 pub(crate) fn config(node: &Node, chain: &str) -> String {
     format!(
         "chain = \"{chain}\"\nlisten_address = \"127.0.0.1:0\"\nfee_delta_sats = 1000\ntemplate_interval_seconds = 0\n\
-         [node]\nipc_socket = {:?}\nrpc_url = \"{}\"\nrpc_cookie_file = {:?}\n",
+         return_after_seconds = 1\n{}",
+        node_config(node, "first")
+    )
+}
+
+/// One more node at the end of a configuration.
+pub(crate) fn node_config(node: &Node, name: &str) -> String {
+    format!(
+        "[[nodes]]\nname = \"{name}\"\nipc_socket = {:?}\nrpc_url = \"{}\"\nrpc_cookie_file = {:?}\n",
         node.socket(),
         node.url(),
         node.cookie_file()

@@ -67,7 +67,7 @@ async fn a_node_that_comes_within_the_start_timeout_is_used() {
 async fn all_mistakes_in_the_configuration_are_told_at_once() {
     let mut tp = Tp::with(
         "chain = \"mainnet\"\nfee_delta = 3\nfee_delta_sats = 0\n\
-         [node]\nipc_socket = \"node.sock\"\nrpc_url = \"http://127.0.0.1\"\n",
+         [[nodes]]\nipc_socket = \"node.sock\"\nrpc_url = \"http://127.0.0.1\"\n",
     );
     let status = tokio::time::timeout(START, tp.exit()).await.unwrap();
     assert_eq!(status.code(), Some(78));

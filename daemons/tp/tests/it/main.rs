@@ -4,6 +4,7 @@
 mod client;
 mod daemon;
 mod exit;
+mod failover;
 mod latency;
 #[path = "../../../lib/bitcoin/tests/it/node.rs"]
 mod node;

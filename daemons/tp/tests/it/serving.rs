@@ -160,7 +160,7 @@ async fn clients_keep_their_connection_while_the_node_restarts() {
     let mut client = Client::start(&tp).await;
     client.template().await;
     let status = tp.status().await;
-    assert_eq!(status.node.ipc.state, LinkState::Up);
+    assert_eq!(status.nodes[0].templates.state, LinkState::Up);
     assert_eq!(
         (status.chain.as_str(), status.clients.len()),
         ("regtest", 1)
@@ -172,7 +172,7 @@ async fn clients_keep_their_connection_while_the_node_restarts() {
 
     node.kill();
     wait_for("the link is down", SOON, async || {
-        let ipc = tp.status().await.node.ipc;
+        let ipc = tp.status().await.nodes[0].templates.clone();
         (ipc.state == LinkState::Down && ipc.last_error.is_some()).then_some(())
     })
     .await;
@@ -191,5 +191,5 @@ async fn clients_keep_their_connection_while_the_node_restarts() {
         .await
         .unwrap();
     assert!(templates.iter().any(|template| template.trigger == "start"));
-    assert_eq!(tp.status().await.node.ipc.state, LinkState::Up);
+    assert_eq!(tp.status().await.nodes[0].templates.state, LinkState::Up);
 }

@@ -1,10 +1,11 @@
 //! Checks of what the daemons say. Pure: the answers and the time come in, a check goes out.
 
 use super::Check;
+use crate::command::health;
 use crate::command::version::VERSION;
 use crate::output::text;
 use hh_ipc::api::pool::PoolStatus;
-use hh_ipc::api::template_provider::TemplateProviderStatus;
+use hh_ipc::api::template_provider::{NodeCondition, NodeStatus, TemplateProviderStatus};
 use hh_ipc::api::translator::TranslatorStatus;
 use hh_ipc::api::{Hello, LinkState, LinkStatus};
 use jiff::{SignedDuration, Timestamp};
@@ -32,23 +33,26 @@ pub(super) fn version(program: &str, hello: &Hello) -> Check {
 
 pub(super) fn bitcoin_core(tp: &TemplateProviderStatus) -> Check {
     let name = "bitcoin core";
-    let node = &tp.node;
-    for (link, path) in [(&node.ipc, "mining IPC"), (&node.rpc, "RPC")] {
-        if link.state != LinkState::Up {
-            let reason = link.last_error.as_deref().unwrap_or("still connecting");
-            let found = format!("no {path} to {}: {reason}", link.address);
-            let fix = "start bitcoin-node (>= 30, -ipcbind=unix), and compare its paths with [node] in hh-tp.toml";
-            return Check::fail(name, found, fix);
-        }
-    }
-    if node.initial_block_download == Some(true) {
-        let fix = "wait until it has caught up: templates of an old tip make no valid blocks";
-        return Check::warn(name, "in initial block download", fix);
-    }
-    let height = node
+    let healthy = |node: &&NodeStatus| node.condition == NodeCondition::Healthy;
+    let unwell: Vec<String> = tp
+        .nodes
+        .iter()
+        .filter(|node| !healthy(node))
+        .map(health::why_not)
+        .collect();
+    let Some(active) = tp.active_node() else {
+        let fix = "start bitcoin-node (>= 30, -server, -ipcbind=unix), and compare its paths with [[nodes]] in hh-tp.toml";
+        return Check::fail(name, unwell.join("; "), fix);
+    };
+    let height = active
         .height
         .map_or_else(|| "unknown height".to_owned(), |h| format!("height {h}"));
-    Check::ok(name, format!("{}, {height}", tp.chain))
+    let found = format!("{}, {height}, from {}", tp.chain, active.name);
+    if unwell.is_empty() {
+        return Check::ok(name, found);
+    }
+    let fix = "start that node again, or see its log and its network: until then nothing takes over for another";
+    Check::warn(name, format!("{found}; {}", unwell.join("; ")), fix)
 }
 
 pub(super) fn template_age(tp: &TemplateProviderStatus, now: Timestamp) -> Check {
@@ -86,7 +90,8 @@ pub(super) fn height(tp: &TemplateProviderStatus, pool: &PoolStatus) -> Check {
             "correct `chain` in one of the two configurations",
         );
     }
-    let (Some(node), Some(work)) = (tp.node.height, &pool.work) else {
+    let best = tp.nodes.iter().filter_map(|node| node.height).max();
+    let (Some(node), Some(work)) = (best, &pool.work) else {
         return Check::fail(name, "hh-pool has no work", "see `template` above");
     };
     let found = format!("hh-pool mines block {}, the node has {node}", work.height);

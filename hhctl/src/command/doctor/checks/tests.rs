@@ -1,7 +1,7 @@
 use super::*;
 use crate::output::State;
 use hh_ipc::api::LinkStatus;
-use hh_ipc::api::template_provider::{NodeStatus, TemplateSummary};
+use hh_ipc::api::template_provider::TemplateSummary;
 
 fn now() -> Timestamp {
     "2026-11-25T12:00:00Z".parse().unwrap()
@@ -21,7 +21,8 @@ fn tp(template_age_seconds: i64) -> TemplateProviderStatus {
         template_id: 1,
         height: 101,
         prev_hash: String::new(),
-        trigger: "timer".to_owned(),
+        trigger: "mempool".to_owned(),
+        node: "near".to_owned(),
         transactions: 0,
         fees_sat: 0,
         value_sat: 0,
@@ -33,14 +34,20 @@ fn tp(template_age_seconds: i64) -> TemplateProviderStatus {
         chain: "signet".to_owned(),
         listen_address: String::new(),
         authority_public_key: String::new(),
-        node: NodeStatus {
-            ipc: up(),
+        nodes: vec![NodeStatus {
+            name: "near".to_owned(),
+            active: true,
+            condition: NodeCondition::Healthy,
+            since_at: now(),
+            reason: None,
+            templates: up(),
             rpc: up(),
             version: Some(310_000),
             height: Some(100),
             tip_hash: None,
             initial_block_download: Some(false),
-        },
+            latency_seconds: None,
+        }],
         clients: Vec::new(),
         templates_total: 1,
         last_template: Some(template),
@@ -65,13 +72,19 @@ fn a_template_gets_old_and_then_dead() {
 fn a_node_that_is_away_is_named_with_its_reason() {
     let mut tp = tp(0);
     assert_eq!(bitcoin_core(&tp).state, State::Ok);
-    tp.node.initial_block_download = Some(true);
-    assert_eq!(bitcoin_core(&tp).state, State::Warn);
-    tp.node.rpc.state = LinkState::Down;
-    tp.node.rpc.last_error = Some("connection refused".to_owned());
+    let mut far = tp.nodes[0].clone();
+    far.name = "far".to_owned();
+    far.active = false;
+    far.condition = NodeCondition::Down;
+    far.reason = Some("connection refused".to_owned());
+    tp.nodes.push(far);
+    let check = bitcoin_core(&tp);
+    assert_eq!(check.state, State::Warn);
+    assert!(check.found.ends_with("; far is down: connection refused"));
+    tp.nodes.remove(0);
     let check = bitcoin_core(&tp);
     assert_eq!(check.state, State::Fail);
-    assert_eq!(check.found, "no RPC to x: connection refused");
+    assert_eq!(check.found, "far is down: connection refused");
 }
 
 #[test]
