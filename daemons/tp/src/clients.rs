@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hh_ipc::api::template_provider::TemplateClient;
 use jiff::Timestamp;
-use metrics::{describe_gauge, gauge};
+use metrics::gauge;
 
 /// There is no place for one more.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +38,6 @@ struct State {
 
 impl Clients {
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
-        describe_gauge!(
-            "hyperhash_template_clients",
-            "Clients of Template Distribution"
-        );
-        gauge!("hyperhash_template_clients").set(0);
         Self {
             max_total,
             max_per_address,

@@ -15,6 +15,7 @@
 mod clients;
 mod config;
 mod control;
+mod exported;
 mod listener;
 mod nodes;
 mod served;

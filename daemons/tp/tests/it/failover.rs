@@ -94,6 +94,19 @@ async fn a_killed_node_is_left_within_a_moment_and_gone_back_to_and_clients_see_
         ("failover", "second")
     );
     assert!(last.generation_seconds < 1.0, "{last:?}");
+    let active = async |name| {
+        let labels = [("upstream", name)];
+        pair.tp
+            .metric("hyperhash_template_node_active", &labels)
+            .await
+    };
+    assert_eq!(
+        (active("first").await, active("second").await),
+        (Some(0.0), Some(1.0))
+    );
+    let switches = "hyperhash_template_node_switches_total";
+    let down = pair.tp.metric(switches, &[("reason", "down")]).await;
+    assert_eq!(down, Some(1.0));
 
     // What the dead node has made is still worth a block: the other node gets it.
     client.send(client.solve(&template)).await;
@@ -117,6 +130,8 @@ async fn a_killed_node_is_left_within_a_moment_and_gone_back_to_and_clients_see_
     pair.tp
         .logged("templates come from the preferred node again", "node")
         .await;
+    let back = pair.tp.metric(switches, &[("reason", "preferred")]).await;
+    assert_eq!(back, Some(1.0));
     let tip = pair.first.generate(1).await[0];
     template_on(&mut client, tip, &mut last_id).await;
     assert_eq!(pair.tp.status().await.clients.len(), 1);
