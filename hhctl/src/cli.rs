@@ -1,6 +1,7 @@
 //! The command tree and its flags.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hh_trust::Head;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     /// Blocks that our miners found
     #[command(subcommand, alias = "blocks")]
     Block(BlockCommand),
+    /// What operators changed, and whether the journal of it is whole
+    #[command(subcommand, alias = "events")]
+    Event(EventCommand),
     /// The template provider
     #[command(subcommand)]
     Tp(TpCommand),
@@ -227,6 +231,29 @@ pub(crate) enum BlockCommand {
         /// At most this many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// List the changes that operators made, newest first
+    #[command(after_help = "Examples:\n  hhctl event list\n  hhctl event list --limit 5 -o json")]
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Check that no line of the journal was changed, removed, inserted or moved
+    #[command(
+        after_help = "Examples:\n  hhctl event verify\n  hhctl event verify --kept 12:6f0c...\n\nEach line has the hash of the \
+                      line before. Whoever may write the file may also write all of it anew, or cut its end off: that only \
+                      shows beside a line that was kept elsewhere, such as those in the daemon's log (`head`).\n\n\
+                      Exit status: 3 if it was tampered with."
+    )]
+    Verify {
+        /// A line that was kept elsewhere: its number and hash
+        #[arg(long, value_name = "LINE:HASH")]
+        kept: Option<Head>,
     },
 }
 

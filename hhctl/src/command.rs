@@ -3,6 +3,7 @@
 mod block;
 pub(crate) mod dial_stdio;
 mod doctor;
+mod event;
 mod health;
 mod identity;
 mod link;
@@ -17,8 +18,8 @@ mod version;
 
 use crate::change::Plan;
 use crate::cli::{
-    BlockCommand, Command, Confirmation, IdentityCommand, MinerCommand, PoolCommand, ShareCommand,
-    TemplateCommand, TpCommand, TranslatorCommand,
+    BlockCommand, Command, Confirmation, EventCommand, IdentityCommand, MinerCommand, PoolCommand,
+    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -35,6 +36,8 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Share(ShareCommand::Stats) => share::stats(session).await,
         Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
+        Command::Event(EventCommand::List { limit }) => event::list(session, *limit).await,
+        Command::Event(EventCommand::Verify { kept }) => event::verify(session, *kept).await,
         Command::Tp(TpCommand::Status) => tp::status(session).await,
         Command::Template(TemplateCommand::List { limit }) => template::list(session, *limit).await,
         Command::Template(TemplateCommand::Show { id }) => template::show(session, *id).await,

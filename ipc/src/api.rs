@@ -1,8 +1,11 @@
 //! The services, a file per daemon, and the types that several of them use.
 
+mod journal;
 pub mod pool;
 pub mod template_provider;
 pub mod translator;
+
+pub use journal::{JournalPage, JournalQuery};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -188,6 +188,11 @@ impl PoolConfig {
         self.data_dir.join("claim")
     }
 
+    /// The journal of what operators change.
+    pub fn journal_path(&self) -> PathBuf {
+        self.data_dir.join("changes.jsonl")
+    }
+
     /// Where the ledger is.
     ///
     /// # Errors

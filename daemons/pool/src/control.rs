@@ -16,10 +16,11 @@ use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, Miner,
     MinerPage, MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
 };
-use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_ledger::{BlockRow, Ledger, LedgerError, Location};
 use hh_sv2::AuthorityPublicKey;
+use hh_trust::ChangeJournal;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,6 +45,8 @@ pub(crate) struct Control {
     pub providers: Links,
     pub nodes: Links,
     pub shipping: watch::Receiver<Shipping>,
+    /// Changes that operators make go through it.
+    pub journal: ChangeJournal,
     pub ledger: Ledger,
     pub ledger_location: Location,
 }
@@ -86,7 +89,11 @@ impl Pool for Answers {
     }
 
     async fn kick(self, _: Call, request: KickRequest) -> Result<Kicked, ApiError> {
-        self.control.kick(&self.caller, request)
+        self.control.kick(&self.caller, request).await
+    }
+
+    async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
+        self.control.journal.page(query).await
     }
 
     async fn share_stats(self, _: Call) -> Result<ShareStats, ApiError> {

@@ -49,6 +49,7 @@ use hh_ledger::Ledger;
 use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
 use hh_sv2::Authority;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
+use hh_trust::ChangeJournal;
 use links::Links;
 use listener::Listener;
 use node_watch::Nodes;
@@ -119,6 +120,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         providers: providers.clone(),
         nodes: nodes.links.clone(),
         shipping: shipper.status(),
+        journal: ChangeJournal::new(config.journal_path(), context.name),
         ledger: ledger.clone(),
         ledger_location,
     };

@@ -2,34 +2,31 @@
 //!
 //! Owns: its connection, its reservation class, and which tip and template it was sent last: that is nobody else's state, so
 //! every client gets every tip. Never: waits for the node, or for another client.
-//!
-//! A client that is set up may be silent for as long as it likes: it has nothing to say while it has found no block. One that
-//! has vanished is noticed by TCP (keepalive, and data that is not acknowledged), one that does not read by the deadline for
-//! writing. In both cases what is kept for it is one queue: of the templates that it missed it gets the newest only.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hh_bitcoin::Reservation;
 use hh_daemon::Chain;
+use hh_ipc::api::template_provider::TemplateClient;
 use hh_sv2::message::{CoinbaseOutputConstraints, Protocol, RequestTransactionDataError, Str0255};
-use hh_sv2::setup::{SetupError, printable, server_setup};
+use hh_sv2::setup::{SETUP_DEADLINE, SetupError, printable, server_setup};
 use hh_sv2::{Authority, Connection, ConnectionError, Encoded, Limits, Message};
-use metrics::histogram;
+use jiff::Timestamp;
+use metrics::{gauge, histogram};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::clients::Place;
 use crate::served::{ServedTemplate, TipKey, transaction_data};
 use crate::solution::Solutions;
 use crate::templates::{Board, ClassLease, Templates};
 
-/// From the accept to the client's constraints, which it must send at once (SV2 specification 7): five round trips in all.
-const SETUP_DEADLINE: Duration = Duration::from_secs(10);
+/// The client must send its constraints at once (SV2 specification 7).
+const CONSTRAINTS_DEADLINE: Duration = Duration::from_secs(10);
 /// Requests for transactions that are answered at a time: each may be a block.
 const REQUESTS_MAX: usize = 8;
 /// The node sends a template's transactions right behind it.
@@ -41,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) authority: Arc<Authority>,
     pub(crate) templates: Templates,
     pub(crate) solutions: Solutions,
+    pub(crate) clients: Clients,
     pub(crate) stop: CancellationToken,
 }
 
@@ -51,8 +49,8 @@ enum SessionError {
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Setup(#[from] SetupError),
-    #[error("not set up within {} s of its connect", SETUP_DEADLINE.as_secs())]
-    NotSetUp,
+    #[error("no CoinbaseOutputConstraints within {} s", CONSTRAINTS_DEADLINE.as_secs())]
+    NoConstraints,
     #[error("{message} before CoinbaseOutputConstraints")]
     TooEarly { message: &'static str },
     #[error("more than {REQUESTS_MAX} requests for transactions at a time")]
@@ -77,7 +75,7 @@ struct Session {
     connection: Connection,
     shared: Shared,
     board: watch::Receiver<Arc<Board>>,
-    place: Place,
+    listed: Listed,
     class: Option<Class>,
     sent: Option<Sent>,
     answers: JoinSet<TransactionAnswer>,
@@ -97,18 +95,16 @@ struct Sent {
 }
 
 /// Serves a client until it leaves, misbehaves, or the daemon stops.
-pub(crate) async fn serve(stream: TcpStream, place: Place, shared: Shared) {
+pub(crate) async fn serve(stream: TcpStream, shared: Shared) {
     let peer = stream
         .peer_addr()
         .map_or_else(|_gone| "gone".to_owned(), |peer| peer.to_string());
     let stop = shared.stop.clone();
-    let due = Instant::now() + SETUP_DEADLINE;
-    let opening = tokio::time::timeout_at(due, open(stream, place, shared));
-    let Some(opened) = stop.run_until_cancelled(opening).await else {
+    let Some(opened) = stop.run_until_cancelled(open(stream, shared)).await else {
         return;
     };
-    let ended = match opened.unwrap_or(Err(SessionError::NotSetUp)) {
-        Ok(session) => session.run(due).await,
+    let ended = match opened {
+        Ok(session) => session.run().await,
         Err(error) => Err(error),
     };
     match ended {
@@ -120,7 +116,7 @@ pub(crate) async fn serve(stream: TcpStream, place: Place, shared: Shared) {
     }
 }
 
-async fn open(stream: TcpStream, place: Place, shared: Shared) -> Result<Session, SessionError> {
+async fn open(stream: TcpStream, shared: Shared) -> Result<Session, SessionError> {
     let mut connection = Connection::accept(stream, &shared.authority, &Limits::SERVER).await?;
     let protocol = Protocol::TemplateDistributionProtocol;
     // Template Distribution has no flags.
@@ -139,9 +135,8 @@ async fn open(stream: TcpStream, place: Place, shared: Shared) -> Result<Session
         firmware = printable(setup.firmware.as_bytes()),
         "client connected"
     );
-    place.set_up();
     Ok(Session {
-        place,
+        listed: shared.clients.add(connection.peer().to_string()),
         board: shared.templates.board.clone(),
         connection,
         shared,
@@ -152,26 +147,18 @@ async fn open(stream: TcpStream, place: Place, shared: Shared) -> Result<Session
 }
 
 impl Session {
-    /// `constraints_due`: when the client must have sent them.
-    async fn run(mut self, constraints_due: Instant) -> Result<(), SessionError> {
+    async fn run(mut self) -> Result<(), SessionError> {
         let stop = self.shared.stop.clone();
-        let constraints_due = tokio::time::sleep_until(constraints_due);
+        let constraints_due = tokio::time::sleep(CONSTRAINTS_DEADLINE);
         tokio::pin!(constraints_due);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(self.connection.close().await?),
                 () = &mut constraints_due, if self.class.is_none() => {
-                    return Err(SessionError::NotSetUp);
+                    return Err(SessionError::NoConstraints);
                 }
                 changed = self.board.changed() => match changed {
-                    Ok(()) => {
-                        if let Some(served) = self.send_newest()? {
-                            // Not where the client had to come first: it took its time.
-                            let trigger = served.origin.trigger;
-                            histogram!("hyperhash_template_delivery_seconds", "trigger" => trigger)
-                                .record(served.node.announced_at.elapsed());
-                        }
-                    }
+                    Ok(()) => self.on_board()?,
                     // The task that publishes has ended: so will the daemon.
                     Err(_closed) => return Ok(()),
                 },
@@ -192,9 +179,9 @@ impl Session {
     }
 
     /// Queues the newest template of the client's class, if the client has not got it.
-    fn send_newest(&mut self) -> Result<Option<Arc<ServedTemplate>>, SessionError> {
+    fn on_board(&mut self) -> Result<(), SessionError> {
         let Some(class) = &self.class else {
-            return Ok(None);
+            return Ok(());
         };
         let served = self
             .board
@@ -203,10 +190,10 @@ impl Session {
             .get(&class.reservation)
             .cloned();
         let Some(served) = served else {
-            return Ok(None);
+            return Ok(());
         };
         match self.sent {
-            Some(sent) if sent.template_id == served.id() => return Ok(None),
+            Some(sent) if sent.template_id == served.id() => return Ok(()),
             Some(sent) if sent.tip == served.tip() => {
                 self.connection.queue_encoded(&served.immediate)?;
             }
@@ -219,7 +206,10 @@ impl Session {
             template_id: served.id(),
             tip: served.tip(),
         });
-        Ok(Some(served))
+        let trigger = served.origin.trigger;
+        histogram!("hyperhash_template_delivery_seconds", "trigger" => trigger)
+            .record(served.node.announced_at.elapsed());
+        Ok(())
     }
 
     async fn on_message(&mut self, message: Message) -> Result<(), SessionError> {
@@ -257,7 +247,7 @@ impl Session {
         let size = constraints.coinbase_output_max_additional_size;
         let sigops = constraints.coinbase_output_max_additional_sigops;
         let reservation = Reservation::for_coinbase_outputs(size, sigops)?;
-        self.place.set_constraints(size, sigops);
+        self.listed.set_constraints(size, sigops);
         let has = self.sent.map_or(0, |sent| sent.template_id);
         let Some(joined) = self.shared.templates.join(reservation, has).await else {
             return Ok(());
@@ -271,8 +261,7 @@ impl Session {
             coinbase_output_max_additional_sigops = sigops,
             reserved_weight = reservation.weight(), "client constraints"
         );
-        self.send_newest()?;
-        Ok(())
+        self.on_board()
     }
 
     fn on_request(&mut self, template_id: u64) -> Result<(), SessionError> {
@@ -331,5 +320,74 @@ async fn answer_with_transactions(served: Arc<ServedTemplate>) -> TransactionAns
             missing
         }
         Err(_stopping) => missing,
+    }
+}
+
+/// Who is connected, for operators.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clients(Arc<Mutex<ClientList>>);
+
+#[derive(Debug, Default)]
+struct ClientList {
+    next: u64,
+    list: BTreeMap<u64, TemplateClient>,
+}
+
+impl Clients {
+    pub(crate) fn list(&self) -> Vec<TemplateClient> {
+        self.lock().list.values().cloned().collect()
+    }
+
+    fn add(&self, peer: String) -> Listed {
+        let mut clients = self.lock();
+        let id = clients.next;
+        clients.next += 1;
+        let client = TemplateClient {
+            peer,
+            connected_at: Timestamp::now(),
+            coinbase_output_max_additional_size_bytes: None,
+            coinbase_output_max_additional_sigops: None,
+        };
+        clients.list.insert(id, client);
+        clients.count();
+        Listed {
+            clients: self.clone(),
+            id,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ClientList> {
+        // No panic can leave the list half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientList {
+    fn count(&self) {
+        gauge!("hyperhash_template_clients")
+            .set(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
+    }
+}
+
+/// An entry of the list; removed when it is dropped.
+struct Listed {
+    clients: Clients,
+    id: u64,
+}
+
+impl Listed {
+    fn set_constraints(&self, size: u32, sigops: u16) {
+        if let Some(client) = self.clients.lock().list.get_mut(&self.id) {
+            client.coinbase_output_max_additional_size_bytes = Some(size);
+            client.coinbase_output_max_additional_sigops = Some(sigops);
+        }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut clients = self.clients.lock();
+        clients.list.remove(&self.id);
+        clients.count();
     }
 }

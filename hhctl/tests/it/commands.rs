@@ -55,6 +55,28 @@ async fn block_list_shows_finders_and_reasons() {
 }
 
 #[tokio::test]
+async fn event_list_shows_who_changed_what() {
+    check("event_list", "hhctl event list").await;
+    let devnet = Devnet::start(Answers::good());
+    let last = Operator::at(&devnet)
+        .types("hhctl event list --limit 1 --no-headers")
+        .await;
+    assert!(last.stdout.contains("pool.retire"), "{}", last.stdout);
+    assert_eq!(last.stdout.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn event_verify_follows_the_chain() {
+    check("event_verify", "hhctl event verify").await;
+    let mut answers = Answers::good();
+    answers.journal[1] = answers.journal[1].replace("2026", "2025");
+    answers.journal.remove(3);
+    let kept = "hhctl event verify --kept 5:00";
+    let kept = format!("{kept}{}", "ab".repeat(31));
+    check_of(answers, "event_verify_tampered", &kept).await;
+}
+
+#[tokio::test]
 async fn tp_status_shows_bitcoin_core_and_clients() {
     check("tp_status", "hhctl tp status").await;
 }
@@ -175,6 +197,7 @@ async fn what_is_empty_says_what_that_means() {
     answers.blocks.clear();
     answers.templates.clear();
     answers.stats.accounts.clear();
+    answers.journal.clear();
     answers.translator.miners.clear();
     answers.tp.clients.clear();
     answers.tp.solutions.clear();
@@ -185,6 +208,7 @@ async fn what_is_empty_says_what_that_means() {
         "hhctl miner list",
         "hhctl miner list --account zoe",
         "hhctl block list",
+        "hhctl event list",
         "hhctl template list",
         "hhctl share stats",
         "hhctl translator status",
@@ -276,6 +300,9 @@ async fn help_of_every_command() {
         "share stats",
         "block",
         "block list",
+        "event",
+        "event list",
+        "event verify",
         "tp",
         "tp status",
         "template",

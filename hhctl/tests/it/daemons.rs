@@ -15,6 +15,7 @@ use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::Daemon;
 use hh_ipc::server::{Connection, answer, serve};
 use hh_ipc::{ApiError, Context, ErrorKind};
+use hh_trust::{Chain, Event};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub(crate) struct Answers {
     pub(crate) miners: Vec<Miner>,
     pub(crate) stats: ShareStats,
     pub(crate) blocks: Vec<Block>,
+    /// Lines of the pool's journal of changes.
+    pub(crate) journal: Vec<String>,
     pub(crate) translator: TranslatorStatus,
 }
 
@@ -220,9 +223,50 @@ impl Answers {
             ],
             stats: share_stats(),
             blocks: vec![block(), refused_block()],
+            journal: journal(),
             translator: translator_status(),
         }
     }
+}
+
+/// What operators changed: a kick, one that was refused, and one of which nobody knows what came.
+fn journal() -> Vec<String> {
+    let intent = |seconds, uid, user, call: &str, arguments| {
+        let event = Event::Intent {
+            uid,
+            user,
+            pid: Some(4242),
+            call: call.to_owned(),
+            arguments,
+        };
+        (seconds_ago(seconds), event)
+    };
+    let outcome = |seconds, of, refused: Option<&str>| {
+        let refused = refused.map(str::to_owned);
+        (seconds_ago(seconds), Event::Outcome { of, refused })
+    };
+    let alice = || Some("alice".to_owned());
+    let kick = |arguments| intent(90_000, 1000, alice(), "miner.kick", arguments);
+    let events = [
+        kick(serde_json::json!({"account": "bob"})),
+        outcome(90_000, 1, None),
+        kick(serde_json::json!({"channel": 7})),
+        outcome(89_999, 3, Some("no channel with id 7 is open")),
+        intent(
+            60,
+            1001,
+            None,
+            "pool.retire",
+            serde_json::json!({"server_id": 3}),
+        ),
+    ];
+    let mut chain = Chain::new();
+    let line = |(at, event)| {
+        let line = serde_json::to_string(&chain.next(at, "hh-pool", event)).unwrap();
+        chain.follow(&line).unwrap();
+        line
+    };
+    events.into_iter().map(line).collect()
 }
 
 pub(crate) fn up(address: &str) -> LinkStatus {

@@ -9,7 +9,7 @@ use hh_ipc::api::template_provider::{
     TemplateSummary,
 };
 use hh_ipc::api::translator::{Translator, TranslatorStatus};
-use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
 use hh_ipc::server::{self, Connection};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -244,6 +244,10 @@ impl Pool for FakePool {
 
     async fn miner(self, _: Context, id: u32) -> Result<Miner, ApiError> {
         Ok(miner(id))
+    }
+
+    async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
+        Ok(JournalPage::default())
     }
 
     async fn kick(self, _: Context, _: KickRequest) -> Result<Kicked, ApiError> {

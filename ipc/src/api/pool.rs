@@ -4,7 +4,7 @@ mod kick;
 
 pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
 
-use super::{Hello, LinkStatus, ShareCounts};
+use super::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use crate::ApiError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub trait Pool {
     async fn kick(request: KickRequest) -> Result<Kicked, ApiError>;
     /// Shares since the start and in the ledger.
     async fn share_stats() -> Result<ShareStats, ApiError>;
+    /// What operators have changed, as the daemon's journal has it.
+    async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
     /// The newest blocks of ours, newest first; at most `limit` and never more than 1,000.
     async fn blocks(limit: u32) -> Result<Vec<Block>, ApiError>;
 }

@@ -1,11 +1,11 @@
 //! hh-pool's service with fixed answers, on a socket of its own.
 
 use crate::sample;
-use hh_ipc::api::Hello;
 use hh_ipc::api::pool::{
     Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
     ShareStats,
 };
+use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
 use hh_ipc::server::{self, Connection};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -43,6 +43,10 @@ impl Pool for FakePool {
         }
         let message = format!("there is no channel {id}");
         Err(ApiError::new(ErrorKind::NotFound, "HH2001", message))
+    }
+
+    async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
+        Ok(sample::journal_page())
     }
 
     async fn kick(self, _: Context, _request: KickRequest) -> Result<Kicked, ApiError> {

@@ -10,7 +10,7 @@ use hh_ipc::api::template_provider::{
     TemplateProviderStatus, TemplateSummary, TemplateValidity,
 };
 use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
-use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use jiff::Timestamp;
 
 const HASH: &str = "00000000000000000001b2f6e7f0d9c8a1b2c3d4e5f60718293a4b5c6d7e8f90";
@@ -27,6 +27,21 @@ pub(crate) fn hello() -> Hello {
         pid: 4242,
         started_at: at(0),
         read_only: true,
+    }
+}
+
+pub(crate) fn journal_query() -> JournalQuery {
+    JournalQuery {
+        after_seq: 40,
+        limit: 20,
+    }
+}
+
+pub(crate) fn journal_page() -> JournalPage {
+    JournalPage {
+        lines: vec![r#"{"seq":41}"#.into()],
+        last_seq: 42,
+        path: "/var/lib/hyperhash/hh-pool/changes.jsonl".into(),
     }
 }
 

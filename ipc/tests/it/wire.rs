@@ -23,6 +23,8 @@ macro_rules! assert_wire {
 #[test]
 fn answers_of_all_daemons_are_as_they_were() {
     assert_wire!(hello);
+    assert_wire!(journal_query);
+    assert_wire!(journal_page);
 }
 
 #[test]
@@ -113,6 +115,7 @@ async fn requests_are_as_they_were() {
         request!(pool, miners(sample::miner_query())),
         request!(pool, miner(12)),
         request!(pool, kick(sample::kick_request())),
+        request!(pool, journal(sample::journal_query())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
         request!(template_provider, hello()),

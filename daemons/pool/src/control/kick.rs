@@ -7,24 +7,35 @@ use crate::kick::{Chosen, Selector};
 use hh_daemon::Caller;
 use hh_ipc::api::pool::{KickRequest, Kicked, KickedMiner, MinerSelector};
 use hh_ipc::{ApiError, ErrorKind};
+use serde_json::json;
 
 impl Control {
-    pub(super) fn kick(&self, caller: &Caller, request: KickRequest) -> Result<Kicked, ApiError> {
+    pub(super) async fn kick(
+        &self,
+        caller: &Caller,
+        request: KickRequest,
+    ) -> Result<Kicked, ApiError> {
         caller.may_change()?;
+        let arguments = json!(request.miners);
         let selector = selector(request.miners)?;
         let chosen = Chosen::find(&selector, &self.shared.directory, &self.admission);
         if chosen.is_empty() {
             return Err(nobody(&selector));
         }
         let kicked = answer(&chosen);
-        if !request.dry_run {
-            chosen.end();
-            tracing::info!(
-                uid = caller.peer.uid, pid = caller.peer.pid, selector = ?selector,
-                connections = kicked.connections, channels = kicked.channels, "miners kicked"
-            );
+        if request.dry_run {
+            return Ok(kicked);
         }
-        Ok(kicked)
+        let kick = async {
+            chosen.end();
+            let (connections, channels) = (kicked.connections, kicked.channels);
+            tracing::info!(?selector, connections, channels, "miners kicked");
+            Ok(kicked)
+        };
+        let call = "miner.kick";
+        self.journal
+            .record(&caller.peer, call, arguments, kick)
+            .await
     }
 }
 

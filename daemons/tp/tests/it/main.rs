@@ -6,7 +6,6 @@ mod daemon;
 mod exit;
 mod failover;
 mod latency;
-mod limits;
 #[path = "../../../lib/bitcoin/tests/it/node.rs"]
 mod node;
 mod serving;

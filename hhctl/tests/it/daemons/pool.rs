@@ -1,11 +1,11 @@
 //! hh-pool with fixed answers.
 
 use super::Fake;
-use hh_ipc::api::Hello;
 use hh_ipc::api::pool::{
     Block, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery, MinerSelector, Pool,
     PoolStatus, ShareStats,
 };
+use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
 
 impl Pool for Fake {
@@ -36,6 +36,20 @@ impl Pool for Fake {
                 "HH2001",
                 format!("there is no channel {id}"),
             )
+        })
+    }
+
+    async fn journal(self, _: Context, query: JournalQuery) -> Result<JournalPage, ApiError> {
+        let lines = &self.answers.journal;
+        let limit = match usize::try_from(query.limit).unwrap() {
+            0 => 200,
+            limit => limit,
+        };
+        let from = usize::try_from(query.after_seq).unwrap_or(usize::MAX);
+        Ok(JournalPage {
+            lines: lines.iter().skip(from).take(limit).cloned().collect(),
+            last_seq: u64::try_from(lines.len()).unwrap(),
+            path: "/var/lib/hyperhash/hh-pool/changes.jsonl".to_owned(),
         })
     }
 

@@ -1,0 +1,25 @@
+//! The journal of changes that every daemon keeps whose control socket changes something.
+
+use serde::{Deserialize, Serialize};
+
+/// Which lines to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalQuery {
+    /// Those after this one; 0 for all.
+    #[serde(default)]
+    pub after_seq: u64,
+    /// At most this many; 0 and more than 200 mean 200.
+    #[serde(default)]
+    pub limit: u32,
+}
+
+/// A part of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPage {
+    /// As they are in the file, without the end of the line: each has the SHA-256 of the one before, to the byte.
+    pub lines: Vec<String>,
+    /// The last line of the journal, in this part or not; 0 if there is none.
+    pub last_seq: u64,
+    /// The file.
+    pub path: String,
+}
