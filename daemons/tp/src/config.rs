@@ -43,6 +43,9 @@ pub struct TpConfig {
     /// Clients served at a time; further ones are turned away.
     #[serde(default = "default_max_clients")]
     pub max_clients: usize,
+    /// Of these, from one address.
+    #[serde(default = "default_max_clients_per_address")]
+    pub max_clients_per_address: usize,
     /// How long a node further up the list has to be healthy before its templates are preferred again.
     #[serde(default = "default_return_after_seconds")]
     pub return_after_seconds: u64,
@@ -104,12 +107,14 @@ impl Config for TpConfig {
             let fix = "write at least 1: at 0 each look at the fees is a new template";
             mistakes.add("fee_delta_sats", "out of range", fix);
         }
-        if !(1..=CLIENTS_MAX).contains(&self.max_clients) {
-            mistakes.add(
-                "max_clients",
-                "out of range",
-                format!("write 1 to {CLIENTS_MAX}"),
-            );
+        let limits = [
+            ("max_clients", self.max_clients),
+            ("max_clients_per_address", self.max_clients_per_address),
+        ];
+        for (key, limit) in limits {
+            if !(1..=CLIENTS_MAX).contains(&limit) {
+                mistakes.add(key, "out of range", format!("write 1 to {CLIENTS_MAX}"));
+            }
         }
     }
 }
@@ -170,6 +175,11 @@ fn default_max_clients() -> usize {
     64
 }
 
+/// Some pools on one machine, and a few of their old connections that nobody has noticed to be dead.
+fn default_max_clients_per_address() -> usize {
+    16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +223,7 @@ mod tests {
         let text = example()
             .replace(
                 "# fee_delta_sats = 1000",
-                "fee_delta_sats = 0\nmax_clients = 0",
+                "fee_delta_sats = 0\nmax_clients = 0\nmax_clients_per_address = 1001",
             )
             .replace(
                 "# template_interval_seconds = 30",
@@ -229,6 +239,7 @@ mod tests {
         for key in [
             "fee_delta_sats",
             "max_clients",
+            "max_clients_per_address",
             "template_interval_seconds",
             "nodes.ipc_socket",
             "nodes.rpc_url",

@@ -15,8 +15,8 @@ use hh_ipc::{ApiError, Context, ErrorKind};
 use hh_sv2::AuthorityPublicKey;
 use tokio::sync::watch;
 
+use crate::clients::Clients;
 use crate::nodes::{Condition, Link, NodeView};
-use crate::session::Clients;
 use crate::solution::Solutions;
 use crate::templates::Templates;
 

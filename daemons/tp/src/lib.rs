@@ -12,8 +12,10 @@
 //!                                          └── journal (a file per block)
 //! ```
 
+mod clients;
 mod config;
 mod control;
+mod exported;
 mod listener;
 mod nodes;
 mod served;
@@ -33,10 +35,11 @@ use hh_sv2::{Authority, AuthoritySecretKey};
 use tokio::sync::watch;
 use tracing::info;
 
+use clients::Clients;
 use config::{CoreConfig, TpConfig};
 use control::Control;
 use nodes::{NodeSetup, NodeView, Nodes};
-use session::{Clients, Shared};
+use session::Shared;
 use solution::{Journal, Solutions};
 use templates::TemplatesTask;
 
@@ -63,7 +66,7 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
     let (task, templates) = TemplatesTask::new(context.clone(), nodes, probes);
     tasks.spawn("templates", task.run());
 
-    let clients = Clients::default();
+    let clients = Clients::new(config.max_clients, config.max_clients_per_address);
     let control = Control {
         daemon: context.clone(),
         read_only: false,
@@ -88,12 +91,11 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
         authority,
         templates,
         solutions: solutions.clone(),
-        clients,
         stop: tasks.token().clone(),
     };
     tasks.spawn(
         "listener",
-        listener::accept(tasks.clone(), listener, shared, config.max_clients),
+        listener::accept(tasks.clone(), listener, clients, shared),
     );
     wait_for_node(views, &context).await?;
     solutions.resume();

@@ -1,13 +1,12 @@
-//! Accepts clients, a task each, up to the limit.
+//! Accepts clients, a task each, while there is a place for them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hh_daemon::{Failure, Tasks};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tracing::warn;
+use tracing::{debug, warn};
 
+use crate::clients::Clients;
 use crate::session::{Shared, serve};
 
 /// After an accept that failed (out of file descriptors), so that the loop does not spin.
@@ -17,10 +16,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn accept(
     tasks: Tasks,
     listener: TcpListener,
+    clients: Clients,
     shared: Shared,
-    max_clients: usize,
 ) -> Result<(), Failure> {
-    let free = Arc::new(Semaphore::new(max_clients));
+    let mut full = false;
     loop {
         let accepted = tokio::select! {
             () = tasks.cancelled() => return Ok(()),
@@ -34,14 +33,17 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
-            warn!(%peer, max_clients, "client turned away, all places are taken");
-            continue;
-        };
-        let shared = shared.clone();
-        tasks.spawn_session("client", async move {
-            serve(stream, shared).await;
-            drop(permit);
-        });
+        match clients.admit(peer) {
+            Ok(place) => {
+                full = false;
+                tasks.spawn_session("client", serve(stream, place, shared.clone()));
+            }
+            // One line until somebody is let in again: who is turned away comes back soon.
+            Err(reason) if full => debug!(%peer, %reason, "client turned away"),
+            Err(reason) => {
+                full = true;
+                warn!(%peer, %reason, "client turned away");
+            }
+        }
     }
 }

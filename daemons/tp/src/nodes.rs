@@ -18,10 +18,11 @@ use hh_bitcoin::{
 use hh_daemon::{Chain, Tasks};
 use hh_ipc::api::LinkState;
 use jiff::Timestamp;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
+use crate::exported::{self, PREFERRED};
 use choice::{Choice, Facts, Serving};
 
 pub(crate) use choice::Condition;
@@ -86,7 +87,7 @@ impl Nodes {
         return_after: Duration,
         tasks: &Tasks,
     ) -> Result<(Self, mpsc::Receiver<Probe>), SourceError> {
-        describe();
+        exported::describe(setups.iter().map(|setup| setup.name.as_ref()));
         let (answers, probes) = mpsc::channel(PROBES_MAX);
         let mut nodes = Vec::new();
         for (index, setup) in setups.into_iter().enumerate() {
@@ -190,6 +191,7 @@ impl Nodes {
         {
             gauge!("hyperhash_chain_headers_height").set(info.headers);
             gauge!("hyperhash_chain_peers").set(info.peers);
+            gauge!("hyperhash_chain_tip_timestamp_seconds").set(info.tip_time);
         }
     }
 
@@ -259,40 +261,12 @@ impl Nodes {
     }
 }
 
-/// Value of the label `reason` where nothing was wrong with the node that was left.
-const PREFERRED: &str = "preferred";
-
-fn describe() {
-    describe_gauge!(
-        "hyperhash_template_node_active",
-        "1 for the node that templates come from"
-    );
-    describe_counter!(
-        "hyperhash_template_node_switches_total",
-        "Times a node was left, by what was wrong with it; preferred: a better one was back"
-    );
-    let conditions = [
-        Condition::Lagging,
-        Condition::InitialDownload,
-        Condition::Silent,
-        Condition::Down,
-    ];
-    for reason in conditions
-        .map(Condition::as_str)
-        .into_iter()
-        .chain([PREFERRED])
-    {
-        counter!("hyperhash_template_node_switches_total", "reason" => reason).absolute(0);
-    }
-}
-
 impl Node {
     fn start(setup: NodeSetup, tasks: &Tasks) -> Result<Self, SourceError> {
         let rpc_url = setup.rpc.url().to_owned();
         let socket = setup.source.socket.as_ref();
         let address = socket.map_or_else(|| rpc_url.clone(), |path| path.display().to_string());
         let ipc = socket.is_some();
-        gauge!("hyperhash_template_node_active", "upstream" => setup.name.to_string()).set(0);
         // The thread ends with the token; the process does not wait for it, since it may be in a call to the node.
         let (source, events, _thread) = TemplateSource::start(setup.source, tasks.token().clone())?;
         let view = NodeView {

@@ -2,31 +2,34 @@
 //!
 //! Owns: its connection, its reservation class, and which tip and template it was sent last: that is nobody else's state, so
 //! every client gets every tip. Never: waits for the node, or for another client.
+//!
+//! A client that is set up may be silent for as long as it likes: it has nothing to say while it has found no block. One that
+//! has vanished is noticed by TCP (keepalive, and data that is not acknowledged), one that does not read by the deadline for
+//! writing. In both cases what is kept for it is one queue: of the templates that it missed it gets the newest only.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hh_bitcoin::Reservation;
 use hh_daemon::Chain;
-use hh_ipc::api::template_provider::TemplateClient;
 use hh_sv2::message::{CoinbaseOutputConstraints, Protocol, RequestTransactionDataError, Str0255};
-use hh_sv2::setup::{SETUP_DEADLINE, SetupError, printable, server_setup};
+use hh_sv2::setup::{SetupError, printable, server_setup};
 use hh_sv2::{Authority, Connection, ConnectionError, Encoded, Limits, Message};
-use jiff::Timestamp;
-use metrics::{gauge, histogram};
+use metrics::histogram;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::clients::Place;
 use crate::served::{ServedTemplate, TipKey, transaction_data};
 use crate::solution::Solutions;
 use crate::templates::{Board, ClassLease, Templates};
 
-/// The client must send its constraints at once (SV2 specification 7).
-const CONSTRAINTS_DEADLINE: Duration = Duration::from_secs(10);
+/// From the accept to the client's constraints, which it must send at once (SV2 specification 7): five round trips in all.
+const SETUP_DEADLINE: Duration = Duration::from_secs(10);
 /// Requests for transactions that are answered at a time: each may be a block.
 const REQUESTS_MAX: usize = 8;
 /// The node sends a template's transactions right behind it.
@@ -38,7 +41,6 @@ pub(crate) struct Shared {
     pub(crate) authority: Arc<Authority>,
     pub(crate) templates: Templates,
     pub(crate) solutions: Solutions,
-    pub(crate) clients: Clients,
     pub(crate) stop: CancellationToken,
 }
 
@@ -49,8 +51,8 @@ enum SessionError {
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Setup(#[from] SetupError),
-    #[error("no CoinbaseOutputConstraints within {} s", CONSTRAINTS_DEADLINE.as_secs())]
-    NoConstraints,
+    #[error("not set up within {} s of its connect", SETUP_DEADLINE.as_secs())]
+    NotSetUp,
     #[error("{message} before CoinbaseOutputConstraints")]
     TooEarly { message: &'static str },
     #[error("more than {REQUESTS_MAX} requests for transactions at a time")]
@@ -75,7 +77,7 @@ struct Session {
     connection: Connection,
     shared: Shared,
     board: watch::Receiver<Arc<Board>>,
-    listed: Listed,
+    place: Place,
     class: Option<Class>,
     sent: Option<Sent>,
     answers: JoinSet<TransactionAnswer>,
@@ -95,16 +97,18 @@ struct Sent {
 }
 
 /// Serves a client until it leaves, misbehaves, or the daemon stops.
-pub(crate) async fn serve(stream: TcpStream, shared: Shared) {
+pub(crate) async fn serve(stream: TcpStream, place: Place, shared: Shared) {
     let peer = stream
         .peer_addr()
         .map_or_else(|_gone| "gone".to_owned(), |peer| peer.to_string());
     let stop = shared.stop.clone();
-    let Some(opened) = stop.run_until_cancelled(open(stream, shared)).await else {
+    let due = Instant::now() + SETUP_DEADLINE;
+    let opening = tokio::time::timeout_at(due, open(stream, place, shared));
+    let Some(opened) = stop.run_until_cancelled(opening).await else {
         return;
     };
-    let ended = match opened {
-        Ok(session) => session.run().await,
+    let ended = match opened.unwrap_or(Err(SessionError::NotSetUp)) {
+        Ok(session) => session.run(due).await,
         Err(error) => Err(error),
     };
     match ended {
@@ -116,7 +120,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Shared) {
     }
 }
 
-async fn open(stream: TcpStream, shared: Shared) -> Result<Session, SessionError> {
+async fn open(stream: TcpStream, place: Place, shared: Shared) -> Result<Session, SessionError> {
     let mut connection = Connection::accept(stream, &shared.authority, &Limits::SERVER).await?;
     let protocol = Protocol::TemplateDistributionProtocol;
     // Template Distribution has no flags.
@@ -135,8 +139,9 @@ async fn open(stream: TcpStream, shared: Shared) -> Result<Session, SessionError
         firmware = printable(setup.firmware.as_bytes()),
         "client connected"
     );
+    place.set_up();
     Ok(Session {
-        listed: shared.clients.add(connection.peer().to_string()),
+        place,
         board: shared.templates.board.clone(),
         connection,
         shared,
@@ -147,18 +152,26 @@ async fn open(stream: TcpStream, shared: Shared) -> Result<Session, SessionError
 }
 
 impl Session {
-    async fn run(mut self) -> Result<(), SessionError> {
+    /// `constraints_due`: when the client must have sent them.
+    async fn run(mut self, constraints_due: Instant) -> Result<(), SessionError> {
         let stop = self.shared.stop.clone();
-        let constraints_due = tokio::time::sleep(CONSTRAINTS_DEADLINE);
+        let constraints_due = tokio::time::sleep_until(constraints_due);
         tokio::pin!(constraints_due);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(self.connection.close().await?),
                 () = &mut constraints_due, if self.class.is_none() => {
-                    return Err(SessionError::NoConstraints);
+                    return Err(SessionError::NotSetUp);
                 }
                 changed = self.board.changed() => match changed {
-                    Ok(()) => self.on_board()?,
+                    Ok(()) => {
+                        if let Some(served) = self.send_newest()? {
+                            // Not where the client had to come first: it took its time.
+                            let trigger = served.origin.trigger;
+                            histogram!("hyperhash_template_delivery_seconds", "trigger" => trigger)
+                                .record(served.node.announced_at.elapsed());
+                        }
+                    }
                     // The task that publishes has ended: so will the daemon.
                     Err(_closed) => return Ok(()),
                 },
@@ -179,9 +192,9 @@ impl Session {
     }
 
     /// Queues the newest template of the client's class, if the client has not got it.
-    fn on_board(&mut self) -> Result<(), SessionError> {
+    fn send_newest(&mut self) -> Result<Option<Arc<ServedTemplate>>, SessionError> {
         let Some(class) = &self.class else {
-            return Ok(());
+            return Ok(None);
         };
         let served = self
             .board
@@ -190,10 +203,10 @@ impl Session {
             .get(&class.reservation)
             .cloned();
         let Some(served) = served else {
-            return Ok(());
+            return Ok(None);
         };
         match self.sent {
-            Some(sent) if sent.template_id == served.id() => return Ok(()),
+            Some(sent) if sent.template_id == served.id() => return Ok(None),
             Some(sent) if sent.tip == served.tip() => {
                 self.connection.queue_encoded(&served.immediate)?;
             }
@@ -206,10 +219,7 @@ impl Session {
             template_id: served.id(),
             tip: served.tip(),
         });
-        let trigger = served.origin.trigger;
-        histogram!("hyperhash_template_delivery_seconds", "trigger" => trigger)
-            .record(served.node.announced_at.elapsed());
-        Ok(())
+        Ok(Some(served))
     }
 
     async fn on_message(&mut self, message: Message) -> Result<(), SessionError> {
@@ -247,7 +257,7 @@ impl Session {
         let size = constraints.coinbase_output_max_additional_size;
         let sigops = constraints.coinbase_output_max_additional_sigops;
         let reservation = Reservation::for_coinbase_outputs(size, sigops)?;
-        self.listed.set_constraints(size, sigops);
+        self.place.set_constraints(size, sigops);
         let has = self.sent.map_or(0, |sent| sent.template_id);
         let Some(joined) = self.shared.templates.join(reservation, has).await else {
             return Ok(());
@@ -261,7 +271,8 @@ impl Session {
             coinbase_output_max_additional_sigops = sigops,
             reserved_weight = reservation.weight(), "client constraints"
         );
-        self.on_board()
+        self.send_newest()?;
+        Ok(())
     }
 
     fn on_request(&mut self, template_id: u64) -> Result<(), SessionError> {
@@ -320,74 +331,5 @@ async fn answer_with_transactions(served: Arc<ServedTemplate>) -> TransactionAns
             missing
         }
         Err(_stopping) => missing,
-    }
-}
-
-/// Who is connected, for operators.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Clients(Arc<Mutex<ClientList>>);
-
-#[derive(Debug, Default)]
-struct ClientList {
-    next: u64,
-    list: BTreeMap<u64, TemplateClient>,
-}
-
-impl Clients {
-    pub(crate) fn list(&self) -> Vec<TemplateClient> {
-        self.lock().list.values().cloned().collect()
-    }
-
-    fn add(&self, peer: String) -> Listed {
-        let mut clients = self.lock();
-        let id = clients.next;
-        clients.next += 1;
-        let client = TemplateClient {
-            peer,
-            connected_at: Timestamp::now(),
-            coinbase_output_max_additional_size_bytes: None,
-            coinbase_output_max_additional_sigops: None,
-        };
-        clients.list.insert(id, client);
-        clients.count();
-        Listed {
-            clients: self.clone(),
-            id,
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, ClientList> {
-        // No panic can leave the list half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ClientList {
-    fn count(&self) {
-        gauge!("hyperhash_template_clients")
-            .set(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
-    }
-}
-
-/// An entry of the list; removed when it is dropped.
-struct Listed {
-    clients: Clients,
-    id: u64,
-}
-
-impl Listed {
-    fn set_constraints(&self, size: u32, sigops: u16) {
-        if let Some(client) = self.clients.lock().list.get_mut(&self.id) {
-            client.coinbase_output_max_additional_size_bytes = Some(size);
-            client.coinbase_output_max_additional_sigops = Some(sigops);
-        }
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let mut clients = self.clients.lock();
-        clients.list.remove(&self.id);
-        clients.count();
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::exported::{FAILOVER, STAGES};
 use crate::nodes::{Change, Nodes, Probe};
 use crate::served::{Origin, ServedTemplate, TipKey};
 
@@ -30,8 +31,6 @@ const STALE_MAX: usize = 64;
 const HISTORY_MAX: usize = 50;
 /// Each makes the node build its own templates. Pools with sane coinbases need the default class only.
 const CLASSES_MAX: usize = 8;
-/// Value of the label `trigger` for a template that was there before its node became the active one.
-const FAILOVER: &str = "failover";
 /// How often stale templates and unused classes are looked for.
 const SWEEP: Duration = Duration::from_secs(2);
 /// A client joins a class once, at its setup.
@@ -301,11 +300,7 @@ impl TemplatesTask {
         let trigger = served.origin.trigger;
         let fetch_time = served.node.fetch_time;
         let build_time = ready_time.saturating_sub(fetch_time);
-        for (stage, time) in [
-            ("fetch", fetch_time),
-            ("build", build_time),
-            ("total", ready_time),
-        ] {
+        for (stage, time) in STAGES.into_iter().zip([fetch_time, build_time, ready_time]) {
             histogram!("hyperhash_template_generation_seconds", "trigger" => trigger, "stage" => stage)
                 .record(time);
         }

@@ -100,6 +100,8 @@ pub struct NodeInfo {
     pub best_block_hash: BlockHash,
     /// Expected hashes of the whole chain up to the tip: of two nodes, the one that is behind has less.
     pub chain_work: Work,
+    /// In the header of the tip, seconds since 1970.
+    pub tip_time: u32,
     pub initial_block_download: bool,
     pub peers: u32,
 }
@@ -123,6 +125,7 @@ pub async fn check_node(rpc: &Rpc, chain: Network) -> Result<NodeInfo, NodeError
         headers: blockchain.headers,
         best_block_hash: blockchain.bestblockhash,
         chain_work: blockchain.chainwork,
+        tip_time: blockchain.time,
         initial_block_download: blockchain.initialblockdownload,
         peers: network.connections,
     })
@@ -168,6 +171,7 @@ mod tests {
             headers: 0,
             best_block_hash: BlockHash::all_zeros(),
             chain_work: Work::from_be_bytes([0; 32]),
+            tip_time: 0,
             initial_block_download: false,
             peers: 0,
         }

@@ -157,7 +157,7 @@ pub struct BlockchainInfo {
     pub chainwork: Work,
     pub initialblockdownload: bool,
     /// Of the tip, seconds since 1970.
-    pub time: u64,
+    pub time: u32,
     /// On signet only: hex of the script that signs blocks.
     pub signet_challenge: Option<String>,
 }

@@ -93,6 +93,17 @@ impl SourceError {
         matches!(self, Self::Node(source) if source.is_config())
     }
 
+    /// All that [`Self::reason`] gives.
+    pub const REASONS: [&str; 7] = [
+        "refused",
+        "rpc",
+        "malformed",
+        "timed_out",
+        "initial_download",
+        "not_connected",
+        "ipc",
+    ];
+
     /// The value of the metric label `reason`.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use hh_sv2::message::{
 };
 use hh_sv2::setup::{ClientSetup, client_setup};
 use hh_sv2::{Connection, ConnectionError, Limits, Message};
+use tokio::net::TcpStream;
 
 use crate::daemon::Tp;
 use crate::node::{START, anyone};
@@ -31,8 +32,12 @@ impl Client {
     }
 
     pub(crate) async fn without_constraints(tp: &Tp) -> Self {
-        let address = tp.address().await;
-        let mut connection = Connection::connect(&address, Some(&tp.authority), &Limits::CLIENT)
+        Self::on(connect(tp).await, tp).await
+    }
+
+    /// Set up on a socket that is connected.
+    pub(crate) async fn on(stream: TcpStream, tp: &Tp) -> Self {
+        let mut connection = Connection::initiate(stream, Some(&tp.authority), &Limits::CLIENT)
             .await
             .unwrap();
         let setup = ClientSetup {
@@ -135,6 +140,11 @@ impl Client {
         };
         target.is_met_by(&header.hash())
     }
+}
+
+/// A socket that has said nothing yet.
+pub(crate) async fn connect(tp: &Tp) -> TcpStream {
+    TcpStream::connect(tp.address().await).await.unwrap()
 }
 
 fn job(template: &NewTemplate) -> Job {

@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use hh_ipc::api::template_provider::{TemplateProviderClient, TemplateProviderStatus};
 use hh_ipc::client;
 use hh_sv2::{AuthorityPublicKey, AuthoritySecretKey};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::node::{Node, SOON, START, wait_for};
 
@@ -127,6 +129,29 @@ impl Tp {
     /// Where clients connect.
     pub(crate) async fn address(&self) -> String {
         self.logged("listening for clients", "address").await
+    }
+
+    /// What Prometheus reads.
+    pub(crate) async fn metrics(&self) -> String {
+        let address = self.logged("metrics served", "address").await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: tp\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The value of one series, as `name{labels}`; labels in any order.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let mut lines = metrics.lines().filter(|line| line.starts_with(name));
+        let is_it = |line: &&str| {
+            let has = |(key, value): &(&str, &str)| line.contains(&format!("{key}=\"{value}\""));
+            line[name.len()..].starts_with(['{', ' ']) && labels.iter().all(has)
+        };
+        let value = lines.find(is_it)?.rsplit(' ').next()?;
+        Some(value.parse().unwrap())
     }
 
     /// Calls over its control socket.

@@ -94,6 +94,19 @@ async fn a_killed_node_is_left_within_a_moment_and_gone_back_to_and_clients_see_
         ("failover", "second")
     );
     assert!(last.generation_seconds < 1.0, "{last:?}");
+    let active = async |name| {
+        let labels = [("upstream", name)];
+        pair.tp
+            .metric("hyperhash_template_node_active", &labels)
+            .await
+    };
+    assert_eq!(
+        (active("first").await, active("second").await),
+        (Some(0.0), Some(1.0))
+    );
+    let switches = "hyperhash_template_node_switches_total";
+    let down = pair.tp.metric(switches, &[("reason", "down")]).await;
+    assert_eq!(down, Some(1.0));
 
     // What the dead node has made is still worth a block: the other node gets it.
     client.send(client.solve(&template)).await;
@@ -117,6 +130,8 @@ async fn a_killed_node_is_left_within_a_moment_and_gone_back_to_and_clients_see_
     pair.tp
         .logged("templates come from the preferred node again", "node")
         .await;
+    let back = pair.tp.metric(switches, &[("reason", "preferred")]).await;
+    assert_eq!(back, Some(1.0));
     let tip = pair.first.generate(1).await[0];
     template_on(&mut client, tip, &mut last_id).await;
     assert_eq!(pair.tp.status().await.clients.len(), 1);
@@ -222,6 +237,51 @@ async fn a_class_of_its_own_is_served_by_the_node_that_takes_over() {
     let (next, _) = client.template().await;
     assert!(next.template_id > last_id);
     assert_eq!(client.prev_hash(), bytes(tip));
+}
+
+/// One more node, whose templates come by `getblocktemplate`.
+fn without_ipc(node: &Node, name: &str) -> String {
+    let config = node_config(node, name);
+    let lines = config
+        .lines()
+        .filter(|line| !line.starts_with("ipc_socket"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test]
+async fn a_node_without_mining_ipc_takes_over_and_its_blocks_are_submitted() {
+    let (mut first, second) = (Node::start().await, Node::start().await);
+    first.generate(110).await;
+    relay(&first, &second).await;
+    second.spend_coinbase(2, 10_000, 1).await;
+    let tp = Tp::with(&(config(&first, "regtest") + &without_ipc(&second, "second")));
+    let mut client = Client::start(&tp).await;
+    client.template().await;
+    let healthy = |node: &NodeStatus| node.condition == NodeCondition::Healthy;
+    wait_for("both are healthy", START, async || {
+        tp.status().await.nodes.iter().all(healthy).then_some(())
+    })
+    .await;
+    first.kill();
+    let (template, new_tip) = client.template().await;
+    assert!(!new_tip);
+    assert_eq!(template.merkle_path.as_slice().len(), 1);
+    let data = client.transaction_data(template.template_id).await;
+    assert!(matches!(data, Message::RequestTransactionDataSuccess(_)));
+
+    client.send(client.solve(&template)).await;
+    assert!(client.template().await.1, "its block is the next tip");
+    let best = second.rpc().best_block_hash().await.unwrap();
+    assert_eq!(client.prev_hash(), bytes(best));
+    let outcomes = wait_for("the outcome", START, async || {
+        let solution = tp.status().await.solutions.swap_remove(0);
+        let settled = |path: &str| solution.outcomes.iter().any(|(known, _)| known == path);
+        settled("chain").then_some(solution.outcomes)
+    })
+    .await;
+    let expected = [("second rpc", "accepted"), ("chain", "on the best chain")];
+    let expected = expected.map(|(path, outcome)| (path.to_owned(), outcome.to_owned()));
+    assert_eq!(outcomes, expected);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod daemon;
 mod exit;
 mod failover;
 mod latency;
+mod limits;
 #[path = "../../../lib/bitcoin/tests/it/node.rs"]
 mod node;
 mod serving;

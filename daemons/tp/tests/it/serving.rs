@@ -118,6 +118,48 @@ async fn transactions_of_unknown_and_stale_templates_are_refused_with_the_codes_
 }
 
 #[tokio::test]
+async fn metrics_have_a_help_text_and_tell_how_long_templates_take_and_how_old_they_are() {
+    let node = Node::start().await;
+    let tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    client.template().await;
+    let tip = node.generate(1).await[0];
+    client.template().await;
+    let metrics = tp.metrics().await;
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    for name in names.map(|line| line.split(' ').next().unwrap()) {
+        assert!(
+            metrics.contains(&format!("# HELP {name} ")),
+            "{name} has no help text"
+        );
+    }
+    for stage in ["fetch", "build", "total"] {
+        let labels = [("trigger", "new_block"), ("stage", stage)];
+        let count = tp
+            .metric("hyperhash_template_generation_seconds_count", &labels)
+            .await;
+        assert_eq!(count, Some(1.0), "{stage}");
+    }
+    let newest = "hyperhash_template_last_success_timestamp_seconds";
+    let newest = tp.metric(newest, &[]).await.unwrap();
+    let told = tp.status().await.last_template.unwrap();
+    assert_eq!(told.prev_hash, tip.to_string());
+    assert!((told.created_at.as_duration().as_secs_f64() - newest).abs() < 0.001);
+    // Before anything has happened.
+    let labels = [("reason", "lagging")];
+    let never = tp
+        .metric("hyperhash_template_node_switches_total", &labels)
+        .await;
+    assert_eq!(never, Some(0.0));
+    let failures = tp
+        .metric("hyperhash_template_failures_total", &[("reason", "ipc")])
+        .await;
+    assert_eq!(failures, Some(0.0));
+}
+
+#[tokio::test]
 async fn a_client_that_asks_for_too_much_or_too_early_is_dropped_alone() {
     let node = Node::start().await;
     let tp = Tp::start(&node);
