@@ -185,6 +185,8 @@ fn pool_status(now: i64) -> PoolStatus {
             durable_seq: 1850,
             shipped_seq: 1842,
             last_error: None,
+            warning: None,
+            waiting_records: 0,
         },
         ledger: LedgerStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),

@@ -9,11 +9,15 @@ use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Longest tag in bytes: with the height, the extranonce and their pushes it leaves the 100 bytes of a scriptSig a wide
 /// margin, and SV1 miners a short coinbase.
 const MAX_TAG_BYTES: usize = 32;
+
+/// Below, a segment lasts seconds on a busy pool; above, one takes minutes to prepare and to read at a start.
+const SEGMENT_MIB: RangeInclusive<u64> = 1..=1_024;
 
 /// The file `hh-pool.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +44,8 @@ pub struct PoolConfig {
     /// Bitcoin Core nodes that get our blocks by RPC, beside the template provider.
     pub nodes: Vec<NodeConfig>,
     #[serde(default)]
+    pub share_log: ShareLogConfig,
+    #[serde(default)]
     pub ledger: LedgerConfig,
     #[serde(default)]
     pub vardiff: VardiffConfig,
@@ -64,6 +70,14 @@ pub struct TemplateProviderConfig {
     pub address: String,
     /// Base58check, as the template provider logs it at its start.
     pub authority_public_key: AuthorityPublicKey,
+}
+
+/// How the share log uses its disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShareLogConfig {
+    /// Size of a segment in MiB.
+    pub segment_mib: u64,
 }
 
 /// Where the ledger is: `pool.db` in the data directory, unless this says otherwise.
@@ -119,6 +133,13 @@ pub struct LimitsConfig {
     pub max_channels_per_connection: usize,
 }
 
+impl Default for ShareLogConfig {
+    fn default() -> Self {
+        // Three minutes at 2,000 shares/s.
+        Self { segment_mib: 64 }
+    }
+}
+
 impl Default for VardiffConfig {
     fn default() -> Self {
         Self {
@@ -171,6 +192,14 @@ impl PoolConfig {
     /// The share log's directory.
     pub fn share_log_dir(&self) -> PathBuf {
         self.data_dir.join("shares")
+    }
+
+    /// How the share log behaves.
+    pub fn share_log_options(&self) -> crate::share_log::Options {
+        crate::share_log::Options {
+            segment_bytes: self.share_log.segment_mib << 20,
+            ..Default::default()
+        }
     }
 
     /// The directory that found blocks are written to before they are submitted.
@@ -228,6 +257,11 @@ impl hh_daemon::Config for PoolConfig {
             mistakes.add("vardiff.min_difficulty", what, "write a number above 0");
         }
         self.check_ledger(mistakes);
+        if !SEGMENT_MIB.contains(&self.share_log.segment_mib) {
+            let what = format!("{} MiB are no segment", self.share_log.segment_mib);
+            let fix = format!("write {} to {}", SEGMENT_MIB.start(), SEGMENT_MIB.end());
+            mistakes.add("share_log.segment_mib", what, fix);
+        }
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }

@@ -179,16 +179,24 @@ impl Control {
 
     fn share_log(&self) -> ShareLogStatus {
         let log = &self.shared.log;
-        let last_error = match &*log.health().borrow() {
-            Health::Writable => None,
-            Health::Unwritable(error) => Some(hh_daemon::Chain(error).to_string()),
-            Health::Closed => Some("closed".to_owned()),
+        let said = |error| Some(hh_daemon::Chain(error).to_string());
+        let (last_error, warning) = match &*log.health().borrow() {
+            Health::Writable => (None, None),
+            Health::LastSegment(error) => (None, said(error)),
+            Health::Unwritable(error) => (said(error), None),
+            Health::Closed => (Some("closed".to_owned()), None),
+        };
+        let stuck = |since: Duration| {
+            let seconds = since.as_secs();
+            format!("the disk has not answered a sync for {seconds} s")
         };
         ShareLogStatus {
             epoch: hex::encode(log.epoch()),
             durable_seq: *log.durable().borrow(),
             shipped_seq: self.shipping.borrow().shipped_seq,
-            last_error,
+            last_error: last_error.or_else(|| log.stuck_for().map(stuck)),
+            warning,
+            waiting_records: log.waiting_records() as u64,
         }
     }
 

@@ -111,8 +111,8 @@ impl Counters {
         }
     }
 
-    fn accept(&mut self, now_ms: u64, work: Work) {
-        self.accepted += 1;
+    fn accept(&mut self, now_ms: u64, count: u32, work: Work) {
+        self.accepted += u64::from(count);
         self.hashes = self
             .hashes
             .wrapping_add(u64::try_from(work.0).unwrap_or(u64::MAX));
@@ -136,9 +136,9 @@ impl LaneView {
         }
     }
 
-    /// Counts an accepted share of `work`.
-    pub(crate) fn accept(&self, now_ms: u64, work: Work) {
-        lock(&self.counters).accept(now_ms, work);
+    /// Counts accepted shares; `work` is their sum.
+    pub(crate) fn accept(&self, now_ms: u64, count: u32, work: Work) {
+        lock(&self.counters).accept(now_ms, count, work);
     }
 
     /// Counts a share refused with `code`.
@@ -163,10 +163,10 @@ impl LaneView {
 }
 
 impl ChannelView {
-    /// Counts an accepted share; `difficulty` is that of its hash.
-    pub(crate) fn accept(&self, now_ms: u64, work: Work, difficulty: f64) {
+    /// Counts accepted shares; `work` is their sum, `difficulty` the highest of a hash.
+    pub(crate) fn accept(&self, now_ms: u64, count: u32, work: Work, difficulty: f64) {
         let mut live = lock(&self.live);
-        live.counters.accept(now_ms, work);
+        live.counters.accept(now_ms, count, work);
         live.best_difficulty = live.best_difficulty.max(difficulty);
         live.last_share_at_ms = Some(unix_ms());
     }

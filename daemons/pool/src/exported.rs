@@ -47,6 +47,23 @@ fn describe() {
         "hyperhash_share_log_durable_records",
         "Number of the last record that is on disk"
     );
+    describe_gauge!(
+        "hyperhash_share_log_writable",
+        "1 while the share log can be written, else 0"
+    );
+    describe_gauge!(
+        "hyperhash_share_log_stuck_seconds",
+        "How long the disk has not answered the sync under way; 0 below a second"
+    );
+    describe_gauge!(
+        "hyperhash_share_log_waiting_records",
+        "Records that are not durable yet"
+    );
+    describe_counter!(
+        "hyperhash_share_log_failures_total",
+        "Writes and syncs of the share log that failed, and segments that could not be prepared"
+    );
+    counter!("hyperhash_share_log_failures_total").absolute(0);
     for result in ["found", "accepted", "rejected", "orphaned"] {
         counter!("hyperhash_blocks_total", "result" => result).absolute(0);
     }
@@ -74,4 +91,9 @@ fn copy(shared: &Shared) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     let durable = *shared.log.durable().borrow() as f64;
     gauge!("hyperhash_share_log_durable_records").set(durable);
+    let stuck = shared.log.stuck_for().unwrap_or_default();
+    gauge!("hyperhash_share_log_stuck_seconds").set(stuck.as_secs_f64());
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    let waiting = shared.log.waiting_records() as f64;
+    gauge!("hyperhash_share_log_waiting_records").set(waiting);
 }

@@ -200,7 +200,8 @@ async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure>
         pool: config.pool_name(),
         server_id: config.server_id,
     };
-    let opening = move || ShareLog::open(&dir, &identity, &share_log::Options::default());
+    let options = config.share_log_options();
+    let opening = move || ShareLog::open(&dir, &identity, &options);
     Ok(tokio::task::spawn_blocking(opening).await??)
 }
 

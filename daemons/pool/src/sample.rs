@@ -12,6 +12,12 @@ use hh_mining::{Bounds, ExtranoncePrefix, Target, Template, Tip, Vardiff};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// How many cases a property is tried with: `few`, or `many` where what is long is to be run too (`scripts/test --all`).
+pub(crate) fn cases(few: u32, many: u32) -> u32 {
+    let all = std::env::var_os("HH_TEST_ALL").is_some();
+    if all { many } else { few }
+}
+
 pub(crate) const HEIGHT: u32 = 4_711;
 
 /// nBits of regtest: every second hash is a block.

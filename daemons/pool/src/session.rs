@@ -35,9 +35,12 @@ use tokio_util::sync::CancellationToken;
 /// How often vardiff looks at each channel.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Appends under way for one connection, after which it is not read any more: at one a millisecond these are longer than
-/// a commit takes on a slow disk, and a flood stays in the peer's socket.
+/// Appends under way for one connection; what comes then gathers in its batch. At one a millisecond these are longer than
+/// a commit takes on a slow disk.
 const MAX_APPENDS: usize = 64;
+
+/// What a connection that ends waits for its shares to be durable: the daemon has ten seconds to stop.
+const FINISH_GRACE: Duration = Duration::from_secs(5);
 
 /// How soon a batch that the log had no room for is offered again.
 const FULL_LOG_RETRY: Duration = Duration::from_millis(5);
@@ -150,7 +153,7 @@ impl Session {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let reading = self.appends.len() < MAX_APPENDS && !self.batch.is_stalled();
+            let reading = self.is_reading();
             let event = tokio::select! {
                 biased;
                 () = ending.cancelled() => Event::End,
@@ -170,13 +173,28 @@ impl Session {
         }
     }
 
-    /// What is checked is made durable and answered; nothing more is read.
+    /// A flood stays in the peer's socket while the disk is merely slow. While it fails everything is read and answered:
+    /// there may be a block among the shares.
+    fn is_reading(&self) -> bool {
+        !self.batch.is_full() || self.shared.log.is_failing()
+    }
+
+    /// What is checked is made durable and answered, if the disk takes it in time; nothing more is read.
     async fn finish(&mut self) -> Result<(), SessionError> {
-        self.append_batch()?;
-        while let Some(result) = first_of(&mut self.appends).await {
-            self.on_appended(result)?;
-        }
+        let settled = tokio::time::timeout(FINISH_GRACE, self.settle_all()).await;
+        settled.unwrap_or(Ok(()))?;
         Ok(self.connection.flush().await?)
+    }
+
+    async fn settle_all(&mut self) -> Result<(), SessionError> {
+        self.append_batch()?;
+        while !self.shared.log.is_failing()
+            && let Some(result) = first_of(&mut self.appends).await
+        {
+            self.on_appended(result)?;
+            self.append_batch()?;
+        }
+        Ok(())
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), SessionError> {

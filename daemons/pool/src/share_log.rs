@@ -18,11 +18,14 @@
 //!
 //! # When it goes wrong
 //!
-//! A failed write or sync abandons the segment at its durable end and goes on in a new one; the appends concerned
-//! resolve with the error, and the log is [`Health::Unwritable`] until a new segment is there. The new segment's first
-//! sequence number says where the abandoned one ends, whatever of the failed frame reached the disk. After a crash the
-//! torn frame at the end of the last segment is cut off (it was never acknowledged); damage anywhere else is refused.
+//! A failed write or sync abandons the segment at its durable end and goes on in a new one, to which the same appends are
+//! written again. The new segment's first sequence number says where the abandoned one ends, whatever of the failed
+//! frame reached the disk. While no segment can be had (the disk is full) the log is [`Health::Unwritable`]: appends
+//! wait in their order, within the queue's limit and for [`Options::hold_max`], and are durable as soon as there is room
+//! again; what waits for longer resolves with the error. After a crash the torn frame at the end of the last segment is
+//! cut off (it was never acknowledged); damage anywhere else is refused.
 
+mod preparer;
 mod queue;
 mod reader;
 mod record;
@@ -41,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -54,6 +57,9 @@ use writer::Writer;
 
 /// What a channel's share of the extranonce space is named by; unique within an epoch.
 pub type ExtranoncePrefix = [u8; 8];
+
+/// A commit that takes longer is a disk in trouble: a slow one takes tens of milliseconds.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// Most records one [`ShareLog::append`] may carry: keeps a frame far below a segment.
 pub const BATCH_RECORDS_MAX: usize = 4_096;
@@ -88,6 +94,10 @@ pub struct Options {
     pub recent_hashes_max: usize,
     /// How often a log that can't be written tries again.
     pub retry_interval: Duration,
+    /// How long an append waits for a log that can't be written. Miners get no answer in that time: it outlasts a disk that
+    /// somebody cleans up or fails over, and ends well before a miner gives the connection up (SV1 firmware does so
+    /// after one to two minutes).
+    pub hold_max: Duration,
 }
 
 impl Default for Options {
@@ -98,6 +108,7 @@ impl Default for Options {
             queue_records_max: 65_536,
             recent_hashes_max: 1_200_000,
             retry_interval: Duration::from_secs(1),
+            hold_max: Duration::from_secs(30),
         }
     }
 }
@@ -116,6 +127,8 @@ pub struct Appended {
 pub enum Health {
     /// It does.
     Writable,
+    /// It does until its last segment is full: the next one could not be prepared. It is tried again.
+    LastSegment(LogError),
     /// The last attempt failed for this reason; it is tried again every [`Options::retry_interval`].
     Unwritable(LogError),
     /// It was closed, or its thread ended.
@@ -277,6 +290,8 @@ struct Shared {
     epoch: Epoch,
     /// The segments there are, oldest first; the last one is written to.
     segments: Mutex<VecDeque<SegmentRef>>,
+    /// The commit that is under way.
+    commit_started: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -293,6 +308,17 @@ impl Shared {
 
     fn path(&self, index: u64) -> PathBuf {
         segment::path(&self.dir, index)
+    }
+
+    fn commit_started(&self) -> MutexGuard<'_, Option<Instant>> {
+        // It is read and written as a whole.
+        self.commit_started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_commit_started(&self, at: Option<Instant>) {
+        *self.commit_started() = at;
     }
 }
 
@@ -322,6 +348,7 @@ impl ShareLog {
             dir: dir.to_owned(),
             epoch: recovered.epoch,
             segments: Mutex::new(segments),
+            commit_started: Mutex::default(),
         });
         let queue = Arc::new(Queue::new(options.commit_delay));
         let (writer, durable, health) =
@@ -372,6 +399,7 @@ impl ShareLog {
         match self.inner.queue.push(Append {
             records,
             done,
+            since: Instant::now(),
             _room: room,
         }) {
             Ok(()) => Appending(appending).await,
@@ -401,6 +429,7 @@ impl ShareLog {
         match self.inner.queue.push(Append {
             records,
             done,
+            since: Instant::now(),
             _room: room,
         }) {
             Ok(()) => Ok(Appending(appending)),
@@ -427,6 +456,30 @@ impl ShareLog {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.inner.health.clone()
+    }
+
+    /// How long the commit under way has been waiting for the disk, if that is more than a slow disk takes.
+    #[must_use]
+    pub fn stuck_for(&self) -> Option<Duration> {
+        let started = *self.inner.shared.commit_started();
+        let since = started.map(|started| started.elapsed());
+        since.filter(|since| *since >= STUCK_AFTER)
+    }
+
+    /// Whether the log does not make anything durable at present: the disk refuses, or does not answer.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let refuses = match &*self.inner.health.borrow() {
+            Health::Writable | Health::LastSegment(_) => false,
+            Health::Unwritable(_) | Health::Closed => true,
+        };
+        refuses || self.stuck_for().is_some()
+    }
+
+    /// How many records are queued, being written or held.
+    #[must_use]
+    pub fn waiting_records(&self) -> usize {
+        self.inner.queue_records_max as usize - self.inner.room.available_permits()
     }
 
     /// The epoch in which the sequence numbers count.

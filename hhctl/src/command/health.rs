@@ -66,6 +66,10 @@ pub(super) fn of_pool(status: &PoolStatus) -> Health {
     if let Some(error) = &status.share_log.last_error {
         findings.push((State::Fail, format!("shares can't be logged: {error}")));
     }
+    if let Some(warning) = &status.share_log.warning {
+        let reason = format!("soon shares can't be logged: {warning}");
+        findings.push((State::Warn, reason));
+    }
     if status.work.is_none() {
         findings.push((State::Fail, "no work: no template has come".to_owned()));
     }

@@ -82,17 +82,15 @@ fn miners(status: &PoolStatus) -> String {
 
 fn share_log(status: &PoolStatus) -> Cell {
     let log = &status.share_log;
-    match &log.last_error {
-        Some(error) => Cell::state(State::Fail, format!("not written: {error}")),
-        None => {
-            let text = format!(
-                "{} durable, epoch {}",
-                text::count(log.durable_seq),
-                log.epoch
-            );
-            Cell::state(State::Ok, text)
-        }
+    if let Some(error) = &log.last_error {
+        let waiting = text::plural(log.waiting_records, "record");
+        return Cell::state(State::Fail, format!("{waiting} not durable: {error}"));
     }
+    let durable = text::count(log.durable_seq);
+    if let Some(warning) = &log.warning {
+        return Cell::state(State::Warn, format!("{durable} durable; {warning}"));
+    }
+    Cell::state(State::Ok, format!("{durable} durable, epoch {}", log.epoch))
 }
 
 fn ledger(status: &PoolStatus, now: Timestamp) -> Cell {

@@ -190,6 +190,24 @@ async fn status_of_a_broken_network_names_the_worst_and_exits_3() {
 }
 
 #[tokio::test]
+async fn a_share_log_whose_disk_is_full_says_whether_shares_still_count() {
+    let mut answers = Answers::good();
+    let full = "could not prepare /var/lib/hyperhash/hh-pool/shares: no space left on device";
+    answers.pool.share_log.warning = Some(full.to_owned());
+    let devnet = Devnet::start(answers.clone());
+    let soon = Operator::at(&devnet).types("hhctl pool status").await;
+    answers.pool.share_log.last_error = answers.pool.share_log.warning.take();
+    answers.pool.share_log.waiting_records = 1_234;
+    let devnet = Devnet::start(answers);
+    let now = Operator::at(&devnet).types("hhctl pool status").await;
+    let lines = [soon.transcript(), now.transcript()].map(|text| {
+        let mut lines = text.lines().filter(|line| line.contains("Share log"));
+        lines.next().unwrap_or("nothing").trim_end().to_owned()
+    });
+    assert_snapshot!("share_log_disk_full", lines.join("\n"));
+}
+
+#[tokio::test]
 async fn what_is_empty_says_what_that_means() {
     let mut answers = Answers::good();
     answers.miners.clear();

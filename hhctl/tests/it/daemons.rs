@@ -462,6 +462,8 @@ fn pool_status() -> PoolStatus {
             durable_seq: 12_350,
             shipped_seq: 12_347,
             last_error: None,
+            warning: None,
+            waiting_records: 0,
         },
         ledger: LedgerStatus {
             path: "/proc/hyperhash/pool.db".to_owned(),

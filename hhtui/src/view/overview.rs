@@ -331,6 +331,10 @@ fn share_log_line(model: &Model, status: &PoolStatus) -> Line<'static> {
             name(why, model.symbols.ascii),
         );
     }
+    if let Some(why) = &log.warning {
+        let why = name(why, model.symbols.ascii);
+        return state(model, "share log", Health::Warn, why);
+    }
     let waiting = log.durable_seq.saturating_sub(log.shipped_seq);
     let words = format!(
         "{} durable, {} to ship",

@@ -223,6 +223,8 @@ impl Pool for FakePool {
                 durable_seq: 1842,
                 shipped_seq: 1842,
                 last_error: None,
+                warning: None,
+                waiting_records: 0,
             },
             ledger: LedgerStatus {
                 path: "/var/lib/hyperhash/hh-pool/pool.db".into(),

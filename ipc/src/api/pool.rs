@@ -90,6 +90,12 @@ pub struct ShareLogStatus {
     pub shipped_seq: u64,
     /// Why shares are not acknowledged at present.
     pub last_error: Option<String>,
+    /// Why they soon will not be, unless something is done: there is no room for the next segment.
+    #[serde(default)]
+    pub warning: Option<String>,
+    /// Records that are not on disk yet: more than a few hundred only while the disk fails.
+    #[serde(default)]
+    pub waiting_records: u64,
 }
 
 /// The accounting database.

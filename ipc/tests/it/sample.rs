@@ -97,6 +97,8 @@ pub(crate) fn pool_status() -> PoolStatus {
             durable_seq: 1850,
             shipped_seq: 1842,
             last_error: Some("no space left on device".into()),
+            warning: None,
+            waiting_records: 0,
         },
         ledger: LedgerStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),

@@ -107,3 +107,15 @@ fn several_mistakes_are_told_at_once() {
         &["data_dir", "coinbase_tag", "mistakes in"],
     );
 }
+
+#[test]
+fn a_segment_that_is_none_is_refused() {
+    for mib in ["0", "1025"] {
+        let expected = ["share_log.segment_mib", mib, "write 1 to 1024"];
+        check_refused(
+            "# [share_log]\n# segment_mib = 64",
+            &format!("[share_log]\nsegment_mib = {mib}"),
+            &expected,
+        );
+    }
+}

@@ -136,7 +136,12 @@ impl Session {
     }
 
     /// Writes down whose the prefix is before its first job is sent: the finder of a block is read from it.
+    ///
+    /// While the share log fails no channel is opened, and its miner learns that at once: another pool may take it.
     fn bind(&mut self, opening: Opening) -> Result<(), SessionError> {
+        if self.shared.log.is_failing() {
+            return self.on_not_bound(&opening);
+        }
         let record = Record::Binding(Binding {
             bound_at_ms: unix_ms(),
             extranonce_prefix: opening.prefix.to_bytes(),

@@ -1,14 +1,14 @@
 //! Shares of a connection: checked, logged in batches, and answered when they are durable.
 
-use super::{AfterAppend, Session, SessionError, text};
+use super::{AfterAppend, MAX_APPENDS, Session, SessionError, text};
 use crate::blocks::Found;
 use crate::channel::{Accepted, Channel, Submission, Verdict};
 use crate::directory::unix_ms;
 use crate::share_log::{
     Appended, BATCH_RECORDS_MAX, LogError, NotTakenReason, Record, ShareRecord,
 };
-use hh_mining::Target;
 use hh_mining::extranonce::ROLLABLE_SIZE;
+use hh_mining::{Target, Work};
 use hh_sv2::message::{
     SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
 };
@@ -18,6 +18,11 @@ use std::sync::Arc;
 /// specification has no code for it.
 const NOT_STORED: &str = "share-not-stored";
 
+/// Shares that one connection keeps beside its appends while the disk owes an answer: some seconds of a proxy for a
+/// thousand miners, and some 200 kB.
+const BATCH_MAX: usize = 1_024;
+const _: () = assert!(BATCH_MAX <= BATCH_RECORDS_MAX);
+
 /// Shares of one channel that one append makes durable.
 #[derive(Debug)]
 pub(super) struct Ack {
@@ -25,6 +30,10 @@ pub(super) struct Ack {
     sequence_numbers: Vec<u32>,
     /// Sum of the difficulties.
     difficulty: f64,
+    /// Sum of the work.
+    work: Work,
+    /// The highest difficulty of a hash.
+    best_difficulty: f64,
 }
 
 /// Shares that are checked and not yet given to the log.
@@ -41,23 +50,45 @@ impl Batch {
         self.stalled
     }
 
-    fn add(&mut self, record: ShareRecord, sequence_number: u32, difficulty: f64) {
+    /// It takes no more shares.
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= BATCH_MAX
+    }
+
+    fn add(&mut self, record: ShareRecord, sequence_number: u32, accepted: &Accepted) {
         let channel_id = record.channel_id;
         self.records.push(Record::Share(record));
-        let known = self
-            .acks
-            .iter_mut()
-            .find(|ack| ack.channel_id == channel_id);
-        if let Some(ack) = known {
-            ack.sequence_numbers.push(sequence_number);
-            ack.difficulty += difficulty;
-        } else {
-            self.acks.push(Ack {
-                channel_id,
-                sequence_numbers: vec![sequence_number],
-                difficulty,
-            });
+        let mut acks = self.acks.iter();
+        let ack = match acks.position(|ack| ack.channel_id == channel_id) {
+            Some(known) => &mut self.acks[known],
+            None => self.acks.push_mut(Ack::new(channel_id)),
+        };
+        ack.add(sequence_number, accepted);
+    }
+}
+
+impl Ack {
+    fn new(channel_id: u32) -> Self {
+        Self {
+            channel_id,
+            sequence_numbers: Vec::new(),
+            difficulty: 0.0,
+            work: Work(0),
+            best_difficulty: 0.0,
         }
+    }
+
+    fn add(&mut self, sequence_number: u32, accepted: &Accepted) {
+        let Accepted { share, target } = accepted;
+        self.sequence_numbers.push(sequence_number);
+        self.difficulty += target.target().difficulty();
+        self.work.0 = self.work.0.saturating_add(share.work.0);
+        let difficulty = Target::from_hash_le(&share.hash).difficulty();
+        self.best_difficulty = self.best_difficulty.max(difficulty);
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.sequence_numbers.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -143,31 +174,26 @@ impl Session {
         }
         match share {
             Ok(accepted) => {
+                channel.vardiff.on_share(accepted.target.target());
                 let record = record(channel, submission, &accepted, worker, now_unix_ms);
-                self.accept(channel_id, submission.sequence_number, &accepted, record);
-                Ok(())
+                self.accept(submission.sequence_number, &accepted, record)
             }
             Err(code) => self.reject(channel_id, submission.sequence_number, code),
         }
     }
 
+    /// A good share waits for its append; it counts when it is durable.
     fn accept(
         &mut self,
-        channel_id: u32,
         sequence_number: u32,
         accepted: &Accepted,
         record: ShareRecord,
-    ) {
-        let now_ms = self.shared.directory.clock().now_ms();
-        let Accepted { share, target } = accepted;
-        let difficulty = Target::from_hash_le(&share.hash).difficulty();
-        if let Some(channel) = self.channels.get_mut(&channel_id) {
-            channel.vardiff.on_share(target.target());
-            channel.view.accept(now_ms, share.work, difficulty);
+    ) -> Result<(), SessionError> {
+        if self.batch.is_full() && self.shared.log.is_failing() {
+            return self.reject(record.channel_id, sequence_number, NOT_STORED);
         }
-        self.lane.accept(now_ms, share.work);
-        self.batch
-            .add(record, sequence_number, target.target().difficulty());
+        self.batch.add(record, sequence_number, accepted);
+        Ok(())
     }
 
     fn reject(
@@ -189,28 +215,35 @@ impl Session {
         })?)
     }
 
-    /// Gives what was checked to the log. Where it has no room, the batch waits and the connection is not read.
+    /// Gives what was checked to the log. Where this connection has many appends under way the batch waits for one of them;
+    /// where the log has no room it waits for that, unless the log fails.
     pub(super) fn append_batch(&mut self) -> Result<(), SessionError> {
-        while !self.batch.records.is_empty() {
-            let batch = std::mem::take(&mut self.batch);
-            match self.shared.log.try_append(batch.records) {
-                Ok(appending) => {
-                    let after = AfterAppend::Settle(batch.acks);
-                    self.appends.push_back((appending, after));
-                }
-                Err(refused) if refused.reason == NotTakenReason::Full => {
-                    self.batch.records = refused.records;
-                    self.batch.acks = batch.acks;
-                    self.batch.stalled = true;
-                    return Ok(());
-                }
-                Err(refused) => {
-                    tracing::warn!(reason = ?refused.reason, limit = BATCH_RECORDS_MAX, "the share log took no shares");
-                    self.not_stored(batch.acks)?;
-                }
+        self.batch.stalled = false;
+        if self.batch.records.is_empty() || self.appends.len() >= MAX_APPENDS {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        match self.shared.log.try_append(batch.records) {
+            Ok(appending) => {
+                let after = AfterAppend::Settle(batch.acks);
+                self.appends.push_back((appending, after));
+                Ok(())
+            }
+            Err(refused)
+                if refused.reason == NotTakenReason::Full && !self.shared.log.is_failing() =>
+            {
+                self.batch = Batch {
+                    records: refused.records,
+                    acks: batch.acks,
+                    stalled: true,
+                };
+                Ok(())
+            }
+            Err(refused) => {
+                tracing::debug!(reason = ?refused.reason, "the share log took no shares");
+                self.not_stored(batch.acks)
             }
         }
-        Ok(())
     }
 
     /// The oldest append has resolved.
@@ -231,10 +264,18 @@ impl Session {
 
     /// SubmitShares.Success for shares that are on the disk.
     fn settle(&mut self, acks: Vec<Ack>) -> Result<(), SessionError> {
+        let now_ms = self.shared.directory.clock().now_ms();
         for ack in acks {
             let Some(last) = ack.sequence_numbers.last() else {
                 continue;
             };
+            let count = ack.count();
+            self.lane.accept(now_ms, count, ack.work);
+            if let Some(channel) = self.channels.get(&ack.channel_id) {
+                channel
+                    .view
+                    .accept(now_ms, count, ack.work, ack.best_difficulty);
+            }
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -244,8 +285,7 @@ impl Session {
             self.connection.queue(SubmitSharesSuccess {
                 channel_id: ack.channel_id,
                 last_sequence_number: *last,
-                new_submits_accepted_count: u32::try_from(ack.sequence_numbers.len())
-                    .unwrap_or(u32::MAX),
+                new_submits_accepted_count: count,
                 new_shares_sum,
             })?;
         }

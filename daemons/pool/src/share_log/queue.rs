@@ -5,7 +5,7 @@
 //! wake it (15 us) for each append that arrives within the commit delay.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -19,6 +19,8 @@ const FULL_RECORDS: usize = 1_024;
 pub(super) struct Append {
     pub(super) records: Vec<Record>,
     pub(super) done: oneshot::Sender<Result<Appended, LogError>>,
+    /// When it was taken in.
+    pub(super) since: Instant,
     pub(super) _room: OwnedSemaphorePermit,
 }
 

@@ -1,20 +1,25 @@
 //! The thread that writes the log. Owns the segment that is written to, the sequence numbers and the log's time;
 //! resolves appends, and never before the sync that covers them has returned.
 
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::preparer::{Prepared, Preparer};
 use super::queue::{Append, Queue, Taken};
 use super::segment::{self, FRAME_BYTES_MAX, FrameBuffer, Header};
 use super::{
     Appended, ExtranoncePrefix, Health, Identity, LogError, Options, Record, Recovered, SegmentRef,
     Shared,
 };
+
+/// How far the pause between two attempts grows while segments can be had but not written: each costs a zeroed file, on
+/// a disk that is ill.
+const RETRY_INTERVALS_MAX: u32 = 16;
 
 /// Writes the log of one pool.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub(super) struct Writer {
     identity: Identity,
     segment_bytes: u64,
     retry_interval: Duration,
+    hold_max: Duration,
     preparer: Preparer,
     /// None exactly while there is a failure.
     pub(super) active: Option<Active>,
@@ -31,8 +37,12 @@ pub(super) struct Writer {
     next_seq: u64,
     last_at_ms: i64,
     highest_prefix: Option<ExtranoncePrefix>,
+    /// Taken from the queue and not resolved, oldest first. They keep their part of the queue's limit.
+    held: VecDeque<Append>,
     frame: FrameBuffer,
     failure: Option<Failure>,
+    /// Retry intervals that the next write which fails is followed by: none at first, another segment may do at once.
+    backoff: u32,
     durable: watch::Sender<u64>,
     health: watch::Sender<Health>,
     /// Looked up once: the registry takes as long as encoding the records of a commit.
@@ -73,14 +83,17 @@ impl Writer {
             identity: identity.clone(),
             segment_bytes: options.segment_bytes,
             retry_interval: options.retry_interval,
-            preparer: Preparer::start(shared, options.segment_bytes)?,
+            hold_max: options.hold_max,
+            preparer: Preparer::start(shared, options)?,
             active: None,
             last_index: recovered.last_index,
             next_seq: recovered.next_seq,
             last_at_ms: recovered.last_at_ms,
             highest_prefix: recovered.highest_prefix,
+            held: VecDeque::new(),
             frame: FrameBuffer::new(),
             failure: None,
+            backoff: 0,
             durable,
             health,
             commit_seconds: metrics::histogram!("hyperhash_share_log_commit_seconds"),
@@ -97,42 +110,60 @@ impl Writer {
             let idle = self.failure.is_some().then_some(self.retry_interval);
             match self.queue.take(&mut appends, idle) {
                 Taken::Appends => self.commit(&mut appends),
-                Taken::Idle => self.probe(),
+                Taken::Idle => self.retry(),
                 Taken::Closed => break,
             }
         }
+        if let Some(failure) = &mut self.failure {
+            // The last attempt; what it does not make durable is told that the log is closed.
+            failure.retry_at = Instant::now();
+            self.retry();
+        }
     }
 
-    /// Makes the appends durable, in as few frames as they fit in, and resolves them.
+    /// Makes the appends durable, in as few frames as they fit in, and resolves them. What the disk refuses is held and
+    /// tried again, in its order, for [`Options::hold_max`].
     pub(super) fn commit(&mut self, appends: &mut Vec<Append>) {
-        let room = self.segment_bytes.saturating_sub(segment::HEADER_BYTES);
-        let frame_bytes_max = usize::try_from(room)
-            .unwrap_or(usize::MAX)
-            .min(FRAME_BYTES_MAX);
-        let mut group = Vec::with_capacity(appends.len());
-        for append in appends.drain(..) {
-            let (len, count, at_ms) = (self.frame.len(), self.frame.count(), self.last_at_ms);
-            self.push(&append.records);
-            if self.frame.len() > frame_bytes_max && !group.is_empty() {
-                self.frame.truncate(len, count);
-                self.last_at_ms = at_ms;
-                self.commit_frame(&mut group);
-                self.push(&append.records);
+        self.held.extend(appends.drain(..));
+        while !self.held.is_empty() && self.is_due() {
+            let last_at_ms = self.last_at_ms;
+            let group = self.gather();
+            if group.is_empty() {
+                continue;
             }
-            if self.frame.len() > frame_bytes_max {
-                self.frame.clear();
-                let records = append.records.len();
-                resolve(append, Err(LogError::BatchTooLarge { records }));
-            } else {
-                group.push(append);
+            let started = Instant::now();
+            self.shared.set_commit_started(Some(started));
+            let written = self.write_frame();
+            self.shared.set_commit_started(None);
+            self.frame.clear();
+            match written {
+                Ok(()) => {
+                    self.commit_seconds.record(started.elapsed());
+                    self.written(group);
+                }
+                Err(()) => {
+                    self.last_at_ms = last_at_ms;
+                    group
+                        .into_iter()
+                        .rev()
+                        .for_each(|append| self.held.push_front(append));
+                }
             }
         }
-        self.commit_frame(&mut group);
+        self.give_up_old();
+        self.look_after_next();
     }
 
-    /// Tries to get a segment to write to, if there is none.
-    pub(super) fn probe(&mut self) {
-        if self.active.is_some() {
+    /// Tries again what waits; without anything that waits, to get a segment to write to.
+    pub(super) fn retry(&mut self) {
+        if self.held.is_empty() {
+            self.probe();
+        }
+        self.commit(&mut Vec::new());
+    }
+
+    fn probe(&mut self) {
+        if self.active.is_some() || !self.is_due() {
             return;
         }
         match self.activate() {
@@ -140,8 +171,40 @@ impl Writer {
                 self.active = Some(active);
                 self.recovered();
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(error, self.retry_interval),
         }
+    }
+
+    /// Whether a failure, if there is one, is so old that another attempt is due.
+    fn is_due(&self) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_none_or(|failure| failure.retry_at <= Instant::now())
+    }
+
+    /// Encodes the oldest appends that fit in one frame, and takes them off.
+    fn gather(&mut self) -> Vec<Append> {
+        let room = self.segment_bytes.saturating_sub(segment::HEADER_BYTES);
+        let frame_bytes_max = usize::try_from(room)
+            .unwrap_or(usize::MAX)
+            .min(FRAME_BYTES_MAX);
+        let mut group = Vec::with_capacity(self.held.len());
+        while let Some(append) = self.held.pop_front() {
+            let (len, count, at_ms) = (self.frame.len(), self.frame.count(), self.last_at_ms);
+            self.push(&append.records);
+            if self.frame.len() <= frame_bytes_max {
+                group.push(append);
+                continue;
+            }
+            self.frame.truncate(len, count);
+            self.last_at_ms = at_ms;
+            if !group.is_empty() {
+                self.held.push_front(append);
+                break;
+            }
+            let records = append.records.len();
+            resolve(append, Err(LogError::BatchTooLarge { records }));
+        }
+        group
     }
 
     /// Adds records to the frame, with times that don't go back.
@@ -155,28 +218,19 @@ impl Writer {
         }
     }
 
-    /// Writes and syncs the frame, publishes that it is durable, and resolves its appends.
-    fn commit_frame(&mut self, group: &mut Vec<Append>) {
-        if group.is_empty() {
-            return;
+    /// The frame is durable: publishes that, and resolves its appends.
+    fn written(&mut self, group: Vec<Append>) {
+        self.backoff = 0;
+        if self.failure.is_some() {
+            self.recovered();
         }
-        let started = Instant::now();
-        let written = self.write_frame();
-        self.frame.clear();
-        if let Err(error) = written {
-            for append in group.drain(..) {
-                resolve(append, Err(error.clone()));
-            }
-            return;
-        }
-        self.commit_seconds.record(started.elapsed());
         let mut seq = self.next_seq;
         self.next_seq += group
             .iter()
             .map(|append| append.records.len() as u64)
             .sum::<u64>();
         self.durable.send_replace(self.next_seq - 1);
-        for append in group.drain(..) {
+        for append in group {
             let first_seq = seq;
             seq += append.records.len() as u64;
             resolve(
@@ -189,49 +243,45 @@ impl Writer {
         }
     }
 
-    fn write_frame(&mut self) -> Result<(), LogError> {
-        let mut active = match self.active.take() {
-            Some(active) if active.has_room(self.frame.len(), self.segment_bytes) => active,
-            Some(_) | None => self.next_segment()?,
+    /// Appends that have waited for as long as they may fail, with the reason of the last attempt.
+    fn give_up_old(&mut self) {
+        let Some(failure) = &self.failure else { return };
+        while let Some(append) = self
+            .held
+            .pop_front_if(|a| a.since.elapsed() >= self.hold_max)
+        {
+            resolve(append, Err(failure.error.clone()));
+        }
+    }
+
+    /// Writes and syncs the frame. Where that fails the failure is noted, and the segment is given up: after a failed sync
+    /// the system calls pages clean that are not on the disk, so that another sync of the same file would prove nothing.
+    fn write_frame(&mut self) -> Result<(), ()> {
+        let active = match self.active.take() {
+            Some(active) if active.has_room(self.frame.len(), self.segment_bytes) => Ok(active),
+            Some(_) | None => self.activate(),
         };
+        let mut active = active.map_err(|error| self.failed(error, self.retry_interval))?;
         let epoch = self.shared.epoch;
         let bytes = self
             .frame
             .seal(&epoch, active.index, active.offset, self.next_seq);
+        let length = bytes.len() as u64;
         let written = active
             .file
             .write_all_at(bytes, active.offset)
             .and_then(|()| active.file.sync_data());
         if let Err(source) = written {
             let error = LogError::io("write to", &self.shared.path(active.index), source);
-            abandon(&active);
-            self.failed(error.clone());
-            return Err(error);
+            self.abandon(&active);
+            let pause = self.retry_interval * self.backoff;
+            self.backoff = (self.backoff * 2).clamp(1, RETRY_INTERVALS_MAX);
+            self.failed(error, pause);
+            return Err(());
         }
-        active.offset += bytes.len() as u64;
+        active.offset += length;
         self.active = Some(active);
         Ok(())
-    }
-
-    /// A new segment; while the log is unwritable, no more often than it is to be retried.
-    fn next_segment(&mut self) -> Result<Active, LogError> {
-        if let Some(failure) = self
-            .failure
-            .as_ref()
-            .filter(|f| Instant::now() < f.retry_at)
-        {
-            return Err(failure.error.clone());
-        }
-        match self.activate() {
-            Ok(active) => {
-                self.recovered();
-                Ok(active)
-            }
-            Err(error) => {
-                self.failed(error.clone());
-                Err(error)
-            }
-        }
     }
 
     /// Makes a prepared file the next segment.
@@ -261,27 +311,70 @@ impl Writer {
         })
     }
 
-    fn failed(&mut self, error: LogError) {
+    /// Cuts off a frame that failed; a segment without any other goes. The next segment's first sequence number says
+    /// the same, so this only gives back room.
+    fn abandon(&self, active: &Active) {
+        if active.offset > segment::HEADER_BYTES {
+            if let Err(e) = active.file.set_len(active.offset) {
+                tracing::debug!(error = %e, "could not truncate an abandoned share log segment");
+            }
+            return;
+        }
+        match fs::remove_file(self.shared.path(active.index)) {
+            Ok(()) => self
+                .shared
+                .segments()
+                .retain(|segment| segment.index != active.index),
+            Err(e) => {
+                tracing::debug!(error = %e, "could not delete an abandoned share log segment");
+            }
+        }
+    }
+
+    fn failed(&mut self, error: LogError, pause: Duration) {
+        metrics::counter!("hyperhash_share_log_failures_total").increment(1);
         if self.failure.is_none() {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "share log is not writable"
+                "share log is not writable; shares wait for it and are not acknowledged"
             );
         }
-        metrics::gauge!("hyperhash_share_log_writable").set(0.0);
-        self.health.send_replace(Health::Unwritable(error.clone()));
-        self.failure = Some(Failure {
-            error,
-            retry_at: Instant::now() + self.retry_interval,
-        });
+        let retry_at = Instant::now() + pause;
+        self.failure = Some(Failure { error, retry_at });
+        self.publish();
     }
 
     fn recovered(&mut self) {
         if self.failure.take().is_some() {
             tracing::info!("share log is writable again");
         }
-        metrics::gauge!("hyperhash_share_log_writable").set(1.0);
-        self.health.send_replace(Health::Writable);
+        self.publish();
+    }
+
+    /// Sees to it that the next segment is prepared, and says so while it can't be.
+    fn look_after_next(&mut self) {
+        let Some(prepared) = self.preparer.poll() else {
+            return;
+        };
+        match prepared {
+            Prepared::Failing(error) => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the next segment of the share log can't be prepared; shares are taken until the present one is full"
+            ),
+            Prepared::Again => tracing::info!("the next segment of the share log is prepared"),
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let health = match (&self.failure, self.preparer.error()) {
+            (Some(failure), _) => Health::Unwritable(failure.error.clone()),
+            (None, Some(error)) => Health::LastSegment(error.clone()),
+            (None, None) => Health::Writable,
+        };
+        let writable = if self.failure.is_some() { 0.0 } else { 1.0 };
+        metrics::gauge!("hyperhash_share_log_writable").set(writable);
+        self.health.send_replace(health);
     }
 }
 
@@ -302,70 +395,8 @@ impl Active {
     }
 }
 
-/// Cuts off a frame that failed. The next segment's first sequence number says the same, so this only gives back room.
-fn abandon(active: &Active) {
-    if let Err(e) = active.file.set_len(active.offset) {
-        tracing::debug!(error = %e, "could not truncate an abandoned share log segment");
-    }
-}
-
 fn resolve(append: Append, result: Result<Appended, LogError>) {
     if append.done.send(result).is_err() {
         tracing::trace!("nobody waits for an append to the share log any more");
-    }
-}
-
-/// Prepares the next segment on a thread of its own, because to zero one takes longer than a commit may.
-#[derive(Debug)]
-struct Preparer {
-    requests: SyncSender<()>,
-    prepared: Receiver<Result<File, LogError>>,
-    is_requested: bool,
-}
-
-impl Preparer {
-    fn start(shared: &Arc<Shared>, segment_bytes: u64) -> Result<Self, LogError> {
-        let (requests, requested) = sync_channel::<()>(1);
-        let (done, prepared) = sync_channel(1);
-        let dir = shared.dir.clone();
-        std::thread::Builder::new()
-            .name("share-log-prep".to_owned())
-            .spawn(move || {
-                // Either channel ends when the writer does.
-                while requested.recv().is_ok()
-                    && done.send(segment::prepare(&dir, segment_bytes)).is_ok()
-                {}
-            })
-            .map_err(|e| LogError::io("start a thread for", &shared.dir, e))?;
-        Ok(Self {
-            requests,
-            prepared,
-            is_requested: false,
-        })
-    }
-
-    /// Asks for a file ahead of its use.
-    fn request(&mut self) {
-        if !self.is_requested {
-            // The thread takes requests until this end is dropped, and one at a time fits.
-            self.is_requested = self.requests.try_send(()).is_ok();
-        }
-    }
-
-    /// The prepared file, or a new attempt if an earlier one failed. Waits for it.
-    fn take(&mut self) -> Result<File, LogError> {
-        let early = self.is_requested.then(|| self.receive());
-        match early {
-            Some(Ok(file)) => Ok(file),
-            Some(Err(_)) | None => {
-                self.request();
-                self.receive()
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Result<File, LogError> {
-        self.is_requested = false;
-        self.prepared.recv().unwrap_or(Err(LogError::Closed))
     }
 }

@@ -160,17 +160,19 @@ pub(super) fn shares(pool: &PoolStatus) -> Check {
 
 pub(super) fn share_log(pool: &PoolStatus) -> Check {
     let name = "share log";
-    match &pool.share_log.last_error {
-        Some(error) => {
-            let fix =
-                "make room on its disk, or replace the disk: until then no share is acknowledged";
-            Check::fail(name, error, fix)
-        }
-        None => {
-            let durable = text::count(pool.share_log.durable_seq);
-            Check::ok(name, format!("{durable} records durable"))
-        }
+    let log = &pool.share_log;
+    let durable = format!("{} records durable", text::count(log.durable_seq));
+    if let Some(error) = &log.last_error {
+        let waiting = text::plural(log.waiting_records, "record");
+        let fix = "make room on its disk, or replace the disk: until then no share is acknowledged";
+        return Check::fail(name, format!("{error}; {waiting} not durable"), fix);
     }
+    if let Some(warning) = &log.warning {
+        let fix =
+            "make room on its disk: when the present segment is full no share is acknowledged";
+        return Check::warn(name, format!("{durable}; {warning}"), fix);
+    }
+    Check::ok(name, durable)
 }
 
 pub(super) fn ledger(pool: &PoolStatus) -> Check {
