@@ -5,8 +5,8 @@ use hh_ledger::LedgerReader;
 use hh_mining::BlockHash;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::channel::Channel;
+use hh_tests::disk::attach;
 use hh_tests::network::Network;
-use hh_tests::process::Process;
 use hh_tests::syscalls::{CALLS, answers_after_syncs};
 use hh_tests::wait::{wait_for, wait_until};
 use std::cell::Cell;
@@ -141,12 +141,7 @@ async fn no_answer_leaves_before_the_fdatasync_that_covers_its_share_has_returne
         ])
         .arg(&trace)
         .args(["-p", &network.pool.process().id().to_string()]);
-    let strace = Process::spawn("strace", command, network.dir());
-    wait_until("strace is attached", DEADLINE, async || {
-        assert!(strace.is_running(), "strace ended: {}", strace.log());
-        strace.log().contains("attached")
-    })
-    .await;
+    let strace = attach(command, network.dir()).await;
 
     // One at a time, so that what comes between a share and the next answer belongs to that share.
     const SHARES: u32 = 50;

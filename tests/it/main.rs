@@ -10,6 +10,7 @@
 mod cluster;
 mod crash;
 mod devnet;
+mod disk;
 mod failures;
 mod interop;
 mod kit;

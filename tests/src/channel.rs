@@ -158,6 +158,27 @@ impl Channel {
         self.connection.flush().await
     }
 
+    /// Finds a share that is a block, and sends it; the share is the last one in flight then.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn submit_block(&mut self) -> Result<BlockHash, ConnectionError> {
+        let nbits = self
+            .active
+            .as_ref()
+            .expect("an open channel has work")
+            .nbits;
+        let network = Target::from_compact(nbits).expect("a chain's nBits are a target");
+        let (share, hash) = self.solve_for(network);
+        self.in_flight.push_back(Sent {
+            sequence_number: share.sequence_number,
+            hash,
+        });
+        self.connection.queue(share)?;
+        self.connection.flush().await?;
+        Ok(hash)
+    }
+
     /// Receives until at most `remaining` shares are without an answer.
     ///
     /// # Errors
@@ -194,8 +215,14 @@ impl Channel {
     }
 
     fn solve(&mut self) -> (SubmitSharesExtended, BlockHash) {
+        self.solve_for(Target::MAX)
+    }
+
+    /// A share that also meets `target`.
+    fn solve_for(&mut self, target: Target) -> (SubmitSharesExtended, BlockHash) {
         let active = self.active.as_ref().expect("an open channel has work");
-        let (job, target) = &self.jobs[&active.job_id];
+        let (job, of_job) = &self.jobs[&active.job_id];
+        let target = target.min(*of_job);
         self.extranonce += 1;
         let mut rolled = vec![0; self.extranonce_size];
         let counter = self.extranonce.to_be_bytes();

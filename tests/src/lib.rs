@@ -8,6 +8,7 @@ pub mod bench;
 pub mod bitcoin_core;
 pub mod channel;
 pub mod daemon;
+pub mod disk;
 pub mod miner;
 pub mod network;
 pub mod peers;
