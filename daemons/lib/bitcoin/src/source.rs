@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -319,5 +320,16 @@ impl Source {
             }
             Command::Unfollow(_) => {}
         }
+    }
+}
+
+/// A call that may be under way.
+type Pending<T> = Option<Pin<Box<dyn Future<Output = Result<T, SourceError>>>>>;
+
+/// What a pending call comes to; never where there is none.
+async fn arrived<T>(pending: &mut Pending<T>) -> Result<T, SourceError> {
+    match pending {
+        Some(call) => call.await,
+        None => std::future::pending().await,
     }
 }

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,10 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
-use super::{REQUESTS_MAX, Request, Solution, Source, SourceError, SourceEvent, TemplateHandle};
+use super::{
+    Pending, REQUESTS_MAX, Request, Solution, Source, SourceError, SourceEvent, TemplateHandle,
+    arrived,
+};
 use crate::node::{NodeError, NodeInfo};
 use crate::rpc::{Rpc, RpcError};
 use crate::submit::{self, BlockOutcome};
@@ -80,8 +82,6 @@ pub(super) async fn session(
     };
     session.run().await
 }
-
-type Pending<T> = Option<Pin<Box<dyn Future<Output = Result<T, SourceError>>>>>;
 
 /// What a look at the node shows.
 enum Look {
@@ -303,14 +303,6 @@ impl Session<'_> {
         let at = Instant::now();
         self.given.insert(reservation, Given { value_sats, at });
         Ok(())
-    }
-}
-
-/// What a pending call comes to; never where there is none.
-async fn arrived<T>(pending: &mut Pending<T>) -> Result<T, SourceError> {
-    match pending {
-        Some(call) => call.await,
-        None => std::future::pending().await,
     }
 }
 

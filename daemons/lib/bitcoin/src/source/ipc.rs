@@ -21,6 +21,8 @@ use follow::Follower;
 
 mod connection;
 mod follow;
+mod kept;
+mod read;
 
 /// One connection, until it is lost.
 pub(super) async fn session(

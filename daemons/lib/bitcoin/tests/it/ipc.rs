@@ -5,8 +5,10 @@ use std::time::Duration;
 use bitcoin::Network;
 use hh_bitcoin::{NodeError, Reservation, Solution, SourceEvent, Trigger, check_node};
 
+use crate::latency::fill;
 use crate::node::{Node, SOON, bytes, wait_for};
-use crate::source::Source;
+use crate::source::{Source, generate_without_mempool};
+use crate::submit::{solution, solve};
 
 #[tokio::test]
 async fn a_new_tip_brings_a_template_on_it_at_once() {
@@ -49,6 +51,53 @@ async fn higher_fees_bring_a_template_on_the_same_tip_with_its_transactions() {
         [bitcoin::consensus::serialize(&spend)]
     );
     assert_eq!(block.weight().unwrap(), spend.weight());
+}
+
+#[tokio::test]
+async fn a_tip_over_a_full_mempool_brings_a_template_without_it_first() {
+    let node = Node::start().await;
+    node.generate(110).await;
+    fill(&node, 600).await;
+    let mut source = Source::quiet(Some(node.socket()), node.rpc()).await;
+    generate_without_mempool(&node).await;
+    let tip = node.rpc().best_block_hash().await.unwrap();
+    let first = source.template().await;
+    assert_eq!(first.trigger, Trigger::CoinbaseOnly);
+    assert_eq!(first.tip.prev_hash, bytes(tip));
+    assert!(first.template.merkle_path.is_empty());
+    let mut full = source.template().await;
+    assert_eq!(full.trigger, Trigger::Transactions);
+    assert_eq!(full.tip.prev_hash, bytes(tip));
+    let block = full.block.arrived().await.unwrap();
+    assert_eq!(
+        (block.transaction_count(), block.fees_sats()),
+        (600, 600_000)
+    );
+    let values = [&first, &full].map(|of| of.template.coinbase_tx_value_remaining);
+    assert_eq!(values[0] + 600_000, values[1]);
+
+    // Either is good for a block.
+    let (header, coinbase) = solve(&first);
+    let solved = solution(&header, coinbase);
+    first.handle.submit(solved).await.unwrap();
+    assert_eq!(source.template().await.trigger, Trigger::CoinbaseOnly);
+    let full = source.template().await;
+    let (header, coinbase) = solve(&full);
+    let solved = solution(&header, coinbase);
+    full.handle.submit(solved).await.unwrap();
+    assert_eq!(source.template().await.trigger, Trigger::CoinbaseOnly);
+    let mut empty = source.template().await;
+    assert_eq!(empty.trigger, Trigger::Transactions);
+    let block = empty.block.arrived().await.unwrap();
+    assert_eq!(block.transaction_count(), 0);
+
+    // Without many transactions there is one template a tip.
+    let tip = node.generate(1).await[0];
+    let template = source.template().await;
+    assert_eq!(template.trigger, Trigger::NewBlock);
+    assert_eq!(template.tip.prev_hash, bytes(tip));
+    node.generate(1).await;
+    assert_eq!(source.template().await.trigger, Trigger::NewBlock);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod gbt;
 mod ipc;
+mod latency;
 mod node;
 mod source;
 mod submit;

@@ -43,6 +43,17 @@ impl Source {
         Self::of(Self::config(None, rpc))
     }
 
+    /// One that looks at no fees, after its first template.
+    pub(crate) async fn quiet(socket: Option<PathBuf>, rpc: Rpc) -> Self {
+        let mut source = Self::of(SourceConfig {
+            refresh_interval: Duration::from_secs(3600),
+            ..Self::config(socket, rpc)
+        });
+        let mut first = source.template().await;
+        first.block.arrived().await.unwrap();
+        source
+    }
+
     pub(crate) fn config(socket: Option<PathBuf>, rpc: Rpc) -> SourceConfig {
         SourceConfig {
             socket,

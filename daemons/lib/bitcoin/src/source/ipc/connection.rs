@@ -4,7 +4,7 @@
 //!
 //! A call names the node's thread that runs it, and a thread runs one call at a time: we never send it a second one. So
 //! what may block (`waitNext`), what is large (`getBlock`), what must not wait (`submitSolution`) and the small calls that
-//! are made at once have threads of their own.
+//! are made at once have threads of their own, and a call under way is never given up, except with its class.
 //!
 //! The small calls on a template are sent before there is one (Cap'n Proto pipelining): the node runs them the moment
 //! `waitNext` ends, without a round trip to us.
@@ -69,12 +69,22 @@ impl NodeThread {
     }
 }
 
-/// The node's threads of one follower, which makes one call after the other.
-pub(super) struct FollowerThreads {
-    wait: NodeThread,
+/// The node's threads for a call that brings a template, and for those that read it. One template at a time.
+pub(super) struct TemplateThreads {
+    bring: NodeThread,
     header: NodeThread,
     coinbase: NodeThread,
     path: NodeThread,
+}
+
+/// What `createNewBlock` is to make.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Create {
+    pub(super) reservation: Reservation,
+    /// Else nothing but a coinbase.
+    pub(super) use_mempool: bool,
+    /// Waits for the end of the initial download.
+    pub(super) cooldown: bool,
 }
 
 /// A template with what miners need of it.
@@ -177,10 +187,10 @@ impl Connection {
         })
     }
 
-    /// Threads for one more follower.
-    pub(super) async fn follower_threads(&self) -> Result<FollowerThreads, SourceError> {
-        Ok(FollowerThreads {
-            wait: make_thread(&self.threads, "hh-wait").await?,
+    /// Threads for one template at a time more.
+    pub(super) async fn template_threads(&self) -> Result<TemplateThreads, SourceError> {
+        Ok(TemplateThreads {
+            bring: make_thread(&self.threads, "hh-template").await?,
             header: make_thread(&self.threads, "hh-header").await?,
             coinbase: make_thread(&self.threads, "hh-coinbase").await?,
             path: make_thread(&self.threads, "hh-path").await?,
@@ -190,19 +200,18 @@ impl Connection {
     /// With `cooldown` it may take as long as the node's initial download, so this has no deadline; a lost connection ends it.
     pub(super) async fn create_new_block(
         &self,
-        threads: &FollowerThreads,
-        reservation: Reservation,
-        cooldown: bool,
+        threads: &TemplateThreads,
+        create: Create,
     ) -> Result<Fetched, SourceError> {
         const CALL: &str = "createNewBlock";
         let error = |source| SourceError::Call { call: CALL, source };
         let mut request = self.mining.create_new_block_request();
-        threads.wait.set(request.get().get_context());
-        request.get().set_cooldown(cooldown);
+        threads.bring.set(request.get().get_context());
+        request.get().set_cooldown(create.cooldown);
         let mut options = request.get().init_options();
-        options.set_use_mempool(true);
-        options.set_block_reserved_weight(reservation.weight());
-        options.set_coinbase_output_max_additional_sigops(reservation.sigops());
+        options.set_use_mempool(create.use_mempool);
+        options.set_block_reserved_weight(create.reservation.weight());
+        options.set_coinbase_output_max_additional_sigops(create.reservation.sigops());
         let sent = request.send();
         let parts = threads.ask_parts(&sent.pipeline.get_result());
         let response = sent.promise.await.map_err(error)?;
@@ -303,7 +312,7 @@ impl Connection {
     }
 }
 
-impl FollowerThreads {
+impl TemplateThreads {
     /// Waits for a new tip, or for fees that are higher by `fee_threshold_sats`; `None` after `timeout`.
     pub(super) async fn wait_next(
         &self,
@@ -314,7 +323,7 @@ impl FollowerThreads {
         const CALL: &str = "waitNext";
         let error = |source| SourceError::Call { call: CALL, source };
         let mut request = template.wait_next_request();
-        self.wait.set(request.get().get_context());
+        self.bring.set(request.get().get_context());
         let mut options = request.get().init_options();
         options.set_timeout(timeout.as_secs_f64() * 1000.0);
         options.set_fee_threshold(fee_threshold_sats);
