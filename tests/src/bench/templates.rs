@@ -39,11 +39,12 @@ const CONSTRAINTS: CoinbaseOutputConstraints = CoinbaseOutputConstraints {
 /// # Panics
 /// If the node makes no block.
 pub async fn empty(stage: &Stage, count: usize) -> Result<Figures, ClientError> {
-    let samples = measure(stage, count, generate).await?;
+    let samples = measure(stage, count, generate, false).await?;
     Ok(vec![(Row::TemplateP99, samples.percentile_ms(99))])
 }
 
-/// `count` new tips while `transactions` lie in the mempool, and stay there.
+/// `count` new tips while `transactions` lie in the mempool, and stay there, until the template that has them. The one without
+/// them, which comes first, does not count.
 ///
 /// # Errors
 /// The template provider refuses.
@@ -56,7 +57,7 @@ pub async fn full(
     transactions: usize,
 ) -> Result<Figures, ClientError> {
     mempool::fill(&stage.node, transactions);
-    let samples = measure(stage, count, generate_without_mempool).await?;
+    let samples = measure(stage, count, generate_without_mempool, true).await?;
     Ok(vec![(Row::TemplateFull, samples.mean_ms())])
 }
 
@@ -64,11 +65,12 @@ async fn measure(
     stage: &Stage,
     count: usize,
     make_block: fn(&bitcoincore_rpc::Client),
+    with_transactions: bool,
 ) -> Result<Samples, ClientError> {
     let connection = subscribe(stage).await?;
     let (sender, mut tips) = mpsc::channel(TIPS);
     let mut listening = JoinSet::new();
-    listening.spawn(listen(connection, sender));
+    listening.spawn(listen(connection, sender, with_transactions));
     let mut watch = BlockWatch::start(&stage.node);
     let mut samples = Samples::default();
     for _ in 0..count {
@@ -100,23 +102,32 @@ async fn subscribe(stage: &Stage) -> Result<Connection, ClientError> {
     Ok(connection)
 }
 
-/// Tells when a template and the tip that it is for have both come.
+/// Tells when a template and the tip that it is for have both come; with transactions if that is wanted.
 async fn listen(
     mut connection: Connection,
     tips: mpsc::Sender<([u8; 32], Instant)>,
+    with_transactions: bool,
 ) -> Result<(), ClientError> {
-    let mut templates = BTreeSet::new();
+    let mut future = BTreeSet::new();
+    let mut tip = None;
     loop {
-        match connection.recv().await? {
+        let arrived = match connection.recv().await? {
             Message::NewTemplate(template) => {
-                templates.insert(template.template_id);
+                let counts = !with_transactions || !template.merkle_path.is_empty();
+                if template.future_template && counts {
+                    future.insert(template.template_id);
+                }
+                tip.filter(|_| counts && !template.future_template)
             }
-            Message::TemplateSetNewPrevHash(tip) if templates.contains(&tip.template_id) => {
-                // Nobody waits for it where the measure has ended.
-                tips.try_send((*tip.prev_hash.as_array(), Instant::now()))
-                    .ok();
+            Message::TemplateSetNewPrevHash(new) => {
+                tip = Some(*new.prev_hash.as_array());
+                tip.filter(|_| future.contains(&new.template_id))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(prev_hash) = arrived {
+            // Nobody waits for it where the measure has ended.
+            tips.try_send((prev_hash, Instant::now())).ok();
         }
     }
 }
