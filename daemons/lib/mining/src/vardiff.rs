@@ -199,6 +199,24 @@ impl Vardiff {
         Some(forced)
     }
 
+    /// Asks for another rate of shares from now on: the next ticks find the target for it. What was learned of the hashrate
+    /// holds.
+    ///
+    /// # Panics
+    /// If `shares_per_minute` is not above 0; it comes from a checked configuration.
+    pub fn set_shares_per_minute(&mut self, shares_per_minute: f32) {
+        assert!(
+            shares_per_minute > 0.0,
+            "shares_per_minute is {shares_per_minute}, must be above 0"
+        );
+        let shares_per_second = shares_per_minute / 60.0;
+        // In units of the shares that are wanted, so that found / expected is the factor to the new target.
+        self.evidence.expected *= shares_per_second / self.shares_per_second;
+        self.higher = Evidence::default();
+        self.lower = Evidence::default();
+        self.shares_per_second = shares_per_second;
+    }
+
     fn advance(&mut self, now_ms: u64) {
         let elapsed_ms =
             u16::try_from(now_ms.saturating_sub(self.last_tick_ms)).unwrap_or(u16::MAX);

@@ -348,3 +348,20 @@ fn the_state_of_a_channel_is_small() {
     // Three targets, and 40 bytes.
     assert!(size_of::<Vardiff>() <= 136);
 }
+
+#[test]
+fn another_rate_is_reached_in_seconds_with_what_is_known_of_the_hashrate() {
+    for rate in [6.0, 60.0] {
+        let mut close = 0;
+        for seed in 0..200 {
+            let mut simulation = Simulation::new(seed, |random| random.factor(10.0));
+            simulation.run(600);
+            #[expect(clippy::cast_possible_truncation, reason = "6 or 60")]
+            simulation.vardiff.set_shares_per_minute(rate as f32);
+            simulation.run(2);
+            let off = simulation.vardiff.target().hashrate(rate) / simulation.hashrate;
+            close += u32::from((0.7..1.4).contains(&off));
+        }
+        assert!(close >= 190, "{close} of 200 for {rate} shares a minute");
+    }
+}
