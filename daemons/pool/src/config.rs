@@ -1,5 +1,6 @@
 //! hh-pool's configuration.
 
+use crate::difficulty::{DIFFICULTIES, DifficultyRange, SHARES_PER_MINUTE};
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 use hh_bitcoin::NodeConfig;
@@ -60,6 +61,19 @@ pub struct LaneConfig {
     /// Goes with every share to the ledger.
     pub name: String,
     pub listen_address: SocketAddr,
+    /// No job of this lane is easier than this difficulty; as `vardiff.min_difficulty` where it is not given.
+    pub min_difficulty: Option<f64>,
+    /// No job of this lane is harder than this difficulty; as `vardiff.max_difficulty` where it is not given.
+    pub max_difficulty: Option<f64>,
+}
+
+impl LaneConfig {
+    pub(crate) fn difficulty(&self) -> DifficultyRange {
+        DifficultyRange {
+            min: self.min_difficulty,
+            max: self.max_difficulty,
+        }
+    }
 }
 
 /// An SV2 template provider, such as hh-tp.
@@ -122,6 +136,17 @@ pub struct VardiffConfig {
     pub shares_per_minute: f64,
     /// No job is easier than this difficulty (1 = 2^32 hashes).
     pub min_difficulty: f64,
+    /// No job is harder than this difficulty, however fast the miner.
+    pub max_difficulty: Option<f64>,
+}
+
+impl VardiffConfig {
+    pub(crate) fn range(&self) -> DifficultyRange {
+        DifficultyRange {
+            min: Some(self.min_difficulty),
+            max: self.max_difficulty,
+        }
+    }
 }
 
 /// What one pool process takes.
@@ -147,6 +172,7 @@ impl Default for VardiffConfig {
             shares_per_minute: 18.0,
             // Some 4,000 hashes: a microcontroller finds one in a second, and vardiff takes it up from there.
             min_difficulty: 1e-6,
+            max_difficulty: None,
         }
     }
 }
@@ -207,6 +233,11 @@ impl PoolConfig {
         self.data_dir.join("blocks")
     }
 
+    /// The file with the difficulties that operators have set.
+    pub fn vardiff_path(&self) -> PathBuf {
+        self.data_dir.join("vardiff.json")
+    }
+
     /// Name of this pool in the ledger's keys.
     pub fn pool_name(&self) -> String {
         format!("pool-{}", self.server_id)
@@ -242,20 +273,7 @@ impl hh_daemon::Config for PoolConfig {
     fn check(&self, mistakes: &mut Mistakes) {
         self.check_coinbase(mistakes);
         self.check_lists(mistakes);
-        let spm = self.vardiff.shares_per_minute;
-        if !(spm.is_finite() && spm > 0.0) {
-            let fix = "write a number above 0, such as 18.0";
-            mistakes.add(
-                "vardiff.shares_per_minute",
-                format!("{spm} is no rate"),
-                fix,
-            );
-        }
-        let difficulty = self.vardiff.min_difficulty;
-        if !(difficulty.is_finite() && difficulty > 0.0) {
-            let what = format!("{difficulty} is no difficulty");
-            mistakes.add("vardiff.min_difficulty", what, "write a number above 0");
-        }
+        self.check_difficulty(mistakes);
         self.check_ledger(mistakes);
         if !SEGMENT_MIB.contains(&self.share_log.segment_mib) {
             let what = format!("{} MiB are no segment", self.share_log.segment_mib);
@@ -283,6 +301,32 @@ impl PoolConfig {
         if tag.len() > MAX_TAG_BYTES || !tag.is_ascii() {
             let fix = format!("write at most {MAX_TAG_BYTES} ASCII characters");
             mistakes.add("coinbase_tag", "too long or not ASCII", fix);
+        }
+    }
+
+    fn check_difficulty(&self, mistakes: &mut Mistakes) {
+        let spm = self.vardiff.shares_per_minute;
+        if !SHARES_PER_MINUTE.contains(&spm) {
+            let (min, max) = (SHARES_PER_MINUTE.start(), SHARES_PER_MINUTE.end());
+            let fix = format!("write a number from {min} to {max:e}, such as 18.0");
+            mistakes.add(
+                "vardiff.shares_per_minute",
+                format!("{spm} is no rate"),
+                fix,
+            );
+        }
+        let mut check = |table: String, range: DifficultyRange, key: &str| {
+            if let Err(error) = range.check() {
+                let (min, max) = (DIFFICULTIES.start(), DIFFICULTIES.end());
+                let fix = format!("write numbers from {min:e} to {max:e}, the smallest first");
+                mistakes.add(format!("{table}.{key}"), error.to_string(), fix);
+            }
+        };
+        check("vardiff".to_owned(), self.vardiff.range(), "min_difficulty");
+        for (index, lane) in self.lanes.iter().enumerate() {
+            // With what it inherits: a lane's smallest may be above everybody's largest.
+            let range = lane.difficulty().or(self.vardiff.range());
+            check(format!("lanes.{index}"), range, "min_difficulty");
         }
     }
 

@@ -2,8 +2,10 @@
 //! types to those of the wire, which go no further than this file.
 
 mod kick;
+mod vardiff;
 
 use crate::admission::Admission;
+use crate::difficulty::DifficultyBoard;
 use crate::directory::{ChannelView, Counters, LaneView};
 use crate::links::{Link, LinkState, Links};
 use crate::rate::{ONE_MINUTE, TEN_MINUTES};
@@ -15,10 +17,12 @@ use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, Miner,
     MinerPage, MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
+    VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_ledger::{BlockRow, Ledger, LedgerError, Location};
+use hh_mining::Account;
 use hh_sv2::AuthorityPublicKey;
 use hh_trust::ChangeJournal;
 use jiff::Timestamp;
@@ -39,6 +43,7 @@ pub(crate) struct Control {
     pub context: Context,
     pub shared: Arc<Shared>,
     pub admission: Arc<Admission>,
+    pub difficulty: Arc<DifficultyBoard>,
     pub chain: Network,
     pub server_id: u16,
     pub authority_public_key: AuthorityPublicKey,
@@ -94,6 +99,14 @@ impl Pool for Answers {
 
     async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
         self.control.journal.page(query).await
+    }
+
+    async fn vardiff(self, _: Call) -> VardiffSettings {
+        self.control.vardiff()
+    }
+
+    async fn set_vardiff(self, _: Call, change: VardiffChange) -> Result<VardiffChanged, ApiError> {
+        self.control.set_vardiff(&self.caller, change).await
     }
 
     async fn share_stats(self, _: Call) -> Result<ShareStats, ApiError> {
@@ -305,6 +318,19 @@ impl Control {
         let rows = rows.map_err(|error| unavailable(&error))?;
         Ok(rows.into_iter().map(block).collect())
     }
+}
+
+/// The name of an account as an operator wrote it: one that no miner can have is a mistake of typing.
+fn check_account(account: &str, chain: Network) -> Result<(), ApiError> {
+    match Account::parse(account, chain) {
+        Ok(parsed) if parsed.to_string() == account => Ok(()),
+        Ok(parsed) => Err(wrong_account(format!("{account:?} is written {parsed}"))),
+        Err(error) => Err(wrong_account(error.to_string())),
+    }
+}
+
+fn wrong_account(message: String) -> ApiError {
+    ApiError::new(ErrorKind::Usage, "HH2008", message)
 }
 
 fn unavailable(error: &LedgerError) -> ApiError {

@@ -4,6 +4,7 @@
 //! instructions; nothing is decided by what stands here.
 
 use crate::admission::ConnectionView;
+use crate::difficulty::DifficultyRange;
 use crate::rate::RateWindow;
 use crate::share_log::Origin;
 use hh_mining::{Target, Work};
@@ -34,6 +35,7 @@ pub(crate) struct Clock {
 pub(crate) struct LaneView {
     pub name: String,
     pub listen_address: SocketAddr,
+    pub difficulty: DifficultyRange,
     pub connections: AtomicU32,
     pub channels: AtomicU32,
     counters: Mutex<Counters>,
@@ -126,10 +128,11 @@ impl Counters {
 }
 
 impl LaneView {
-    fn new(name: String, listen_address: SocketAddr, now_ms: u64) -> Self {
+    fn new(lane: NewLane, now_ms: u64) -> Self {
         Self {
-            name,
-            listen_address,
+            name: lane.name,
+            listen_address: lane.listen_address,
+            difficulty: lane.difficulty,
             connections: AtomicU32::new(0),
             channels: AtomicU32::new(0),
             counters: Mutex::new(Counters::new(now_ms)),
@@ -197,6 +200,15 @@ impl ChannelView {
     }
 }
 
+/// What a lane is registered with.
+#[derive(Debug)]
+pub(crate) struct NewLane {
+    pub name: String,
+    /// As it is bound.
+    pub listen_address: SocketAddr,
+    pub difficulty: DifficultyRange,
+}
+
 /// What a channel is registered with.
 #[derive(Debug)]
 pub(crate) struct NewChannel {
@@ -209,11 +221,11 @@ pub(crate) struct NewChannel {
 }
 
 impl Directory {
-    /// An empty one; `lanes` are names and bound addresses.
-    pub(crate) fn new(clock: Clock, lanes: Vec<(String, SocketAddr)>) -> Self {
+    /// An empty one.
+    pub(crate) fn new(clock: Clock, lanes: Vec<NewLane>) -> Self {
         let now_ms = clock.now_ms();
         let lanes = lanes.into_iter();
-        let view = |(name, address)| Arc::new(LaneView::new(name, address, now_ms));
+        let view = |lane| Arc::new(LaneView::new(lane, now_ms));
         Self {
             clock,
             lanes: lanes.map(view).collect(),

@@ -20,6 +20,7 @@ mod channel;
 mod claim;
 mod config;
 mod control;
+mod difficulty;
 mod directory;
 mod exported;
 mod group;
@@ -34,6 +35,7 @@ mod sample;
 mod session;
 pub mod share_log;
 mod shipper;
+mod state_file;
 mod template_client;
 mod work;
 
@@ -42,6 +44,7 @@ use blocks::{BlockKeeper, Journal, Paths};
 use claim::{ClaimError, ServerIdClaim};
 use config::PoolConfig;
 use control::Control;
+use difficulty::DifficultyBoard;
 use directory::{Clock, Directory};
 use hh_bitcoin::BlockSubmitter;
 use hh_daemon::{Context, Failure};
@@ -58,6 +61,7 @@ use rejects::Rejects;
 use session::Shared;
 use share_log::{Recovered, ShareLog};
 use shipper::Shipper;
+use state_file::StateFile;
 use std::sync::{Arc, Mutex};
 use template_client::{SOLUTION_QUEUE, Solution, TemplateClient};
 use tokio::net::TcpListener;
@@ -92,6 +96,9 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let (blocks, keeper) =
         block_keeper(&config, &context, &nodes, &ledger, solution_sender, &work)?;
     let next_prefix = next_channel_index(&recovered);
+    let file = StateFile::new(config.vardiff_path());
+    let difficulty = DifficultyBoard::open(config.vardiff.clone(), file);
+    let difficulty = Arc::new(difficulty.map_err(Failure::config)?);
     let shared = Arc::new(Shared {
         network: config.chain,
         directory,
@@ -103,7 +110,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         blocks,
         rejects: Rejects::default(),
         work: work.clone(),
-        vardiff: config.vardiff.clone(),
+        difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
     });
     let limits = &config.limits;
@@ -114,6 +121,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         context: context.clone(),
         shared: Arc::clone(&shared),
         admission: Arc::clone(&admission),
+        difficulty,
         chain: config.chain,
         server_id: config.server_id,
         authority_public_key: authority.public_key(),

@@ -2,7 +2,7 @@
 
 use crate::admission::{Admission, Place};
 use crate::config::LaneConfig;
-use crate::directory::LaneView;
+use crate::directory::{LaneView, NewLane};
 use crate::session::{Session, SessionError, Shared};
 use hh_daemon::{Failure, Tasks};
 use hh_sv2::message::{Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING};
@@ -93,17 +93,23 @@ pub(crate) async fn bind(lanes: &[LaneConfig]) -> Result<Vec<TcpListener>, Failu
     Ok(sockets)
 }
 
-/// The lanes' names with the addresses that they are bound to.
+/// The lanes with the addresses that they are bound to.
 ///
 /// # Errors
 /// A socket that has no address.
 pub(crate) fn bound(
     lanes: &[LaneConfig],
     sockets: &[TcpListener],
-) -> std::io::Result<Vec<(String, SocketAddr)>> {
+) -> std::io::Result<Vec<NewLane>> {
     let lanes = lanes.iter().zip(sockets);
-    let named = lanes.map(|(lane, socket)| Ok((lane.name.clone(), socket.local_addr()?)));
-    named.collect()
+    let bound = lanes.map(|(lane, socket)| {
+        Ok(NewLane {
+            name: lane.name.clone(),
+            listen_address: socket.local_addr()?,
+            difficulty: lane.difficulty(),
+        })
+    });
+    bound.collect()
 }
 
 /// Keeps handshakes prepared until `stop` is cancelled.

@@ -10,7 +10,8 @@ mod shares;
 use crate::admission::ConnectionView;
 use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
-use crate::config::{LimitsConfig, VardiffConfig};
+use crate::config::LimitsConfig;
+use crate::difficulty::DifficultySettings;
 use crate::directory::{Directory, LaneView};
 use crate::group::{self, EncodeError};
 use crate::rejects::Rejects;
@@ -55,7 +56,7 @@ pub(crate) struct Shared {
     pub blocks: Blocks,
     pub rejects: Rejects,
     pub work: watch::Receiver<Option<Arc<Work>>>,
-    pub vardiff: VardiffConfig,
+    pub difficulty: watch::Receiver<Arc<DifficultySettings>>,
     pub limits: LimitsConfig,
 }
 
@@ -93,6 +94,7 @@ pub(crate) struct Session {
     workers_granted: bool,
     channels: BTreeMap<u32, Channel>,
     work: watch::Receiver<Option<Arc<Work>>>,
+    difficulty: watch::Receiver<Arc<DifficultySettings>>,
     current: Option<Arc<Work>>,
     batch: Batch,
     appends: VecDeque<(Appending, AfterAppend)>,
@@ -129,6 +131,7 @@ impl Session {
             workers_granted: false,
             channels: BTreeMap::new(),
             work: shared.work.clone(),
+            difficulty: shared.difficulty.clone(),
             current: None,
             batch: Batch::default(),
             appends: VecDeque::new(),
@@ -283,8 +286,12 @@ impl Session {
         let Some(work) = self.current.clone() else {
             return Ok(());
         };
+        let changed = self.difficulty.has_changed().unwrap_or(false);
+        if changed {
+            self.apply_difficulty();
+        }
         for channel in self.channels.values_mut() {
-            if channel.vardiff.tick(now_ms).is_some() {
+            if channel.vardiff.tick(now_ms).is_some() || changed {
                 retarget(&mut self.connection, channel, &work)?;
             }
         }

@@ -119,3 +119,22 @@ fn a_segment_that_is_none_is_refused() {
         );
     }
 }
+
+#[test]
+fn difficulties_that_cross_are_refused_also_between_a_lane_and_everybody() {
+    check_refused(
+        "#min_difficulty = 1000.0\n#max_difficulty = 1000000.0",
+        "min_difficulty = 10.0\nmax_difficulty = 1.0",
+        &["lanes.0.min_difficulty", "10", "above the largest 1"],
+    );
+    check_refused(
+        "#max_difficulty = 1000000000.0",
+        "[vardiff]\nmin_difficulty = 1000.0\nmax_difficulty = 0.5",
+        &["vardiff.min_difficulty", "above the largest 0.5"],
+    );
+    check_refused(
+        "# shares_per_minute = 18.0",
+        "[vardiff]\nshares_per_minute = 0.0",
+        &["vardiff.shares_per_minute", "0 is no rate"],
+    );
+}

@@ -4,12 +4,14 @@
 use crate::admission::Admission;
 use crate::blocks::Blocks;
 use crate::config::{LimitsConfig, VardiffConfig};
-use crate::directory::{Clock, Directory};
+use crate::difficulty::{DifficultyBoard, DifficultyRange};
+use crate::directory::{Clock, Directory, NewLane};
 use crate::listener::Listener;
 use crate::rejects::Rejects;
 use crate::sample;
 use crate::session::Shared;
 use crate::share_log::{self, ShareLog};
+use crate::state_file::StateFile;
 use crate::work::WorkBoard;
 use bitcoin::Network;
 use hh_daemon::Tasks;
@@ -51,8 +53,9 @@ pub(crate) struct TestPool {
     pub address: SocketAddr,
     pub shared: Arc<Shared>,
     pub admission: Arc<Admission>,
+    pub difficulty: DifficultyBoard,
     pub tasks: Tasks,
-    _board: WorkBoard,
+    pub board: WorkBoard,
     key: AuthorityPublicKey,
     _dir: tempfile::TempDir,
 }
@@ -76,15 +79,22 @@ impl TestPool {
             limits.max_connections_per_address,
             tasks.token().clone(),
         ));
+        let file = StateFile::new(dir.path().join("vardiff.json"));
+        let difficulty = DifficultyBoard::open(vardiff, file).unwrap();
+        let lane = NewLane {
+            name: "sv2".to_owned(),
+            listen_address: address,
+            difficulty: DifficultyRange::default(),
+        };
         let shared = Arc::new(Shared {
             network: Network::Regtest,
-            directory: Directory::new(Clock::start(), vec![("sv2".to_owned(), address)]),
+            directory: Directory::new(Clock::start(), vec![lane]),
             log: open_log(dir.path()),
             prefixes: Mutex::new(PrefixAllocator::new(ServerId(0), 0)),
             blocks: Blocks::to_nobody(),
             rejects: Rejects::default(),
             work: board.subscribe(),
-            vardiff,
+            difficulty: difficulty.subscribe(),
             limits,
         });
         let authority = Arc::new(Authority::new(
@@ -105,8 +115,9 @@ impl TestPool {
             address,
             shared,
             admission,
+            difficulty,
             tasks,
-            _board: board,
+            board,
             key,
             _dir: dir,
         }

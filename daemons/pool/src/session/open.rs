@@ -6,7 +6,7 @@ use crate::directory::{NewChannel, unix_ms};
 use crate::group::{self, GROUP_CHANNEL_ID};
 use crate::share_log::{Binding, Origin, Record};
 use hh_mining::extranonce::ROLLABLE_SIZE;
-use hh_mining::{Bounds, ExtranoncePrefix, Identity, Target, Vardiff};
+use hh_mining::{ExtranoncePrefix, Identity, Target, Vardiff};
 use hh_sv2::message::{
     CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
     OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, Str0255, U256, UpdateChannel,
@@ -209,26 +209,29 @@ impl Session {
     }
 
     fn vardiff(&self, opening: &Opening) -> Vardiff {
-        let config = &self.shared.vardiff;
-        let spm = config.shares_per_minute;
-        let bounds = self.bounds(opening.max_target);
+        let settings = self.difficulty.borrow();
+        let account = opening.origin.account();
+        let bounds = settings.bounds(self.lane.difficulty, account, opening.max_target);
         let start = if opening.nominal_hashrate_hs > 0.0 {
-            Target::from_hashrate(f64::from(opening.nominal_hashrate_hs), spm)
+            let hashrate = f64::from(opening.nominal_hashrate_hs);
+            Target::from_hashrate(hashrate, settings.shares_per_minute)
         } else {
             bounds.easiest()
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a rate of shares; the config checks its range"
-        )]
-        let spm = spm as f32;
-        Vardiff::new(bounds, spm, start, self.shared.directory.clock().now_ms())
+        let now_ms = self.shared.directory.clock().now_ms();
+        Vardiff::new(bounds, settings.shares_per_minute(), start, now_ms)
     }
 
-    fn bounds(&self, max_target: Target) -> Bounds {
-        let easiest = Target::from_difficulty(self.shared.vardiff.min_difficulty);
-        let hardest = Target::from_le_bytes([0; 32]);
-        Bounds::new(easiest, hardest).with_max_target(max_target)
+    /// An operator has changed the settings: what they say of each channel holds from its next job on.
+    pub(super) fn apply_difficulty(&mut self) {
+        let settings = self.difficulty.borrow_and_update().clone();
+        for channel in self.channels.values_mut() {
+            let account = channel.origin.account();
+            let bounds = settings.bounds(self.lane.difficulty, account, channel.max_target);
+            channel.vardiff.set_bounds(bounds);
+            let rate = settings.shares_per_minute();
+            channel.vardiff.set_shares_per_minute(rate);
+        }
     }
 
     fn answer_open(&mut self, channel: &Channel, request_id: u32) -> Result<(), SessionError> {

@@ -1,7 +1,10 @@
 //! Sessions over a real socket.
 
+use crate::difficulty::{Change, DifficultyRange};
 use crate::kick::{Chosen, Selector};
+use crate::sample;
 use crate::sample::server::{Options, TestPool};
+use hh_mining::Target;
 use hh_sv2::Message;
 
 fn kick(pool: &TestPool, selector: &Selector) -> Chosen {
@@ -58,4 +61,55 @@ async fn a_kick_by_address_reaches_connections_that_have_not_spoken_yet() {
     let mut byte = [0];
     let read = tokio::io::AsyncReadExt::read(&mut silent, &mut byte).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_new_bound_is_heeded_by_the_next_job_and_rejects_no_share_of_the_last() {
+    let mut pool = TestPool::start(Options::default()).await;
+    let (mut miner, mut channel) = pool.mine("alice").await;
+    let (mut other, _) = pool.mine("bob").await;
+    let change = Change {
+        account: Some("alice".to_owned()),
+        range: DifficultyRange {
+            min: Some(1.0),
+            max: None,
+        },
+        ..Change::default()
+    };
+    pool.difficulty.set(&change).unwrap();
+    let Some(Message::SetTarget(set)) = miner.recv().await else {
+        panic!("no SetTarget");
+    };
+    // Difficulty 1 is harder than this network, and no job is.
+    let target = Target::from_le_bytes(*set.maximum_target.as_array());
+    assert_eq!(target, sample::tip(1).target);
+    let Some(Message::NewExtendedMiningJob(job)) = miner.recv().await else {
+        panic!("no job for it");
+    };
+    assert_ne!(job.job_id, channel.job_id);
+    // Any hash was good enough for the job before: half of these miss the new target.
+    for _ in 0..16 {
+        miner.submit(&mut channel).await;
+        miner.verdict().await.unwrap();
+    }
+    let mut refused = 0;
+    channel.job_id = job.job_id;
+    for _ in 0..16 {
+        miner.submit(&mut channel).await;
+        refused += usize::from(miner.verdict().await.is_err());
+    }
+    assert!(refused > 0, "the new job has the new target");
+    // Whoever opens a channel now has it at once; who is not meant hears nothing.
+    let mut again = miner.open("alice.rig2").await.unwrap();
+    miner.submit(&mut again).await;
+    miner.verdict().await.ok();
+    let template = sample::template(2);
+    pool.board
+        .on_new_template(template, false, &sample::provider(), 0)
+        .unwrap();
+    let said = other.recv().await;
+    assert!(
+        matches!(said, Some(Message::NewExtendedMiningJob(_))),
+        "{said:?}"
+    );
 }
