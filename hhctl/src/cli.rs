@@ -146,7 +146,11 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it is to be planned and confirmed.
     pub(crate) fn changes_something(&self) -> bool {
-        matches!(self, Self::Miner(MinerCommand::Kick { .. }))
+        matches!(
+            self,
+            Self::Miner(MinerCommand::Kick { .. })
+                | Self::Pool(PoolCommand::Vardiff(VardiffCommand::Set { .. }))
+        )
     }
 }
 
@@ -166,6 +170,50 @@ pub(crate) enum PoolCommand {
     /// Lanes, work, shares, share log, ledger and connections of the pool
     #[command(after_help = "Examples:\n  hhctl pool status\n  hhctl pool status --watch=5s")]
     Status,
+    /// How often miners are to send shares, and between which difficulties
+    #[command(subcommand)]
+    Vardiff(VardiffCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VardiffCommand {
+    /// Shares per minute and the bounds of the difficulty: everybody's, of each lane, of accounts
+    #[command(after_help = "Example:\n  hhctl pool vardiff show")]
+    Show,
+    /// Change them, for all miners or for an account; kept over restarts
+    #[command(
+        after_help = "Examples:\n  hhctl pool vardiff set --shares-per-minute 12\n  hhctl pool vardiff set --account alice --min \
+                      1000 --max 1e6\n  hhctl pool vardiff set --account alice --reset\n\nOpen channels heed it with their \
+                      next jobs; a job keeps the target it was sent with, so that no share is rejected for it. A \
+                      lane's own bounds in hh-pool.toml go before everybody's, and an account's narrow them."
+    )]
+    Set {
+        /// Only the bounds of this account
+        #[arg(long, value_name = "NAME", conflicts_with = "shares_per_minute")]
+        account: Option<String>,
+        #[command(flatten)]
+        settings: VardiffArgs,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+}
+
+/// What to set.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct VardiffArgs {
+    /// How many shares a minute a channel is to send
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) shares_per_minute: Option<f64>,
+    /// No job is easier than this difficulty (1 = 2^32 hashes)
+    #[arg(long, value_name = "DIFFICULTY")]
+    pub(crate) min: Option<f64>,
+    /// No job is harder than this difficulty
+    #[arg(long, value_name = "DIFFICULTY")]
+    pub(crate) max: Option<f64>,
+    /// Forget first what was set before: what hh-pool.toml says holds again
+    #[arg(long)]
+    pub(crate) reset: bool,
 }
 
 #[derive(Debug, Subcommand)]

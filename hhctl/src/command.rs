@@ -14,12 +14,13 @@ mod status;
 mod template;
 mod tp;
 mod translator;
+mod vardiff;
 mod version;
 
 use crate::change::Plan;
 use crate::cli::{
     BlockCommand, Command, Confirmation, EventCommand, IdentityCommand, MinerCommand, PoolCommand,
-    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand,
+    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -30,6 +31,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
     match command {
         Command::Status => Ok(status::report(session).await),
         Command::Pool(PoolCommand::Status) => pool::status(session).await,
+        Command::Pool(PoolCommand::Vardiff(VardiffCommand::Show)) => vardiff::show(session).await,
         Command::Miner(MinerCommand::List { account, limit }) => {
             miner::list(session, account.clone(), *limit).await
         }
@@ -47,7 +49,8 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
             unreachable!("run() runs what asks no daemon")
         }
-        Command::Miner(MinerCommand::Kick { .. }) => {
+        Command::Miner(MinerCommand::Kick { .. })
+        | Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set { .. })) => {
             unreachable!("run() has what changes something planned")
         }
     }
@@ -56,7 +59,10 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
 /// How a command that changes something is to be confirmed.
 pub(crate) fn confirmation(command: &Command) -> Confirmation {
     match command {
-        Command::Miner(MinerCommand::Kick { confirmation, .. }) => *confirmation,
+        Command::Miner(MinerCommand::Kick { confirmation, .. })
+        | Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })) => {
+            *confirmation
+        }
         _ => Confirmation::default(),
     }
 }
@@ -67,6 +73,9 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Miner(MinerCommand::Kick { miners, .. }) => {
             miner::plan_kick(session, miners).await
         }
+        Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
+            account, settings, ..
+        })) => vardiff::plan(session, account.as_deref(), settings).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }
@@ -75,6 +84,9 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
 pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Report, Failure> {
     match command {
         Command::Miner(MinerCommand::Kick { miners, .. }) => miner::kick(session, miners).await,
+        Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
+            account, settings, ..
+        })) => vardiff::set(session, account.as_deref(), settings).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }

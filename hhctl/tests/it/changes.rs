@@ -90,3 +90,30 @@ async fn who_is_not_there_can_not_be_kicked() {
     }
     assert!(devnet.changes().is_empty());
 }
+
+#[tokio::test]
+async fn a_difficulty_for_an_account_is_set_at_once_and_for_all_after_a_question() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let bob = operator
+        .types("hhctl pool vardiff set --account bob --min 1000 --max 1e6")
+        .await;
+    assert_snapshot!("vardiff_set_account", bob.transcript());
+    assert_eq!(devnet.changes().len(), 1);
+
+    let line = "hhctl pool vardiff set --shares-per-minute 12";
+    check_not_confirmed(&devnet, &operator.types(line).await);
+    let asked = Operator::at(&devnet).who_answers("no").types(line).await;
+    assert_snapshot!("vardiff_set_refused", asked.transcript());
+    let json = operator.types(&format!("{line} -y -o json")).await;
+    assert_snapshot!("vardiff_set_json", json.stdout);
+    assert_eq!(devnet.changes().len(), 1);
+    for line in [
+        "hhctl pool vardiff set",
+        "hhctl pool vardiff set --account bob",
+        "hhctl pool vardiff set --account bob --shares-per-minute 3",
+        "hhctl pool vardiff set --min low",
+    ] {
+        assert_eq!(operator.types(line).await.exit, Exit::Usage, "{line}");
+    }
+}

@@ -35,6 +35,11 @@ async fn pool_status_shows_work_and_durability() {
 }
 
 #[tokio::test]
+async fn pool_vardiff_show_tells_what_was_set() {
+    check("vardiff_show", "hhctl pool vardiff show").await;
+}
+
+#[tokio::test]
 async fn miner_list_shows_every_channel() {
     check("miner_list", "hhctl miner list").await;
 }
@@ -217,6 +222,7 @@ async fn what_is_empty_says_what_that_means() {
     answers.stats.accounts.clear();
     answers.journal.clear();
     answers.translator.miners.clear();
+    answers.vardiff.accounts.clear();
     answers.tp.clients.clear();
     answers.tp.solutions.clear();
     let devnet = Devnet::start(answers);
@@ -229,6 +235,7 @@ async fn what_is_empty_says_what_that_means() {
         "hhctl event list",
         "hhctl template list",
         "hhctl share stats",
+        "hhctl pool vardiff show",
         "hhctl translator status",
         "hhctl tp status",
     ] {
@@ -310,6 +317,9 @@ async fn help_of_every_command() {
         "status",
         "pool",
         "pool status",
+        "pool vardiff",
+        "pool vardiff show",
+        "pool vardiff set",
         "miner",
         "miner list",
         "miner show",

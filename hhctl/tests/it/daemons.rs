@@ -4,7 +4,7 @@ mod pool;
 
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, Pool, PoolStatus,
-    ShareLogStatus, ShareStats, SubmissionPath,
+    ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -42,6 +42,7 @@ pub(crate) struct Answers {
     pub(crate) pool: PoolStatus,
     pub(crate) miners: Vec<Miner>,
     pub(crate) stats: ShareStats,
+    pub(crate) vardiff: VardiffSettings,
     pub(crate) blocks: Vec<Block>,
     /// Lines of the pool's journal of changes.
     pub(crate) journal: Vec<String>,
@@ -222,6 +223,7 @@ impl Answers {
                 miner(7, "bob", "", 1250.0),
             ],
             stats: share_stats(),
+            vardiff: pool::vardiff(),
             blocks: vec![block(), refused_block()],
             journal: journal(),
             translator: translator_status(),

@@ -2,7 +2,7 @@
 
 use hh_ipc::api::pool::{
     Block, BlockState, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
-    PoolStatus, ShareLogStatus, ShareStats,
+    PoolStatus, ShareLogStatus, ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -253,6 +253,14 @@ impl Pool for FakePool {
     }
 
     async fn kick(self, _: Context, _: KickRequest) -> Result<Kicked, ApiError> {
+        Err(unasked())
+    }
+
+    async fn vardiff(self, _: Context) -> VardiffSettings {
+        unreachable!("nobody asks for this")
+    }
+
+    async fn set_vardiff(self, _: Context, _: VardiffChange) -> Result<VardiffChanged, ApiError> {
         Err(unasked())
     }
 

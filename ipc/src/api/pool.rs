@@ -1,8 +1,10 @@
 //! hh-pool as an operator sees it.
 
 mod kick;
+mod vardiff;
 
 pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
+pub use vardiff::{DifficultyBounds, VardiffChange, VardiffChanged, VardiffSettings};
 
 use super::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use crate::ApiError;
@@ -22,6 +24,10 @@ pub trait Pool {
     async fn miner(id: u32) -> Result<Miner, ApiError>;
     /// Closes connections or channels, once what they have accepted is answered. Only on the control socket.
     async fn kick(request: KickRequest) -> Result<Kicked, ApiError>;
+    /// How often miners are to send shares, and between which difficulties.
+    async fn vardiff() -> VardiffSettings;
+    /// Changes that, and keeps it over restarts. Only on the control socket.
+    async fn set_vardiff(change: VardiffChange) -> Result<VardiffChanged, ApiError>;
     /// Shares since the start and in the ledger.
     async fn share_stats() -> Result<ShareStats, ApiError>;
     /// What operators have changed, as the daemon's journal has it.

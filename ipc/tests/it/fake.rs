@@ -3,7 +3,7 @@
 use crate::sample;
 use hh_ipc::api::pool::{
     Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
-    ShareStats,
+    ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -51,6 +51,18 @@ impl Pool for FakePool {
 
     async fn kick(self, _: Context, _request: KickRequest) -> Result<Kicked, ApiError> {
         Ok(sample::kicked())
+    }
+
+    async fn vardiff(self, _: Context) -> VardiffSettings {
+        sample::vardiff_changed().settings
+    }
+
+    async fn set_vardiff(
+        self,
+        _: Context,
+        _change: VardiffChange,
+    ) -> Result<VardiffChanged, ApiError> {
+        Ok(sample::vardiff_changed())
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

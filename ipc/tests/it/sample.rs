@@ -1,9 +1,9 @@
 //! One value of every type that crosses a socket, with every field set to something that shows.
 
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, KickedMiner, Lane,
-    LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus, ShareLogStatus,
-    ShareStats, SubmissionPath,
+    AccountShares, Block, BlockState, CurrentWork, DifficultyBounds, KickRequest, Kicked,
+    KickedMiner, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus,
+    ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -164,6 +164,37 @@ pub(crate) fn kicked() -> Kicked {
             peer: "192.0.2.7:50112".into(),
             connection_stays: true,
         }],
+    }
+}
+
+pub(crate) fn vardiff_change() -> VardiffChange {
+    VardiffChange {
+        account: Some("alice".into()),
+        shares_per_minute: Some(12.0),
+        min_difficulty: Some(0.5),
+        max_difficulty: Some(1e6),
+        reset: true,
+        dry_run: true,
+    }
+}
+
+pub(crate) fn vardiff_changed() -> VardiffChanged {
+    let bounds = |name: &str| DifficultyBounds {
+        name: name.into(),
+        min_difficulty: Some(0.5),
+        max_difficulty: Some(1e6),
+    };
+    VardiffChanged {
+        settings: VardiffSettings {
+            shares_per_minute: 18.0,
+            min_difficulty: Some(1e-6),
+            max_difficulty: Some(1e9),
+            set: vec!["max_difficulty".into()],
+            lanes: vec![bounds("default")],
+            accounts: vec![bounds("alice")],
+            accounts_total: 2,
+        },
+        channels: 3,
     }
 }
 

@@ -34,6 +34,8 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(miner_page);
     assert_wire!(kick_request);
     assert_wire!(kicked);
+    assert_wire!(vardiff_change);
+    assert_wire!(vardiff_changed);
     assert_wire!(share_stats);
     assert_wire!(block);
 }
@@ -116,6 +118,8 @@ async fn requests_are_as_they_were() {
         request!(pool, miner(12)),
         request!(pool, kick(sample::kick_request())),
         request!(pool, journal(sample::journal_query())),
+        request!(pool, vardiff()),
+        request!(pool, set_vardiff(sample::vardiff_change())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
         request!(template_provider, hello()),

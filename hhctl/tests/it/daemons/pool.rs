@@ -2,8 +2,8 @@
 
 use super::Fake;
 use hh_ipc::api::pool::{
-    Block, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery, MinerSelector, Pool,
-    PoolStatus, ShareStats,
+    Block, DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
+    MinerSelector, Pool, PoolStatus, ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -82,6 +82,36 @@ impl Pool for Fake {
         })
     }
 
+    async fn vardiff(self, _: Context) -> VardiffSettings {
+        self.answers.vardiff.clone()
+    }
+
+    async fn set_vardiff(
+        self,
+        _: Context,
+        change: VardiffChange,
+    ) -> Result<VardiffChanged, ApiError> {
+        let mut settings = self.answers.vardiff.clone();
+        if let Some(rate) = change.shares_per_minute {
+            settings.shares_per_minute = rate;
+            settings.set.push("shares_per_minute".to_owned());
+        }
+        if let Some(account) = &change.account {
+            settings.accounts.push(DifficultyBounds {
+                name: account.clone(),
+                min_difficulty: change.min_difficulty,
+                max_difficulty: change.max_difficulty,
+            });
+        }
+        if !change.dry_run {
+            self.change(format!("{change:?}"))?;
+        }
+        Ok(VardiffChanged {
+            settings,
+            channels: 2,
+        })
+    }
+
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
         Ok(self.answers.stats.clone())
     }
@@ -89,5 +119,25 @@ impl Pool for Fake {
     async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
         let blocks = self.answers.blocks.iter().cloned();
         Ok(blocks.take(usize::try_from(limit).unwrap()).collect())
+    }
+}
+
+pub(super) fn vardiff() -> VardiffSettings {
+    VardiffSettings {
+        shares_per_minute: 18.0,
+        min_difficulty: Some(0.000_001),
+        max_difficulty: Some(1e9),
+        set: vec!["max_difficulty".to_owned()],
+        lanes: vec![DifficultyBounds {
+            name: "main".to_owned(),
+            min_difficulty: Some(1000.0),
+            max_difficulty: Some(1e9),
+        }],
+        accounts: vec![DifficultyBounds {
+            name: "alice".to_owned(),
+            min_difficulty: None,
+            max_difficulty: Some(250_000.0),
+        }],
+        accounts_total: 1,
     }
 }
