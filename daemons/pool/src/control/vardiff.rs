@@ -5,6 +5,7 @@ use crate::difficulty::{Change, ChangeError, DifficultyRange, Overrides};
 use hh_daemon::{Caller, Chain};
 use hh_ipc::api::pool::{DifficultyBounds, VardiffChange, VardiffChanged, VardiffSettings};
 use hh_ipc::{ApiError, ErrorKind};
+use serde_json::json;
 use std::sync::Arc;
 
 impl Control {
@@ -19,16 +20,15 @@ impl Control {
     ) -> Result<VardiffChanged, ApiError> {
         caller.may_change()?;
         let change = self.change(&request)?;
-        let board = Arc::clone(&self.difficulty);
         let overrides = if request.dry_run {
-            board.plan(&change).map_err(|error| refused(&error))?
+            let planned = self.difficulty.plan(&change);
+            planned.map_err(|error| refused(&error))?
         } else {
-            let setting = tokio::task::spawn_blocking(move || board.set(&change)).await;
-            let set = setting.map_err(|error| failed(error.to_string()))?;
-            let set = set.map_err(|error| refused(&error))?;
-            let Caller { peer, .. } = caller;
-            tracing::info!(uid = peer.uid, pid = peer.pid, change = ?request, "difficulty set");
-            set
+            let (call, arguments) = ("pool.vardiff.set", json!(request));
+            let set = self.set_difficulty(change);
+            self.journal
+                .record(&caller.peer, call, arguments, set)
+                .await?
         };
         let channels = self.shared.directory.channels();
         let meant = channels.iter().filter(|channel| {
@@ -39,6 +39,19 @@ impl Control {
             channels: u32::try_from(meant.count()).unwrap_or(u32::MAX),
             settings: self.settings(&overrides),
         })
+    }
+
+    async fn set_difficulty(&self, change: Change) -> Result<Overrides, ApiError> {
+        let board = Arc::clone(&self.difficulty);
+        let setting = tokio::task::spawn_blocking(move || {
+            let set = board.set(&change);
+            if set.is_ok() {
+                tracing::info!(?change, "difficulty set");
+            }
+            set
+        });
+        let set = setting.await.map_err(|error| failed(error.to_string()))?;
+        set.map_err(|error| refused(&error))
     }
 
     fn change(&self, request: &VardiffChange) -> Result<Change, ApiError> {
