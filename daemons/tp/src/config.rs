@@ -65,10 +65,10 @@ pub struct CoreConfig {
     pub ipc_socket: Option<PathBuf>,
     /// `http://HOST:PORT`.
     pub rpc_url: String,
-    /// `DATADIR/[CHAIN/].cookie`; either this, or user and password file.
+    /// `DATADIR/[CHAIN/].cookie`; either this, or user and password.
     pub rpc_cookie_file: Option<PathBuf>,
     pub rpc_user: Option<String>,
-    pub rpc_password_file: Option<PathBuf>,
+    pub rpc_password: Option<SecretRef>,
 }
 
 impl CoreConfig {
@@ -83,7 +83,7 @@ impl CoreConfig {
             rpc_url: self.rpc_url.clone(),
             rpc_cookie_file: self.rpc_cookie_file.clone(),
             rpc_user: self.rpc_user.clone(),
-            rpc_password_file: self.rpc_password_file.clone(),
+            rpc_password: self.rpc_password.clone(),
         };
         node.rpc()
     }
@@ -134,7 +134,7 @@ impl TpConfig {
             }
             if node.rpc().is_err() {
                 let fix = "write rpc_url = \"http://HOST:PORT\" without credentials, and either rpc_cookie_file, or rpc_user \
-                           and rpc_password_file";
+                           and rpc_password";
                 let what = format!("the JSON-RPC of {name} can't be used as written");
                 mistakes.add("nodes.rpc_url", what, fix);
             }

@@ -6,22 +6,23 @@
 use std::path::PathBuf;
 
 use bitcoin::{BlockHash, Network, Work};
-use serde::{Deserialize, Serialize};
+use hh_daemon::SecretRef;
+use serde::Deserialize;
 
 use crate::rpc::{Rpc, RpcAuth, RpcError};
 
 /// A node's JSON-RPC in a config file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// How logs and outcomes name the node; the URL where absent.
     pub name: Option<String>,
     /// `http://HOST:PORT`.
     pub rpc_url: String,
-    /// `DATADIR/[CHAIN/].cookie`; either this, or user and password file.
+    /// `DATADIR/[CHAIN/].cookie`; either this, or user and password.
     pub rpc_cookie_file: Option<PathBuf>,
     pub rpc_user: Option<String>,
-    pub rpc_password_file: Option<PathBuf>,
+    pub rpc_password: Option<SecretRef>,
 }
 
 impl NodeConfig {
@@ -31,15 +32,11 @@ impl NodeConfig {
 
     /// The client for this node. Fails where the configuration can't be used; nothing is connected.
     pub fn rpc(&self) -> Result<Rpc, NodeError> {
-        let auth = match (
-            &self.rpc_cookie_file,
-            &self.rpc_user,
-            &self.rpc_password_file,
-        ) {
+        let auth = match (&self.rpc_cookie_file, &self.rpc_user, &self.rpc_password) {
             (Some(path), None, None) => RpcAuth::CookieFile(path.clone()),
-            (None, Some(user), Some(path)) => RpcAuth::PasswordFile {
+            (None, Some(user), Some(password)) => RpcAuth::Password {
                 user: user.clone(),
-                path: path.clone(),
+                password: password.clone(),
             },
             _ => {
                 return Err(NodeError::Credentials {
@@ -56,7 +53,7 @@ impl NodeConfig {
 pub enum NodeError {
     #[error(transparent)]
     Rpc(#[from] RpcError),
-    #[error("node {url}: give either rpc_cookie_file, or rpc_user and rpc_password_file")]
+    #[error("node {url}: give either rpc_cookie_file, or rpc_user and rpc_password")]
     Credentials { url: String },
     #[error(
         "Bitcoin Core at {url} is on chain {found}, this daemon is configured for {expected}; correct chain or rpc_url"
@@ -199,7 +196,7 @@ mod tests {
             rpc_url: "http://127.0.0.1:38332".to_owned(),
             rpc_cookie_file: cookie.then(|| "/c".into()),
             rpc_user: user.then(|| "u".to_owned()),
-            rpc_password_file: password.then(|| "/p".into()),
+            rpc_password: password.then(|| SecretRef::File("/p".into())),
         };
         assert!(config(true, false, false).rpc().is_ok());
         assert!(config(false, true, true).rpc().is_ok());

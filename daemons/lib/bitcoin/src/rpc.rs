@@ -14,6 +14,7 @@ use bitcoin::hex::DisplayHex;
 use bitcoin::{Block, BlockHash, Work};
 use bitcoincore_rpc::jsonrpc::{self, simple_http};
 use bitcoincore_rpc::{Client, RpcApi};
+use hh_daemon::{SecretError, SecretRef};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -34,10 +35,8 @@ const CODE_IN_WARMUP: i32 = -28;
 pub enum RpcAuth {
     /// The file that bitcoin-node writes anew at every start; read at each call.
     CookieFile(PathBuf),
-    /// `rpcauth` or `rpcuser`, with the password itself.
-    Password { user: String, password: String },
-    /// The same with the password in a file, read at each call; white space at its end does not count.
-    PasswordFile { user: String, path: PathBuf },
+    /// `rpcauth` or `rpcuser`; the password is read at each call.
+    Password { user: String, password: SecretRef },
 }
 
 impl fmt::Debug for RpcAuth {
@@ -51,9 +50,8 @@ impl fmt::Display for RpcAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CookieFile(path) => write!(f, "cookie file {}", path.display()),
-            Self::Password { user, .. } => write!(f, "user {user} and its password"),
-            Self::PasswordFile { user, path } => {
-                write!(f, "user {user} and the password in {}", path.display())
+            Self::Password { user, password } => {
+                write!(f, "user {user} and the password {password}")
             }
         }
     }
@@ -89,14 +87,15 @@ pub enum RpcError {
         auth: String,
     },
     #[error(
-        "could not read {what} {path} for Bitcoin Core at {url}; is bitcoin-node running there, and may this user read the file?"
+        "could not read the cookie file {path} for Bitcoin Core at {url}; is bitcoin-node running there, and may this user read the file?"
     )]
-    CredentialFile {
+    Cookie {
         url: String,
-        what: &'static str,
         path: String,
         source: std::io::Error,
     },
+    #[error("no password for Bitcoin Core at {url}; correct rpc_password")]
+    Password { url: String, source: SecretError },
     #[error("Bitcoin Core at {url} is still starting: {message}")]
     WarmingUp { url: String, message: String },
     #[error("Bitcoin Core at {url} refused {method} with code {code}: {message}")]
@@ -123,11 +122,11 @@ impl RpcError {
     /// Whether only a change of the configuration can help. Credentials don't count where a restart of the node renews them.
     pub fn is_config(&self) -> bool {
         match self {
-            Self::BadUrl { .. } => true,
+            Self::BadUrl { .. } | Self::Password { .. } => true,
             Self::Unauthorized { auth, .. } => !auth.starts_with("cookie file"),
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
-            | Self::CredentialFile { .. }
+            | Self::Cookie { .. }
             | Self::WarmingUp { .. }
             | Self::Refused { .. }
             | Self::Answer { .. }
@@ -355,22 +354,20 @@ impl Inner {
     }
 
     fn credentials(&self) -> Result<(String, String), RpcError> {
-        let read = |what, path: &PathBuf| {
-            std::fs::read_to_string(path).map_err(|source| RpcError::CredentialFile {
-                url: self.url.clone(),
-                what,
-                path: path.display().to_string(),
-                source,
-            })
-        };
         match &self.auth {
-            RpcAuth::Password { user, password } => Ok((user.clone(), password.clone())),
-            RpcAuth::PasswordFile { user, path } => Ok((
-                user.clone(),
-                read("the password file", path)?.trim_end().to_owned(),
-            )),
+            RpcAuth::Password { user, password } => {
+                let password = password.read().map_err(|source| RpcError::Password {
+                    url: self.url.clone(),
+                    source,
+                })?;
+                Ok((user.clone(), password.expose().clone()))
+            }
             RpcAuth::CookieFile(path) => {
-                let cookie = read("the cookie file", path)?;
+                let cookie = std::fs::read_to_string(path).map_err(|source| RpcError::Cookie {
+                    url: self.url.clone(),
+                    path: path.display().to_string(),
+                    source,
+                })?;
                 let (user, password) = cookie.trim_end().split_once(':').unwrap_or_default();
                 Ok((user.to_owned(), password.to_owned()))
             }

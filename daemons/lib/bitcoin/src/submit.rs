@@ -271,10 +271,7 @@ mod tests {
     }
 
     fn rpc(address: SocketAddr) -> Rpc {
-        let auth = RpcAuth::Password {
-            user: "u".to_owned(),
-            password: "p".to_owned(),
-        };
+        let auth = RpcAuth::CookieFile("/dev/null".into());
         Rpc::new(&format!("http://{address}"), auth).unwrap()
     }
 

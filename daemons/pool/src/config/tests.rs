@@ -38,7 +38,7 @@ fn the_example_is_valid_and_shows_the_defaults() {
                 .filter(|l| l.contains(" = ") || l.starts_with('['))
                 .unwrap_or(line)
         })
-        .filter(|line| !line.contains("rpc_user") && !line.contains("rpc_password_file"))
+        .filter(|line| !line.contains("rpc_user") && !line.contains("rpc_password"))
         .fold(String::new(), |text, line| text + line + "\n");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("hh-pool.toml");

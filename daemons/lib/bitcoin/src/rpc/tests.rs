@@ -23,11 +23,8 @@ fn http(status: &str, body: &str) -> String {
 }
 
 fn rpc(url: &str) -> Rpc {
-    let auth = RpcAuth::Password {
-        user: "u".to_owned(),
-        password: "secret".to_owned(),
-    };
-    Rpc::new(url, auth).unwrap()
+    // An empty cookie: no server here looks at it.
+    Rpc::new(url, RpcAuth::CookieFile("/dev/null".into())).unwrap()
 }
 
 #[track_caller]
@@ -57,12 +54,33 @@ async fn refused_connection_names_the_url_and_the_way_out() {
 #[tokio::test]
 async fn wrong_password_is_a_mistake_of_the_configuration() {
     let url = answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned());
-    let error = rpc(&url).network_info().await.unwrap_err();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"secret\n").unwrap();
+    let auth = || RpcAuth::Password {
+        user: "u".to_owned(),
+        password: SecretRef::File(file.path().into()),
+    };
+    let error = Rpc::new(&url, auth())
+        .unwrap()
+        .network_info()
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, RpcError::Unauthorized { status: 401, .. }),
         "{error:?}"
     );
     check_message(&error, &[&url, "user u"]);
+    assert!(error.is_config());
+
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(all).unwrap();
+    let error = Rpc::new(&url, auth())
+        .unwrap()
+        .network_info()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RpcError::Password { .. }), "{error:?}");
+    check_message(&error, &[&url, "rpc_password"]);
     assert!(error.is_config());
 }
 
