@@ -1,10 +1,13 @@
 //! What a daemon says and does where something is wrong: at its start by its exit status and its words, and later by waiting
 //! until it is right again.
 
+use bitcoincore_rpc::RpcApi;
+use hh_ipc::api::template_provider::{NodeCondition, NodeStatus};
+use hh_ipc::client::within;
 use hh_tests::bitcoin_core::{BitcoinCore, Chain};
 use hh_tests::channel::Channel;
 use hh_tests::daemon::{Daemon, run_to_its_end};
-use hh_tests::network::{Network, authority_key, tp_config};
+use hh_tests::network::{CALL, Network, authority_key, tp_config, tp_node_config};
 use hh_tests::wait::wait_until;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -181,6 +184,73 @@ async fn mining_goes_on_by_itself_after_the_node_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn miners_do_not_notice_that_their_template_provider_changes_nodes() {
+    let mut network = Network::start(Chain::Signet).await;
+    let second = BitcoinCore::start(Chain::Signet);
+    let config = network.tp_config() + &tp_node_config(&second);
+    network.tp.write_config(&config);
+    network.tp.restart();
+    network.tp.wait_until_ready().await;
+    let mut channel = open(&network, "two.nodes").await;
+    wait_for_new_tip(&mut network, &mut channel).await;
+    relay(&network.node, &second);
+    let url = second.rpc_url();
+    wait_until("both nodes are healthy", DEADLINE, async || {
+        let nodes = tp_nodes(&network).await;
+        let healthy = |node: &NodeStatus| node.condition == NodeCondition::Healthy;
+        nodes.iter().all(healthy)
+    })
+    .await;
+
+    network.node.kill();
+    wait_until(
+        "templates come from the second node",
+        DEADLINE,
+        async || tp_nodes(&network).await[1].active,
+    )
+    .await;
+    channel.submit(10).await.unwrap();
+    channel.settle(0).await.unwrap();
+    second.generate(1);
+    wait_for_tip(&mut channel, second.tip()).await;
+    channel.submit(10).await.unwrap();
+    channel.settle(0).await.unwrap();
+
+    network.node.restart();
+    relay(&second, &network.node);
+    wait_until("the first node is gone back to", DEADLINE, async || {
+        tp_nodes(&network).await[0].active
+    })
+    .await;
+    wait_for_new_tip(&mut network, &mut channel).await;
+    channel.submit(10).await.unwrap();
+    channel.settle(0).await.unwrap();
+    assert_eq!(channel.acknowledged.len(), 30, "{:?}", channel.refused);
+    assert_eq!(tp_nodes(&network).await[1].name, url);
+}
+
+async fn tp_nodes(network: &Network) -> Vec<NodeStatus> {
+    let status = network
+        .tp
+        .template_provider()
+        .await
+        .status(within(CALL))
+        .await;
+    status.expect("hh-tp answers").nodes
+}
+
+/// Gives `to` the best chain of `from`, as peers would.
+fn relay(from: &BitcoinCore, to: &BitcoinCore) {
+    for height in 1..=from.height() {
+        let hash = from.rpc().get_block_hash(height).expect("it has it");
+        let block = from.rpc().get_block(&hash).expect("it has it");
+        // An error also where it has the block, or a chain that is as long.
+        to.rpc().submit_block(&block).ok();
+    }
+    assert_eq!(to.tip(), from.tip());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mining_goes_on_by_itself_after_the_template_provider_was_away() {
     let mut network = Network::start(Chain::Signet).await;
     let mut channel = open(&network, "away.tp").await;
@@ -305,7 +375,10 @@ async fn open(network: &Network, identity: &str) -> Channel {
 /// The node makes a block, and the miner is given work on it.
 async fn wait_for_new_tip(network: &mut Network, channel: &mut Channel) {
     network.node.generate(1);
-    let tip = network.node.tip();
+    wait_for_tip(channel, network.node.tip()).await;
+}
+
+async fn wait_for_tip(channel: &mut Channel, tip: bitcoin::BlockHash) {
     let given = async {
         while channel.prev_hash() != tip {
             channel

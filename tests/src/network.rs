@@ -218,13 +218,23 @@ chain = "{}"
 listen_address = "{listen}"
 data_dir = "{dir}/tp"
 authority_secret_key = "file:{dir}/hh-tp.key"
+return_after_seconds = 1
+{}"#,
+        node.chain.name(),
+        tp_node_config(node),
+    )
+}
 
+/// A node at the end of hh-tp's configuration, less preferred than those before it.
+#[must_use]
+pub fn tp_node_config(node: &BitcoinCore) -> String {
+    format!(
+        r#"
 [[nodes]]
 rpc_url = "{}"
 rpc_cookie_file = "{}"
 ipc_socket = "{}"
 "#,
-        node.chain.name(),
         node.rpc_url(),
         node.cookie_file().display(),
         node.ipc_socket().display(),
