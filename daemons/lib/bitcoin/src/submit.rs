@@ -22,6 +22,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// A node that is restarted is asked again within this time.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// A node that lags has the block before ours in seconds; one that has not by then is on another chain, or cut off.
+const PARENT_WITHIN: Duration = Duration::from_secs(600);
+/// What Bitcoin Core says of a block whose parent it does not know: no verdict on the block.
+const PARENT_UNKNOWN: &str = "prev-blk-not-found";
+
 /// A node's verdict on a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockOutcome {
@@ -149,18 +154,25 @@ impl Submission {
         let mut attempts = 1;
         loop {
             match submit_once(&self.rpc, &self.block).await {
-                Ok(outcome) => return self.finished(outcome, attempts, started),
-                Err(error) => {
+                Ok(outcome)
+                    if outcome.reason() == Some(PARENT_UNKNOWN)
+                        && started.elapsed() < PARENT_WITHIN =>
+                {
                     warn!(
                         path = self.path, hash = %self.hash, attempts,
-                        error = &error as &dyn std::error::Error,
-                        "block submission failed, will be retried"
+                        "the node does not know the block before this one yet, submission will be retried"
                     );
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                    attempts = attempts.saturating_add(1);
                 }
+                Ok(outcome) => return self.finished(outcome, attempts, started),
+                Err(error) => warn!(
+                    path = self.path, hash = %self.hash, attempts,
+                    error = &error as &dyn std::error::Error,
+                    "block submission failed, will be retried"
+                ),
             }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+            attempts = attempts.saturating_add(1);
         }
     }
 

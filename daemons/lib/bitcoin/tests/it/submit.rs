@@ -155,3 +155,35 @@ async fn submitblock_accepts_a_good_block_and_names_what_is_wrong_with_a_bad_one
         BlockOutcome::Inconclusive
     );
 }
+
+#[tokio::test]
+async fn a_block_is_kept_for_a_node_that_does_not_know_its_parent_yet() {
+    let (ahead, behind) = (Node::start().await, Node::start().await);
+    let hashes = ahead.generate(3).await;
+    let block = async |height: u32| {
+        let hash = ahead.rpc().block_hash(height).await.unwrap();
+        serialize(&ahead.rpc().block(hash).await.unwrap())
+    };
+    let tip = *hashes.last().unwrap();
+    let mut outcomes = submitter(&behind).submit(tip, block(4).await.into());
+    // Its own answer to a block that hangs in the air, which is what the submission gets too.
+    let answer = behind.rpc().submit_block(&block(4).await).await.unwrap();
+    assert_eq!(answer.as_deref(), Some("prev-blk-not-found"));
+    for height in 1..=3 {
+        behind
+            .rpc()
+            .submit_block(&block(height).await)
+            .await
+            .unwrap();
+    }
+    let outcome = outcomes.recv().await.unwrap();
+    assert!(
+        matches!(
+            outcome.outcome,
+            BlockOutcome::Accepted | BlockOutcome::Duplicate
+        ),
+        "{outcome:?}"
+    );
+    assert!(outcome.attempts > 1, "{outcome:?}");
+    assert_eq!(behind.rpc().best_block_hash().await.unwrap(), tip);
+}
