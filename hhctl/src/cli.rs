@@ -1,6 +1,7 @@
 //! The command tree and its flags.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hh_ipc::api::pool::RoundSelector;
 use hh_trust::Head;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,6 +107,9 @@ pub(crate) enum Command {
     /// Blocks that our miners found
     #[command(subcommand, alias = "blocks")]
     Block(BlockCommand),
+    /// Rounds: the work between blocks of ours, and luck
+    #[command(subcommand, alias = "rounds")]
+    Round(RoundCommand),
     /// What operators changed, and whether the journal of it is whole
     #[command(subcommand, alias = "events")]
     Event(EventCommand),
@@ -283,6 +287,31 @@ pub(crate) enum BlockCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum RoundCommand {
+    /// List the round that goes on and those that have ended, newest first
+    #[command(
+        after_help = "Examples:\n  hhctl round list\n  hhctl round list --limit 100 -o json\n\nA round ends with a block of ours \
+                      that Bitcoin Core accepts. One that is rejected or orphaned ends none: its work counts for the next.\n\n\
+                      EFFORT is the work in blocks: 100% is what one takes on average. LUCK is 1 / effort. LONGER says how many of \
+                      all rounds take more work than this one, by chance alone."
+    )]
+    List {
+        /// At most this many that have ended
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// One round, and who worked in it
+    #[command(
+        after_help = "Examples:\n  hhctl round show open\n  hhctl round show 1203\n  hhctl round show 000002a7d0c1b2a3...f3e4d5c6"
+    )]
+    Show {
+        /// `open`, or the height or hash of the block that ended it
+        #[arg(value_parser = round)]
+        round: RoundSelector,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum EventCommand {
     /// List the changes that operators made, newest first
     #[command(after_help = "Examples:\n  hhctl event list\n  hhctl event list --limit 5 -o json")]
@@ -366,6 +395,17 @@ pub(crate) enum SystemCommand {
         #[arg(long)]
         read_only: bool,
     },
+}
+
+/// `open`, a height or a hash.
+fn round(text: &str) -> Result<RoundSelector, String> {
+    let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match text.parse() {
+        _ if text == "open" => Ok(RoundSelector::Open),
+        _ if is_hash => Ok(RoundSelector::Hash(text.to_ascii_lowercase())),
+        Ok(height) => Ok(RoundSelector::Height(height)),
+        Err(_) => Err("write open, or the height or hash of a block of ours".to_owned()),
+    }
 }
 
 /// ssh would take a host that starts with a dash for an option.

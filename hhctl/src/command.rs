@@ -9,6 +9,7 @@ mod identity;
 mod link;
 mod miner;
 mod pool;
+mod round;
 mod share;
 mod status;
 mod template;
@@ -20,7 +21,7 @@ mod version;
 use crate::change::Plan;
 use crate::cli::{
     BlockCommand, Command, Confirmation, EventCommand, IdentityCommand, MinerCommand, PoolCommand,
-    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand,
+    RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -38,6 +39,8 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Share(ShareCommand::Stats) => share::stats(session).await,
         Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
+        Command::Round(RoundCommand::List { limit }) => round::list(session, *limit).await,
+        Command::Round(RoundCommand::Show { round }) => round::show(session, round.clone()).await,
         Command::Event(EventCommand::List { limit }) => event::list(session, *limit).await,
         Command::Event(EventCommand::Verify { kept }) => event::verify(session, *kept).await,
         Command::Tp(TpCommand::Status) => tp::status(session).await,

@@ -24,6 +24,8 @@ pub(crate) struct Report {
     /// In JSON: what the items are.
     pub(crate) kind: &'static str,
     pub(crate) content: Content,
+    /// In JSON: what belongs to all items together.
+    more: Vec<(&'static str, Value)>,
     /// For people, in this order.
     pub(crate) view: Vec<Part>,
     /// Parts of the question that have no answer.
@@ -69,6 +71,7 @@ impl Report {
         Self {
             kind,
             content: Content::Item(item),
+            more: Vec::new(),
             view,
             failures: Vec::new(),
             exit: Exit::Done,
@@ -85,6 +88,7 @@ impl Report {
         Self {
             kind,
             content: Content::List(items),
+            more: Vec::new(),
             view,
             failures: Vec::new(),
             exit: Exit::Done,
@@ -96,10 +100,16 @@ impl Report {
         Self {
             kind: "Failure",
             content: Content::Item(Value::Null),
+            more: Vec::new(),
             view: Vec::new(),
             exit: failure.exit,
             failures: vec![failure],
         }
+    }
+
+    /// Adds what belongs to all items together.
+    pub(crate) fn add(&mut self, key: &'static str, value: Value) {
+        self.more.push((key, value));
     }
 
     fn json(&self, now: Timestamp) -> Value {
@@ -115,13 +125,17 @@ impl Report {
                 "fix": failure.fix,
             })
         });
-        json!({
+        let mut json = json!({
             "api": API,
             "kind": self.kind,
             "observed_at": now,
             key: content,
             "errors": errors.collect::<Vec<_>>(),
-        })
+        });
+        for (key, value) in &self.more {
+            json[*key] = value.clone();
+        }
+        json
     }
 }
 

@@ -1,7 +1,7 @@
 //! Real miners on the real daemons on a real node: from a share to the ledger, and from a block to the best chain.
 
 use bitcoincore_rpc::RpcApi;
-use hh_ipc::api::pool::{Block, BlockState};
+use hh_ipc::api::pool::{Block, BlockState, RoundSelector};
 use hh_ipc::client::within;
 use hh_ledger::LedgerReader;
 use hh_mining::extranonce::{EXTRANONCE_SIZE, PREFIX_SIZE};
@@ -74,6 +74,42 @@ async fn both_protocols_mine_blocks_that_the_node_keeps_and_the_ledger_knows() {
     let ledger = network.ledger();
     check_account(&ledger, "alice", &old).await;
     check_account(&ledger, "bob", &new).await;
+    check_rounds(&network, &blocks).await;
+}
+
+/// A round for each accepted block and one that goes on, which have every share once.
+async fn check_rounds(network: &Network, blocks: &[Block]) {
+    let pool = network.pool.pool().await;
+    let page = wait_for("the sum of every round", SHARES, async || {
+        let page = pool.rounds(within(CALL), 100).await.ok()?.ok()?;
+        page.rounds
+            .iter()
+            .all(|round| round.shares.is_some())
+            .then_some(page)
+    })
+    .await;
+    let ended: Vec<&str> = page.rounds[1..]
+        .iter()
+        .map(|round| &*round.block.as_ref().expect("it has ended").hash)
+        .collect();
+    // Of two at one height the one that lost may have been accepted a moment ago.
+    assert!(!ended.is_empty() && ended.len() <= blocks.len(), "{page:?}");
+    assert!(blocks.iter().any(|block| block.hash == ended[0]));
+    let accounts = network.ledger().account_sums(100).await;
+    let accounts = accounts.expect("the ledger can be read");
+    let all: u64 = accounts.iter().map(|account| account.shares).sum();
+    let in_rounds: u64 = page.rounds.iter().filter_map(|round| round.shares).sum();
+    assert_eq!(in_rounds, all);
+    assert!(
+        page.summary
+            .is_some_and(|summary| summary.effort_ratio > 0.0)
+    );
+    assert_eq!(page.lagging_pools, []);
+    let last = RoundSelector::Hash(ended[0].to_owned());
+    let detail = pool.round(within(CALL), last).await;
+    let detail = detail.expect("hh-pool answers").expect("it is a round");
+    let by_account: u64 = detail.accounts.iter().map(|account| account.shares).sum();
+    assert_eq!(Some(by_account), detail.round.shares);
 }
 
 /// Waits until pool and template provider know what became of each block, which both have given to the node.

@@ -2,6 +2,7 @@
 //! types to those of the wire, which go no further than this file.
 
 mod kick;
+mod round;
 mod vardiff;
 
 use crate::admission::Admission;
@@ -16,8 +17,8 @@ use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, Miner,
-    MinerPage, MinerQuery, Pool, PoolStatus, ShareLogStatus, ShareStats, SubmissionPath,
-    VardiffChange, VardiffChanged, VardiffSettings,
+    MinerPage, MinerQuery, Pool, PoolStatus, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
+    ShareStats, SubmissionPath, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -115,6 +116,14 @@ impl Pool for Answers {
 
     async fn blocks(self, _: Call, limit: u32) -> Result<Vec<Block>, ApiError> {
         self.control.blocks(limit as usize).await
+    }
+
+    async fn rounds(self, _: Call, limit: u32) -> Result<RoundPage, ApiError> {
+        self.control.rounds(limit as usize).await
+    }
+
+    async fn round(self, _: Call, round: RoundSelector) -> Result<RoundDetail, ApiError> {
+        self.control.round(round).await
     }
 }
 

@@ -30,6 +30,7 @@ mod listener;
 mod node_watch;
 mod rate;
 mod rejects;
+mod rounds;
 #[cfg(test)]
 mod sample;
 mod session;
@@ -160,6 +161,8 @@ fn spawn_watchers(context: &Context, shared: &Arc<Shared>, nodes: Nodes, ledger:
         "rejects",
         rejects.keep(ledger.clone(), stop.clone()),
     );
+    let rounds = rounds::keep(ledger.clone(), stop.clone());
+    spawn(context, "rounds", rounds);
     let exported = exported::keep(Arc::clone(shared), stop.clone());
     spawn(context, "exported metrics", exported);
 }

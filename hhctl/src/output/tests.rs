@@ -27,6 +27,20 @@ fn difficulties_below_one_are_legible() {
 }
 
 #[test]
+fn ratios_are_percentages_of_three_digits() {
+    for (ratio, expected) in [
+        (0.0, "0%"),
+        (0.049_787, "4.98%"),
+        (0.925, "92.5%"),
+        (1.0, "100%"),
+        (12.345, "1234%"),
+        (1.2e-9, "1.20e-7%"),
+    ] {
+        assert_eq!(text::ratio(ratio), expected);
+    }
+}
+
+#[test]
 fn counts_have_commas() {
     for (value, expected) in [
         (0, "0"),

@@ -122,6 +122,16 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{:.2}%", ratio * 100.0)
 }
 
+/// A ratio as a percentage of three digits, such as `92.5%`.
+pub(crate) fn ratio(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if percent < 999.5 {
+        format!("{}%", si(percent))
+    } else {
+        format!("{percent:.0}%")
+    }
+}
+
 /// A time that may be as long as centuries, such as `42s`, `3.1 days` or `120 years`.
 pub(crate) fn long_time(seconds: f64) -> String {
     let units = [

@@ -60,6 +60,23 @@ async fn block_list_shows_finders_and_reasons() {
 }
 
 #[tokio::test]
+async fn round_list_shows_effort_and_luck_and_who_is_waited_for() {
+    check("round_list", "hhctl round list").await;
+    let devnet = Devnet::start(Answers::good());
+    let open = Operator::at(&devnet)
+        .types("hhctl round show open --no-headers")
+        .await;
+    assert!(open.stdout.contains("the round goes on"), "{}", open.stdout);
+    let none = Operator::at(&devnet).types("hhctl round show 7").await;
+    assert_eq!(none.exit, Exit::NotFound);
+}
+
+#[tokio::test]
+async fn round_show_shows_who_worked_in_it() {
+    check("round_show", "hhctl round show 1203").await;
+}
+
+#[tokio::test]
 async fn event_list_shows_who_changed_what() {
     check("event_list", "hhctl event list").await;
     let devnet = Devnet::start(Answers::good());
@@ -328,6 +345,9 @@ async fn help_of_every_command() {
         "share stats",
         "block",
         "block list",
+        "round",
+        "round list",
+        "round show",
         "event",
         "event list",
         "event verify",

@@ -1,10 +1,11 @@
 //! The services with fixed answers, on the sockets of a devnet in a temporary folder.
 
 mod pool;
+mod round;
 
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, Pool, PoolStatus,
-    ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings,
+    RoundAccount, RoundPage, ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -44,6 +45,8 @@ pub(crate) struct Answers {
     pub(crate) stats: ShareStats,
     pub(crate) vardiff: VardiffSettings,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) rounds: RoundPage,
+    pub(crate) round_accounts: Vec<RoundAccount>,
     /// Lines of the pool's journal of changes.
     pub(crate) journal: Vec<String>,
     pub(crate) translator: TranslatorStatus,
@@ -225,6 +228,8 @@ impl Answers {
             stats: share_stats(),
             vardiff: pool::vardiff(),
             blocks: vec![block(), refused_block()],
+            rounds: round::page(),
+            round_accounts: round::accounts(),
             journal: journal(),
             translator: translator_status(),
         }

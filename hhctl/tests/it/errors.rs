@@ -118,6 +118,8 @@ async fn wrong_words_and_flags_are_wrong_usage() {
         "hhctl status -H -oProxyCommand=x",
         "hhctl miner show x",
         "hhctl miner list --limit 0",
+        "hhctl round show last",
+        "hhctl round list --limit 1001",
         "hhctl help staus",
     ] {
         let outcome = operator.types(line).await;

@@ -2,7 +2,8 @@
 
 use hh_ipc::api::pool::{
     Block, BlockState, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
-    PoolStatus, ShareLogStatus, ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
+    PoolStatus, RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats, VardiffChange,
+    VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -266,6 +267,14 @@ impl Pool for FakePool {
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
         Err(ApiError::new(ErrorKind::Failed, "HH2000", "not asked for"))
+    }
+
+    async fn rounds(self, _: Context, _: u32) -> Result<RoundPage, ApiError> {
+        Err(ApiError::new(ErrorKind::Failed, "HH2000", "no rounds here"))
+    }
+
+    async fn round(self, _: Context, _: RoundSelector) -> Result<RoundDetail, ApiError> {
+        Err(ApiError::new(ErrorKind::Failed, "HH2000", "no rounds here"))
     }
 
     async fn blocks(self, _: Context, _: u32) -> Result<Vec<Block>, ApiError> {

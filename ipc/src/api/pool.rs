@@ -1,9 +1,13 @@
 //! hh-pool as an operator sees it.
 
 mod kick;
+mod round;
 mod vardiff;
 
 pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
+pub use round::{
+    LaggingPool, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary,
+};
 pub use vardiff::{DifficultyBounds, VardiffChange, VardiffChanged, VardiffSettings};
 
 use super::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
@@ -34,6 +38,11 @@ pub trait Pool {
     async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
     /// The newest blocks of ours, newest first; at most `limit` and never more than 1,000.
     async fn blocks(limit: u32) -> Result<Vec<Block>, ApiError>;
+    /// The round that goes on, and the last ones that have ended, newest first; at most `limit` of these and never more than
+    /// 1,000.
+    async fn rounds(limit: u32) -> Result<RoundPage, ApiError>;
+    /// One round.
+    async fn round(round: RoundSelector) -> Result<RoundDetail, ApiError>;
 }
 
 /// Everything at a glance.

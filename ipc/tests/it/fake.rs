@@ -3,7 +3,8 @@
 use crate::sample;
 use hh_ipc::api::pool::{
     Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
-    ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
+    RoundDetail, RoundPage, RoundSelector, ShareStats, VardiffChange, VardiffChanged,
+    VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -67,6 +68,14 @@ impl Pool for FakePool {
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
         Ok(sample::share_stats())
+    }
+
+    async fn rounds(self, _: Context, _limit: u32) -> Result<RoundPage, ApiError> {
+        Ok(sample::round_page())
+    }
+
+    async fn round(self, _: Context, _: RoundSelector) -> Result<RoundDetail, ApiError> {
+        Ok(sample::round_detail())
     }
 
     async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {

@@ -2,7 +2,8 @@
 
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, DifficultyBounds, KickRequest, Kicked,
-    KickedMiner, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus,
+    KickedMiner, LaggingPool, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector,
+    PoolStatus, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary,
     ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
@@ -230,6 +231,62 @@ pub(crate) fn block() -> Block {
             outcome: "sent".into(),
             at: at(9),
         }],
+    }
+}
+
+pub(crate) fn round() -> Round {
+    Round {
+        block: Some(block()),
+        started_at: Some(at(20)),
+        ended_at: Some(at(21)),
+        shares: Some(1200),
+        work: Some("340282366920938463463374607431768211455".into()),
+        score: Some("198070406285660843983859875840".into()),
+        effort_ratio: Some(2.5),
+        luck_ratio: Some(0.4),
+        longer_ratio: Some(0.082),
+        other_blocks: vec![block()],
+    }
+}
+
+pub(crate) fn round_page() -> RoundPage {
+    RoundPage {
+        rounds: vec![round()],
+        summary: Some(RoundSummary {
+            rounds: 1,
+            effort_ratio: 2.5,
+            luck_ratio: Some(0.4),
+            effort_low_ratio: 0.05,
+            effort_median_ratio: 0.69,
+            effort_high_ratio: 3.0,
+        }),
+        lagging_pools: vec![LaggingPool {
+            pool: "pool-3".into(),
+            server_id: 3,
+            shipped_through_at: Some(at(22)),
+        }],
+    }
+}
+
+pub(crate) fn round_selectors() -> [RoundSelector; 3] {
+    [
+        RoundSelector::Open,
+        RoundSelector::Height(210),
+        RoundSelector::Hash(HASH.into()),
+    ]
+}
+
+pub(crate) fn round_detail() -> RoundDetail {
+    RoundDetail {
+        round: round(),
+        accounts: vec![RoundAccount {
+            account: "alice".into(),
+            shares: 1200,
+            work: "340282366920938463463374607431768211455".into(),
+            score: "198070406285660843983859875840".into(),
+            score_ratio: 1.0,
+        }],
+        lagging_pools: Vec::new(),
     }
 }
 

@@ -38,6 +38,9 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(vardiff_changed);
     assert_wire!(share_stats);
     assert_wire!(block);
+    assert_wire!(round_page);
+    assert_wire!(round_selectors);
+    assert_wire!(round_detail);
 }
 
 #[test]
@@ -122,6 +125,8 @@ async fn requests_are_as_they_were() {
         request!(pool, set_vardiff(sample::vardiff_change())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
+        request!(pool, rounds(5)),
+        request!(pool, round(sample::round_selectors()[1].clone())),
         request!(template_provider, hello()),
         request!(template_provider, status()),
         request!(template_provider, templates(50)),

@@ -3,7 +3,8 @@
 use super::Fake;
 use hh_ipc::api::pool::{
     Block, DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
-    MinerSelector, Pool, PoolStatus, ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
+    MinerSelector, Pool, PoolStatus, Round, RoundDetail, RoundPage, RoundSelector, ShareStats,
+    VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -114,6 +115,31 @@ impl Pool for Fake {
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
         Ok(self.answers.stats.clone())
+    }
+
+    async fn rounds(self, _: Context, limit: u32) -> Result<RoundPage, ApiError> {
+        let mut page = self.answers.rounds.clone();
+        page.rounds.truncate(usize::try_from(limit).unwrap() + 1);
+        Ok(page)
+    }
+
+    async fn round(self, _: Context, round: RoundSelector) -> Result<RoundDetail, ApiError> {
+        let wanted = |candidate: &&Round| match (&round, &candidate.block) {
+            (RoundSelector::Open, None) => true,
+            (RoundSelector::Height(height), Some(block)) => block.height == *height,
+            (RoundSelector::Hash(hash), Some(block)) => block.hash == *hash,
+            _ => false,
+        };
+        let page = &self.answers.rounds;
+        let Some(found) = page.rounds.iter().find(wanted) else {
+            let message = "no round ended with an accepted block of ours at height 7";
+            return Err(ApiError::new(ErrorKind::NotFound, "HH2010", message));
+        };
+        Ok(RoundDetail {
+            round: found.clone(),
+            accounts: self.answers.round_accounts.clone(),
+            lagging_pools: page.lagging_pools.clone(),
+        })
     }
 
     async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
