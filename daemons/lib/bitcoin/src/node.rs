@@ -64,7 +64,7 @@ pub enum NodeError {
         found: String,
     },
     #[error(
-        "Bitcoin Core at {url} is version {version} ({subversion}); its mining IPC is supported from 31.0 to 31.99: run such a node"
+        "Bitcoin Core at {url} is version {version} ({subversion}); its mining IPC is supported in the releases 30, 31 and 32: run such a node, or take templates by getblocktemplate"
     )]
     UnsupportedVersion {
         url: String,
@@ -131,23 +131,26 @@ pub async fn check_node(rpc: &Rpc, chain: Network) -> Result<NodeInfo, NodeError
 /// The mining IPC schemas we speak. They differ in method numbers: a wrong one loses blocks without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IpcSchema {
-    /// `bitcoin-capnp-types` 0.2: `createNewBlock` takes a cooldown, `submitSolution` is @7 and returns a bool.
+    /// No cooldown, the coinbase is a whole transaction, `submitSolution` is @9 and returns a bool.
+    V30,
+    /// `createNewBlock` takes a cooldown, `submitSolution` is @7 and returns a bool.
     V31,
+    /// `submitSolution` is @10 and returns the reason too; @7 is an error.
+    V32,
 }
 
 impl IpcSchema {
-    /// The schema of a node. The development build 31.99 still has that of 31.
+    /// The schema of a node. The development builds between 31 and 32 have that of 31, or that of 32 where `submitSolution`
+    /// says so; what comes after 32, its development builds included, is not known.
     pub fn of(node: &NodeInfo, url: &str) -> Result<Self, NodeError> {
-        match node.version / 10_000 {
-            31 => Ok(Self::V31),
-            _ => Err(NodeError::UnsupportedVersion {
+        const DEVELOPMENT: u32 = 99;
+        match (node.version / 10_000, node.version / 100 % 100) {
+            (30, minor) if minor != DEVELOPMENT => Ok(Self::V30),
+            (31, _) => Ok(Self::V31),
+            (32, minor) if minor != DEVELOPMENT => Ok(Self::V32),
+            (major, minor) => Err(NodeError::UnsupportedVersion {
                 url: url.to_owned(),
-                version: format!(
-                    "{}.{}.{}",
-                    node.version / 10_000,
-                    node.version / 100 % 100,
-                    node.version % 100
-                ),
+                version: format!("{major}.{minor}.{}", node.version % 100),
                 subversion: node.subversion.clone(),
             }),
         }
@@ -175,17 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn only_the_schema_of_31_is_spoken() {
-        for version in [310_000, 310_100, 319_900] {
-            assert_eq!(
-                IpcSchema::of(&node(version), "http://node").unwrap(),
-                IpcSchema::V31
-            );
+    fn every_release_from_30_to_32_has_its_schema_and_what_is_unknown_is_refused() {
+        let schema = |version| IpcSchema::of(&node(version), "http://node");
+        for (versions, expected) in [
+            ([300_000, 300_200], IpcSchema::V30),
+            ([310_000, 319_900], IpcSchema::V31),
+            ([320_000, 320_100], IpcSchema::V32),
+        ] {
+            for version in versions {
+                assert_eq!(schema(version).unwrap(), expected, "{version}");
+            }
         }
-        for version in [300_200, 320_000, 329_900, 290_000] {
-            let error = IpcSchema::of(&node(version), "http://node").unwrap_err();
+        for version in [290_000, 299_900, 309_900, 329_900, 330_000] {
+            let error = schema(version).unwrap_err();
             assert!(error.is_config());
-            assert!(error.to_string().contains("from 31.0 to 31.99"), "{error}");
+            assert!(error.to_string().contains("30, 31 and 32"), "{error}");
         }
     }
 

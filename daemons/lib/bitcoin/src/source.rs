@@ -20,6 +20,7 @@ use crate::rpc::Rpc;
 use crate::submit::BlockOutcome;
 use crate::template::{NodeTemplate, Reservation};
 
+mod block;
 mod gbt;
 mod ipc;
 
@@ -224,7 +225,8 @@ pub struct TemplateHandle {
 impl TemplateHandle {
     /// Gives the block to the node that the template is from. By mining IPC (`submitSolution`) it needs nothing but the
     /// solution; by `getblocktemplate` it is the whole block by `submitblock`, one path with that of a
-    /// [`BlockSubmitter`](crate::BlockSubmitter) on the same node.
+    /// [`BlockSubmitter`](crate::BlockSubmitter) on the same node. Where the node's answer is no verdict, its verdict is asked
+    /// for by JSON-RPC before this returns; [`BlockOutcome::Inconclusive`] where that has no answer either.
     pub async fn submit(&self, solution: Solution) -> Result<BlockOutcome, SourceError> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Submit { solution, answer }, answered)

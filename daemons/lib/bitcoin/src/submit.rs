@@ -32,8 +32,7 @@ const PARENT_UNKNOWN: &str = "prev-blk-not-found";
 pub enum BlockOutcome {
     /// Valid, and new to the node.
     Accepted,
-    /// The node had it already: another path was faster. Not yet a proof of validity: while the node still judges the other
-    /// path's copy it says the same of a block that it then refuses. Look for it in the chain.
+    /// Valid, and the node had it already: another path was faster.
     Duplicate,
     /// Stored, not judged: the node's tip has at least as much work. Ask for its confirmations later.
     Inconclusive,
@@ -42,7 +41,8 @@ pub enum BlockOutcome {
 }
 
 impl BlockOutcome {
-    /// From the answer to `submitblock`.
+    /// From the answer to `submitblock`. `duplicate` is no verdict yet: while the node judges the copy that came by another path
+    /// it says the same of a block that it then refuses.
     pub fn from_bip22(answer: Option<String>) -> Self {
         match answer.as_deref() {
             None => Self::Accepted,
@@ -192,9 +192,12 @@ impl Submission {
     }
 }
 
-/// `submitblock`, once.
+/// `submitblock`, once, and the node's verdict where its answer is none.
 pub(crate) async fn submit_once(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome, RpcError> {
     match rpc.submit_block(block).await {
+        Ok(answer) if answer.as_deref().is_some_and(is_of_a_known_block) => {
+            verdict(rpc, block).await
+        }
         Ok(answer) => Ok(BlockOutcome::from_bip22(answer)),
         // The node has read the block and won't have it: the same bytes get the same answer.
         Err(RpcError::Refused {
@@ -206,24 +209,51 @@ pub(crate) async fn submit_once(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome,
     }
 }
 
+/// What the node makes of a block that it was given before, on whatever path, with the reason where it refuses it.
+pub(crate) async fn verdict(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome, RpcError> {
+    for _ in 0..JUDGING_LOOKS {
+        match rpc.propose_block(block).await?.as_deref() {
+            Some("duplicate") => return Ok(BlockOutcome::Duplicate),
+            // It is not judged yet, or it is on a side of the chain and won't be.
+            Some("duplicate-inconclusive") => tokio::time::sleep(JUDGING_PAUSE).await,
+            Some("duplicate-invalid") => {
+                let reason = propose_again(rpc, block).await?;
+                let reason = reason.filter(|reason| reason != NOT_ON_THE_TIP);
+                let reason = reason.unwrap_or_else(|| "duplicate-invalid".to_owned());
+                return Ok(BlockOutcome::Rejected(reason));
+            }
+            Some(NOT_ON_THE_TIP) => return Ok(BlockOutcome::Inconclusive),
+            // It keeps nothing of a block without work, so it does not know it.
+            _ if !has_work(block) => return Ok(BlockOutcome::Rejected("high-hash".to_owned())),
+            Some(reason) => return Ok(BlockOutcome::Rejected(reason.to_owned())),
+            None => return Ok(BlockOutcome::Inconclusive),
+        }
+    }
+    Ok(BlockOutcome::Inconclusive)
+}
+
 /// Why the node would refuse this block on its tip, `None` where it would not.
 pub(crate) async fn check(rpc: &Rpc, block: &[u8]) -> Result<Option<String>, RpcError> {
     // A proposal is judged without its proof of work.
-    let work = deserialize_partial::<Header>(block).map(|(header, _)| {
-        let hash = header.block_hash();
-        header.target().is_met_by(hash)
-    });
-    match work {
-        Ok(true) => {}
-        Ok(false) => return Ok(Some("high-hash".to_owned())),
-        Err(_invalid) => return Ok(Some("its header cannot be read".to_owned())),
+    if !has_work(block) {
+        return Ok(Some("high-hash".to_owned()));
     }
     let answer = rpc.propose_block(block).await?;
     match answer.as_deref() {
-        None | Some("duplicate") => Ok(None),
-        Some("duplicate-invalid" | "duplicate-inconclusive") => propose_again(rpc, block).await,
-        Some(_) => Ok(answer),
+        Some("duplicate") => Ok(None),
+        Some(word) if is_of_a_known_block(word) => propose_again(rpc, block).await,
+        _ => Ok(answer),
     }
+}
+
+fn is_of_a_known_block(word: &str) -> bool {
+    word.starts_with("duplicate")
+}
+
+/// Whether the hash of the block's header meets the target that it names.
+fn has_work(block: &[u8]) -> bool {
+    let header = deserialize_partial::<Header>(block);
+    header.is_ok_and(|(header, _)| header.target().is_met_by(header.block_hash()))
 }
 
 /// Of a block that it knows, the node does not say what is wrong with it. It judges the same block with another nonce, which it
@@ -238,6 +268,11 @@ async fn propose_again(rpc: &Rpc, block: &[u8]) -> Result<Option<String>, RpcErr
 
 /// `RPC_DESERIALIZATION_ERROR` of Bitcoin Core.
 const CODE_DESERIALIZATION: i32 = -22;
+/// The node's word for a proposal that does not build on its tip.
+const NOT_ON_THE_TIP: &str = "inconclusive-not-best-prevblk";
+/// A block that another path brought is judged within a second, except by a node in trouble.
+const JUDGING_LOOKS: u32 = 10;
+const JUDGING_PAUSE: Duration = Duration::from_millis(100);
 const HEADER_LEN: usize = 80;
 const NONCE_AT: usize = 76;
 
@@ -296,7 +331,13 @@ mod tests {
         node(good, vec!["null"]);
         node(bad, vec!["\"bad-txns\""]);
         // Three, because the transport itself tries a second connection.
-        node(late, vec!["", "", "", "\"duplicate\""]);
+        // It is judged while we look.
+        let duplicate = [
+            "\"duplicate\"",
+            "\"duplicate-inconclusive\"",
+            "\"duplicate\"",
+        ];
+        node(late, [vec!["", "", ""], duplicate.to_vec()].concat());
         let names = ["good", "bad", "late"];
         let nodes = names
             .iter()

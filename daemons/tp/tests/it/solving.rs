@@ -62,7 +62,7 @@ async fn a_solution_is_on_the_chain_journalled_and_told() {
         let found = outcomes.iter().find(|(path, _)| path == wanted);
         found.map(|(_, outcome)| outcome.as_str())
     };
-    assert_eq!(outcome_of("first ipc"), Some("inconclusive"));
+    assert_eq!(outcome_of("first ipc"), Some("accepted"));
     assert_eq!(outcome_of("chain"), Some("on the best chain"));
     let by_rpc = outcome_of("first rpc").unwrap();
     assert!(["accepted", "duplicate"].contains(&by_rpc), "{outcomes:?}");

@@ -12,14 +12,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bitcoin::consensus::encode::{deserialize, serialize};
-use bitcoin::{BlockHash, Network, Transaction};
-use hh_mining::{Header, merkle_root_of};
+use bitcoin::{BlockHash, Network};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
+use super::block::HeaderParts;
 use super::{
     Pending, REQUESTS_MAX, Request, Solution, Source, SourceError, SourceEvent, TemplateHandle,
     arrived,
@@ -269,15 +268,7 @@ impl Session<'_> {
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let kept = Kept {
             rpc: self.asker.rpc.clone(),
-            header: Header {
-                version: template.version,
-                prev_hash: tip.prev_hash,
-                merkle_root: [0; 32],
-                ntime: tip.header_timestamp,
-                nbits: tip.nbits,
-                nonce: 0,
-            },
-            merkle_path: template.merkle_path.clone(),
+            header: HeaderParts::of(&template, &tip),
             block: Arc::new(block),
         };
         let slot = BlockSlot::filled(Arc::clone(&kept.block));
@@ -357,9 +348,7 @@ fn refused(error: RpcError) -> SourceError {
 /// A template that was given out: everything its block needs.
 struct Kept {
     rpc: Rpc,
-    /// With the version, root, time and nonce of nobody.
-    header: Header,
-    merkle_path: Vec<[u8; 32]>,
+    header: HeaderParts,
     block: Arc<TemplateBlock>,
 }
 
@@ -380,23 +369,10 @@ impl Kept {
     }
 
     async fn submit(&self, solution: &Solution) -> Result<BlockOutcome, SourceError> {
-        let Ok(mut coinbase) = deserialize::<Transaction>(&solution.coinbase) else {
+        let Some(block) = self.header.assemble(&self.block, solution) else {
             let reason = "its coinbase cannot be read".to_owned();
             return Ok(BlockOutcome::Rejected(reason));
         };
-        // The witness is not in the hash.
-        coinbase
-            .input
-            .iter_mut()
-            .for_each(|input| input.witness.clear());
-        let header = Header {
-            version: solution.version,
-            ntime: solution.ntime,
-            nonce: solution.nonce,
-            merkle_root: merkle_root_of(&serialize(&coinbase), &[], &[], &self.merkle_path),
-            ..self.header
-        };
-        let block = self.block.assemble(&header.to_bytes(), &solution.coinbase);
         submit::submit_once(&self.rpc, &block)
             .await
             .map_err(|error| NodeError::from(error).into())

@@ -23,6 +23,7 @@ mod connection;
 mod follow;
 mod kept;
 mod read;
+mod schema;
 
 /// One connection, until it is lost.
 pub(super) async fn session(
@@ -31,10 +32,8 @@ pub(super) async fn session(
     info: NodeInfo,
     connected: &mut bool,
 ) -> Result<Infallible, SourceError> {
-    match IpcSchema::of(&info, source.config.rpc.url())? {
-        IpcSchema::V31 => {}
-    }
-    let connection = Rc::new(Connection::open(socket).await?);
+    let schema = IpcSchema::of(&info, source.config.rpc.url())?;
+    let connection = Rc::new(Connection::open(socket, schema).await?);
     *connected = true;
     drop(source.events.send(SourceEvent::Connected(info)).await);
 
@@ -78,6 +77,7 @@ fn converge(
         stops.insert(*reservation, stop.clone());
         let follower = Follower {
             connection: Rc::clone(connection),
+            rpc: source.config.rpc.clone(),
             reservation: *reservation,
             // Waiting for the end of the initial download makes sense only where others mine too.
             cooldown: source.config.chain == Network::Bitcoin,

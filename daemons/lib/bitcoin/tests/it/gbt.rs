@@ -3,29 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcoin::consensus::encode::{deserialize, serialize};
+use bitcoin::consensus::encode::serialize;
 use bitcoin::{Block, Network, Weight};
 use hh_bitcoin::{
-    BlockOutcome, NodeTemplate, Reservation, Rpc, RpcAuth, SourceConfig, SourceError, SourceEvent,
-    Trigger,
+    BlockOutcome, Reservation, Rpc, RpcAuth, SourceConfig, SourceError, SourceEvent, Trigger,
 };
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::node::{Node, REGTEST, bytes, take_port};
+use crate::node::{Node, REGTEST, bytes, executable, take_port};
 use crate::source::{Source, generate_without_mempool};
-use crate::submit::{solution, solve};
+use crate::submit::{greedy, solution, solution_of, solve};
 
 fn start(node: &Node) -> Source {
     Source::without_ipc(node.rpc())
-}
-
-async fn block_of(template: &mut NodeTemplate) -> Vec<u8> {
-    let (header, coinbase) = solve(template);
-    let parts = template.block.arrived().await.unwrap();
-    parts.assemble(&header.to_bytes(), &coinbase)
 }
 
 #[tokio::test]
@@ -110,26 +103,15 @@ async fn a_solution_is_on_the_chain_and_a_bad_block_is_refused_with_the_reason()
     node.generate(110).await;
     node.spend_coinbase(2, 10_000, 3).await;
     let mut source = start(&node);
-    let mut template = source.template().await;
+    let template = source.template().await;
     let (header, coinbase) = solve(&template);
-
-    let mut greedy: bitcoin::Transaction = deserialize(&coinbase).unwrap();
-    greedy.output[0].value += bitcoin::Amount::ONE_SAT;
-    let greedy = serialize(&greedy);
-    let mut bad: Block = deserialize(&block_of(&mut template).await).unwrap();
-    bad.txdata[0] = deserialize(&greedy).unwrap();
-    bad.header.merkle_root = bad.compute_merkle_root().unwrap();
-    while !bad.header.target().is_met_by(bad.block_hash()) {
-        bad.header.nonce += 1;
-    }
+    let bad = greedy(&template, 1).await;
     let check = async |block: &Block| {
         let block = Arc::from(serialize(block));
         template.handle.check_block(block).await.unwrap()
     };
     assert_eq!(check(&bad).await.as_deref(), Some("bad-cb-amount"));
-    let mut bad_solution = solution(&header, greedy);
-    bad_solution.nonce = bad.header.nonce;
-    let refused = template.handle.submit(bad_solution).await.unwrap();
+    let refused = template.handle.submit(solution_of(&bad)).await.unwrap();
     assert_eq!(refused.reason(), Some("bad-cb-amount"));
     assert_eq!(
         check(&bad).await.as_deref(),
@@ -154,7 +136,11 @@ async fn a_solution_is_on_the_chain_and_a_bad_block_is_refused_with_the_reason()
 
 #[tokio::test]
 async fn a_large_class_loses_the_last_transactions_and_its_block_is_valid() {
-    let node = Node::launch(&[&REGTEST[..], &["-blockreservedweight=2000"]].concat()).await;
+    let node = Node::launch(
+        &executable(),
+        &[&REGTEST[..], &["-blockreservedweight=2000"]].concat(),
+    )
+    .await;
     node.generate(120).await;
     // Each is a twelfth of a block.
     for height in 1..14 {
@@ -228,8 +214,12 @@ async fn a_node_on_another_chain_is_refused() {
 async fn a_node_without_peers_and_one_in_initial_download_say_so() {
     let (port, _lock) = take_port();
     let bind = format!("-bind=127.0.0.1:{port}");
-    let _peer = Node::launch(&["-prune=550", "-connect=0", "-listen=1", &bind]).await;
-    let node = Node::launch(&["-prune=550", "-listen=0", "-connect=0"]).await;
+    let _peer = Node::launch(
+        &executable(),
+        &["-prune=550", "-connect=0", "-listen=1", &bind],
+    )
+    .await;
+    let node = Node::launch(&executable(), &["-prune=550", "-listen=0", "-connect=0"]).await;
     let config = SourceConfig {
         chain: Network::Bitcoin,
         ..Source::config(None, node.rpc())

@@ -1,9 +1,11 @@
 //! hh-bitcoin against a real bitcoin-node on regtest.
 #![cfg(test)]
 
+mod bridge;
 mod gbt;
 mod ipc;
 mod latency;
 mod node;
+mod schemas;
 mod source;
 mod submit;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(crate) struct Node {
     child: Child,
     dir: tempfile::TempDir,
     port: u16,
+    program: PathBuf,
     args: Vec<String>,
     _port_lock: File,
 }
@@ -40,24 +41,25 @@ impl Drop for Node {
 impl Node {
     /// Starts one that answers, with a first block (before it, the node counts as in initial download).
     pub(crate) async fn start() -> Self {
-        let node = Self::launch(&REGTEST).await;
+        let node = Self::launch(&executable(), &REGTEST).await;
         node.generate(1).await;
         node
     }
 
-    /// Starts one that answers, with these arguments beside those that every node here has.
-    pub(crate) async fn launch(args: &[&str]) -> Self {
+    /// Starts this one and waits until it answers, with these arguments beside those that every node here has.
+    pub(crate) async fn launch(program: &Path, args: &[&str]) -> Self {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let dir = tempfile::Builder::new()
             .prefix("hh-node")
             .tempdir()
             .unwrap();
         let (port, port_lock) = take_port();
-        let child = spawn(&dir, port, &args);
+        let child = spawn(program, &dir, port, &args);
         let node = Self {
             child,
             dir,
             port,
+            program: program.to_owned(),
             args,
             _port_lock: port_lock,
         };
@@ -73,7 +75,7 @@ impl Node {
     /// Starts it again, with the same directory and port; what it had not yet written is gone.
     pub(crate) async fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.dir, self.port, &self.args);
+        self.child = spawn(&self.program, &self.dir, self.port, &self.args);
         self.wait_until_it_answers().await;
     }
 
@@ -170,8 +172,8 @@ impl Node {
     }
 }
 
-fn spawn(dir: &tempfile::TempDir, port: u16, args: &[String]) -> Child {
-    Command::new(executable())
+fn spawn(program: &Path, dir: &tempfile::TempDir, port: u16, args: &[String]) -> Child {
+    Command::new(program)
         .args(["-server=1", "-dnsseed=0", "-fixedseeds=0"])
         .args(args)
         .args([
@@ -212,7 +214,7 @@ pub(crate) fn take_port() -> (u16, File) {
     free.next().unwrap()
 }
 
-fn executable() -> PathBuf {
+pub(crate) fn executable() -> PathBuf {
     if let Some(path) = std::env::var_os("BITCOIN_NODE") {
         return path.into();
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bitcoin::consensus::encode::{deserialize, serialize};
-use bitcoin::{Block, CompactTarget, Target};
+use bitcoin::{Amount, Block, CompactTarget, Target, Transaction};
 use hh_bitcoin::{BlockOutcome, BlockSubmitter, NodeTemplate, Solution};
 use hh_mining::{CoinbaseRecipe, Extranonce, Header, Job};
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate
             .submit(solution(&header, coinbase))
             .await
             .unwrap(),
-        BlockOutcome::Inconclusive
+        BlockOutcome::Accepted
     );
     let hash = deserialize::<Block>(&block).unwrap().block_hash();
     assert_eq!(node.rpc().best_block_hash().await.unwrap(), hash);
@@ -110,6 +110,99 @@ async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate
     assert_eq!((info.height, info.confirmations), (template.height, 1));
 }
 
+/// A solved block that pays itself so much too much.
+pub(crate) async fn greedy(template: &NodeTemplate, sats: u64) -> Block {
+    let (header, coinbase) = solve(template);
+    let mut greedy: Transaction = deserialize(&coinbase).unwrap();
+    greedy.output[0].value += Amount::from_sat(sats);
+    let block = template.block.clone().arrived().await.unwrap();
+    let block = block.assemble(&header.to_bytes(), &serialize(&greedy));
+    let mut block: Block = deserialize(&block).unwrap();
+    block.header.merkle_root = block.compute_merkle_root().unwrap();
+    while !block.header.target().is_met_by(block.block_hash()) {
+        block.header.nonce += 1;
+    }
+    block
+}
+
+/// Of a block on the template that `solution` is for.
+pub(crate) fn solution_of(block: &Block) -> Solution {
+    Solution {
+        version: u32::from_ne_bytes(block.header.version.to_consensus().to_ne_bytes()),
+        ntime: block.header.time,
+        nonce: block.header.nonce,
+        coinbase: serialize(&block.txdata[0]),
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_is_not_valid_is_refused_with_the_reason_on_every_path() {
+    let node = Node::start().await;
+    node.generate(20).await;
+    let mut source = Source::start(&node);
+    let template = source.template().await;
+    let submitter = submitter(&node);
+    let expected = BlockOutcome::Rejected("bad-cb-amount".to_owned());
+
+    let by_ipc_first = greedy(&template, 1).await;
+    let solution = solution_of(&by_ipc_first);
+    assert_eq!(template.handle.submit(solution).await.unwrap(), expected);
+    let then_by_rpc = outcome(&submitter, &serialize(&by_ipc_first)).await;
+    assert_eq!(then_by_rpc, expected);
+
+    let by_rpc_first = greedy(&template, 2).await;
+    assert_eq!(
+        outcome(&submitter, &serialize(&by_rpc_first)).await,
+        expected
+    );
+    let solution = solution_of(&by_rpc_first);
+    assert_eq!(template.handle.submit(solution).await.unwrap(), expected);
+
+    for sats in 3..8 {
+        let at_once = greedy(&template, sats).await;
+        let by_ipc = template.handle.submit(solution_of(&at_once));
+        let block = serialize(&at_once);
+        let by_rpc = outcome(&submitter, &block);
+        let (by_ipc, by_rpc) = tokio::join!(by_ipc, by_rpc);
+        assert_eq!(
+            (by_ipc.unwrap(), by_rpc),
+            (expected.clone(), expected.clone())
+        );
+    }
+
+    let mut easy = greedy(&template, 0).await;
+    while easy.header.target().is_met_by(easy.block_hash()) {
+        easy.header.nonce += 1;
+    }
+    let expected = BlockOutcome::Rejected("high-hash".to_owned());
+    let refused = template.handle.submit(solution_of(&easy)).await.unwrap();
+    assert_eq!(refused, expected);
+    assert_eq!(outcome(&submitter, &serialize(&easy)).await, expected);
+}
+
+#[tokio::test]
+async fn a_good_block_is_accepted_or_a_duplicate_on_every_path_at_once() {
+    let node = Node::start().await;
+    let mut source = Source::start(&node);
+    let submitter = submitter(&node);
+    for _ in 0..10 {
+        let template = source.template().await;
+        let good = greedy(&template, 0).await;
+        let by_ipc = template.handle.submit(solution_of(&good));
+        let block = serialize(&good);
+        let by_rpc = outcome(&submitter, &block);
+        let (by_ipc, by_rpc) = tokio::join!(by_ipc, by_rpc);
+        for verdict in [by_ipc.unwrap(), by_rpc] {
+            let good = matches!(verdict, BlockOutcome::Accepted | BlockOutcome::Duplicate);
+            assert!(good, "{verdict}");
+        }
+        assert_eq!(
+            node.rpc().best_block_hash().await.unwrap(),
+            good.block_hash()
+        );
+    }
+}
+
 #[tokio::test]
 async fn submitblock_accepts_a_good_block_and_names_what_is_wrong_with_a_bad_one() {
     let node = Node::start().await;
@@ -120,14 +213,7 @@ async fn submitblock_accepts_a_good_block_and_names_what_is_wrong_with_a_bad_one
     let parts = template.block.arrived().await.unwrap();
     let submitter = submitter(&node);
 
-    let mut greedy: bitcoin::Transaction = deserialize(&coinbase).unwrap();
-    greedy.output[0].value += bitcoin::Amount::ONE_SAT;
-    let mut bad: Block =
-        deserialize(&parts.assemble(&header.to_bytes(), &serialize(&greedy))).unwrap();
-    bad.header.merkle_root = bad.compute_merkle_root().unwrap();
-    while !bad.header.target().is_met_by(bad.block_hash()) {
-        bad.header.nonce += 1;
-    }
+    let bad = greedy(&template, 1).await;
     let rejected = outcome(&submitter, &serialize(&bad)).await;
     assert_eq!(rejected, BlockOutcome::Rejected("bad-cb-amount".to_owned()));
 

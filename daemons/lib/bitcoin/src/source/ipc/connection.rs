@@ -1,6 +1,6 @@
-//! One connection to a node's mining IPC, schema of Bitcoin Core 31.
+//! One connection to a node's mining IPC.
 //!
-//! Owns: every Cap'n Proto call, each with a deadline. Never: keeps templates or decides when to call.
+//! Owns: which thread of the node runs a call, and its deadline; the schema has the calls themselves. Never: keeps templates or decides when to call.
 //!
 //! A call names the node's thread that runs it, and a thread runs one call at a time: we never send it a second one. So
 //! what may block (`waitNext`), what is large (`getBlock`), what must not wait (`submitSolution`) and the small calls that
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bitcoin_capnp_types::init_capnp::init;
 use bitcoin_capnp_types::mining_capnp::{block_template, mining};
 use bitcoin_capnp_types::proxy_capnp::{context, thread, thread_map};
-use capnp::capability::{Promise, Response};
+use capnp::capability::Promise;
 use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side, twoparty::VatNetwork};
 use futures::io::{BufReader, BufWriter};
 use tokio::net::UnixStream;
@@ -23,8 +23,9 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+use super::schema::{Brought, Coinbase, Create, Told};
+use crate::node::IpcSchema;
 use crate::source::{Solution, SourceError};
-use crate::template::Reservation;
 
 /// Cheap calls take microseconds; the node's lock may be held for seconds while it connects a block.
 const CALL_DEADLINE: Duration = Duration::from_secs(15);
@@ -35,6 +36,7 @@ const BLOCK_BYTES_MAX: usize = 16 << 20;
 
 /// An open connection. Dropping it closes it.
 pub(super) struct Connection {
+    schema: IpcSchema,
     mining: mining::Client,
     threads: thread_map::Client,
     bulk: NodeThread,
@@ -71,20 +73,11 @@ impl NodeThread {
 
 /// The node's threads for a call that brings a template, and for those that read it. One template at a time.
 pub(super) struct TemplateThreads {
+    schema: IpcSchema,
     bring: NodeThread,
     header: NodeThread,
     coinbase: NodeThread,
     path: NodeThread,
-}
-
-/// What `createNewBlock` is to make.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Create {
-    pub(super) reservation: Reservation,
-    /// Else nothing but a coinbase.
-    pub(super) use_mempool: bool,
-    /// Waits for the end of the initial download.
-    pub(super) cooldown: bool,
 }
 
 /// A template with what miners need of it.
@@ -95,17 +88,11 @@ pub(super) struct Fetched {
     pub(super) announced_at: Instant,
 }
 
-/// A coinbase as the node wants it, header fields and path of one template.
+/// Header, coinbase and path of one template.
 pub(super) struct Parts {
     /// 80 bytes with a placeholder merkle root.
     pub(super) header: Vec<u8>,
-    pub(super) coinbase_version: u32,
-    pub(super) coinbase_sequence: u32,
-    pub(super) script_sig_prefix: Vec<u8>,
-    pub(super) witness: Vec<u8>,
-    pub(super) value_remaining: i64,
-    pub(super) required_outputs: Vec<Vec<u8>>,
-    pub(super) lock_time: u32,
+    pub(super) coinbase: Coinbase,
     pub(super) merkle_path: Vec<Vec<u8>>,
 }
 
@@ -125,7 +112,8 @@ async fn within<T>(
 }
 
 impl Connection {
-    pub(super) async fn open(path: &Path) -> Result<Self, SourceError> {
+    /// To the socket at `path` of a node with this schema.
+    pub(super) async fn open(path: &Path, schema: IpcSchema) -> Result<Self, SourceError> {
         let stream = UnixStream::connect(path)
             .await
             .map_err(|source| SourceError::Connect {
@@ -144,7 +132,7 @@ impl Connection {
         let mut system = RpcSystem::new(Box::new(network), None);
         let init: init::Client = system.bootstrap(Side::Server);
         let system = tokio::task::spawn_local(system).abort_handle();
-        match Self::set_up(init, system.clone()).await {
+        match Self::set_up(schema, init, system.clone()).await {
             Ok(connection) => Ok(connection),
             Err(error) => {
                 system.abort();
@@ -153,7 +141,11 @@ impl Connection {
         }
     }
 
-    async fn set_up(init: init::Client, system: AbortHandle) -> Result<Self, SourceError> {
+    async fn set_up(
+        schema: IpcSchema,
+        init: init::Client,
+        system: AbortHandle,
+    ) -> Result<Self, SourceError> {
         let constructed = within(
             "construct",
             CALL_DEADLINE,
@@ -168,17 +160,10 @@ impl Connection {
                 source,
             })?;
         let submit = make_thread(&threads, "hh-submit").await?;
-        let mut request = init.make_mining_request();
-        submit.set(request.get().get_context());
-        let made = within("makeMining", CALL_DEADLINE, request.send().promise).await?;
-        let mining = made
-            .get()
-            .and_then(|results| results.get_result())
-            .map_err(|source| SourceError::Call {
-                call: "makeMining",
-                source,
-            })?;
+        let made = schema.make_mining(&init, &submit.client);
+        let mining = within("makeMining", CALL_DEADLINE, made).await?;
         Ok(Self {
+            schema,
             mining,
             bulk: make_thread(&threads, "hh-bulk").await?,
             submit,
@@ -190,6 +175,7 @@ impl Connection {
     /// Threads for one template at a time more.
     pub(super) async fn template_threads(&self) -> Result<TemplateThreads, SourceError> {
         Ok(TemplateThreads {
+            schema: self.schema,
             bring: make_thread(&self.threads, "hh-template").await?,
             header: make_thread(&self.threads, "hh-header").await?,
             coinbase: make_thread(&self.threads, "hh-coinbase").await?,
@@ -204,23 +190,15 @@ impl Connection {
         create: Create,
     ) -> Result<Fetched, SourceError> {
         const CALL: &str = "createNewBlock";
-        let error = |source| SourceError::Call { call: CALL, source };
-        let mut request = self.mining.create_new_block_request();
-        threads.bring.set(request.get().get_context());
-        request.get().set_cooldown(create.cooldown);
-        let mut options = request.get().init_options();
-        options.set_use_mempool(create.use_mempool);
-        options.set_block_reserved_weight(create.reservation.weight());
-        options.set_coinbase_output_max_additional_sigops(create.reservation.sigops());
-        let sent = request.send();
-        let parts = threads.ask_parts(&sent.pipeline.get_result());
-        let response = sent.promise.await.map_err(error)?;
+        let thread = &threads.bring.client;
+        let Brought { template, answer } =
+            self.schema.create_new_block(&self.mining, thread, create);
+        let parts = threads.ask_parts(&template);
+        let created = answer.await;
         let announced_at = Instant::now();
-        let results = response.get().map_err(error)?;
-        if !results.has_result() {
-            return Err(SourceError::ShuttingDown);
-        }
-        let client = results.get_result().map_err(error)?;
+        let client = created
+            .map_err(|source| SourceError::Call { call: CALL, source })?
+            .ok_or(SourceError::ShuttingDown)?;
         Ok(Fetched {
             client,
             parts: parts.read().await?,
@@ -230,7 +208,7 @@ impl Connection {
 
     /// Ends a `createNewBlock` that waits. Best effort: the node also ends it when we are gone.
     pub(super) fn interrupt(&self) {
-        drop(self.mining.interrupt_request().send());
+        self.schema.interrupt(&self.mining);
     }
 
     /// The serialized block, and the sum of its fees.
@@ -266,49 +244,28 @@ impl Connection {
         Ok((bytes, fees_sats))
     }
 
-    /// True where the node processed the block or knew it.
     pub(super) async fn submit_solution(
         &self,
         template: &block_template::Client,
         solution: &Solution,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<Told, SourceError> {
         let _running = self.submit.acquire().await;
-        let mut request = template.submit_solution_request();
-        self.submit.set(request.get().get_context());
-        let mut params = request.get();
-        params.set_version(solution.version);
-        params.set_timestamp(solution.ntime);
-        params.set_nonce(solution.nonce);
-        params.set_coinbase(&solution.coinbase);
-        let response = within("submitSolution", SUBMIT_DEADLINE, request.send().promise).await?;
-        response
-            .get()
-            .map(|results| results.get_result())
-            .map_err(|source| SourceError::Call {
-                call: "submitSolution",
-                source,
-            })
+        let thread = &self.submit.client;
+        let told = self.schema.submit_solution(template, thread, solution);
+        within("submitSolution", SUBMIT_DEADLINE, told).await
     }
 
     /// Why the node would refuse this block on its tip.
     pub(super) async fn check_block(&self, block: &[u8]) -> Result<Option<String>, SourceError> {
-        const CALL: &str = "checkBlock";
         let _running = self.submit.acquire().await;
-        let mut request = self.mining.check_block_request();
-        self.submit.set(request.get().get_context());
-        request.get().set_block(block);
-        let mut options = request.get().init_options();
-        options.set_check_merkle_root(true);
-        options.set_check_pow(true);
-        let response = within(CALL, SUBMIT_DEADLINE, request.send().promise).await?;
-        let read = || -> capnp::Result<Option<String>> {
-            let results = response.get()?;
-            if results.get_result() {
-                return Ok(None);
-            }
-            Ok(Some(results.get_reason()?.to_string()?))
-        };
-        read().map_err(|source| SourceError::Call { call: CALL, source })
+        let thread = &self.submit.client;
+        let checked = self.schema.check_block(&self.mining, thread, block);
+        within("checkBlock", SUBMIT_DEADLINE, checked).await
+    }
+
+    /// Ends a `waitNext` on this template. Best effort, see [`Self::interrupt`].
+    pub(super) fn interrupt_wait(&self, template: &block_template::Client) {
+        self.schema.interrupt_wait(template);
     }
 }
 
@@ -320,23 +277,20 @@ impl TemplateThreads {
         timeout: Duration,
         fee_threshold_sats: i64,
     ) -> Result<Option<Fetched>, SourceError> {
-        const CALL: &str = "waitNext";
-        let error = |source| SourceError::Call { call: CALL, source };
-        let mut request = template.wait_next_request();
-        self.bring.set(request.get().get_context());
-        let mut options = request.get().init_options();
-        options.set_timeout(timeout.as_secs_f64() * 1000.0);
-        options.set_fee_threshold(fee_threshold_sats);
-        let sent = request.send();
+        let timeout_ms = timeout.as_secs_f64() * 1000.0;
+        let Brought {
+            template: next,
+            answer,
+        } = self
+            .schema
+            .wait_next(template, &self.bring.client, timeout_ms, fee_threshold_sats);
         // They fail where the wait ends without a template, and nobody looks at them then.
-        let parts = self.ask_parts(&sent.pipeline.get_result());
-        let response = within(CALL, timeout + CALL_DEADLINE, sent.promise).await?;
+        let parts = self.ask_parts(&next);
+        let next = within("waitNext", timeout + CALL_DEADLINE, answer).await?;
         let announced_at = Instant::now();
-        let results = response.get().map_err(error)?;
-        if !results.has_result() {
+        let Some(client) = next else {
             return Ok(None);
-        }
-        let client = results.get_result().map_err(error)?;
+        };
         Ok(Some(Fetched {
             client,
             parts: parts.read().await?,
@@ -347,61 +301,36 @@ impl TemplateThreads {
     fn ask_parts(&self, template: &block_template::Client) -> AskedParts {
         let mut header = template.get_block_header_request();
         self.header.set(header.get().get_context());
-        let mut coinbase = template.get_coinbase_tx_request();
-        self.coinbase.set(coinbase.get().get_context());
-        let mut path = template.get_coinbase_merkle_path_request();
-        self.path.set(path.get().get_context());
+        let header = header.send().promise;
         AskedParts {
-            header: header.send().promise,
-            coinbase: coinbase.send().promise,
-            path: path.send().promise,
+            header: Promise::from_future(
+                async move { Ok(header.await?.get()?.get_result()?.to_vec()) },
+            ),
+            coinbase: self.schema.coinbase(template, &self.coinbase.client),
+            path: self.schema.merkle_path(template, &self.path.client),
         }
     }
 }
 
 /// The small calls on a template, under way.
 struct AskedParts {
-    header: Promise<Response<block_template::get_block_header_results::Owned>, capnp::Error>,
-    coinbase: Promise<Response<block_template::get_coinbase_tx_results::Owned>, capnp::Error>,
-    path: Promise<Response<block_template::get_coinbase_merkle_path_results::Owned>, capnp::Error>,
+    header: Promise<Vec<u8>, capnp::Error>,
+    coinbase: Promise<Coinbase, capnp::Error>,
+    path: Promise<Vec<Vec<u8>>, capnp::Error>,
 }
 
 impl AskedParts {
     async fn read(self) -> Result<Parts, SourceError> {
-        const CALL: &str = "getCoinbaseTx";
-        let (header, coinbase, path) = within(CALL, CALL_DEADLINE, async {
+        let (header, coinbase, merkle_path) = within("getCoinbaseTx", CALL_DEADLINE, async {
             futures::try_join!(self.header, self.coinbase, self.path)
         })
         .await?;
-        let read = || -> capnp::Result<Parts> {
-            let coinbase = coinbase.get()?.get_result()?;
-            let outputs = coinbase.get_required_outputs()?;
-            let path = path.get()?.get_result()?;
-            Ok(Parts {
-                header: header.get()?.get_result()?.to_vec(),
-                coinbase_version: coinbase.get_version(),
-                coinbase_sequence: coinbase.get_sequence(),
-                script_sig_prefix: coinbase.get_script_sig_prefix()?.to_vec(),
-                witness: coinbase.get_witness()?.to_vec(),
-                value_remaining: coinbase.get_block_reward_remaining(),
-                required_outputs: outputs
-                    .iter()
-                    .map(|output| output.map(<[u8]>::to_vec))
-                    .collect::<capnp::Result<_>>()?,
-                lock_time: coinbase.get_lock_time(),
-                merkle_path: path
-                    .iter()
-                    .map(|node| node.map(<[u8]>::to_vec))
-                    .collect::<capnp::Result<_>>()?,
-            })
-        };
-        read().map_err(|source| SourceError::Call { call: CALL, source })
+        Ok(Parts {
+            header,
+            coinbase,
+            merkle_path,
+        })
     }
-}
-
-/// Ends a `waitNext` on this template. Best effort, see [`Connection::interrupt`].
-pub(super) fn interrupt_wait(template: &block_template::Client) {
-    drop(template.interrupt_wait_request().send());
 }
 
 async fn make_thread(

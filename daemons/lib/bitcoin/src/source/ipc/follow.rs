@@ -16,9 +16,11 @@ use hh_mining::Tip;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Create, Fetched, TemplateThreads, interrupt_wait};
+use super::connection::{Connection, Fetched, TemplateThreads};
 use super::kept::keep;
 use super::read::{Read, read};
+use super::schema::Create;
+use crate::rpc::Rpc;
 use crate::source::{Pending, SourceError, SourceEvent, arrived};
 use crate::template::{NodeTemplate, Reservation, Trigger};
 
@@ -35,6 +37,8 @@ const COINBASE_ONLY_PATH_MIN: usize = 10;
 /// One class on one connection.
 pub(super) struct Follower {
     pub(super) connection: Rc<Connection>,
+    /// For the verdict on a block that mining IPC has none for.
+    pub(super) rpc: Rpc,
     pub(super) reservation: Reservation,
     pub(super) cooldown: bool,
     pub(super) fee_delta_sats: u64,
@@ -73,7 +77,8 @@ impl Follower {
         if let Some(ended) = stop.run_until_cancelled(following.run()).await {
             return ended;
         }
-        interrupt_wait(&following.waiter().client);
+        let waiter = following.waiter();
+        following.follower.connection.interrupt_wait(&waiter.client);
         Ok(())
     }
 
@@ -90,7 +95,7 @@ impl Follower {
             value_sats: read.template.coinbase_tx_value_remaining,
             path_len: read.template.merkle_path.len(),
         };
-        let (handle, block) = keep(&self.connection, read.client);
+        let (handle, block) = keep(&self.connection, &self.rpc, &read);
         let event = NodeTemplate {
             reservation: self.reservation,
             trigger,

@@ -10,26 +10,84 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::connection::Connection;
-use crate::source::{REQUESTS_MAX, Request, SourceError, TemplateHandle};
-use crate::submit::BlockOutcome;
+use super::read::Read;
+use super::schema::Told;
+use crate::rpc::Rpc;
+use crate::source::block::HeaderParts;
+use crate::source::{REQUESTS_MAX, Request, Solution, SourceError, TemplateHandle};
+use crate::submit::{self, BlockOutcome};
 use crate::template::{BlockSlot, TemplateBlock};
 
 /// Starts the task that keeps the template in the node, fetches its transactions and submits its solutions, until nobody
 /// holds the handle.
 pub(super) fn keep(
     connection: &Rc<Connection>,
-    client: block_template::Client,
+    rpc: &Rpc,
+    read: &Read,
 ) -> (TemplateHandle, BlockSlot) {
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
     let (arrived, slot) = BlockSlot::new();
-    let connection = Rc::clone(connection);
+    let kept = Kept {
+        connection: Rc::clone(connection),
+        client: read.client.clone(),
+        rpc: rpc.clone(),
+        header: HeaderParts::of(&read.template, &read.tip),
+        block: slot.clone(),
+    };
     tokio::task::spawn_local(async move {
         tokio::join!(
-            fetch_block(&connection, &client, arrived),
-            answer_requests(&connection, &client, asked)
+            fetch_block(&kept.connection, &kept.client, arrived),
+            kept.answer(asked)
         );
     });
     (TemplateHandle { requests }, slot)
+}
+
+struct Kept {
+    connection: Rc<Connection>,
+    client: block_template::Client,
+    rpc: Rpc,
+    header: HeaderParts,
+    block: BlockSlot,
+}
+
+impl Kept {
+    /// The asker may have given up; what was submitted is with the node all the same.
+    async fn answer(&self, mut asked: mpsc::Receiver<Request>) {
+        while let Some(request) = asked.recv().await {
+            match request {
+                Request::Submit { solution, answer } => {
+                    drop(answer.send(self.submit(&solution).await));
+                }
+                Request::Check { block, answer } => {
+                    drop(answer.send(self.connection.check_block(&block).await));
+                }
+            }
+        }
+    }
+
+    async fn submit(&self, solution: &Solution) -> Result<BlockOutcome, SourceError> {
+        let told = self
+            .connection
+            .submit_solution(&self.client, solution)
+            .await?;
+        if told.is_verdict() {
+            return Ok(told.outcome());
+        }
+        let mut block = self.block.clone();
+        let assembled = match block.arrived().await {
+            Some(block) => self.header.assemble(&block, solution),
+            None => None,
+        };
+        let Some(block) = assembled else {
+            return Ok(told.outcome());
+        };
+        Ok(match (told, submit::verdict(&self.rpc, &block).await) {
+            (Told::Taken(true), Ok(BlockOutcome::Duplicate)) => BlockOutcome::Accepted,
+            (told, Ok(BlockOutcome::Inconclusive) | Err(_)) => told.outcome(),
+            (_, Ok(verdict)) => verdict,
+        })
+    }
 }
 
 async fn fetch_block(
@@ -55,33 +113,5 @@ async fn fetch_block(
                 "template has no transactions"
             );
         }
-    }
-}
-
-async fn answer_requests(
-    connection: &Connection,
-    client: &block_template::Client,
-    mut asked: mpsc::Receiver<Request>,
-) {
-    // The asker may have given up; what was submitted is with the node all the same.
-    while let Some(request) = asked.recv().await {
-        match request {
-            Request::Submit { solution, answer } => {
-                let submitted = connection.submit_solution(client, &solution).await;
-                drop(answer.send(submitted.map(outcome)));
-            }
-            Request::Check { block, answer } => {
-                drop(answer.send(connection.check_block(&block).await));
-            }
-        }
-    }
-}
-
-/// This schema says whether the node took the block in, not whether it is valid.
-fn outcome(processed: bool) -> BlockOutcome {
-    if processed {
-        BlockOutcome::Inconclusive
-    } else {
-        BlockOutcome::Rejected("rejected".to_owned())
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn read(fetched: Fetched) -> Result<Read, SourceError> {
         parts,
         announced_at,
     } = fetched;
-    let coinbase_witness = parts.witness.clone();
+    let coinbase_witness = parts.coinbase.witness.clone();
     let (template, tip) = read_parts(parts)?;
     let height = template.height().ok_or(SourceError::Malformed {
         what: "its coinbase does not start with a height",
@@ -45,6 +45,7 @@ pub(super) fn read(fetched: Fetched) -> Result<Read, SourceError> {
 
 fn read_parts(parts: Parts) -> Result<(Template, Tip), SourceError> {
     let malformed = |what| SourceError::Malformed { what };
+    let coinbase = parts.coinbase;
     let header: Header = deserialize(&parts.header)
         .map_err(|_invalid| malformed("its header is not 80 bytes long"))?;
     let merkle_path = parts
@@ -53,20 +54,20 @@ fn read_parts(parts: Parts) -> Result<(Template, Tip), SourceError> {
         .map(|node| <[u8; 32]>::try_from(node.as_slice()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_invalid| malformed("its merkle path has a node that is not a hash"))?;
-    let value_remaining = u64::try_from(parts.value_remaining)
+    let value_remaining = u64::try_from(coinbase.value_remaining)
         .map_err(|_negative| malformed("its reward is negative"))?;
-    let outputs_count = u32::try_from(parts.required_outputs.len())
+    let outputs_count = u32::try_from(coinbase.required_outputs.len())
         .map_err(|_many| malformed("it has too many outputs"))?;
     let template = Template {
         template_id: 0,
         version: u32::from_ne_bytes(header.version.to_consensus().to_ne_bytes()),
-        coinbase_tx_version: parts.coinbase_version,
-        coinbase_prefix: parts.script_sig_prefix,
-        coinbase_tx_input_sequence: parts.coinbase_sequence,
+        coinbase_tx_version: coinbase.version,
+        coinbase_prefix: coinbase.script_sig_prefix,
+        coinbase_tx_input_sequence: coinbase.sequence,
         coinbase_tx_value_remaining: value_remaining,
         coinbase_tx_outputs_count: outputs_count,
-        coinbase_tx_outputs: parts.required_outputs.concat(),
-        coinbase_tx_locktime: parts.lock_time,
+        coinbase_tx_outputs: coinbase.required_outputs.concat(),
+        coinbase_tx_locktime: coinbase.lock_time,
         merkle_path,
     };
     let tip = Tip::new(
