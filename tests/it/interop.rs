@@ -3,11 +3,15 @@
 use bitcoincore_rpc::RpcApi;
 use hh_ipc::api::pool::MinerQuery;
 use hh_ipc::client::within;
+use hh_sv2::message::{
+    Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION,
+};
 use hh_tests::bitcoin_core::{BitcoinCore, Chain};
 use hh_tests::channel::Channel;
 use hh_tests::miner::{Miner, MinerConfig, MinerUrl};
 use hh_tests::network::{CALL, Network, authority_key, start_tp, tp_address};
 use hh_tests::peers::Peer;
+use hh_tests::reference_client::{ReferenceClient, Setup};
 use hh_tests::wait::wait_for;
 use std::time::Duration;
 
@@ -107,4 +111,64 @@ async fn translator_sv2_with_an_sv1_miner_mines_on_our_pool() {
                 .is_some_and(|hash| hash.to_string() == tip)
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_built_on_stratum_core_mines_on_our_pool() {
+    let network = Network::start(Chain::Signet).await;
+    let mut client = ReferenceClient::connect(network.pool_address, &network.pool_key)
+        .await
+        .unwrap();
+    let flags = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
+    let setup = client.setup(Protocol::MiningProtocol, flags).await.unwrap();
+    assert_eq!(setup, Setup::Success);
+    let mut channel = client.open_standard("stratum-core").await.unwrap();
+    let mut mined = Vec::new();
+    for _ in 0..5 {
+        mined.push(client.mine(&mut channel).await.unwrap());
+    }
+    network.wait_until_shipped().await;
+    let ledger = network.ledger();
+    for hash in mined {
+        let rows = ledger.shares_by_hash(hash).await.unwrap();
+        assert_eq!(rows.len(), 1, "{hash} is credited once");
+        assert_eq!(rows[0].origin.account(), "stratum-core");
+    }
+}
+
+/// What SRI's JD client asks a pool for: its jobs are its own, and templates are declared to a JD server. hh-pool does neither
+/// yet, and says so in the specification's words, so that the client goes on to its next upstream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jd_client_is_refused_politely() {
+    let network = Network::start(Chain::Regtest).await;
+    let asked = [
+        (
+            Protocol::JobDeclarationProtocol,
+            1,
+            "unsupported-protocol",
+            0,
+        ),
+        (
+            Protocol::TemplateDistributionProtocol,
+            0,
+            "unsupported-protocol",
+            0,
+        ),
+        (
+            Protocol::MiningProtocol,
+            REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING,
+            "unsupported-feature-flags",
+            REQUIRES_WORK_SELECTION,
+        ),
+    ];
+    for (protocol, flags, code, unsupported) in asked {
+        let mut client = ReferenceClient::connect(network.pool_address, &network.pool_key)
+            .await
+            .unwrap();
+        let answer = client.setup(protocol, flags).await.unwrap();
+        let Setup::Refused { code: said, flags } = answer else {
+            panic!("{protocol:?} was granted");
+        };
+        assert_eq!((said.as_str(), flags), (code, unsupported), "{protocol:?}");
+    }
 }

@@ -14,6 +14,7 @@ pub mod network;
 pub mod peers;
 pub mod port;
 pub mod process;
+pub mod reference_client;
 pub mod syscalls;
 pub mod wait;
 
