@@ -14,6 +14,7 @@ mod disk;
 mod failures;
 mod interop;
 mod kit;
+mod metrics;
 mod mining;
 mod postgres;
 mod tidy;

@@ -3,7 +3,7 @@
 
 use crate::rate::TEN_MINUTES;
 use crate::session::Shared;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -62,6 +62,14 @@ fn describe() {
     describe_counter!(
         "hyperhash_share_log_failures_total",
         "Writes and syncs of the share log that failed, and segments that could not be prepared"
+    );
+    describe_histogram!(
+        "hyperhash_share_log_commit_seconds",
+        "A commit of the share log: its write and its sync"
+    );
+    describe_histogram!(
+        "hyperhash_ledger_ship_seconds",
+        "A transaction that brings records of the share log to the ledger"
     );
     counter!("hyperhash_share_log_failures_total").absolute(0);
     for result in ["found", "accepted", "rejected", "orphaned"] {
