@@ -61,9 +61,9 @@ pub async fn start(config: TpConfig, context: Context) -> Result<(), Failure> {
         .map(|setup| (setup.name.to_string(), setup.rpc.clone()));
     let solutions = Solutions::new(tasks.clone(), journal, rpcs.collect());
     let return_after = Duration::from_secs(config.return_after_seconds);
-    let (nodes, probes) = Nodes::start(setups, return_after, tasks)?;
+    let (nodes, reports) = Nodes::start(setups, return_after, tasks)?;
     let views = nodes.views();
-    let (task, templates) = TemplatesTask::new(context.clone(), nodes, probes);
+    let (task, templates) = TemplatesTask::new(context.clone(), nodes, reports);
     tasks.spawn("templates", task.run());
 
     let clients = Clients::new(config.max_clients, config.max_clients_per_address);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Network};
 use hh_bitcoin::{
-    NodeInfo, NodeTemplate, Reservation, Rpc, SourceConfig, SourceError, SourceEvent,
+    NodeInfo, NodeTemplate, Reservation, Rpc, RpcError, SourceConfig, SourceError, SourceEvent,
     TemplateSource,
 };
 use hh_daemon::{Chain, Tasks};
@@ -24,17 +24,18 @@ use tracing::{debug, error, info, warn};
 
 use crate::exported::{self, PREFERRED};
 use choice::{Choice, Facts, Serving};
+use probe::Probe;
 
 pub(crate) use choice::Condition;
-pub(crate) use probe::Probe;
 pub(crate) use view::{Link, NodeView};
 
 mod choice;
 mod probe;
+mod refusal;
 mod view;
 
-/// Answers of probes that wait: one a node, every two seconds.
-const PROBES_MAX: usize = 64;
+/// Answers that wait: one a node, every two seconds.
+const REPORTS_MAX: usize = 64;
 
 /// A node as the configuration has it.
 #[derive(Debug, Clone)]
@@ -44,9 +45,22 @@ pub(crate) struct NodeSetup {
     pub(crate) source: SourceConfig,
 }
 
+/// What was asked for by JSON-RPC, and has come.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Probe(Probe),
+    /// Whether a node refuses the chain whose tip this is.
+    Refusal {
+        node: usize,
+        tip: BlockHash,
+        result: Result<bool, RpcError>,
+    },
+}
+
 /// A node.
 struct Node {
     view: NodeView,
+    rpc: Rpc,
     ipc: bool,
     source: TemplateSource,
     events: mpsc::Receiver<SourceEvent>,
@@ -57,6 +71,9 @@ struct Node {
     answered_at: Option<Instant>,
     /// When it said what is in `info`.
     asked_at: Option<Instant>,
+    /// The tip that it was last asked about.
+    compared: Option<BlockHash>,
+    refuses: Option<BlockHash>,
 }
 
 /// A change of the active node.
@@ -73,12 +90,14 @@ pub(crate) enum Change {
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
     choice: Choice,
+    reports: mpsc::Sender<Report>,
+    tasks: Tasks,
     publish: watch::Sender<Vec<NodeView>>,
 }
 
 impl Nodes {
-    /// Connects to all nodes, and goes on doing so until the daemon stops. The answers of the probes are to be given back to
-    /// [`Self::on_probe`].
+    /// Connects to all nodes, and goes on doing so until the daemon stops. The reports are to be given back to
+    /// [`Self::on_report`].
     ///
     /// # Errors
     /// A thread can't be started.
@@ -86,16 +105,16 @@ impl Nodes {
         setups: Vec<NodeSetup>,
         return_after: Duration,
         tasks: &Tasks,
-    ) -> Result<(Self, mpsc::Receiver<Probe>), SourceError> {
+    ) -> Result<(Self, mpsc::Receiver<Report>), SourceError> {
         exported::describe(setups.iter().map(|setup| setup.name.as_ref()));
-        let (answers, probes) = mpsc::channel(PROBES_MAX);
+        let (reports, reported) = mpsc::channel(REPORTS_MAX);
         let mut nodes = Vec::new();
         for (index, setup) in setups.into_iter().enumerate() {
             let probe = probe::probe(
                 index,
                 setup.rpc.clone(),
                 setup.source.chain,
-                answers.clone(),
+                reports.clone(),
             );
             let stop = tasks.token().clone();
             tasks.spawn_session("node probe", async move {
@@ -109,9 +128,11 @@ impl Nodes {
         let nodes = Self {
             nodes,
             choice,
+            reports,
+            tasks: tasks.clone(),
             publish,
         };
-        Ok((nodes, probes))
+        Ok((nodes, reported))
     }
 
     /// What is known of them, in order.
@@ -183,7 +204,14 @@ impl Nodes {
         node.view.tip = Some((template.height.saturating_sub(1), tip));
     }
 
-    pub(crate) fn on_probe(&mut self, probe: Probe) {
+    pub(crate) fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Probe(probe) => self.on_probe(probe),
+            Report::Refusal { node, tip, result } => self.nodes[node].compared(tip, result),
+        }
+    }
+
+    fn on_probe(&mut self, probe: Probe) {
         let index = probe.node;
         self.nodes[index].probed(probe);
         if self.is_active(index)
@@ -201,6 +229,7 @@ impl Nodes {
         let facts: Vec<Facts> = self.nodes.iter().map(Node::facts).collect();
         self.choice.decide(&facts, Instant::now());
         let active = self.choice.active;
+        self.compare(&facts);
         for (index, node) in self.nodes.iter_mut().enumerate() {
             node.judged(
                 self.choice.standings[index].condition,
@@ -218,6 +247,39 @@ impl Nodes {
         self.publish
             .send_replace(self.nodes.iter().map(|node| node.view.clone()).collect());
         change
+    }
+
+    /// Asks each node that is behind whether it lags, or refuses the chain that has more work.
+    fn compare(&mut self, facts: &[Facts]) {
+        let healthy = |index: &usize| {
+            self.choice.standings[*index].condition == Condition::Healthy
+                && facts[*index].chain.is_some()
+        };
+        let ahead = (0..self.nodes.len())
+            .filter(healthy)
+            .max_by_key(|index| facts[*index].chain.map(|(work, _)| work));
+        let Some((ahead, (_, tip))) = ahead.and_then(|index| Some((index, facts[index].chain?)))
+        else {
+            return;
+        };
+        let other = self.nodes[ahead].rpc.clone();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            if !self.choice.is_behind(index) || node.compared == Some(tip) {
+                continue;
+            }
+            node.compared = Some(tip);
+            let (rpc, other, reports) = (node.rpc.clone(), other.clone(), self.reports.clone());
+            self.tasks.spawn_session("node comparison", async move {
+                let result = refusal::refuses(&rpc, &other).await;
+                let report = Report::Refusal {
+                    node: index,
+                    tip,
+                    result,
+                };
+                // The daemon stops.
+                drop(reports.send(report).await);
+            });
+        }
     }
 
     /// Tells people and Prometheus of a change.
@@ -280,9 +342,11 @@ impl Node {
             latency: None,
             info: None,
             tip: None,
+            refuses: None,
         };
         Ok(Self {
             view,
+            rpc: setup.rpc,
             ipc,
             source,
             events,
@@ -290,6 +354,8 @@ impl Node {
             templated: None,
             answered_at: None,
             asked_at: None,
+            compared: None,
+            refuses: None,
         })
     }
 
@@ -309,7 +375,8 @@ impl Node {
             // Test chains stand still for days, and a node there says that it is downloading: mining ends that.
             initial_download: info
                 .is_some_and(|info| info.initial_block_download && info.chain == Network::Bitcoin),
-            chain_work: info.map(|info| info.chain_work),
+            chain: info.map(|info| (info.chain_work, info.best_block_hash)),
+            refuses: self.refuses,
             on_own_tip: !stands_still,
         }
     }
@@ -367,6 +434,26 @@ impl Node {
         self.view.error = Some(Arc::new(error));
         // Their handles are dead, and the node will come back with others.
         self.newest.clear();
+    }
+
+    fn compared(&mut self, tip: BlockHash, result: Result<bool, RpcError>) {
+        let node = self.view.name.as_ref();
+        match result {
+            Ok(true) => {
+                error!(
+                    node, %tip,
+                    "node refuses the chain that another node follows: find out at once which of them is right"
+                );
+                self.refuses = Some(tip);
+            }
+            Ok(false) => self.refuses = None,
+            Err(error) => {
+                debug!(node, error = %Chain(&error), "node not compared with the one ahead");
+                // Again at the next look.
+                self.compared = None;
+            }
+        }
+        self.view.refuses = self.refuses;
     }
 
     fn answered(&mut self, asked_at: Instant, info: NodeInfo) {

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use crate::exported::{FAILOVER, STAGES};
-use crate::nodes::{Change, Nodes, Probe};
+use crate::nodes::{Change, Nodes, Report};
 use crate::served::{Origin, ServedTemplate, TipKey};
 
 /// A solution or a request may be under way when the tip changes (SV2 specification: at least 10 s).
@@ -127,7 +127,7 @@ struct Arrived {
 pub(crate) struct TemplatesTask {
     context: Context,
     nodes: Nodes,
-    probes: mpsc::Receiver<Probe>,
+    reports: mpsc::Receiver<Report>,
     joins: mpsc::Receiver<Join>,
     publish: watch::Sender<Arc<Board>>,
     history: watch::Sender<VecDeque<TemplateDetail>>,
@@ -143,7 +143,7 @@ impl TemplatesTask {
     pub(crate) fn new(
         context: Context,
         nodes: Nodes,
-        probes: mpsc::Receiver<Probe>,
+        reports: mpsc::Receiver<Report>,
     ) -> (Self, Templates) {
         let board = Board::default();
         let (publish, published) = watch::channel(Arc::new(board.clone()));
@@ -152,7 +152,7 @@ impl TemplatesTask {
         let task = Self {
             context,
             nodes,
-            probes,
+            reports,
             joins: joining,
             publish,
             history,
@@ -183,8 +183,8 @@ impl TemplatesTask {
                     None if tasks.token().is_cancelled() => return Ok(()),
                     None => return Err(Failure::other("the template thread of a node ended")),
                 },
-                Some(probe) = self.probes.recv() => {
-                    self.nodes.on_probe(probe);
+                Some(report) = self.reports.recv() => {
+                    self.nodes.on_report(report);
                     self.decide(None);
                 }
                 Some(join) = self.joins.recv() => self.on_join(join).await,

@@ -39,7 +39,7 @@ pub(super) fn of_tp(status: &TemplateProviderStatus) -> Health {
         findings.push((State::Fail, "no template yet".to_owned()));
     }
     for node in &status.nodes {
-        if node.condition != NodeCondition::Healthy {
+        if node.reason.is_some() {
             findings.push((State::Warn, why_not(node)));
         }
     }
@@ -50,7 +50,7 @@ pub(super) fn of_tp(status: &TemplateProviderStatus) -> Health {
 pub(super) fn why_not(node: &NodeStatus) -> String {
     let condition = match node.condition {
         NodeCondition::Connecting => "connecting",
-        NodeCondition::Healthy => "healthy",
+        NodeCondition::Healthy => "healthy, but",
         NodeCondition::Lagging => "lagging",
         NodeCondition::InitialDownload => "in initial block download",
         NodeCondition::Silent => "silent",

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use bitcoin::Work;
+use bitcoin::{BlockHash, Work};
 
 /// A block reaches well-connected nodes in a second or two. Mining on an old tip is mining for nothing, while a switch to a node
 /// that was merely quicker costs miners one job: so not much longer than that.
@@ -32,7 +32,10 @@ pub(super) struct Facts {
     pub(super) answered_at: Option<Instant>,
     /// On a chain where that means something.
     pub(super) initial_download: bool,
-    pub(super) chain_work: Option<Work>,
+    /// Work and hash of its tip.
+    pub(super) chain: Option<(Work, BlockHash)>,
+    /// A tip with more work that it does not follow because a block of that chain is invalid to it.
+    pub(super) refuses: Option<BlockHash>,
     /// False where its newest template is older than its own word that there is another tip.
     pub(super) on_own_tip: bool,
 }
@@ -102,8 +105,8 @@ impl Choice {
     pub(super) fn decide(&mut self, facts: &[Facts], now: Instant) {
         let best = (facts.iter())
             .filter(|facts| distrust(facts, now).is_none())
-            .filter_map(|facts| facts.chain_work)
-            .max();
+            .filter_map(|facts| facts.chain)
+            .max_by_key(|(work, _)| *work);
         for (standing, facts) in self.standings.iter_mut().zip(facts) {
             let condition = standing.judge(facts, best, now);
             if condition != standing.condition {
@@ -115,6 +118,11 @@ impl Choice {
             .map(|facts| facts.serving == Serving::Yes)
             .collect();
         self.active = self.choose(&serving, now);
+    }
+
+    /// Whether another node has more work, and for how long.
+    pub(super) fn is_behind(&self, index: usize) -> bool {
+        self.standings[index].behind.is_some()
     }
 
     fn choose(&self, serving: &[bool], now: Instant) -> Option<usize> {
@@ -147,7 +155,7 @@ impl Choice {
 }
 
 impl Standing {
-    fn judge(&mut self, facts: &Facts, best: Option<Work>, now: Instant) -> Condition {
+    fn judge(&mut self, facts: &Facts, best: Option<(Work, BlockHash)>, now: Instant) -> Condition {
         self.note_lag(facts, best, now);
         if let Some(condition) = distrust(facts, now) {
             return condition;
@@ -160,13 +168,15 @@ impl Standing {
         Condition::Healthy
     }
 
-    fn note_lag(&mut self, facts: &Facts, best: Option<Work>, now: Instant) {
+    fn note_lag(&mut self, facts: &Facts, best: Option<(Work, BlockHash)>, now: Instant) {
         // A mark stays until the node has come up to it: where blocks come fast, two nodes that are asked one after the
         // other always differ, and yet none is behind for long.
-        let reached = |work: Work| facts.chain_work.is_some_and(|has| has >= work);
-        let ahead = best.filter(|best| !reached(*best));
+        let reached = |work: Work| facts.chain.is_some_and(|(has, _)| has >= work);
+        // Who refuses a chain is not behind it. Which of the two nodes is right is not for us to say: the order of preference
+        // decides, as always.
+        let ahead = best.filter(|(work, hash)| !reached(*work) && facts.refuses != Some(*hash));
         let mark = self.behind.filter(|(_, mark)| !reached(*mark));
-        self.behind = ahead.map(|ahead| mark.unwrap_or((now, ahead)));
+        self.behind = ahead.map(|(work, _)| mark.unwrap_or((now, work)));
         let off_tip = facts.serving == Serving::Yes && !facts.on_own_tip;
         self.off_tip_since = off_tip.then_some(self.off_tip_since.unwrap_or(now));
     }

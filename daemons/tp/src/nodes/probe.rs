@@ -9,6 +9,8 @@ use hh_bitcoin::{NodeError, NodeInfo, Rpc, check_node};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::Report;
+
 /// How soon it is noticed that a node hangs or lags; for the node, two cheap calls.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -23,7 +25,7 @@ pub(crate) struct Probe {
 }
 
 /// Asks again and again, until nobody wants to know.
-pub(super) async fn probe(node: usize, rpc: Rpc, chain: Network, answers: mpsc::Sender<Probe>) {
+pub(super) async fn probe(node: usize, rpc: Rpc, chain: Network, reports: mpsc::Sender<Report>) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -36,7 +38,7 @@ pub(super) async fn probe(node: usize, rpc: Rpc, chain: Network, answers: mpsc::
             latency: asked_at.elapsed(),
             result,
         };
-        if answers.send(probe).await.is_err() {
+        if reports.send(Report::Probe(probe)).await.is_err() {
             return;
         }
     }

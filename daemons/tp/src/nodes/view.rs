@@ -60,6 +60,8 @@ pub(crate) struct NodeView {
     pub(crate) info: Option<NodeInfo>,
     /// Height and hash of its tip, as a template or its RPC told last.
     pub(crate) tip: Option<(u32, BlockHash)>,
+    /// Tip of a chain with more work that it holds for invalid.
+    pub(crate) refuses: Option<BlockHash>,
 }
 
 impl NodeView {
@@ -70,7 +72,7 @@ impl NodeView {
             error.unwrap_or_else(|| else_say.to_owned())
         };
         match self.condition {
-            Condition::Healthy => None,
+            Condition::Healthy => self.refusal(all),
             Condition::Connecting => Some("it has given no template yet".to_owned()),
             Condition::Down => Some(told(&self.templates, "it gives no templates")),
             Condition::Silent => Some(told(&self.rpc, "its RPC does not answer")),
@@ -81,6 +83,17 @@ impl NodeView {
             }
             Condition::Lagging => Some(self.lag(all)),
         }
+    }
+
+    fn refusal(&self, all: &[Self]) -> Option<String> {
+        let tip = |node: &&Self| node.info.as_ref().map(|info| info.best_block_hash);
+        let other = all
+            .iter()
+            .find(|node| self.refuses.is_some() && tip(node) == self.refuses)?;
+        Some(format!(
+            "a block that {} follows is invalid to it",
+            other.name
+        ))
     }
 
     fn lag(&self, all: &[Self]) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bitcoin::consensus::serialize;
 use hh_ipc::api::template_provider::{NodeCondition, NodeStatus};
 use hh_sv2::Message;
+use serde_json::json;
 
 use crate::client::Client;
 use crate::daemon::{Tp, config, node_config};
@@ -171,6 +172,45 @@ async fn a_node_that_stays_behind_is_left_and_said_to_lag() {
         node.active && node.condition == NodeCondition::Healthy
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_the_chain_of_another_is_not_taken_for_one_that_lags() {
+    let pair = Pair::start().await;
+    let mut client = Client::start(&pair.tp).await;
+    let mut last_id = client.template().await.0.template_id;
+    let before = pair.first.rpc().best_block_hash().await.unwrap();
+    let invalid = pair.first.generate(1).await[0];
+    relay(&pair.first, &pair.second).await;
+    pair.wait_until_both_are_healthy().await;
+    let _null = pair
+        .first
+        .call("invalidateblock", vec![json!(invalid)])
+        .await;
+    template_on(&mut client, before, &mut last_id).await;
+    let msg =
+        "node refuses the chain that another node follows: find out at once which of them is right";
+    assert_eq!(pair.tp.logged(msg, "node").await, "first");
+    let refusing = pair.wait_for_node(0, |node| node.reason.is_some()).await;
+    assert_eq!(refusing.condition, NodeCondition::Healthy);
+    assert!(refusing.active);
+    let reason = refusing.reason.unwrap();
+    assert_eq!(reason, "a block that second follows is invalid to it");
+    // And when that chain grows.
+    pair.second.generate(1).await;
+    let tip = pair
+        .second
+        .rpc()
+        .best_block_hash()
+        .await
+        .unwrap()
+        .to_string();
+    let again = format!("\"tip\":\"{tip}\"");
+    wait_for("it is asked again", START, async || {
+        pair.tp.log().contains(&again).then_some(())
+    })
+    .await;
+    assert_eq!(pair.active().await.as_deref(), Some("first"));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use bitcoin::hashes::Hash;
 use proptest::prelude::*;
 
 const RETURN_AFTER: Duration = Duration::from_secs(60);
@@ -9,13 +10,18 @@ fn work(blocks: u8) -> Work {
     Work::from_be_bytes(bytes)
 }
 
+fn tip(blocks: u8) -> BlockHash {
+    BlockHash::from_byte_array([blocks; 32])
+}
+
 /// A node as it should be, at this many blocks.
 fn good(now: Instant, blocks: u8) -> Facts {
     Facts {
         serving: Serving::Yes,
         answered_at: Some(now),
         initial_download: false,
-        chain_work: Some(work(blocks)),
+        chain: Some((work(blocks), tip(blocks))),
+        refuses: None,
         on_own_tip: true,
     }
 }
@@ -25,7 +31,8 @@ fn gone() -> Facts {
         serving: Serving::No,
         answered_at: None,
         initial_download: false,
-        chain_work: None,
+        chain: None,
+        refuses: None,
         on_own_tip: false,
     }
 }
@@ -143,6 +150,25 @@ fn a_preferred_node_is_not_gone_back_to_while_it_catches_up() {
 }
 
 #[test]
+fn a_node_that_refuses_the_chain_of_another_is_not_behind_it() {
+    let refusing = |at, tip| Facts {
+        refuses: Some(tip),
+        ..good(at, 1)
+    };
+    let mut pair = Pair::settled();
+    pair.check(0, [good(pair.now, 1), good(pair.now, 2)], Some(0));
+    let at = pair.at(60_000);
+    pair.check(60_000, [refusing(at, tip(2)), good(at, 2)], Some(0));
+    assert_eq!(pair.choice.standings[0].condition, Condition::Healthy);
+    // What it has refused is that chain, not what comes next.
+    let at = pair.at(1);
+    pair.check(1, [refusing(at, tip(2)), good(at, 3)], Some(0));
+    assert!(pair.choice.is_behind(0));
+    let at = pair.at(5_000);
+    pair.check(5_000, [refusing(at, tip(2)), good(at, 3)], Some(1));
+}
+
+#[test]
 fn a_dead_node_s_chain_is_nothing_to_be_behind_of() {
     let mut pair = Pair::settled();
     pair.check(0, [good(pair.now, 9), good(pair.now, 1)], Some(0));
@@ -203,14 +229,16 @@ fn facts(now: Instant) -> impl Strategy<Value = Facts> {
         1 => Just(None),
         9 => (0..10_000_u64).prop_map(move |ago| now.checked_sub(Duration::from_millis(ago)))
     ];
-    let chain_work = prop_oneof![1 => Just(None), 9 => (0..4_u8).prop_map(|n| Some(work(n)))];
+    let chain = prop_oneof![1 => Just(None), 9 => (0..4_u8).prop_map(|n| Some((work(n), tip(n))))];
+    let refuses = prop_oneof![9 => Just(None), 1 => (0..4_u8).prop_map(|n| Some(tip(n)))];
     let rare = || prop_oneof![9 => Just(false), 1 => Just(true)];
-    (serving, answered_at, rare(), chain_work, rare()).prop_map(
-        |(serving, answered_at, initial_download, chain_work, off_tip)| Facts {
+    (serving, answered_at, rare(), chain, refuses, rare()).prop_map(
+        |(serving, answered_at, initial_download, chain, refuses, off_tip)| Facts {
             serving,
             answered_at,
             initial_download,
-            chain_work,
+            chain,
+            refuses,
             on_own_tip: !off_tip,
         },
     )
@@ -270,9 +298,9 @@ proptest! {
             }
             // Who leads the trusted nodes and gives templates of its tip is not called lagging.
             let trusted = |node: &&Facts| distrust(node, now).is_none();
-            let best = facts.iter().filter(trusted).filter_map(|node| node.chain_work).max();
+            let best = facts.iter().filter(trusted).filter_map(|node| node.chain).map(|(work, _)| work).max();
             for (index, node) in facts.iter().enumerate() {
-                if node.chain_work == best && node.on_own_tip {
+                if node.chain.map(|(work, _)| work) == best && node.on_own_tip {
                     prop_assert_ne!(condition(index), Condition::Lagging);
                 }
             }
