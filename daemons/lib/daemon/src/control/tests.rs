@@ -76,6 +76,14 @@ impl hh_ipc::api::template_provider::TemplateProvider for Answering {
     ) -> Vec<hh_ipc::api::template_provider::TemplateSummary> {
         Vec::new()
     }
+
+    async fn template(
+        self,
+        _: hh_ipc::Context,
+        _: u64,
+    ) -> Result<hh_ipc::api::template_provider::TemplateDetail, hh_ipc::ApiError> {
+        unreachable!("no test calls it")
+    }
 }
 
 #[tokio::test]
