@@ -132,19 +132,12 @@ fn together(summary: &RoundSummary) -> String {
 /// What keeps rounds from being summed up.
 fn waiting(pools: &[LaggingPool], now: Timestamp) -> Option<Part> {
     let line = |pool: &LaggingPool| {
-        let LaggingPool {
-            pool: name,
-            server_id,
-            ..
-        } = pool;
+        let LaggingPool { pool: name, .. } = pool;
         let since = match pool.shipped_through_at {
             Some(at) => format!("for {}", text::age(now, at)),
             None => "yet".to_owned(),
         };
-        format!(
-            "{name} has shipped no shares {since}, and rounds wait for them: start it, or retire it for good (hhctl pool \
-             retire {server_id})"
-        )
+        format!("{name} has shipped no shares {since}, and rounds wait for them: start it again")
     };
     let lines: Vec<String> = pools.iter().map(line).collect();
     (!lines.is_empty()).then(|| Part::Note(lines.join("\n")))
