@@ -3,7 +3,8 @@
 //! Listeners ask for a place before anything is read, and `kick` ends connections through it. It knows nothing of shares,
 //! and no share touches it.
 
-use std::collections::{BTreeMap, HashMap};
+use hh_daemon::{Full, Places};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -11,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// The connections of a process.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    max_total: usize,
-    max_per_address: usize,
+    places: Places,
     stop: CancellationToken,
     connections: Mutex<Connections>,
 }
@@ -21,7 +21,6 @@ pub(crate) struct Admission {
 struct Connections {
     next_id: u64,
     by_id: BTreeMap<u64, Arc<ConnectionView>>,
-    by_address: HashMap<IpAddr, usize>,
 }
 
 /// A connection from its accept to its end.
@@ -39,27 +38,26 @@ pub(crate) struct ConnectionView {
 pub(crate) struct Place {
     pub connection: Arc<ConnectionView>,
     admission: Arc<Admission>,
+    _counted: hh_daemon::Place,
 }
 
 impl Admission {
     /// Places for `max_total` connections, of which one address gets `max_per_address`; all of them end with `stop`.
     pub(crate) fn new(max_total: usize, max_per_address: usize, stop: CancellationToken) -> Self {
         Self {
-            max_total,
-            max_per_address,
+            places: Places::new(max_total, max_per_address),
             stop,
             connections: Mutex::default(),
         }
     }
 
-    /// A place for `peer`, or none where a limit is reached.
-    pub(crate) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
+    /// A place for `peer`.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub(crate) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Place, Full> {
+        let counted = self.places.take(peer.ip())?;
         let mut connections = self.lock();
-        let address = peer.ip();
-        let of_address = connections.by_address.get(&address).copied().unwrap_or(0);
-        if connections.by_id.len() >= self.max_total || of_address >= self.max_per_address {
-            return None;
-        }
         let connection = Arc::new(ConnectionView {
             id: connections.next_id,
             peer,
@@ -69,10 +67,11 @@ impl Admission {
         connections
             .by_id
             .insert(connection.id, Arc::clone(&connection));
-        connections.by_address.insert(address, of_address + 1);
-        Some(Place {
+        drop(connections);
+        Ok(Place {
             connection,
             admission: Arc::clone(self),
+            _counted: counted,
         })
     }
 
@@ -103,13 +102,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut connections = self.admission.lock();
         connections.by_id.remove(&self.connection.id);
-        let address = self.connection.peer.ip();
-        if let Some(count) = connections.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                connections.by_address.remove(&address);
-            }
-        }
     }
 }
 
@@ -118,27 +110,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_by_address_and_given_back() {
-        let admission = Arc::new(Admission::new(3, 2, CancellationToken::new()));
+    fn connections_are_found_by_address_until_they_end() {
+        let admission = Arc::new(Admission::new(2, 1, CancellationToken::new()));
         let here: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let there: SocketAddr = "127.0.0.2:1".parse().unwrap();
         let first = admission.admit(here).unwrap();
-        let _second = admission.admit(here).unwrap();
-        assert!(
-            admission.admit(here).is_none(),
-            "two are the limit of an address"
-        );
-        let third = admission.admit(there).unwrap();
-        assert!(
-            admission.admit(there).is_none(),
-            "three are the limit of all"
-        );
+        assert_eq!(admission.admit(here).unwrap_err(), Full::Address(1));
+        let second = admission.admit(there).unwrap();
+        let from = |peer: SocketAddr| admission.connections_from(|address| address == peer.ip());
+        assert_eq!(from(there)[0].id, second.connection.id);
         drop(first);
-        let fourth = admission.admit(here).unwrap();
-        assert_ne!(fourth.connection.id, third.connection.id);
-        let of_there = admission.connections_from(|address| address == there.ip());
-        assert_eq!(of_there.len(), 1);
-        assert_eq!(of_there[0].id, third.connection.id);
+        assert!(from(here).is_empty());
+        let third = admission.admit(here).unwrap();
+        assert_ne!(third.connection.id, second.connection.id);
     }
 
     #[test]

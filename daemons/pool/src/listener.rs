@@ -66,9 +66,12 @@ impl Listener {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.admission.admit(peer) else {
-            tracing::debug!(lane = self.lane.name, %peer, "connection over the limit closed");
-            return;
+        let place = match self.admission.admit(peer) {
+            Ok(place) => place,
+            Err(reason) => {
+                tracing::debug!(lane = self.lane.name, %peer, %reason, "connection over the limit closed");
+                return;
+            }
         };
         let miner = Miner {
             lane: Arc::clone(&self.lane),

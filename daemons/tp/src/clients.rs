@@ -3,35 +3,24 @@
 //! Owns: how many clients there may be, in all and of one address, and what operators see of each. Never: serves one.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hh_daemon::{Full, Places};
 use hh_ipc::api::template_provider::TemplateClient;
 use jiff::Timestamp;
 use metrics::gauge;
 
-/// There is no place for one more.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Full {
-    #[error("all {max} places are taken (max_clients)")]
-    Total { max: usize },
-    #[error("its address has all of its {max} places (max_clients_per_address)")]
-    Address { max: usize },
-}
-
 /// Clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    max_total: usize,
-    max_per_address: usize,
+    places: Places,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// Connections, also those that are not set up yet.
-    by_address: BTreeMap<IpAddr, usize>,
     /// Clients that are set up.
     listed: BTreeMap<u64, TemplateClient>,
 }
@@ -39,34 +28,23 @@ struct State {
 impl Clients {
     pub(crate) fn new(max_total: usize, max_per_address: usize) -> Self {
         Self {
-            max_total,
-            max_per_address,
+            places: Places::new(max_total, max_per_address),
             state: Arc::default(),
         }
     }
 
     /// A place for a connection from `peer`, until it is dropped.
     pub(crate) fn admit(&self, peer: SocketAddr) -> Result<Place, Full> {
+        let counted = self.places.take(peer.ip())?;
         let mut state = self.lock();
-        let total: usize = state.by_address.values().sum();
-        if total >= self.max_total {
-            return Err(Full::Total {
-                max: self.max_total,
-            });
-        }
-        let of_address = state.by_address.entry(peer.ip()).or_default();
-        if *of_address >= self.max_per_address {
-            return Err(Full::Address {
-                max: self.max_per_address,
-            });
-        }
-        *of_address += 1;
         let id = state.next;
         state.next += 1;
+        drop(state);
         Ok(Place {
             clients: self.clone(),
             peer,
             id,
+            _counted: counted,
         })
     }
 
@@ -94,6 +72,7 @@ pub(crate) struct Place {
     clients: Clients,
     peer: SocketAddr,
     id: u64,
+    _counted: hh_daemon::Place,
 }
 
 impl Place {
@@ -124,13 +103,6 @@ impl Drop for Place {
         let mut state = self.clients.lock();
         state.listed.remove(&self.id);
         state.count();
-        let address = self.peer.ip();
-        if let Some(of_address) = state.by_address.get_mut(&address) {
-            *of_address -= 1;
-            if *of_address == 0 {
-                state.by_address.remove(&address);
-            }
-        }
     }
 }
 
@@ -143,20 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn one_address_does_not_take_all_places_and_a_place_comes_back() {
-        let clients = Clients::new(3, 2);
+    fn a_client_is_listed_from_its_setup_to_its_end() {
+        let clients = Clients::new(2, 1);
         let first = clients.admit(peer(1)).unwrap();
-        let second = clients.admit(peer(1)).unwrap();
-        let full = clients.admit(peer(1)).unwrap_err();
-        assert_eq!(full, Full::Address { max: 2 });
-        let other = clients.admit(peer(2)).unwrap();
-        assert_eq!(clients.admit(peer(3)).unwrap_err(), Full::Total { max: 3 });
-        drop((second, other));
-        let _third = clients.admit(peer(1)).unwrap();
+        assert_eq!(clients.admit(peer(1)).unwrap_err(), Full::Address(1));
         assert!(clients.list().is_empty(), "nobody is set up");
         first.set_up();
         assert_eq!(clients.list().len(), 1);
         drop(first);
         assert!(clients.list().is_empty());
+        clients.admit(peer(1)).unwrap();
     }
 }

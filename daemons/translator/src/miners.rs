@@ -6,12 +6,13 @@ use crate::bridge::Rejection;
 use crate::config::{LaneConfig, LimitsConfig};
 use crate::downstream::SessionEnd;
 use crate::hashrate::Hashrate;
+use hh_daemon::{Full, Places};
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -42,7 +43,7 @@ pub(crate) struct Miners(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     lanes: Vec<Arc<Lane>>,
-    limits: LimitsConfig,
+    places: Places,
     connections: Mutex<Connections>,
 }
 
@@ -50,7 +51,6 @@ struct Shared {
 struct Connections {
     last_id: u64,
     miners: BTreeMap<u64, Arc<Miner>>,
-    by_address: HashMap<IpAddr, usize>,
 }
 
 /// A listener with what came through it.
@@ -106,15 +106,7 @@ pub(crate) struct MinerState {
 pub(crate) struct Place {
     miners: Miners,
     pub miner: Arc<Miner>,
-}
-
-/// Why a connection gets no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Full {
-    #[error("all {0} places are taken")]
-    Total(usize),
-    #[error("the address has all its {0} places taken")]
-    Address(usize),
+    _counted: hh_daemon::Place,
 }
 
 impl Miners {
@@ -126,7 +118,7 @@ impl Miners {
             .map(|(config, address)| Arc::new(Lane::new(config, *address)));
         Self(Arc::new(Shared {
             lanes: lanes.collect(),
-            limits: limits.clone(),
+            places: Places::new(limits.max_connections, limits.max_connections_per_address),
             connections: Mutex::default(),
         }))
     }
@@ -145,16 +137,8 @@ impl Miners {
     /// # Errors
     /// If there is none left, in all or for the address.
     pub(crate) fn admit(&self, lane: &Arc<Lane>, peer: SocketAddr) -> Result<Place, Full> {
-        let limits = &self.0.limits;
+        let counted = self.0.places.take(peer.ip())?;
         let mut connections = self.lock();
-        if connections.miners.len() >= limits.max_connections {
-            return Err(Full::Total(limits.max_connections));
-        }
-        let of_address = connections.by_address.entry(peer.ip()).or_default();
-        if *of_address >= limits.max_connections_per_address {
-            return Err(Full::Address(limits.max_connections_per_address));
-        }
-        *of_address += 1;
         connections.last_id += 1;
         let miner = Arc::new(Miner::new(connections.last_id, peer, Arc::clone(lane)));
         connections.miners.insert(miner.id, Arc::clone(&miner));
@@ -162,7 +146,11 @@ impl Miners {
         lane.connections.fetch_add(1, Ordering::Relaxed);
         lane.connections_gauge.increment(1.0);
         let miners = self.clone();
-        Ok(Place { miners, miner })
+        Ok(Place {
+            miners,
+            miner,
+            _counted: counted,
+        })
     }
 
     /// Sets the gauges that change without an event, until `stop` is cancelled.
@@ -186,15 +174,7 @@ impl Drop for Place {
         let lane = &self.miner.lane;
         lane.connections.fetch_sub(1, Ordering::Relaxed);
         lane.connections_gauge.decrement(1.0);
-        let mut connections = self.miners.lock();
-        connections.miners.remove(&self.miner.id);
-        let address = self.miner.peer.ip();
-        if let Some(count) = connections.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                connections.by_address.remove(&address);
-            }
-        }
+        self.miners.lock().miners.remove(&self.miner.id);
     }
 }
 
@@ -410,19 +390,15 @@ mod tests {
     }
 
     #[test]
-    fn places_are_limited_in_all_and_by_address_and_given_back() {
-        let miners = miners(3, 2);
+    fn a_miner_is_counted_and_listed_from_its_place_to_its_end() {
+        let miners = miners(2, 1);
         let lane = &miners.lanes()[0];
         let here: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        let there: SocketAddr = "127.0.0.2:1".parse().unwrap();
         let first = miners.admit(lane, here).unwrap();
-        let _second = miners.admit(lane, here).unwrap();
-        assert_eq!(miners.admit(lane, here).unwrap_err(), Full::Address(2));
-        let _third = miners.admit(lane, there).unwrap();
-        assert_eq!(miners.admit(lane, there).unwrap_err(), Full::Total(3));
-        assert_eq!((lane.connections(), miners.oldest(2).len()), (3, 2));
+        assert_eq!(miners.admit(lane, here).unwrap_err(), Full::Address(1));
+        assert_eq!((lane.connections(), miners.oldest(2).len()), (1, 1));
         drop(first);
-        assert_eq!(lane.connections(), 2);
+        assert_eq!((lane.connections(), miners.oldest(2).len()), (0, 0));
         assert!(miners.admit(lane, here).is_ok());
     }
 
