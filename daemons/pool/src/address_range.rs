@@ -1,13 +1,11 @@
 //! Addresses of miners by their network: `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// All addresses that begin with the same bits; a single address has all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressRange {
     /// Canonical (no IPv4 address inside an IPv6 one), and zero beyond `prefix_bits`.
     first: IpAddr,
@@ -31,11 +29,6 @@ impl AddressRange {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix_bits) == self.first
-    }
-
-    /// Whether it is one address alone.
-    pub(crate) fn is_single(&self) -> bool {
-        self.prefix_bits == bits_of(self.first)
     }
 }
 
@@ -84,23 +77,9 @@ impl FromStr for AddressRange {
     }
 }
 
-impl TryFrom<String> for AddressRange {
-    type Error = AddressRangeError;
-
-    fn try_from(text: String) -> Result<Self, AddressRangeError> {
-        text.parse()
-    }
-}
-
-impl From<AddressRange> for String {
-    fn from(range: AddressRange) -> Self {
-        range.to_string()
-    }
-}
-
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_single() {
+        if self.prefix_bits == bits_of(self.first) {
             write!(f, "{}", self.first)
         } else {
             write!(f, "{}/{}", self.first, self.prefix_bits)

@@ -5,13 +5,11 @@
 //! ledger, and looks later whether the claim still stands.
 
 use crate::directory::unix_ms;
+use crate::state_file::{StateFile, StateFileError};
 use hh_daemon::{Context, Failure};
 use hh_ledger::{Claim, Epoch, Holder, Ledger, LedgerError};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Pause between two attempts at a ledger that is away.
@@ -42,15 +40,8 @@ pub(crate) enum ClaimError {
         source: LedgerError,
     },
     /// The note can't be read or written.
-    #[error("could not {action} the note of the claimed server id {}", path.display())]
-    Note {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error("the note of the claimed server id is not usable")]
+    Note(#[from] StateFileError),
 }
 
 impl ClaimError {
@@ -59,7 +50,7 @@ impl ClaimError {
         match self {
             Self::Taken { .. } => Failure::config(self),
             Self::Unanswered { .. } => Failure::unavailable(self),
-            Self::Note { .. } => Failure::other(self),
+            Self::Note(_) => Failure::other(self),
         }
     }
 }
@@ -80,7 +71,7 @@ pub(crate) struct ServerIdClaim {
     /// The share log.
     pub epoch: Epoch,
     /// Where the claim is noted.
-    pub path: PathBuf,
+    pub file: StateFile,
 }
 
 impl ServerIdClaim {
@@ -90,7 +81,7 @@ impl ServerIdClaim {
     /// # Errors
     /// [`ClaimError`]: another log has it, or the ledger does not answer until the start is to be given up.
     pub(crate) async fn hold(self, context: &Context) -> Result<(), ClaimError> {
-        let noted = self.noted()?;
+        let noted: Option<Note> = self.file.read()?;
         let stop = context.tasks.token().clone();
         if noted.as_ref() == Some(&self.note()) {
             let confirm = async move {
@@ -119,7 +110,7 @@ impl ServerIdClaim {
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
         tracing::info!(server_id = self.server_id, "server id claimed");
-        self.write_note()
+        Ok(self.file.write(&self.note())?)
     }
 
     /// Asks the ledger, when it answers, whether the claim that was noted stands.
@@ -167,42 +158,6 @@ impl ServerIdClaim {
         Note {
             server_id: self.server_id,
             epoch: hex::encode(self.epoch),
-        }
-    }
-
-    /// What is noted, if there is a note.
-    fn noted(&self) -> Result<Option<Note>, ClaimError> {
-        match fs::read(&self.path) {
-            Ok(text) => {
-                let note = serde_json::from_slice(&text).map_err(io::Error::other);
-                note.map(Some).map_err(|source| self.failed("read", source))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.failed("read", error)),
-        }
-    }
-
-    /// Writes the note so that it is there whole or not at all. Blocks for the disk, once in the life of a log.
-    fn write_note(&self) -> Result<(), ClaimError> {
-        let write = || {
-            let new = self.path.with_extension("new");
-            let mut file = File::create(&new)?;
-            serde_json::to_writer(&mut file, &self.note())?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            self.path
-                .parent()
-                .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-        };
-        write().map_err(|source| self.failed("write", source))
-    }
-
-    fn failed(&self, action: &'static str, source: io::Error) -> ClaimError {
-        ClaimError::Note {
-            action,
-            path: self.path.clone(),
-            source,
         }
     }
 }

@@ -221,7 +221,7 @@ fn claim(config: &PoolConfig, ledger: &Ledger, log: &ShareLog) -> ServerIdClaim 
         ledger: ledger.clone(),
         server_id: config.server_id,
         epoch: log.epoch(),
-        path: config.claim_path(),
+        file: StateFile::new(config.claim_path()),
     }
 }
 

@@ -1,6 +1,6 @@
-//! A small file of ours in the data directory: what an operator has set, there whole or not at all.
+//! A small file of ours in the data directory, there whole or not at all: what an operator has set, or a claim that was made.
 //!
-//! It is read at the start and written as a whole at each change, which an operator makes by hand or a limit makes seldom.
+//! It is read at the start and written as a whole at each change, which is seldom.
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::{self, File};

@@ -1,6 +1,7 @@
 use super::*;
 use hh_ledger::Location;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const EPOCH: Epoch = [7; 16];
@@ -31,7 +32,7 @@ impl Site {
             ledger: Ledger::open(&location, "pool-3").unwrap(),
             server_id: 3,
             epoch,
-            path: self.note(),
+            file: StateFile::new(self.note()),
         }
     }
 
@@ -110,7 +111,7 @@ async fn a_log_that_takes_the_place_of_another_takes_over_its_claim() {
     site.claim(EPOCH).hold(&context(30)).await.unwrap();
     let new = site.claim([9; 16]);
     new.clone().hold(&context(30)).await.unwrap();
-    assert_eq!(new.noted().unwrap(), Some(new.note()));
+    assert_eq!(new.file.read().unwrap(), Some(new.note()));
     // The old one, wherever it is now, has lost it.
     let old = Site::with_ledger_of(&site)
         .claim(EPOCH)
@@ -125,7 +126,7 @@ async fn a_note_that_is_none_stops_the_start() {
     fs::write(site.note(), "{}").unwrap();
     let error = site.claim(EPOCH).hold(&context(30)).await.unwrap_err();
     assert!(
-        matches!(error, ClaimError::Note { action: "read", .. }),
+        matches!(error, ClaimError::Note(StateFileError::Malformed { .. })),
         "{error}"
     );
 }
