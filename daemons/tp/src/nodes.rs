@@ -154,16 +154,16 @@ impl Nodes {
     }
 
     /// Makes every node build templates of this class.
-    pub(crate) async fn follow(&self, reservation: Reservation) {
+    pub(crate) fn follow(&self, reservation: Reservation) {
         for node in &self.nodes {
-            node.source.follow(reservation).await;
+            node.source.follow(reservation);
         }
     }
 
     /// Lets go of a class.
-    pub(crate) async fn unfollow(&mut self, reservation: Reservation) {
+    pub(crate) fn unfollow(&mut self, reservation: Reservation) {
         for node in &mut self.nodes {
-            node.source.unfollow(reservation).await;
+            node.source.unfollow(reservation);
             node.newest.remove(&reservation);
         }
     }

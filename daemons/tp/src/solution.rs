@@ -205,30 +205,24 @@ impl Inner {
             .journal
             .write(height, hash, Arc::clone(&block), JOURNAL_TIME)
             .await;
-        let mut outcomes = self.submitter.submit(hash, Arc::clone(&block));
+        let mut outcomes = self.submitter.submit(hash, block);
         let path = async { journalled?.path().await };
-        if self.settle(hash, &mut outcomes, path).await == Some(false)
-            && let Ok(Some(reason)) = template.node.handle.check_block(block).await
-        {
-            // By `submitblock` the reason is lost where IPC was faster.
-            error!(%hash, reason, "block is not valid");
-            self.note(hash, "check".to_owned(), reason);
-        }
+        self.settle(hash, &mut outcomes, path).await;
         self.hear_the_others(hash, outcomes).await;
     }
 
-    /// The end of the matter: whether the block is on a best chain, in the log and in the journal. `None` while no node says.
+    /// The end of the matter: whether the block is on a best chain, in the log and in the journal, once a node says.
     async fn settle(
         &self,
         hash: BlockHash,
         outcomes: &mut mpsc::Receiver<PathOutcome>,
         journalled: impl Future<Output = Option<PathBuf>>,
-    ) -> Option<bool> {
+    ) {
         let verdict = self.verdict(hash, outcomes).await;
         let (on_chain, reason) = match verdict {
             None => {
                 warn!(%hash, "block is not settled, it is submitted again at the next start");
-                return None;
+                return;
             }
             Some(Verdict::OnChain) => {
                 info!(%hash, "block is on the best chain");
@@ -244,7 +238,6 @@ impl Inner {
             let verdict = if on_chain { "accepted" } else { "refused" };
             self.journal.settle(path, verdict).await;
         }
-        Some(on_chain)
     }
 
     /// What the paths say that are not waited for, for the record.
@@ -353,7 +346,7 @@ fn solve(template: Arc<ServedTemplate>, solution: &SubmitSolution) -> Result<Sol
     let header = Header {
         version: solution.version,
         prev_hash: template.node.tip.prev_hash,
-        merkle_root: merkle_root_from_txid(txid, &template.node.template.merkle_path),
+        merkle_root: hh_mining::merkle_root(txid, &template.node.template.merkle_path),
         ntime: solution.header_timestamp,
         nbits: template.node.tip.nbits,
         nonce: solution.header_nonce,
@@ -370,13 +363,3 @@ fn solve(template: Arc<ServedTemplate>, solution: &SubmitSolution) -> Result<Sol
         template,
     })
 }
-
-fn merkle_root_from_txid(txid: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
-    use bitcoin::hashes::sha256d;
-    path.iter().fold(txid, |left, right| {
-        sha256d::Hash::hash(&[left, *right].concat()).to_byte_array()
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -187,7 +187,7 @@ impl TemplatesTask {
                     self.nodes.on_report(report);
                     self.decide(None);
                 }
-                Some(join) = self.joins.recv() => self.on_join(join).await,
+                Some(join) = self.joins.recv() => self.on_join(join),
                 Some(arrived) = self.arriving.join_next() => {
                     if let Ok(Some(arrived)) = arrived {
                         self.on_transactions(&arrived);
@@ -195,7 +195,7 @@ impl TemplatesTask {
                 }
                 _ = sweep.tick() => {
                     self.decide(None);
-                    self.on_sweep().await;
+                    self.on_sweep();
                 }
             }
         }
@@ -367,7 +367,7 @@ impl TemplatesTask {
         });
     }
 
-    async fn on_join(&mut self, join: Join) {
+    fn on_join(&mut self, join: Join) {
         let class = self.classes.get(&join.reservation).and_then(Weak::upgrade);
         let answer = match class {
             Some(class) => Ok(ClassLease(class)),
@@ -376,7 +376,7 @@ impl TemplatesTask {
                 let class = Arc::new(());
                 self.classes
                     .insert(join.reservation, Arc::downgrade(&class));
-                self.nodes.follow(join.reservation).await;
+                self.nodes.follow(join.reservation);
                 info!(
                     reserved_weight = join.reservation.weight(),
                     "reservation class followed"
@@ -392,7 +392,7 @@ impl TemplatesTask {
         drop(join.reply.send(answer));
     }
 
-    async fn on_sweep(&mut self) {
+    fn on_sweep(&mut self) {
         let mut changed = false;
         let stale_since = &mut self.stale_since;
         let over = |since: &Instant| since.elapsed() >= STALE_KEPT;
@@ -414,7 +414,7 @@ impl TemplatesTask {
             if reservation == Reservation::default() {
                 continue;
             }
-            self.nodes.unfollow(reservation).await;
+            self.nodes.unfollow(reservation);
             self.board.current.remove(&reservation);
             self.board
                 .known

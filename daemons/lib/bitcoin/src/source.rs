@@ -7,11 +7,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Network;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +28,6 @@ const RECONNECT_FIRST: Duration = Duration::from_millis(200);
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 /// Templates wait here while the daemon is busy; it takes one in microseconds, so more than a few means it hangs.
 const EVENTS_MAX: usize = 64;
-/// Requests to follow a class, one a client at its setup.
-const COMMANDS_MAX: usize = 64;
 /// Calls that hang in a node that is gone without a word, until their deadline of a day.
 const LONG_POLLS_MAX: usize = 8;
 /// Requests to one template under way: each is about a block.
@@ -137,13 +134,7 @@ pub enum SourceEvent {
 /// The handle to the thread.
 #[derive(Debug, Clone)]
 pub struct TemplateSource {
-    commands: mpsc::Sender<Command>,
-}
-
-#[derive(Debug)]
-enum Command {
-    Follow(Reservation),
-    Unfollow(Reservation),
+    followed: watch::Sender<BTreeSet<Reservation>>,
 }
 
 impl TemplateSource {
@@ -161,7 +152,7 @@ impl TemplateSource {
         SourceError,
     > {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
+        let (followed, wanted) = watch::channel(BTreeSet::from([Reservation::default()]));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -170,40 +161,36 @@ impl TemplateSource {
             long_polls: config.rpc.with_limit(LONG_POLLS_MAX),
             config,
             events,
-            commands: commanded,
-            followed: BTreeSet::from([Reservation::default()]),
+            followed: wanted,
             stop,
         };
         let thread = std::thread::Builder::new()
             .name("templates".to_owned())
             .spawn(move || LocalSet::new().block_on(&runtime, source.run()))
             .map_err(|source| SourceError::Thread { source })?;
-        Ok((Self { commands }, receiver, thread))
+        Ok((Self { followed }, receiver, thread))
     }
 
     /// Asks for templates of this class, from now on; the first comes as soon as the node has built it.
-    pub async fn follow(&self, reservation: Reservation) {
-        // The thread ends only when the daemon stops.
-        drop(self.commands.send(Command::Follow(reservation)).await);
+    pub fn follow(&self, reservation: Reservation) {
+        self.followed
+            .send_if_modified(|followed| followed.insert(reservation));
     }
 
     /// Nobody needs this class any more. The default class is always followed.
-    pub async fn unfollow(&self, reservation: Reservation) {
-        drop(self.commands.send(Command::Unfollow(reservation)).await);
+    pub fn unfollow(&self, reservation: Reservation) {
+        if reservation != Reservation::default() {
+            self.followed
+                .send_if_modified(|followed| followed.remove(&reservation));
+        }
     }
 }
 
 /// What is asked of a template.
 #[derive(Debug)]
-enum Request {
-    Submit {
-        solution: Solution,
-        answer: oneshot::Sender<Result<BlockOutcome, SourceError>>,
-    },
-    Check {
-        block: Arc<[u8]>,
-        answer: oneshot::Sender<Result<Option<String>, SourceError>>,
-    },
+struct Request {
+    solution: Solution,
+    answer: oneshot::Sender<Result<BlockOutcome, SourceError>>,
 }
 
 /// A solved header for a template.
@@ -229,24 +216,8 @@ impl TemplateHandle {
     /// for by JSON-RPC before this returns; [`BlockOutcome::Inconclusive`] where that has no answer either.
     pub async fn submit(&self, solution: Solution) -> Result<BlockOutcome, SourceError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Submit { solution, answer }, answered)
-            .await
-    }
-
-    /// `checkBlock`, or a proposal: why the node would refuse this block on its tip, `None` where it would not. For a block that was
-    /// refused: `submitblock` calls one that the node already has a duplicate, and keeps the reason to itself.
-    pub async fn check_block(&self, block: Arc<[u8]>) -> Result<Option<String>, SourceError> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Request::Check { block, answer }, answered).await
-    }
-
-    async fn ask<T>(
-        &self,
-        request: Request,
-        answered: oneshot::Receiver<Result<T, SourceError>>,
-    ) -> Result<T, SourceError> {
         self.requests
-            .send(request)
+            .send(Request { solution, answer })
             .await
             .map_err(|_closed| SourceError::Lost)?;
         answered.await.unwrap_or(Err(SourceError::Lost))
@@ -257,8 +228,7 @@ impl TemplateHandle {
 struct Source {
     config: SourceConfig,
     events: mpsc::Sender<SourceEvent>,
-    commands: mpsc::Receiver<Command>,
-    followed: BTreeSet<Reservation>,
+    followed: watch::Receiver<BTreeSet<Reservation>>,
     /// The node's JSON-RPC for calls that last.
     long_polls: Rpc,
     stop: CancellationToken,
@@ -289,14 +259,7 @@ impl Source {
             } else {
                 (pause * 2).min(RECONNECT_MAX)
             };
-            let wait = tokio::time::sleep(pause);
-            tokio::pin!(wait);
-            loop {
-                tokio::select! {
-                    () = &mut wait => break,
-                    Some(command) = self.commands.recv() => self.note(&command),
-                }
-            }
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -309,18 +272,6 @@ impl Source {
         match self.config.socket.clone() {
             Some(socket) => ipc::session(self, &socket, info, connected).await,
             None => gbt::session(self, info, connected).await,
-        }
-    }
-
-    fn note(&mut self, command: &Command) {
-        match command {
-            Command::Follow(reservation) => {
-                self.followed.insert(*reservation);
-            }
-            Command::Unfollow(reservation) if *reservation != Reservation::default() => {
-                self.followed.remove(reservation);
-            }
-            Command::Unfollow(_) => {}
         }
     }
 }

@@ -232,20 +232,6 @@ pub(crate) async fn verdict(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome, Rpc
     Ok(BlockOutcome::Inconclusive)
 }
 
-/// Why the node would refuse this block on its tip, `None` where it would not.
-pub(crate) async fn check(rpc: &Rpc, block: &[u8]) -> Result<Option<String>, RpcError> {
-    // A proposal is judged without its proof of work.
-    if !has_work(block) {
-        return Ok(Some("high-hash".to_owned()));
-    }
-    let answer = rpc.propose_block(block).await?;
-    match answer.as_deref() {
-        Some("duplicate") => Ok(None),
-        Some(word) if is_of_a_known_block(word) => propose_again(rpc, block).await,
-        _ => Ok(answer),
-    }
-}
-
 fn is_of_a_known_block(word: &str) -> bool {
     word.starts_with("duplicate")
 }

@@ -215,13 +215,18 @@ pub fn merkle_root_of(
     suffix: &[u8],
     path: &[[u8; 32]],
 ) -> [u8; 32] {
+    merkle_root(coinbase_hash(prefix, extranonce, suffix), path)
+}
+
+/// The merkle root of a block whose coinbase has this txid, both in internal byte order.
+#[must_use]
+pub fn merkle_root(txid: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
     let mut pair = [0; 64];
-    path.iter()
-        .fold(coinbase_hash(prefix, extranonce, suffix), |left, right| {
-            pair[..32].copy_from_slice(&left);
-            pair[32..].copy_from_slice(right);
-            sha256d::Hash::hash(&pair).to_byte_array()
-        })
+    path.iter().fold(txid, |left, right| {
+        pair[..32].copy_from_slice(&left);
+        pair[32..].copy_from_slice(right);
+        sha256d::Hash::hash(&pair).to_byte_array()
+    })
 }
 
 fn coinbase_hash(prefix: &[u8], extranonce: &[u8], suffix: &[u8]) -> [u8; 32] {

@@ -21,7 +21,7 @@ pub use block::assemble_block;
 pub use extranonce::{Extranonce, ExtranoncePrefix, PrefixAllocator, ServerId};
 pub use header::{BlockHash, Header};
 pub use identity::{Account, Identity, IdentityError, WorkerName};
-pub use job::{CoinbaseRecipe, Job, JobError, merkle_root_of};
+pub use job::{CoinbaseRecipe, Job, JobError, merkle_root, merkle_root_of};
 pub use luck::{Effort, Spread};
 pub use share::{CheckedShare, RejectedShare, ShareError, ShareTarget, ShareTerms};
 pub use target::{CompactError, Target};

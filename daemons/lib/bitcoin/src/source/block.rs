@@ -3,8 +3,9 @@
 //! Owns: its header, and putting it together. Never: checks its work, or submits it.
 
 use bitcoin::Transaction;
-use bitcoin::consensus::encode::{deserialize, serialize};
-use hh_mining::{Header, Template, Tip, merkle_root_of};
+use bitcoin::consensus::encode::deserialize;
+use bitcoin::hashes::Hash;
+use hh_mining::{Header, Template, Tip, merkle_root};
 
 use super::Solution;
 use crate::template::TemplateBlock;
@@ -28,16 +29,12 @@ impl HeaderParts {
 
     /// The serialized block; `None` where the solution's coinbase is no transaction.
     pub(super) fn assemble(&self, block: &TemplateBlock, solution: &Solution) -> Option<Vec<u8>> {
-        let mut coinbase: Transaction = deserialize(&solution.coinbase).ok()?;
-        // The witness is not in the hash.
-        for input in &mut coinbase.input {
-            input.witness.clear();
-        }
-        let merkle_root = merkle_root_of(&serialize(&coinbase), &[], &[], &self.merkle_path);
+        let coinbase: Transaction = deserialize(&solution.coinbase).ok()?;
+        let txid = coinbase.compute_txid().to_byte_array();
         let header = Header {
             version: solution.version,
             prev_hash: self.prev_hash,
-            merkle_root,
+            merkle_root: merkle_root(txid, &self.merkle_path),
             ntime: solution.ntime,
             nbits: self.nbits,
             nonce: solution.nonce,

@@ -116,7 +116,7 @@ impl Session<'_> {
             self.start_long_poll();
             let look_at = self.look_at();
             tokio::select! {
-                Some(command) = self.source.commands.recv() => self.source.note(&command),
+                Ok(()) = self.source.followed.changed() => {}
                 answer = arrived(&mut self.long_poll) => {
                     self.long_poll = None;
                     self.on_long_poll(answer).await?;
@@ -207,8 +207,8 @@ impl Session<'_> {
             self.look = None;
             self.given.clear();
         }
-        let classes: Vec<Reservation> = self.source.followed.iter().copied().collect();
-        for reservation in classes {
+        let followed = self.source.followed.borrow().clone();
+        for reservation in followed {
             let built = self.newest.build(reservation)?;
             let trigger = match self.given.get(&reservation) {
                 None if new_tip => Trigger::NewBlock,
@@ -231,12 +231,12 @@ impl Session<'_> {
 
     /// Gives the newest template to a class that has none yet, and forgets one that is not followed any more.
     async fn converge(&mut self) -> Result<(), SourceError> {
-        let followed = &self.source.followed;
+        let followed = self.source.followed.borrow().clone();
         self.given.retain(|class, _| followed.contains(class));
-        let without = followed
-            .iter()
-            .filter(|class| !self.given.contains_key(class));
-        for reservation in without.copied().collect::<Vec<_>>() {
+        for reservation in followed {
+            if self.given.contains_key(&reservation) {
+                continue;
+            }
             let built = self.newest.build(reservation)?;
             self.publish(reservation, Trigger::Start, built).await?;
         }
@@ -356,15 +356,8 @@ impl Kept {
     /// Until nobody holds the handle. The asker may have given up; what was submitted is with the node all the same.
     async fn answer(self, mut asked: mpsc::Receiver<Request>) {
         while let Some(request) = asked.recv().await {
-            match request {
-                Request::Submit { solution, answer } => {
-                    drop(answer.send(self.submit(&solution).await));
-                }
-                Request::Check { block, answer } => {
-                    let checked = submit::check(&self.rpc, &block).await;
-                    drop(answer.send(checked.map_err(|error| NodeError::from(error).into())));
-                }
-            }
+            let outcome = self.submit(&request.solution).await;
+            drop(request.answer.send(outcome));
         }
     }
 

@@ -42,11 +42,8 @@ pub(super) async fn session(
     loop {
         converge(source, &connection, &mut stops, &mut followers);
         tokio::select! {
-            command = source.commands.recv() => match command {
-                Some(command) => source.note(&command),
-                // Nobody can ask any more; what is followed goes on.
-                None => return Err(joined(followers.join_next().await)),
-            },
+            // An error where nobody can ask any more; what is followed goes on.
+            Ok(()) = source.followed.changed() => {}
             ended = followers.join_next(), if !followers.is_empty() => match ended {
                 Some(Ok(Ok(()))) => debug!("a reservation class is no longer followed"),
                 ended => return Err(joined(ended)),
@@ -62,23 +59,24 @@ fn converge(
     stops: &mut BTreeMap<Reservation, CancellationToken>,
     followers: &mut JoinSet<Result<(), SourceError>>,
 ) {
+    let followed = source.followed.borrow().clone();
     stops.retain(|reservation, stop| {
-        let wanted = source.followed.contains(reservation);
+        let wanted = followed.contains(reservation);
         if !wanted {
             stop.cancel();
         }
         wanted
     });
-    for reservation in &source.followed {
-        if stops.contains_key(reservation) {
+    for reservation in followed {
+        if stops.contains_key(&reservation) {
             continue;
         }
         let stop = CancellationToken::new();
-        stops.insert(*reservation, stop.clone());
+        stops.insert(reservation, stop.clone());
         let follower = Follower {
             connection: Rc::clone(connection),
             rpc: source.config.rpc.clone(),
-            reservation: *reservation,
+            reservation,
             // Waiting for the end of the initial download makes sense only where others mine too.
             cooldown: source.config.chain == Network::Bitcoin,
             fee_delta_sats: source.config.fee_delta_sats,

@@ -20,15 +20,7 @@ async fn a_new_tip_brings_a_template_on_it_at_once() {
     assert_eq!(first.template.coinbase_tx_value_remaining, 5_000_000_000);
     assert_eq!(first.coinbase_witness, [0; 32]);
 
-    for height in 3..13 {
-        let tip = node.generate(1).await[0];
-        let template = source.template().await;
-        assert_eq!(
-            (template.trigger, template.height),
-            (Trigger::NewBlock, height)
-        );
-        assert_eq!(template.tip.prev_hash, bytes(tip));
-    }
+    source.follows_each_block(&node, 3..13).await;
 }
 
 #[tokio::test]
@@ -106,7 +98,7 @@ async fn a_second_class_gets_its_own_templates_until_nobody_needs_it() {
     let mut source = Source::start(&node);
     let large = Reservation::for_coinbase_outputs(5000, 10).unwrap();
     assert_eq!(source.template().await.reservation, Reservation::default());
-    source.handle.follow(large).await;
+    source.handle.follow(large);
     assert_eq!(source.template().await.reservation, large);
 
     node.generate(1).await;
@@ -117,7 +109,7 @@ async fn a_second_class_gets_its_own_templates_until_nobody_needs_it() {
     classes.sort();
     assert_eq!(classes, [Reservation::default(), large]);
 
-    source.handle.unfollow(large).await;
+    source.handle.unfollow(large);
     // The class ends a moment after it was asked to; then each block brings one template.
     wait_for("one template a block", SOON, async || {
         node.generate(1).await;

@@ -2,7 +2,6 @@
 //! environment names a node.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bitcoin::consensus::encode::serialize;
 use hh_bitcoin::{BlockOutcome, Rpc, Trigger};
@@ -34,15 +33,11 @@ async fn check_speaks(node: &Node, socket: PathBuf, rpc: Rpc) {
 
     let bad = greedy(&risen, 1).await;
     let expected = Some("bad-cb-amount");
-    let checked = risen.handle.check_block(Arc::from(serialize(&bad))).await;
-    assert_eq!(checked.unwrap().as_deref(), expected);
     let refused = risen.handle.submit(solution_of(&bad)).await.unwrap();
     assert_eq!(refused.reason(), expected);
     let again = risen.handle.submit(solution_of(&bad)).await.unwrap();
     assert_eq!(again.reason(), expected);
     let good = greedy(&risen, 0).await;
-    let checked = risen.handle.check_block(Arc::from(serialize(&good))).await;
-    assert_eq!(checked.unwrap(), None);
     let accepted = risen.handle.submit(solution_of(&good)).await.unwrap();
     assert_eq!(accepted, BlockOutcome::Accepted);
     let best = node.rpc().best_block_hash().await.unwrap();

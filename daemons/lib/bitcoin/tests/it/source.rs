@@ -1,15 +1,18 @@
 //! A template source on a node.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::{Address, Network};
-use hh_bitcoin::{NodeTemplate, Rpc, SourceConfig, SourceError, SourceEvent, TemplateSource};
+use hh_bitcoin::{
+    NodeTemplate, Rpc, SourceConfig, SourceError, SourceEvent, TemplateSource, Trigger,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::node::{Node, START, anyone};
+use crate::node::{Node, START, anyone, bytes};
 
 pub(crate) struct Source {
     pub(crate) handle: TemplateSource,
@@ -71,6 +74,19 @@ impl Source {
             handle,
             events,
             _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Makes a block again and again; the templates on them are for these heights.
+    pub(crate) async fn follows_each_block(&mut self, node: &Node, heights: Range<u32>) {
+        for height in heights {
+            let tip = node.generate(1).await[0];
+            let template = self.template().await;
+            assert_eq!(
+                (template.trigger, template.height),
+                (Trigger::NewBlock, height)
+            );
+            assert_eq!(template.tip.prev_hash, bytes(tip));
         }
     }
 

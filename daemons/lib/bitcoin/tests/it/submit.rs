@@ -86,14 +86,6 @@ async fn a_solution_by_ipc_is_on_the_chain_and_the_same_block_by_rpc_a_duplicate
     assert_eq!(
         template
             .handle
-            .check_block(Arc::from(block.as_slice()))
-            .await
-            .unwrap(),
-        None
-    );
-    assert_eq!(
-        template
-            .handle
             .submit(solution(&header, coinbase))
             .await
             .unwrap(),
@@ -217,16 +209,8 @@ async fn submitblock_accepts_a_good_block_and_names_what_is_wrong_with_a_bad_one
     let rejected = outcome(&submitter, &serialize(&bad)).await;
     assert_eq!(rejected, BlockOutcome::Rejected("bad-cb-amount".to_owned()));
 
-    let why = template
-        .handle
-        .check_block(Arc::from(serialize(&bad)))
-        .await
-        .unwrap();
-    assert_eq!(
-        why.as_deref(),
-        Some("bad-cb-amount"),
-        "also of a block that the node has refused"
-    );
+    let again = outcome(&submitter, &serialize(&bad)).await;
+    assert_eq!(again, rejected, "also of a block that the node has refused");
 
     let good = parts.assemble(&header.to_bytes(), &coinbase);
     assert_eq!(outcome(&submitter, &good).await, BlockOutcome::Accepted);

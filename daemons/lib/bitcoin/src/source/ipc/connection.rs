@@ -255,14 +255,6 @@ impl Connection {
         within("submitSolution", SUBMIT_DEADLINE, told).await
     }
 
-    /// Why the node would refuse this block on its tip.
-    pub(super) async fn check_block(&self, block: &[u8]) -> Result<Option<String>, SourceError> {
-        let _running = self.submit.acquire().await;
-        let thread = &self.submit.client;
-        let checked = self.schema.check_block(&self.mining, thread, block);
-        within("checkBlock", SUBMIT_DEADLINE, checked).await
-    }
-
     /// Ends a `waitNext` on this template. Best effort, see [`Self::interrupt`].
     pub(super) fn interrupt_wait(&self, template: &block_template::Client) {
         self.schema.interrupt_wait(template);

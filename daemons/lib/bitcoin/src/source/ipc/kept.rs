@@ -55,14 +55,8 @@ impl Kept {
     /// The asker may have given up; what was submitted is with the node all the same.
     async fn answer(&self, mut asked: mpsc::Receiver<Request>) {
         while let Some(request) = asked.recv().await {
-            match request {
-                Request::Submit { solution, answer } => {
-                    drop(answer.send(self.submit(&solution).await));
-                }
-                Request::Check { block, answer } => {
-                    drop(answer.send(self.connection.check_block(&block).await));
-                }
-            }
+            let outcome = self.submit(&request.solution).await;
+            drop(request.answer.send(outcome));
         }
     }
 

@@ -143,33 +143,6 @@ impl IpcSchema {
         }
     }
 
-    /// Why the node would refuse the block on its tip.
-    pub(super) fn check_block(
-        self,
-        mining: &mining::Client,
-        thread: &thread::Client,
-        block: &[u8],
-    ) -> Promise<Option<String>, capnp::Error> {
-        if self == Self::V30 {
-            return v30::check_block(mining, block);
-        }
-        let mut request = mining.check_block_request();
-        run_on(request.get().get_context(), thread);
-        request.get().set_block(block);
-        let mut options = request.get().init_options();
-        options.set_check_merkle_root(true);
-        options.set_check_pow(true);
-        let sent = request.send().promise;
-        Promise::from_future(async move {
-            let response = sent.await?;
-            let results = response.get()?;
-            if results.get_result() {
-                return Ok(None);
-            }
-            Ok(Some(results.get_reason()?.to_string()?))
-        })
-    }
-
     pub(super) fn coinbase(
         self,
         template: &block_template::Client,

@@ -73,17 +73,6 @@ impl mining::Server for Mining {
             .set_result(capnp_rpc::new_client(create.await?));
         Ok(())
     }
-
-    async fn check_block(
-        self: Rc<Self>,
-        params: mining::CheckBlockParams,
-        mut results: mining::CheckBlockResults,
-    ) -> Done {
-        let reason = self.0.check(params.get()?.get_block()?).await?;
-        results.get().set_reason(reason.as_str());
-        results.get().set_result(reason.is_empty());
-        Ok(())
-    }
 }
 
 impl block_template::Server for Template {

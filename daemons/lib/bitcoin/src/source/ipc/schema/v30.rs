@@ -1,6 +1,6 @@
 //! The schema of Bitcoin Core 30.
 //!
-//! `createNewBlock` and `checkBlock` name no thread, so the node runs them on the one that serves all its IPC. The coinbase
+//! `createNewBlock` names no thread, so the node runs it on the one that serves all its IPC. The coinbase
 //! comes as the whole dummy transaction, and is taken apart here.
 
 use bitcoin::Transaction;
@@ -50,27 +50,6 @@ pub(super) fn create_new_block(client: &mining_capnp::mining::Client, create: Cr
         Ok(result.transpose()?.map(|template| cast(&template)))
     });
     Brought { template, answer }
-}
-
-pub(super) fn check_block(
-    client: &mining_capnp::mining::Client,
-    block: &[u8],
-) -> Promise<Option<String>, capnp::Error> {
-    let client: mining::Client = cast(client);
-    let mut request = client.check_block_request();
-    request.get().set_block(block);
-    let mut options = request.get().init_options();
-    options.set_check_merkle_root(true);
-    options.set_check_pow(true);
-    let sent = request.send().promise;
-    Promise::from_future(async move {
-        let response = sent.await?;
-        let results = response.get()?;
-        if results.get_result() {
-            return Ok(None);
-        }
-        Ok(Some(results.get_reason()?.to_string()?))
-    })
 }
 
 pub(super) fn coinbase(template: &Template, thread: &Thread) -> Promise<Coinbase, capnp::Error> {
