@@ -187,6 +187,12 @@ async fn measured(
     stage: &Stage,
     quick: bool,
 ) -> anyhow::Result<Run> {
+    // On its own: nothing empties a mempool.
+    let full = match measure {
+        Measure::TemplateFull => Some(Stage::start().await),
+        _ => None,
+    };
+    let stage = full.as_ref().unwrap_or(stage);
     let mut meter = UsageMeter::start(server.pid, &stage.bystanders());
     let seconds = |long, short| Duration::from_secs(if quick { short } else { long });
     let count = |long, short| if quick { short } else { long };
@@ -210,11 +216,7 @@ async fn measured(
         }
         Measure::Idle => connects::idle(server).await?,
         Measure::Template => templates::empty(stage, count(40, 10)).await?,
-        Measure::TemplateFull => {
-            // On its own: nothing empties a mempool.
-            let stage = Stage::start().await;
-            templates::full(&stage, count(20, 5), 4_000).await?
-        }
+        Measure::TemplateFull => templates::full(stage, count(20, 5), 4_000).await?,
     };
     Ok(Run {
         figures,
