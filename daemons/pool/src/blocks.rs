@@ -335,7 +335,7 @@ fn on_outcome(row: &mut BlockRow, outcome: PathOutcome) {
     });
     match outcome.outcome {
         BlockOutcome::Accepted => row.state = BlockState::Accepted,
-        // A node says `duplicate` of any block that it has heard of, also of one that it is about to refuse.
+        // Valid or not judged; the look at the chain tells whether it is on it.
         BlockOutcome::Duplicate | BlockOutcome::Inconclusive => {}
         BlockOutcome::Rejected(reason) => {
             if row.state != BlockState::Accepted {

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -266,11 +267,11 @@ impl Session<'_> {
             ..
         } = built;
         let (requests, asked) = mpsc::channel(REQUESTS_MAX);
-        let kept = Kept {
+        let kept = Rc::new(Kept {
             rpc: self.asker.rpc.clone(),
             header: HeaderParts::of(&template, &tip),
             block: Arc::new(block),
-        };
+        });
         let slot = BlockSlot::filled(Arc::clone(&kept.block));
         tokio::task::spawn_local(kept.answer(asked));
         let announced_at = self.newest.announced_at();
@@ -353,11 +354,14 @@ struct Kept {
 }
 
 impl Kept {
-    /// Until nobody holds the handle. The asker may have given up; what was submitted is with the node all the same.
-    async fn answer(self, mut asked: mpsc::Receiver<Request>) {
-        while let Some(request) = asked.recv().await {
-            let outcome = self.submit(&request.solution).await;
-            drop(request.answer.send(outcome));
+    /// Until nobody holds the handle. Each beside the others: a second block does not wait for the verdict on the first.
+    async fn answer(self: Rc<Self>, mut asked: mpsc::Receiver<Request>) {
+        while let Some(Request { solution, answer }) = asked.recv().await {
+            let kept = Rc::clone(&self);
+            // The asker may have given up; what was submitted is with the node all the same.
+            tokio::task::spawn_local(async move {
+                drop(answer.send(kept.submit(&solution).await));
+            });
         }
     }
 

@@ -27,13 +27,13 @@ pub(super) fn keep(
 ) -> (TemplateHandle, BlockSlot) {
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
     let (arrived, slot) = BlockSlot::new();
-    let kept = Kept {
+    let kept = Rc::new(Kept {
         connection: Rc::clone(connection),
         client: read.client.clone(),
         rpc: rpc.clone(),
         header: HeaderParts::of(&read.template, &read.tip),
         block: slot.clone(),
-    };
+    });
     tokio::task::spawn_local(async move {
         tokio::join!(
             fetch_block(&kept.connection, &kept.client, arrived),
@@ -52,11 +52,14 @@ struct Kept {
 }
 
 impl Kept {
-    /// The asker may have given up; what was submitted is with the node all the same.
-    async fn answer(&self, mut asked: mpsc::Receiver<Request>) {
-        while let Some(request) = asked.recv().await {
-            let outcome = self.submit(&request.solution).await;
-            drop(request.answer.send(outcome));
+    /// Each beside the others: a verdict may take its time, and a second block does not wait for it.
+    async fn answer(self: &Rc<Self>, mut asked: mpsc::Receiver<Request>) {
+        while let Some(Request { solution, answer }) = asked.recv().await {
+            let kept = Rc::clone(self);
+            // The asker may have given up; what was submitted is with the node all the same.
+            tokio::task::spawn_local(async move {
+                drop(answer.send(kept.submit(&solution).await));
+            });
         }
     }
 
