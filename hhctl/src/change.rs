@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) report: Report,
     /// The act in words that follow "Shall hhctl ...": none where it is mild, and done without asking.
     pub(crate) question: Option<String>,
+    /// What is to be typed in place of a yes, where the act can't be taken back.
+    pub(crate) typed: Option<String>,
 }
 
 /// Plans, asks and acts. Prints what was done.
@@ -40,20 +42,32 @@ pub(crate) async fn run(
             return Output::new(global, surroundings).print(&plan.report, now);
         }
         if let Some(question) = plan.question {
-            let question = format!("{question} of {}? [y/N] ", session.place());
-            confirm(global, surroundings, &plan.report, &question)?;
+            let answers = match &plan.typed {
+                Some(word) => format!("type {word} to confirm:"),
+                None => "[y/N]".to_owned(),
+            };
+            let question = format!("{question} of {}? {answers} ", session.place());
+            let answer = ask(global, surroundings, &plan.report, &question)?;
+            let confirmed = match &plan.typed {
+                Some(word) => answer == *word,
+                None => matches!(&*answer, "y" | "Y" | "yes" | "Yes"),
+            };
+            if !confirmed {
+                return Err(Failure::not_confirmed(plan.typed.as_deref()));
+            }
         }
     }
     let report = command::apply(command, &mut session).await?;
     Output::new(global, surroundings).print(&report, now)
 }
 
-fn confirm(
+/// What is answered, on a terminal.
+fn ask(
     global: &GlobalArgs,
     surroundings: &mut Surroundings,
     plan: &Report,
     question: &str,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let terminal = surroundings.stdin_is_terminal && surroundings.stderr_is_terminal;
     if !terminal || surroundings.variable("CI").is_some() {
         return Err(Failure::nobody_to_ask());
@@ -63,9 +77,5 @@ fn confirm(
     let mut input = (&mut surroundings.stdin).take(MAX_ANSWER_BYTES);
     // An answer that can't be read is none.
     input.read_line(&mut answer).ok();
-    if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
-        Ok(())
-    } else {
-        Err(Failure::not_confirmed())
-    }
+    Ok(answer.trim().to_owned())
 }

@@ -153,7 +153,9 @@ impl Command {
         matches!(
             self,
             Self::Miner(MinerCommand::Kick { .. })
-                | Self::Pool(PoolCommand::Vardiff(VardiffCommand::Set { .. }))
+                | Self::Pool(
+                    PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. }
+                )
         )
     }
 }
@@ -177,6 +179,24 @@ pub(crate) enum PoolCommand {
     /// How often miners are to send shares, and between which difficulties
     #[command(subcommand)]
     Vardiff(VardiffCommand),
+    /// Free the server id of a pool that will never come back, so that no round waits for it
+    #[command(
+        after_help = "Examples:\n  hhctl pool retire 3 --dry-run\n  hhctl pool retire 3\n  hhctl pool retire 3 --lost\n\nAsk any other \
+                      pool on the same ledger. It refuses a pool that it heard of in the last minute, and one that did not stop \
+                      cleanly: its share log may have acknowledged shares that the ledger has not. Make sure that it does not \
+                      run: one that is cut off from the ledger mines on with its server id. This can't be taken back: the pool's \
+                      share log is closed for good, and refused if it comes back; a new one may claim the server id."
+    )]
+    Retire {
+        /// Its server id, as `hhctl round list` and its configuration show it
+        #[arg(value_name = "ID")]
+        server_id: u16,
+        /// Give up the shares that it acknowledged and did not ship
+        #[arg(long)]
+        lost: bool,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod identity;
 mod link;
 mod miner;
 mod pool;
+mod retire;
 mod round;
 mod share;
 mod status;
@@ -53,7 +54,9 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
             unreachable!("run() runs what asks no daemon")
         }
         Command::Miner(MinerCommand::Kick { .. })
-        | Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set { .. })) => {
+        | Command::Pool(
+            PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
+        ) => {
             unreachable!("run() has what changes something planned")
         }
     }
@@ -63,9 +66,10 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
 pub(crate) fn confirmation(command: &Command) -> Confirmation {
     match command {
         Command::Miner(MinerCommand::Kick { confirmation, .. })
-        | Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })) => {
-            *confirmation
-        }
+        | Command::Pool(
+            PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
+            | PoolCommand::Retire { confirmation, .. },
+        ) => *confirmation,
         _ => Confirmation::default(),
     }
 }
@@ -79,6 +83,9 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::plan(session, account.as_deref(), settings).await,
+        Command::Pool(PoolCommand::Retire {
+            server_id, lost, ..
+        }) => retire::plan(session, *server_id, *lost).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }
@@ -90,6 +97,9 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::set(session, account.as_deref(), settings).await,
+        Command::Pool(PoolCommand::Retire {
+            server_id, lost, ..
+        }) => retire::retire(session, *server_id, *lost).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }

@@ -262,13 +262,17 @@ impl Failure {
     }
 
     /// A question that was answered with something else than yes.
-    pub(crate) fn not_confirmed() -> Self {
+    pub(crate) fn not_confirmed(typed: Option<&str>) -> Self {
+        let (wanted, answer) = match typed {
+            Some(word) => (word, word),
+            None => ("yes", "y"),
+        };
         Self::new(
             "HH0103",
             Exit::NotConfirmed,
             "nothing was changed".to_owned(),
-            "the answer was not yes".to_owned(),
-            "run it again, and answer y or add --yes".to_owned(),
+            format!("the answer was not {wanted}"),
+            format!("run it again, and answer {answer} or add --yes"),
         )
     }
 

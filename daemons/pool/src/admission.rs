@@ -7,6 +7,7 @@ use hh_daemon::{Full, Places};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The connections of a process.
@@ -15,6 +16,8 @@ pub(crate) struct Admission {
     places: Places,
     stop: CancellationToken,
     connections: Mutex<Connections>,
+    /// How many there are.
+    open: watch::Sender<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +51,7 @@ impl Admission {
             places: Places::new(max_total, max_per_address),
             stop,
             connections: Mutex::default(),
+            open: watch::Sender::default(),
         }
     }
 
@@ -67,12 +71,24 @@ impl Admission {
         connections
             .by_id
             .insert(connection.id, Arc::clone(&connection));
+        self.open.send_replace(connections.by_id.len());
         drop(connections);
         Ok(Place {
             connection,
             admission: Arc::clone(self),
             _counted: counted,
         })
+    }
+
+    /// Waits until no connection is open. One that comes after the daemon was told to stop ends before it does anything.
+    pub(crate) async fn emptied(&self) {
+        let emptied = self
+            .open
+            .subscribe()
+            .wait_for(|open| *open == 0)
+            .await
+            .is_ok();
+        debug_assert!(emptied, "the sender is ours");
     }
 
     /// The connections from addresses that `wanted` takes, the oldest first.
@@ -102,6 +118,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut connections = self.admission.lock();
         connections.by_id.remove(&self.connection.id);
+        self.admission.open.send_replace(connections.by_id.len());
     }
 }
 
@@ -123,6 +140,23 @@ mod tests {
         assert!(from(here).is_empty());
         let third = admission.admit(here).unwrap();
         assert_ne!(third.connection.id, second.connection.id);
+    }
+
+    #[tokio::test]
+    async fn the_last_connection_that_ends_empties_it() {
+        let admission = Arc::new(Admission::new(2, 2, CancellationToken::new()));
+        admission.emptied().await;
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let places = [
+            admission.admit(peer).unwrap(),
+            admission.admit(peer).unwrap(),
+        ];
+        let mut emptied = Box::pin(admission.emptied());
+        for place in places {
+            assert!(futures::poll!(&mut emptied).is_pending());
+            drop(place);
+        }
+        emptied.await;
     }
 
     #[test]

@@ -2,18 +2,22 @@
 //! out the same work, so each share log claims one in the ledger, once.
 //!
 //! Owns the note in the data directory that says that the claim was made: with it a pool starts and mines without the
-//! ledger, and looks later whether the claim still stands.
+//! ledger. While the pool runs it asks again and again whether the claim stands: another pool may have been asked to retire it.
 
 use crate::directory::unix_ms;
 use crate::state_file::{StateFile, StateFileError};
 use hh_daemon::{Context, Failure};
-use hh_ledger::{Claim, Epoch, Holder, Ledger, LedgerError};
+use hh_ledger::{Claim, Epoch, Holder, Ledger, LedgerError, RetireWhere};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
 
 /// Pause between two attempts at a ledger that is away.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often the ledger is asked whether the claim still stands. Whoever retires a claim that is in use was told not to: this is
+/// how long two pools could hand out the same work then, if the shipper did not notice before.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a pool may not hand out work with its server id.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,18 @@ pub(crate) enum ClaimError {
         server_id: u16,
         /// Who has it.
         holder: Holder,
+    },
+    /// It was this log's, and was retired.
+    #[error(
+        "server id {server_id} of this share log was retired at {}, and may be another pool's: move the share log's directory \
+        away, so that a new log starts, which claims it again if it is free, or give this pool another server_id",
+        time(*at_ms)
+    )]
+    Retired {
+        /// The server id.
+        server_id: u16,
+        /// When, milliseconds since 1970.
+        at_ms: i64,
     },
     /// Nobody can say yet.
     #[error(
@@ -48,7 +64,7 @@ impl ClaimError {
     /// What it means for the daemon.
     pub(crate) fn failure(self) -> Failure {
         match self {
-            Self::Taken { .. } => Failure::config(self),
+            Self::Taken { .. } | Self::Retired { .. } => Failure::config(self),
             Self::Unanswered { .. } => Failure::unavailable(self),
             Self::Note(_) => Failure::other(self),
         }
@@ -72,32 +88,42 @@ pub(crate) struct ServerIdClaim {
     pub epoch: Epoch,
     /// Where the claim is noted.
     pub file: StateFile,
+    /// How often the ledger is asked about it; [`CHECK_INTERVAL`] but in tests.
+    pub check_interval: Duration,
 }
 
 impl ServerIdClaim {
-    /// Makes sure that the server id is this log's: by the note, which the ledger is asked about later; or by the
-    /// ledger.
+    /// Makes sure that the server id is this log's: by the note, or by the ledger. The ledger is asked again while the daemon
+    /// runs, which ends with status 78 where the claim stands no more.
     ///
     /// # Errors
-    /// [`ClaimError`]: another log has it, or the ledger does not answer until the start is to be given up.
+    /// [`ClaimError`]: another log has it, this log was retired, or the ledger does not answer until the start is to be
+    /// given up.
     pub(crate) async fn hold(self, context: &Context) -> Result<(), ClaimError> {
         let noted: Option<Note> = self.file.read()?;
-        let stop = context.tasks.token().clone();
-        if noted.as_ref() == Some(&self.note()) {
-            let confirm = async move {
-                match stop.run_until_cancelled(self.confirm()).await {
-                    Some(confirmed) => confirmed.map_err(ClaimError::failure),
-                    None => Ok(()),
-                }
-            };
-            context.tasks.spawn("server id", confirm);
-            return Ok(());
+        if noted.as_ref() != Some(&self.note()) {
+            self.claim_at_start(noted.as_ref(), context).await?;
         }
+        let stop = context.tasks.token().clone();
+        context.tasks.spawn("server id", async move {
+            let watched = stop.run_until_cancelled(self.watch()).await;
+            watched.map_or(Ok(()), |error| Err(error.failure()))
+        });
+        Ok(())
+    }
+
+    async fn claim_at_start(
+        &self,
+        noted: Option<&Note>,
+        context: &Context,
+    ) -> Result<(), ClaimError> {
         let deadline = context.start_deadline();
         loop {
-            match self.claim(noted.as_ref()).await {
-                Ok(Claim::Ours) => break,
-                Ok(Claim::Taken(holder)) => return Err(self.taken(holder)),
+            match self.claim(noted).await {
+                Ok(claim) => {
+                    self.check(claim)?;
+                    break;
+                }
                 Err(source) if tokio::time::Instant::now() >= deadline => {
                     let server_id = self.server_id;
                     return Err(ClaimError::Unanswered { server_id, source });
@@ -113,15 +139,28 @@ impl ServerIdClaim {
         Ok(self.file.write(&self.note())?)
     }
 
-    /// Asks the ledger, when it answers, whether the claim that was noted stands.
-    async fn confirm(&self) -> Result<(), ClaimError> {
+    /// Asks the ledger, whenever it answers, whether the claim stands; says why once it does not.
+    async fn watch(&self) -> ClaimError {
         loop {
-            match self.claim(None).await {
-                Ok(Claim::Ours) => return Ok(()),
-                Ok(Claim::Taken(holder)) => return Err(self.taken(holder)),
+            // A ledger that was restored from before the claim has it from here on again.
+            let pause = match self.claim(None).await {
+                Ok(claim) => match self.check(claim) {
+                    Ok(()) => self.check_interval,
+                    Err(error) => return error,
+                },
                 // The shipper tells of a ledger that is away.
-                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
-            }
+                Err(_) => RETRY_INTERVAL,
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn check(&self, claim: Claim) -> Result<(), ClaimError> {
+        let server_id = self.server_id;
+        match claim {
+            Claim::Ours => Ok(()),
+            Claim::Taken(holder) => Err(ClaimError::Taken { server_id, holder }),
+            Claim::Retired { at_ms } => Err(ClaimError::Retired { server_id, at_ms }),
         }
     }
 
@@ -145,13 +184,11 @@ impl ServerIdClaim {
             epoch = theirs.epoch,
             "server id taken over from the share log that was here before"
         );
-        self.ledger.retire_server_id(id, holder.epoch).await?;
+        let replaced = RetireWhere::Replaced;
+        self.ledger
+            .retire_server_id(id, holder.epoch, replaced)
+            .await?;
         self.ledger.claim_server_id(id, epoch, unix_ms()).await
-    }
-
-    fn taken(&self, holder: Holder) -> ClaimError {
-        let server_id = self.server_id;
-        ClaimError::Taken { server_id, holder }
     }
 
     fn note(&self) -> Note {

@@ -2,6 +2,7 @@
 //! types to those of the wire, which go no further than this file.
 
 mod kick;
+mod retire;
 mod round;
 mod vardiff;
 
@@ -17,8 +18,9 @@ use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, Miner,
-    MinerPage, MinerQuery, Pool, PoolStatus, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
-    ShareStats, SubmissionPath, VardiffChange, VardiffChanged, VardiffSettings,
+    MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage,
+    RoundSelector, ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged,
+    VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -108,6 +110,10 @@ impl Pool for Answers {
 
     async fn set_vardiff(self, _: Call, change: VardiffChange) -> Result<VardiffChanged, ApiError> {
         self.control.set_vardiff(&self.caller, change).await
+    }
+
+    async fn retire(self, _: Call, request: RetireRequest) -> Result<Retired, ApiError> {
+        self.control.retire(&self.caller, request).await
     }
 
     async fn share_stats(self, _: Call) -> Result<ShareStats, ApiError> {

@@ -61,7 +61,7 @@ use rand::Rng;
 use rejects::Rejects;
 use session::Shared;
 use share_log::{Recovered, ShareLog};
-use shipper::Shipper;
+use shipper::{Shipper, ShipperError};
 use state_file::StateFile;
 use std::sync::{Arc, Mutex};
 use template_client::{SOLUTION_QUEUE, Solution, TemplateClient};
@@ -140,7 +140,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
     spawn(&context, "handshake stock", stock);
     tasks.spawn("block keeper", keeper.run());
-    tasks.spawn("shipper", shipper.run(stop.clone()));
+    spawn_shipper(&context, shipper, &admission);
     control.serve()?;
     listen(sockets, &shared, &authority, &admission, &context);
     template_client::wait_for_work(work, &providers, context.start_deadline()).await?;
@@ -165,6 +165,15 @@ fn spawn_watchers(context: &Context, shared: &Arc<Shared>, nodes: Nodes, ledger:
     spawn(context, "rounds", rounds);
     let exported = exported::keep(Arc::clone(shared), stop.clone());
     spawn(context, "exported metrics", exported);
+}
+
+/// It outlives the connections, so that what they make durable at a stop is shipped.
+fn spawn_shipper(context: &Context, shipper: Shipper, admission: &Arc<Admission>) {
+    let (stop, admission) = (context.tasks.token().clone(), Arc::clone(admission));
+    context.tasks.spawn("shipper", async move {
+        let shipped = shipper.run(stop, admission.emptied()).await;
+        shipped.map_err(ShipperError::failure)
+    });
 }
 
 /// A listener for each lane.
@@ -222,6 +231,7 @@ fn claim(config: &PoolConfig, ledger: &Ledger, log: &ShareLog) -> ServerIdClaim 
         server_id: config.server_id,
         epoch: log.epoch(),
         file: StateFile::new(config.claim_path()),
+        check_interval: claim::CHECK_INTERVAL,
     }
 }
 

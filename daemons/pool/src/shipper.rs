@@ -2,13 +2,15 @@
 //!
 //! Owns the place in the log up to which the ledger has it, which it asks the ledger for. It never holds a share up:
 //! while the ledger is away the log keeps, and the shipper tries again for ever. It also puts a watermark into the log
-//! every second, so that the ledger can tell a pool without shares from one that lags.
+//! every second, so that the ledger can tell a pool without shares from one that lags. At a stop it closes the log, and tells
+//! the ledger that nothing more is in it.
 
 #[cfg(test)]
 mod tests;
 
 use crate::directory::unix_ms;
 use crate::share_log::{Entry, LogError, LogReader, Record, ShareLog};
+use hh_daemon::Failure;
 use hh_ledger::{BindingRow, Ledger, LedgerError, ShareRow, Shipment};
 use hh_mining::BlockHash;
 use std::error::Error;
@@ -31,7 +33,10 @@ const WATERMARK_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts at a ledger that fails.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
-/// What a stop waits for the last shipment; what is left over is shipped at the next start.
+/// What a stop waits for connections to end, so that their last shares are shipped too: they have five seconds themselves.
+const CONNECTIONS_GRACE: Duration = Duration::from_secs(6);
+
+/// What it waits for the last shipment after that; what is left over is shipped at the next start.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
 /// How far the ledger has come.
@@ -60,6 +65,22 @@ pub(crate) enum ShipperError {
         /// The last record in the log.
         durable_seq: u64,
     },
+    /// An operator has retired the log.
+    #[error(
+        "this share log was retired in the ledger, which takes nothing of it any more, and its server id may be another pool's: \
+        move the share log's directory away, so that a new log starts, or give this pool another server_id"
+    )]
+    Retired,
+}
+
+impl ShipperError {
+    /// What it means for the daemon.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::LogBehindLedger { .. } => Failure::other(self),
+            Self::Retired => Failure::config(self),
+        }
+    }
 }
 
 /// Why one attempt failed.
@@ -68,11 +89,20 @@ enum AttemptError {
     #[error("could not read the share log")]
     Log(#[from] LogError),
     #[error("could not ship to the ledger")]
-    Ledger(#[from] LedgerError),
+    Ledger(#[source] LedgerError),
     #[error("reading the share log was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
     #[error(transparent)]
     Final(#[from] ShipperError),
+}
+
+impl From<LedgerError> for AttemptError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Retired => Self::Final(ShipperError::Retired),
+            error => Self::Ledger(error),
+        }
+    }
 }
 
 /// Ships one log to one ledger.
@@ -107,11 +137,16 @@ impl Shipper {
         self.status.subscribe()
     }
 
-    /// Ships until `stop` is cancelled; then once more what is durable, and a checkpoint of the ledger.
+    /// Ships until `stop` is cancelled and, after that, `connections_ended` has resolved; then what is durable by then, closes
+    /// the log, and makes a checkpoint of the ledger.
     ///
     /// # Errors
     /// [`ShipperError`]; a ledger or a log that fails is none.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), ShipperError> {
+    pub(crate) async fn run(
+        mut self,
+        stop: CancellationToken,
+        connections_ended: impl Future<Output = ()>,
+    ) -> Result<(), ShipperError> {
         let mut ticks = tokio::time::interval(SHIP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watermark_due = Instant::now();
@@ -137,7 +172,7 @@ impl Shipper {
                 }
             }
         }
-        self.finish().await;
+        self.finish(connections_ended).await;
         Ok(())
     }
 
@@ -236,9 +271,20 @@ impl Shipper {
         });
     }
 
-    async fn finish(&mut self) {
+    async fn finish(&mut self, connections_ended: impl Future<Output = ()>) {
+        let ended = tokio::time::timeout(CONNECTIONS_GRACE, connections_ended);
+        let nothing_comes = ended.await.is_ok();
         let last = async {
+            if nothing_comes {
+                self.mark();
+                self.log.close().await;
+            }
             self.ship_all().await?;
+            if nothing_comes {
+                let last_seq = *self.log.durable().borrow();
+                let closed = self.ledger.close_log(self.log.epoch(), last_seq).await?;
+                tracing::info!(last_seq, closed, "the ledger has all of the share log");
+            }
             Ok::<_, AttemptError>(self.ledger.checkpoint().await?)
         };
         match tokio::time::timeout(STOP_GRACE, last).await {

@@ -133,6 +133,7 @@ pub(super) async fn plan_kick(
     Ok(Plan {
         report: kick_report(&kicked, summary),
         question,
+        typed: None,
     })
 }
 

@@ -137,7 +137,11 @@ fn waiting(pools: &[LaggingPool], now: Timestamp) -> Option<Part> {
             Some(at) => format!("for {}", text::age(now, at)),
             None => "yet".to_owned(),
         };
-        format!("{name} has shipped no shares {since}, and rounds wait for them: start it again")
+        format!(
+            "{name} has shipped no shares {since}, and rounds wait for them: start it again, or, if it will never come back, \
+            hhctl pool retire {}",
+            pool.server_id
+        )
     };
     let lines: Vec<String> = pools.iter().map(line).collect();
     (!lines.is_empty()).then(|| Part::Note(lines.join("\n")))

@@ -31,7 +31,11 @@ pub(super) async fn plan(
         .is_none()
         .then(|| format!("Change the difficulty of all miners ({channels})"));
     let report = report(&changed, format!("would hold for {channels}"));
-    Ok(Plan { report, question })
+    Ok(Plan {
+        report,
+        question,
+        typed: None,
+    })
 }
 
 pub(super) async fn set(

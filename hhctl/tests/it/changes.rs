@@ -117,3 +117,48 @@ async fn a_difficulty_for_an_account_is_set_at_once_and_for_all_after_a_question
         assert_eq!(operator.types(line).await.exit, Exit::Usage, "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_pool_is_retired_once_its_name_is_typed() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl pool retire 3";
+    for answer in ["y\n", "pool-2\n", ""] {
+        let other = Operator::at(&devnet).who_answers(answer).types(line).await;
+        check_not_confirmed(&devnet, &other);
+    }
+    check_not_confirmed(&devnet, &Operator::at(&devnet).types(line).await);
+    let yes = Operator::at(&devnet).who_answers("y\n").types(line).await;
+    assert_snapshot!("retire_refused", yes.transcript());
+    let named = Operator::at(&devnet)
+        .who_answers("pool-3\n")
+        .types(line)
+        .await;
+    assert_snapshot!("retire_table", named.transcript());
+    let json = Operator::at(&devnet)
+        .types(&format!("{line} -y -o json"))
+        .await;
+    assert_snapshot!("retire_json", json.stdout);
+    assert_eq!(devnet.changes(), ["retire pool-3 lost false"; 2]);
+}
+
+#[tokio::test]
+async fn shares_are_given_up_only_where_the_flag_says_so_and_the_loss_is_told() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let refused = operator.types("hhctl pool retire 2 --yes").await;
+    assert_eq!(refused.exit, Exit::Failed);
+    assert!(refused.stderr.contains("--lost"), "{}", refused.stderr);
+    let dry = operator.types("hhctl pool retire 2 --lost --dry-run").await;
+    assert_snapshot!("retire_lost_dry_run", dry.transcript());
+    assert_eq!(
+        operator.types("hhctl pool retire 9").await.exit,
+        Exit::NotFound
+    );
+    for line in ["hhctl pool retire", "hhctl pool retire 65536"] {
+        assert_eq!(operator.types(line).await.exit, Exit::Usage, "{line}");
+    }
+    assert!(devnet.changes().is_empty());
+    let lost = operator.types("hhctl pool retire 2 --lost --yes").await;
+    assert_eq!(lost.exit, Exit::Done);
+    assert_eq!(devnet.changes(), ["retire pool-2 lost true"]);
+}

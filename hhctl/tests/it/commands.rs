@@ -334,6 +334,7 @@ async fn help_of_every_command() {
         "status",
         "pool",
         "pool status",
+        "pool retire",
         "pool vardiff",
         "pool vardiff show",
         "pool vardiff set",

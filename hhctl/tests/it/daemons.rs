@@ -5,7 +5,7 @@ mod round;
 
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, Pool, PoolStatus,
-    RoundAccount, RoundPage, ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings,
+    Retired, RoundAccount, RoundPage, ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -44,6 +44,8 @@ pub(crate) struct Answers {
     pub(crate) miners: Vec<Miner>,
     pub(crate) stats: ShareStats,
     pub(crate) vardiff: VardiffSettings,
+    /// Server ids that pools hold.
+    pub(crate) server_ids: Vec<Retired>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) rounds: RoundPage,
     pub(crate) round_accounts: Vec<RoundAccount>,
@@ -227,6 +229,7 @@ impl Answers {
             ],
             stats: share_stats(),
             vardiff: pool::vardiff(),
+            server_ids: pool::server_ids(),
             blocks: vec![block(), refused_block()],
             rounds: round::page(),
             round_accounts: round::accounts(),

@@ -2,8 +2,8 @@
 
 use hh_ipc::api::pool::{
     Block, BlockState, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
-    PoolStatus, RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats, VardiffChange,
-    VardiffChanged, VardiffSettings,
+    PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
+    ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -262,6 +262,10 @@ impl Pool for FakePool {
     }
 
     async fn set_vardiff(self, _: Context, _: VardiffChange) -> Result<VardiffChanged, ApiError> {
+        Err(unasked())
+    }
+
+    async fn retire(self, _: Context, _: RetireRequest) -> Result<Retired, ApiError> {
         Err(unasked())
     }
 

@@ -1,10 +1,12 @@
 //! hh-pool as an operator sees it.
 
 mod kick;
+mod retire;
 mod round;
 mod vardiff;
 
 pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
+pub use retire::{RetireRequest, Retired};
 pub use round::{
     LaggingPool, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary,
 };
@@ -32,6 +34,8 @@ pub trait Pool {
     async fn vardiff() -> VardiffSettings;
     /// Changes that, and keeps it over restarts. Only on the control socket.
     async fn set_vardiff(change: VardiffChange) -> Result<VardiffChanged, ApiError>;
+    /// Frees the server id of another pool on the ledger, one that will not come back. Only on the control socket.
+    async fn retire(request: RetireRequest) -> Result<Retired, ApiError>;
     /// Shares since the start and in the ledger.
     async fn share_stats() -> Result<ShareStats, ApiError>;
     /// What operators have changed, as the daemon's journal has it.

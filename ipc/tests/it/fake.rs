@@ -3,8 +3,8 @@
 use crate::sample;
 use hh_ipc::api::pool::{
     Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
-    RoundDetail, RoundPage, RoundSelector, ShareStats, VardiffChange, VardiffChanged,
-    VardiffSettings,
+    RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareStats, VardiffChange,
+    VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -64,6 +64,10 @@ impl Pool for FakePool {
         _change: VardiffChange,
     ) -> Result<VardiffChanged, ApiError> {
         Ok(sample::vardiff_changed())
+    }
+
+    async fn retire(self, _: Context, _request: RetireRequest) -> Result<Retired, ApiError> {
+        Ok(sample::retired())
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

@@ -3,8 +3,9 @@
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, DifficultyBounds, KickRequest, Kicked,
     KickedMiner, LaggingPool, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector,
-    PoolStatus, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary,
-    ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged, VardiffSettings,
+    PoolStatus, RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector,
+    RoundSummary, ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged,
+    VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -196,6 +197,27 @@ pub(crate) fn vardiff_changed() -> VardiffChanged {
             accounts_total: 2,
         },
         channels: 3,
+    }
+}
+
+pub(crate) fn retire_request() -> RetireRequest {
+    RetireRequest {
+        server_id: 3,
+        lost: true,
+        dry_run: true,
+    }
+}
+
+pub(crate) fn retired() -> Retired {
+    Retired {
+        pool: "pool-3".into(),
+        server_id: 3,
+        epoch: "000102030405060708090a0b0c0d0e0f".into(),
+        claimed_at: at(30),
+        last_seq: 1842,
+        shipped_through_at: Some(at(31)),
+        heard_at: at(32),
+        complete: true,
     }
 }
 

@@ -36,6 +36,8 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(kicked);
     assert_wire!(vardiff_change);
     assert_wire!(vardiff_changed);
+    assert_wire!(retire_request);
+    assert_wire!(retired);
     assert_wire!(share_stats);
     assert_wire!(block);
     assert_wire!(round_page);
@@ -123,6 +125,7 @@ async fn requests_are_as_they_were() {
         request!(pool, journal(sample::journal_query())),
         request!(pool, vardiff()),
         request!(pool, set_vardiff(sample::vardiff_change())),
+        request!(pool, retire(sample::retire_request())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
         request!(pool, rounds(5)),

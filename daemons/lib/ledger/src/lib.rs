@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub use block::{BlockPath, BlockRow, BlockState, UnknownState};
-pub use claim::{Claim, Holder};
+pub use claim::{Claim, Holder, Refusal, RetireWhere, Retirement, Standing};
 pub use location::Location;
 pub use origin::{Origin, OriginError};
 pub use postgres::{PostgresServer, ServerError, ServerOptions};
@@ -132,6 +132,9 @@ pub enum LedgerError {
         /// The first record of the shipment.
         found: u64,
     },
+    /// The log was retired: nothing of it is taken any more.
+    #[error("this share log was retired in the ledger: its server id is free for another")]
+    Retired,
     /// A number that no database integer holds, or a sum that no u128 holds.
     #[error("{what} is out of range for the ledger")]
     OutOfRange {
@@ -173,7 +176,8 @@ impl Ledger {
     /// that the ledger has are passed over, so a shipment whose outcome is not known may be shipped again.
     ///
     /// # Errors
-    /// [`LedgerError::Gap`] if it does not start at or before the next record; or the ledger is not writable.
+    /// [`LedgerError::Gap`] if it does not start at or before the next record; [`LedgerError::Retired`]; or the ledger is not
+    /// writable.
     pub async fn ship(&self, shipment: Arc<Shipment>) -> Result<(), LedgerError> {
         self.write(async move |writer| writer.ship(&shipment).await)
             .await
@@ -252,8 +256,8 @@ impl Ledger {
             .await
     }
 
-    /// Frees a server id for another log, if it is the log `epoch` that holds it; says whether it was. To be called for
-    /// a log only that will never hand out work again.
+    /// Frees a server id that the log `epoch` holds, and closes that log for good: no round waits for it any more, and nothing
+    /// of it is taken. Any pool on the ledger may be asked.
     ///
     /// # Errors
     /// The ledger is not writable.
@@ -261,8 +265,19 @@ impl Ledger {
         &self,
         server_id: u16,
         epoch: Epoch,
-    ) -> Result<bool, LedgerError> {
-        self.write(async move |writer| writer.retire_server_id(server_id, &epoch).await)
+        retire: RetireWhere,
+    ) -> Result<Retirement, LedgerError> {
+        self.write(async move |writer| writer.retire_server_id(server_id, &epoch, retire).await)
+            .await
+    }
+
+    /// Notes that the log `epoch` ends with the record `last_seq` and that its pool has stopped, if the ledger has that record;
+    /// says whether it has. What the log ships later opens it again.
+    ///
+    /// # Errors
+    /// The ledger is not writable, or [`LedgerError::Retired`].
+    pub async fn close_log(&self, epoch: Epoch, last_seq: u64) -> Result<bool, LedgerError> {
+        self.write(async move |writer| writer.close_log(&epoch, last_seq).await)
             .await
     }
 

@@ -5,6 +5,7 @@
 //! never wait for each other's shipments: what one writes many times a second, only its own log's rows have.
 
 mod block;
+mod claim;
 mod cut;
 mod origins;
 mod reader;

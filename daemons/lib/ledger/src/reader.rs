@@ -8,7 +8,7 @@ use hh_mining::BlockHash;
 
 use crate::{
     BlockRow, Epoch, Holder, LedgerError, Location, Origin, Round, RoundAccount, ShareRow,
-    postgres, sqlite,
+    Standing, postgres, sqlite,
 };
 
 /// What an account has brought in since the ledger was made.
@@ -232,7 +232,8 @@ impl LedgerReader {
     /// What the accounts have brought in after the block `previous` and through `block`, as [`Round`] names them, most work
     /// first, at most `limit`. None while one of the blocks waits for shares of a pool.
     ///
-    /// Shares that a retired pool ships after the round was summed up are in its sums, but in those of no account.
+    /// Shares that come after the round was summed up are in the sums of a later one, but in those of no account: what a ledger
+    /// lets happen that was restored from before a pool's claim.
     ///
     /// # Errors
     /// The ledger can't be read.
@@ -261,7 +262,21 @@ impl LedgerReader {
             Engine::Postgres(reader) => reader.server_ids().await,
         }
     }
+
+    /// What the ledger knows of the log that holds a server id, if one does.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn standing(&self, server_id: u16) -> Result<Option<Standing>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.standing(server_id)).await
+            }
+            Engine::Postgres(reader) => reader.standing(server_id).await,
+        }
+    }
 }
+
 impl AccountSum {
     /// Adds what another origin of the same account has brought in.
     pub(crate) fn add(&mut self, more: &Self) -> Result<(), LedgerError> {

@@ -2,6 +2,7 @@
 //! statements on it; calls block.
 
 mod block;
+mod claim;
 mod cut;
 mod origins;
 mod reader;

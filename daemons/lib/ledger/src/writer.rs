@@ -8,7 +8,8 @@ use std::pin::Pin;
 use tokio::sync::mpsc;
 
 use crate::{
-    BlockRow, Claim, Epoch, LedgerError, Location, RejectedCount, Shipment, postgres, sqlite,
+    BlockRow, Claim, Epoch, LedgerError, Location, RejectedCount, RetireWhere, Retirement,
+    Shipment, postgres, sqlite,
 };
 
 /// Something to do with the writer.
@@ -124,10 +125,22 @@ impl Writer {
         &mut self,
         server_id: u16,
         epoch: &Epoch,
+        retire: RetireWhere,
+    ) -> Result<Retirement, LedgerError> {
+        match self {
+            Self::Sqlite(writer) => writer.retire_server_id(server_id, epoch, retire),
+            Self::Postgres(writer) => writer.retire_server_id(server_id, epoch, retire).await,
+        }
+    }
+
+    pub(crate) async fn close_log(
+        &mut self,
+        epoch: &Epoch,
+        last_seq: u64,
     ) -> Result<bool, LedgerError> {
         match self {
-            Self::Sqlite(writer) => writer.retire_server_id(server_id, epoch),
-            Self::Postgres(writer) => writer.retire_server_id(server_id, epoch).await,
+            Self::Sqlite(writer) => writer.close_log(epoch, last_seq),
+            Self::Postgres(writer) => writer.close_log(epoch, last_seq).await,
         }
     }
 

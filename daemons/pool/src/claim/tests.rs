@@ -33,6 +33,7 @@ impl Site {
             server_id: 3,
             epoch,
             file: StateFile::new(self.note()),
+            check_interval: Duration::from_millis(10),
         }
     }
 
@@ -89,11 +90,57 @@ async fn a_log_that_holds_its_claim_starts_without_the_ledger() {
     let other = Site::with_ledger_of(&site);
     let other = other.claim([8; 16]);
     if other.ledger.claim_server_id(3, [8; 16], 0).await.unwrap() != Claim::Ours {
-        other.ledger.retire_server_id(3, EPOCH).await.unwrap();
+        retire(&other.ledger, EPOCH).await;
         other.ledger.claim_server_id(3, [8; 16], 0).await.unwrap();
     }
-    let refused = site.claim(EPOCH).confirm().await.unwrap_err();
-    assert!(matches!(refused, ClaimError::Taken { .. }), "{refused}");
+    let failure = context_with.tasks.failure().await;
+    assert_eq!(failure.status(), hh_daemon::ExitStatus::Config);
+}
+
+async fn retire(ledger: &Ledger, epoch: Epoch) {
+    let retire = ledger.retire_server_id(3, epoch, RetireWhere::Replaced);
+    retire.await.unwrap();
+}
+
+/// The daemon ends because its log has lost the server id, and says what to do.
+async fn check_lost(context: &Context) {
+    let failure = context.tasks.failure().await;
+    assert_eq!(failure.status(), hh_daemon::ExitStatus::Config);
+    let text = failure.to_string();
+    assert!(
+        text.contains("server id 3 of this share log was retired at 20"),
+        "{text}"
+    );
+    assert!(
+        text.contains("move the share log's directory away"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_pool_that_runs_ends_when_its_claim_is_retired() {
+    let site = Site::new();
+    let context = context(30);
+    let claim = site.claim(EPOCH);
+    let ledger = claim.ledger.clone();
+    claim.hold(&context).await.unwrap();
+    retire(&ledger, EPOCH).await;
+    check_lost(&context).await;
+}
+
+#[tokio::test]
+async fn a_retired_log_is_refused_at_its_start_and_a_new_one_gets_the_id() {
+    let site = Site::new();
+    site.claim(EPOCH).hold(&context(30)).await.unwrap();
+    retire(&site.claim(EPOCH).ledger, EPOCH).await;
+    let with_note = context(30);
+    site.claim(EPOCH).hold(&with_note).await.unwrap();
+    check_lost(&with_note).await;
+    let copied = Site::with_ledger_of(&site);
+    let refused = copied.claim(EPOCH).hold(&context(30)).await.unwrap_err();
+    assert!(matches!(refused, ClaimError::Retired { .. }), "{refused}");
+    assert!(!copied.note().exists());
+    site.claim([9; 16]).hold(&context(30)).await.unwrap();
 }
 
 #[tokio::test]
@@ -117,7 +164,7 @@ async fn a_log_that_takes_the_place_of_another_takes_over_its_claim() {
         .claim(EPOCH)
         .hold(&context(30))
         .await;
-    assert!(matches!(old, Err(ClaimError::Taken { .. })));
+    assert!(matches!(old, Err(ClaimError::Retired { .. })));
 }
 
 #[tokio::test]

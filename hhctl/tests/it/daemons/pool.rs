@@ -1,10 +1,10 @@
 //! hh-pool with fixed answers.
 
-use super::Fake;
+use super::{Fake, seconds_ago};
 use hh_ipc::api::pool::{
     Block, DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
-    MinerSelector, Pool, PoolStatus, Round, RoundDetail, RoundPage, RoundSelector, ShareStats,
-    VardiffChange, VardiffChanged, VardiffSettings,
+    MinerSelector, Pool, PoolStatus, RetireRequest, Retired, Round, RoundDetail, RoundPage,
+    RoundSelector, ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -113,6 +113,26 @@ impl Pool for Fake {
         })
     }
 
+    async fn retire(self, _: Context, request: RetireRequest) -> Result<Retired, ApiError> {
+        let Some(held) = self
+            .answers
+            .server_ids
+            .iter()
+            .find(|held| held.server_id == request.server_id)
+        else {
+            let message = "no share log holds server id 9: it is free";
+            return Err(ApiError::new(ErrorKind::NotFound, "HH2020", message));
+        };
+        if !held.complete && !request.lost {
+            let message = "pool-2 did not stop cleanly: give up what it did not ship with --lost";
+            return Err(ApiError::new(ErrorKind::Failed, "HH2023", message));
+        }
+        if !request.dry_run {
+            self.change(format!("retire {} lost {}", held.pool, request.lost))?;
+        }
+        Ok(held.clone())
+    }
+
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
         Ok(self.answers.stats.clone())
     }
@@ -146,6 +166,27 @@ impl Pool for Fake {
         let blocks = self.answers.blocks.iter().cloned();
         Ok(blocks.take(usize::try_from(limit).unwrap()).collect())
     }
+}
+
+/// A pool that stopped cleanly, and one that did not.
+pub(super) fn server_ids() -> Vec<Retired> {
+    let stopped = Retired {
+        pool: "pool-3".to_owned(),
+        server_id: 3,
+        epoch: "000102030405060708090a0b0c0d0e0f".to_owned(),
+        claimed_at: seconds_ago(900_000),
+        last_seq: 1_842_000,
+        shipped_through_at: Some(seconds_ago(21_000)),
+        heard_at: seconds_ago(20_998),
+        complete: true,
+    };
+    let crashed = Retired {
+        pool: "pool-2".to_owned(),
+        server_id: 2,
+        complete: false,
+        ..stopped.clone()
+    };
+    vec![stopped, crashed]
 }
 
 pub(super) fn vardiff() -> VardiffSettings {

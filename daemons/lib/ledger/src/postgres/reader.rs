@@ -10,12 +10,12 @@ use tokio_postgres::types::ToSql;
 use super::server::PostgresServer;
 use super::session::Session;
 use super::value::{Bytes, Natural, Numeric};
-use super::{CallError, block, cut, schema, shipment, within_limit};
+use super::{CallError, block, claim, cut, schema, shipment, within_limit};
 use crate::round::{RoundParts, blocks_from_ms};
 use crate::sums::minute;
 use crate::{
     AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, Round,
-    RoundAccount, ShareRow,
+    RoundAccount, ShareRow, Standing,
 };
 
 /// Queries at one time; more wait. A server takes a hundred connections by default, of all its users.
@@ -241,6 +241,14 @@ impl Reader {
             ))
         })
         .await
+    }
+
+    pub(crate) async fn standing(&self, server_id: u16) -> Result<Option<Standing>, LedgerError> {
+        let id = i64::from(server_id);
+        let action = "look a server id up";
+        let parameters: Parameters<'_> = &[&id];
+        let found = self.rows(action, claim::STANDING, parameters, claim::standing);
+        Ok(found.await?.pop())
     }
 
     async fn rows<T>(

@@ -6,7 +6,7 @@ use super::{CallError, within_limit};
 use crate::{LedgerError, refuse_newer};
 
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
-const MIGRATIONS: [&str; 2] = [INITIAL, BLOCK_CUTS];
+const MIGRATIONS: [&str; 3] = [INITIAL, BLOCK_CUTS, LOG_ENDS];
 
 /// Work and score are u128. Times are milliseconds since 1970. Hashes are in the byte order of a header. Names compare
 /// by their bytes: the rules of a locale change with the system's library, and indexes with them.
@@ -173,6 +173,16 @@ CREATE TABLE block_cut_origins (
     PRIMARY KEY (hash, origin)
 );
 "#;
+
+/// When a log was last heard of, and how it ended.
+const LOG_ENDS: &str = "
+-- When it last shipped, by this server's clock.
+ALTER TABLE logs ADD COLUMN heard_at_ms bigint;
+-- Its pool stopped cleanly after last_seq, and has shipped nothing since.
+ALTER TABLE logs ADD COLUMN is_closed boolean NOT NULL DEFAULT false;
+-- From then on nothing of it is taken.
+ALTER TABLE logs ADD COLUMN retired_at_ms bigint;
+";
 
 /// Several pools may start at once: one migrates, the others wait for it. The number is `pool` and `ledg` in ASCII.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(x'706f6f6c'::integer, x'6c656467'::integer)";

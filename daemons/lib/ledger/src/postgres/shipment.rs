@@ -44,8 +44,9 @@ pub(super) async fn put(
         write_sums(session, log, &sums).await?;
     }
     // greatest() passes over NULLs.
-    let update =
-        "UPDATE logs SET last_seq = $2, watermark_ms = greatest(watermark_ms, $3) WHERE id = $1";
+    let update = "UPDATE logs SET last_seq = $2, watermark_ms = greatest(watermark_ms, $3),
+            heard_at_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint, is_closed = false
+        WHERE id = $1";
     let last_seq = seq(shipment.last_seq)?;
     session
         .execute(update, &[&log, &last_seq, &shipment.watermark_ms])

@@ -5,10 +5,11 @@ use super::origins::OriginIds;
 use super::server::PostgresServer;
 use super::session::Session;
 use super::shipment::seq;
-use super::value::{Bytes, Natural};
-use super::{CallError, block, cut, schema, shipment, within_limit};
+use super::value::Natural;
+use super::{CallError, block, claim, cut, schema, shipment, within_limit};
 use crate::{
-    BlockRow, Claim, Epoch, Holder, LedgerError, PRUNED_ROWS_MAX, RejectedCount, Shipment,
+    BlockRow, Claim, Epoch, LedgerError, PRUNED_ROWS_MAX, RejectedCount, RetireWhere, Retirement,
+    Shipment,
 };
 
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Writer {
 
     pub(crate) async fn ship(&mut self, shipment: &Shipment) -> Result<(), LedgerError> {
         self.transaction("ship records", async |session, pool, origins| {
-            let (log, last_seq) = log(session, pool, &shipment.epoch).await?;
+            let (log, last_seq) = open_log(session, pool, &shipment.epoch).await?;
             if shipment.last_seq <= last_seq {
                 return Ok(());
             }
@@ -65,7 +66,7 @@ impl Writer {
         now_ms: i64,
     ) -> Result<(), LedgerError> {
         self.transaction("note a gap", async |session, pool, _| {
-            let (log, last_seq) = log(session, pool, epoch).await?;
+            let (log, last_seq) = open_log(session, pool, epoch).await?;
             if next_seq > last_seq + 1 {
                 let (first, last) = (seq(last_seq + 1)?, seq(next_seq - 1)?);
                 let insert = "INSERT INTO gaps (log, first_seq, last_seq, noticed_at_ms) VALUES ($1, $2, $3, $4)";
@@ -109,21 +110,7 @@ impl Writer {
         now_ms: i64,
     ) -> Result<Claim, LedgerError> {
         self.transaction("claim a server id", async |session, pool, _| {
-            let server_id = i64::from(server_id);
-            // A conflict changes nothing, but returns and locks the row.
-            let claim = "INSERT INTO server_ids (server_id, pool, epoch, since_ms) VALUES ($1, $2, $3, $4)
-                ON CONFLICT (server_id) DO UPDATE SET pool = server_ids.pool RETURNING pool, epoch, since_ms";
-            let rows = session
-                .query(claim, &[&server_id, &pool, &&epoch[..], &now_ms])
-                .await?;
-            let row = rows.first().expect("an upsert returns its row");
-            let Bytes(held_by) = row.try_get(1)?;
-            let holder = Holder {
-                pool: row.try_get(0)?,
-                epoch: held_by,
-                since_ms: row.try_get(2)?,
-            };
-            Ok(Claim::of(holder, pool, epoch))
+            claim::make(session, server_id, (pool, epoch), now_ms).await
         })
         .await
     }
@@ -132,13 +119,23 @@ impl Writer {
         &mut self,
         server_id: u16,
         epoch: &Epoch,
-    ) -> Result<bool, LedgerError> {
+        retire: RetireWhere,
+    ) -> Result<Retirement, LedgerError> {
         self.transaction("retire a server id", async |session, _, _| {
-            let delete = "DELETE FROM server_ids WHERE server_id = $1 AND epoch = $2";
-            Ok(session
-                .execute(delete, &[&i64::from(server_id), &&epoch[..]])
-                .await?
-                > 0)
+            claim::retire(session, server_id, epoch, retire).await
+        })
+        .await
+    }
+
+    pub(crate) async fn close_log(
+        &mut self,
+        epoch: &Epoch,
+        last_seq: u64,
+    ) -> Result<bool, LedgerError> {
+        self.transaction("close a share log", async |session, pool, _| {
+            let (log, shipped_seq) = open_log(session, pool, epoch).await?;
+            let close = "UPDATE logs SET is_closed = true WHERE id = $1";
+            Ok(shipped_seq == last_seq && session.execute(close, &[&log]).await? > 0)
         })
         .await
     }
@@ -208,16 +205,24 @@ impl Writer {
 }
 
 /// The id of a log, which is added if it is new, and its last sequence number in the ledger. Nobody else writes records
-/// of this log until the transaction ends.
-async fn log(session: &mut Session, pool: &str, epoch: &Epoch) -> Result<(i32, u64), CallError> {
-    let find = "SELECT id, last_seq FROM logs WHERE pool = $1 AND epoch = $2 FOR UPDATE";
+/// of this log, or retires it, until the transaction ends.
+async fn open_log(
+    session: &mut Session,
+    pool: &str,
+    epoch: &Epoch,
+) -> Result<(i32, u64), CallError> {
+    let find =
+        "SELECT id, last_seq, retired_at_ms FROM logs WHERE pool = $1 AND epoch = $2 FOR UPDATE";
     let mut rows = session.query(find, &[&pool, &&epoch[..]]).await?;
     if rows.is_empty() {
         let add = "INSERT INTO logs (pool, epoch, last_seq) VALUES ($1, $2, 0)
-            ON CONFLICT (pool, epoch) DO UPDATE SET last_seq = logs.last_seq RETURNING id, last_seq";
+            ON CONFLICT (pool, epoch) DO UPDATE SET last_seq = logs.last_seq RETURNING id, last_seq, retired_at_ms";
         rows = session.query(add, &[&pool, &&epoch[..]]).await?;
     }
     let row = rows.first().expect("an upsert returns its row");
+    if row.try_get::<_, Option<i64>>(2)?.is_some() {
+        return Err(LedgerError::Retired.into());
+    }
     let Natural(last_seq) = row.try_get(1)?;
     Ok((row.try_get(0)?, last_seq))
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hh_mining::BlockHash;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::{CallError, block, cut, schema};
+use super::{CallError, block, claim, cut, schema};
 use crate::{
     AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, Round,
-    RoundAccount, ShareRow,
+    RoundAccount, ShareRow, Standing,
 };
 
 /// A connection for reading only. Its calls block.
@@ -166,6 +166,11 @@ impl Reader {
             };
             Ok((row.get(0)?, holder))
         })
+    }
+
+    pub(crate) fn standing(&self, server_id: u16) -> Result<Option<Standing>, LedgerError> {
+        let standing = claim::standing(&self.connection, server_id);
+        standing.map_err(|source| self.error("look a server id up", source))
     }
 
     fn rows<T>(

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::{LedgerError, refuse_newer};
 
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
-const MIGRATIONS: [&str; 3] = [INITIAL, SERVER_IDS, BLOCK_CUTS];
+const MIGRATIONS: [&str; 4] = [INITIAL, SERVER_IDS, BLOCK_CUTS, LOG_ENDS];
 
 /// Work and score are u128 in 16 bytes, big-endian. Times are milliseconds since 1970. Hashes are in the byte order of
 /// a header.
@@ -170,6 +170,16 @@ CREATE TABLE block_cut_origins (
     score BLOB NOT NULL CHECK (length(score) = 16),
     PRIMARY KEY (hash, origin)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// When a log was last heard of, and how it ended.
+const LOG_ENDS: &str = "
+-- When it last shipped.
+ALTER TABLE logs ADD COLUMN heard_at_ms INTEGER;
+-- 1 if its pool stopped cleanly after last_seq, and has shipped nothing since.
+ALTER TABLE logs ADD COLUMN is_closed INTEGER NOT NULL DEFAULT 0 CHECK (is_closed IN (0, 1));
+-- From then on nothing of it is taken.
+ALTER TABLE logs ADD COLUMN retired_at_ms INTEGER;
 ";
 
 /// The write-ahead log is cut back to this size after a checkpoint: what a burst of shipments needs.

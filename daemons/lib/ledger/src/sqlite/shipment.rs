@@ -42,7 +42,8 @@ pub(super) fn put<'a>(
     write_sums(transaction, log, &sums)?;
     transaction
         .prepare_cached(
-            "UPDATE logs SET last_seq = ?, watermark_ms = max(ifnull(?2, watermark_ms), ifnull(watermark_ms, ?2))
+            "UPDATE logs SET last_seq = ?, watermark_ms = max(ifnull(?2, watermark_ms), ifnull(watermark_ms, ?2)),
+                heard_at_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER), is_closed = 0
             WHERE id = ?3",
         )?
         .execute(params![shipment.last_seq, shipment.watermark_ms, log])?;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::origins::OriginIds;
-use super::{CallError, block, cut, schema, shipment};
+use super::{CallError, block, claim, cut, schema, shipment};
 use crate::{
-    BlockRow, Claim, Epoch, Holder, LedgerError, PRUNED_ROWS_MAX, RejectedCount, Shipment,
+    BlockRow, Claim, Epoch, LedgerError, PRUNED_ROWS_MAX, RejectedCount, RetireWhere, Retirement,
+    Shipment,
 };
 
 #[derive(Debug)]
@@ -32,22 +33,23 @@ impl Writer {
 
     pub(crate) fn ship(&mut self, shipment: &Shipment) -> Result<(), LedgerError> {
         self.transaction("ship records", |transaction, pool, origins| {
-            let (log, last_seq) = match log(transaction, pool, &shipment.epoch)? {
-                Some((_, last_seq)) if shipment.last_seq <= last_seq => return Ok(()),
-                Some((_, last_seq)) if shipment.first_seq > last_seq + 1 => {
-                    let (expected, found) = (last_seq + 1, shipment.first_seq);
-                    return Err(LedgerError::Gap { expected, found }.into());
-                }
-                Some(known) => known,
-                None => (add_log(transaction, pool, &shipment.epoch)?, 0),
-            };
+            let (log, last_seq) = open_log(transaction, pool, &shipment.epoch)?;
+            if shipment.last_seq <= last_seq {
+                return Ok(());
+            }
+            if shipment.first_seq > last_seq + 1 {
+                let (expected, found) = (last_seq + 1, shipment.first_seq);
+                return Err(LedgerError::Gap { expected, found }.into());
+            }
             shipment::put(transaction, origins, (log, last_seq), shipment)
         })
     }
 
     pub(crate) fn last_seq(&mut self, epoch: &Epoch) -> Result<Option<u64>, LedgerError> {
         self.transaction("look a share log up", |transaction, pool, _| {
-            Ok(log(transaction, pool, epoch)?.map(|(_, last_seq)| last_seq))
+            let query = "SELECT last_seq FROM logs WHERE pool = ? AND epoch = ?";
+            let last_seq = transaction.query_row(query, params![pool, epoch], |row| row.get(0));
+            Ok(last_seq.optional()?)
         })
     }
 
@@ -58,10 +60,7 @@ impl Writer {
         now_ms: i64,
     ) -> Result<(), LedgerError> {
         self.transaction("note a gap", |transaction, pool, _| {
-            let (log, last_seq) = match log(transaction, pool, epoch)? {
-                Some(known) => known,
-                None => (add_log(transaction, pool, epoch)?, 0),
-            };
+            let (log, last_seq) = open_log(transaction, pool, epoch)?;
             if next_seq > last_seq + 1 {
                 transaction.execute(
                     "INSERT INTO gaps VALUES (?, ?, ?, ?)",
@@ -99,19 +98,7 @@ impl Writer {
         now_ms: i64,
     ) -> Result<Claim, LedgerError> {
         self.transaction("claim a server id", |transaction, pool, _| {
-            transaction.execute(
-                "INSERT OR IGNORE INTO server_ids VALUES (?, ?, ?, ?)",
-                params![server_id, pool, epoch, now_ms],
-            )?;
-            let query = "SELECT pool, epoch, since_ms FROM server_ids WHERE server_id = ?";
-            let holder = transaction.query_row(query, [server_id], |row| {
-                Ok(Holder {
-                    pool: row.get(0)?,
-                    epoch: row.get(1)?,
-                    since_ms: row.get(2)?,
-                })
-            })?;
-            Ok(Claim::of(holder, pool, epoch))
+            Ok(claim::make(transaction, server_id, (pool, epoch), now_ms)?)
         })
     }
 
@@ -119,10 +106,18 @@ impl Writer {
         &mut self,
         server_id: u16,
         epoch: &Epoch,
-    ) -> Result<bool, LedgerError> {
+        retire: RetireWhere,
+    ) -> Result<Retirement, LedgerError> {
         self.transaction("retire a server id", |transaction, _, _| {
-            let delete = "DELETE FROM server_ids WHERE server_id = ? AND epoch = ?";
-            Ok(transaction.execute(delete, params![server_id, epoch])? > 0)
+            Ok(claim::retire(transaction, server_id, epoch, retire)?)
+        })
+    }
+
+    pub(crate) fn close_log(&mut self, epoch: &Epoch, last_seq: u64) -> Result<bool, LedgerError> {
+        self.transaction("close a share log", |transaction, pool, _| {
+            let (log, shipped_seq) = open_log(transaction, pool, epoch)?;
+            let close = "UPDATE logs SET is_closed = 1 WHERE id = ?";
+            Ok(shipped_seq == last_seq && transaction.execute(close, [log])? > 0)
         })
     }
 
@@ -220,19 +215,32 @@ impl Writer {
     }
 }
 
-/// The id of a log and its last sequence number in the ledger.
-fn log(
+/// The id of a log, which is added if it is new, and its last sequence number in the ledger.
+fn open_log(
     transaction: &Transaction<'_>,
     pool: &str,
     epoch: &Epoch,
-) -> rusqlite::Result<Option<(i64, u64)>> {
-    transaction
-        .prepare_cached("SELECT id, last_seq FROM logs WHERE pool = ? AND epoch = ?")?
-        .query_row(params![pool, epoch], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
+) -> Result<(i64, u64), CallError> {
+    let query =
+        "SELECT id, last_seq, retired_at_ms IS NOT NULL FROM logs WHERE pool = ? AND epoch = ?";
+    let known = transaction
+        .prepare_cached(query)?
+        .query_row(params![pool, epoch], |row| {
+            Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
+        })
+        .optional()?;
+    match known {
+        Some((_, true)) => Err(LedgerError::Retired.into()),
+        Some((log, false)) => Ok(log),
+        None => Ok((add_log(transaction, pool, epoch)?, 0)),
+    }
 }
 
-fn add_log(transaction: &Transaction<'_>, pool: &str, epoch: &Epoch) -> rusqlite::Result<i64> {
+pub(super) fn add_log(
+    transaction: &Transaction<'_>,
+    pool: &str,
+    epoch: &Epoch,
+) -> rusqlite::Result<i64> {
     transaction.execute(
         "INSERT INTO logs (pool, epoch, last_seq, watermark_ms) VALUES (?, ?, 0, NULL)",
         params![pool, epoch],

@@ -115,7 +115,7 @@ async fn a_newer_schema_is_refused() {
             error,
             LedgerError::NewerSchema {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         )

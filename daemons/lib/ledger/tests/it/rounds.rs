@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hh_ledger::{
-    BlockRow, BlockState, Epoch, Ledger, Origin, Round, RoundAccount, ShareRow, Shipment, Sum,
+    BlockRow, BlockState, Epoch, Ledger, Origin, RetireWhere, Retirement, Round, RoundAccount,
+    ShareRow, Shipment, Sum,
 };
 use hh_mining::BlockHash;
 use proptest::prelude::*;
@@ -208,8 +209,15 @@ async fn a_round_has_no_sum_until_every_pool_has_shipped_it(site: Site) {
     let silent = Pool::new(&site, 3).await;
     site.ledger.put_block(block_of(&won, 102)).await.unwrap();
     assert_eq!(site.ledger.cut_blocks().await.unwrap(), 0);
-    let retired = site.ledger.retire_server_id(3, silent.epoch).await;
-    assert!(retired.unwrap(), "{} held its id", silent.name);
+    let retire = site
+        .ledger
+        .retire_server_id(3, silent.epoch, RetireWhere::Replaced);
+    let retired = retire.await.unwrap();
+    assert!(
+        matches!(retired, Retirement::Retired(_)),
+        "{} held its id",
+        silent.name
+    );
     assert_eq!(site.ledger.cut_blocks().await.unwrap(), 1);
 }
 

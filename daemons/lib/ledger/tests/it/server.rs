@@ -111,7 +111,7 @@ async fn pools_that_start_at_once_migrate_once() {
     }
     assert_eq!(
         database.psql("SELECT version FROM pool.schema_version"),
-        "2"
+        "3"
     );
 }
 
@@ -128,7 +128,7 @@ async fn a_newer_schema_and_another_encoding_are_refused() {
             error,
             LedgerError::NewerSchema {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         )
