@@ -107,13 +107,28 @@ impl Cluster {
         self.keeper = Some(keeper);
     }
 
-    /// Ends it as a power cut would.
+    /// `kill -9` of all its processes.
     pub(crate) fn kill(&mut self) {
-        let mut stop = self.command("pg_ctl");
-        stop.arg("-D")
-            .arg(self.path().join("data"))
-            .args(["-m", "immediate", "-w", "stop"]);
-        run(&mut stop);
+        let file = self.path().join("data/postmaster.pid");
+        let lines = fs::read_to_string(&file).unwrap();
+        let postmaster = lines.lines().next().unwrap();
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = fs::read_to_string(children).unwrap();
+        // The others would end by themselves, but not before the next one starts. One may be gone already.
+        let mut kill = Command::new("kill");
+        kill.arg("-9")
+            .arg(postmaster)
+            .args(children.split_whitespace());
+        kill.stderr(Stdio::null()).status().unwrap();
+        let running = format!("/proc/{postmaster}/exe");
+        while fs::read_link(&running).is_ok() {
+            std::thread::yield_now();
+        }
+        // Where nobody buries the dead the next one would take this one for alive.
+        let socket_lock = self.path().join(format!(".s.PGSQL.{}.lock", self.port));
+        for lock in [file, socket_lock] {
+            fs::remove_file(lock).unwrap();
+        }
         let mut keeper = self.keeper.take().unwrap();
         // Not by the end of its input: it would remove the data.
         keeper.kill().unwrap();

@@ -21,6 +21,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod answers;
 mod blocks;
 mod claims;
 mod cluster;

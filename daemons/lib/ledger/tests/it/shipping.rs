@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bitcoin::hashes::{Hash, sha256};
-use hh_ledger::{LedgerError, LedgerReader, MinuteSum, RejectedCount, ShareRow, Shipment};
+use hh_ledger::{LedgerError, LedgerReader, MinuteSum, Origin, RejectedCount, ShareRow, Shipment};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -17,6 +17,7 @@ on_both_engines!(
     a_shipment_that_fails_leaves_nothing_behind,
     bindings_watermarks_and_first_uses_come_with_the_shares,
     two_logs_of_one_pool_have_chains_of_their_own,
+    the_same_record_of_two_pools_is_two,
     rejected_shares_are_counted_by_reason,
     pruned_rows_are_gone_and_the_sums_stay,
     speed_of_shipping,
@@ -114,8 +115,16 @@ fn shares_and_cuts() -> impl Strategy<Value = (Vec<ShareRow>, Vec<(usize, usize)
     let share_of = |(seq, (who, later_ms, work)): (u64, (u8, i64, u64)),
                     accepted_at_ms: &mut i64| {
         *accepted_at_ms += later_ms;
-        let worker = ["", "rig"][usize::from(who / 2)];
-        let origin = origin(["alice", "bob"][usize::from(who % 2)], worker);
+        let name = |bit: u8, names: [&'static str; 2]| names[usize::from(who >> bit & 1)];
+        let origin = Arc::new(
+            Origin::new(
+                name(0, ["alice", "bob"]),
+                name(1, ["", "rig"]),
+                name(2, ["core", "node-7"]),
+                name(3, ["main", "large"]),
+            )
+            .unwrap(),
+        );
         let work = u128::from(work) << 40;
         ShareRow {
             accepted_at_ms: *accepted_at_ms,
@@ -123,7 +132,7 @@ fn shares_and_cuts() -> impl Strategy<Value = (Vec<ShareRow>, Vec<(usize, usize)
             ..share(seq, &origin)
         }
     };
-    let shares = prop::collection::vec((0..4_u8, 0..90_000_i64, any::<u64>()), 1..60);
+    let shares = prop::collection::vec((0..16_u8, 0..90_000_i64, any::<u64>()), 1..60);
     let shares = shares.prop_map(move |shares| {
         let mut accepted_at_ms = NOW_MS;
         (1..)
@@ -260,6 +269,22 @@ async fn two_logs_of_one_pool_have_chains_of_their_own(site: Site) {
     let sums = site.reader().minute_sums(i64::MIN, i64::MAX).await.unwrap();
     assert_eq!(sums.len(), 2);
     assert_ne!(sums[0].chain, sums[1].chain);
+    assert_eq!(site.reader().account_sums(1).await.unwrap()[0].shares, 2);
+}
+
+async fn the_same_record_of_two_pools_is_two(site: Site) {
+    let alice = origin("alice", "");
+    let of_one = shipment(vec![share(1, &alice)]);
+    for ledger in [&site.ledger, &site.ledger_of("pool-2")] {
+        ledger.ship(Arc::new(of_one.clone())).await.unwrap();
+        ledger.ship(Arc::new(of_one.clone())).await.unwrap();
+    }
+    assert_eq!(
+        site.raw("SELECT count(*), count(DISTINCT pool) FROM share_records"),
+        "2|2"
+    );
+    let sums = site.reader().minute_sums(i64::MIN, i64::MAX).await.unwrap();
+    assert_eq!(sums.len(), 2, "each has a chain of its own");
     assert_eq!(site.reader().account_sums(1).await.unwrap()[0].shares, 2);
 }
 
