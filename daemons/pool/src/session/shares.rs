@@ -2,7 +2,7 @@
 
 use super::{AfterAppend, MAX_APPENDS, Session, SessionError, text};
 use crate::blocks::Found;
-use crate::channel::{Accepted, Channel, Submission, Verdict};
+use crate::channel::{Accepted, Channel, ChannelKind, Submission, Verdict};
 use crate::directory::unix_ms;
 use crate::share_log::{
     Appended, BATCH_RECORDS_MAX, LogError, NotTakenReason, Record, ShareRecord,
@@ -105,7 +105,7 @@ impl Session {
             ntime,
             version,
         } = share;
-        let Some(channel) = self.channels.get(&channel_id) else {
+        let Some(channel) = self.channel(channel_id, ChannelKind::Standard) else {
             return self.reject(channel_id, sequence_number, "invalid-channel-id");
         };
         let extranonce = channel.standard_extranonce();
@@ -134,7 +134,7 @@ impl Session {
             version,
             ..
         } = share;
-        let Some(channel) = self.channels.get(&channel_id) else {
+        let Some(channel) = self.channel(channel_id, ChannelKind::Extended) else {
             return self.reject(channel_id, sequence_number, "invalid-channel-id");
         };
         let Ok(rolled) = <[u8; ROLLABLE_SIZE]>::try_from(share.extranonce.as_ref()) else {
@@ -150,6 +150,12 @@ impl Session {
             extranonce,
         };
         self.on_submission(channel_id, &submission, worker)
+    }
+
+    /// The channel, if shares of this kind belong on it: each kind has a message of its own.
+    fn channel(&self, channel_id: u32, kind: ChannelKind) -> Option<&Channel> {
+        let channel = self.channels.get(&channel_id);
+        channel.filter(|channel| channel.kind == kind)
     }
 
     fn on_submission(
