@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Jobs that one template gives: the first is everybody's, the others are for channels whose target changes while it
-/// lasts. A miner that got the same coinbase again under a new job id would send its old shares again.
+/// lasts.
+///
+/// Each has its id in its coinbase. A miner that got the same coinbase again under a new id (a template that is as the last
+/// one, a tip that comes back after a reorganization) would find its old shares again, and could be credited twice for them.
 pub(crate) const VARIANTS: u32 = 64;
 
 /// Templates kept that the provider may still make current by SetNewPrevHash: it sends one, at most two.
@@ -131,12 +134,11 @@ impl TemplateWork {
     fn build(self: &Arc<Self>, index: usize) -> Result<PoolJob, JobError> {
         #[expect(clippy::cast_possible_truncation, reason = "below VARIANTS")]
         let index = index as u32;
+        let id = self.number.wrapping_mul(VARIANTS).wrapping_add(index);
         let mut recipe = CoinbaseRecipe::clone(&self.recipe);
-        if index > 0 {
-            recipe.tag.push(index.to_le_bytes()[0]);
-        }
+        recipe.tag.extend(id.to_le_bytes());
         Ok(PoolJob {
-            id: self.number.wrapping_mul(VARIANTS).wrapping_add(index),
+            id,
             job: Job::build(&self.template, &recipe)?,
             template: Arc::clone(self),
         })
