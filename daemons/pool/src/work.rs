@@ -62,9 +62,16 @@ pub(crate) struct Provider {
 /// A chain tip as the template provider announced it.
 #[derive(Debug)]
 pub(crate) struct TipWork {
-    /// Counts the tips of this process.
+    /// Counts the blocks that this process has had work on: jobs of another number are stale.
     pub number: u64,
     pub tip: Tip,
+}
+
+impl TipWork {
+    /// Whether the jobs of this tip are as good on `tip`: another provider may name the block again.
+    fn is_on(&self, tip: &Tip) -> bool {
+        (self.tip.prev_hash, self.tip.nbits) == (tip.prev_hash, tip.nbits)
+    }
 }
 
 /// The newest of both, and the messages that most connections get about them.
@@ -229,7 +236,8 @@ impl WorkBoard {
         Ok(work)
     }
 
-    /// SetNewPrevHash (SV2 specification 7.3): the template it names becomes everybody's work.
+    /// SetNewPrevHash (SV2 specification 7.3): the template it names becomes everybody's work. Where it is on the block that
+    /// there is work on already, as when the provider changes, no job ends by it.
     ///
     /// # Errors
     /// The template was not sent before; the last work stays.
@@ -243,7 +251,9 @@ impl WorkBoard {
             .remove(&template_id)
             .ok_or(WorkError::UnknownTemplate { template_id })?;
         self.future.clear();
-        self.tips += 1;
+        if !self.tip.as_ref().is_some_and(|last| last.is_on(&tip)) {
+            self.tips += 1;
+        }
         let tip = Arc::new(TipWork {
             number: self.tips,
             tip,

@@ -126,6 +126,25 @@ fn the_same_template_again_gives_another_coinbase_on_any_tip() {
     }
 }
 
+#[test]
+fn a_provider_that_names_the_block_again_ends_no_job_and_another_block_does() {
+    let mut board = board();
+    let mut numbers = Vec::new();
+    for (id, block) in [(1, 1), (2, 1), (3, 2), (4, 1)] {
+        board.on_connect();
+        board
+            .on_new_template(sample::template(id), true, &sample::provider(), 0)
+            .unwrap();
+        let tip = Tip {
+            header_timestamp: sample::TIP_TIME + 1,
+            ..sample::tip(block)
+        };
+        board.on_set_new_prev_hash(id, tip).unwrap();
+        numbers.push(newest(&board).tip.number);
+    }
+    assert_eq!(numbers, [1, 1, 2, 3]);
+}
+
 #[tokio::test]
 async fn transactions_can_be_awaited() {
     let mut board = board();
