@@ -1,6 +1,7 @@
 //! Templates, tips and channels for the tests of this crate.
 
 pub(crate) mod server;
+pub(crate) mod witness;
 
 use crate::admission::ConnectionView;
 use crate::channel::{Channel, ChannelKind};
@@ -21,7 +22,7 @@ pub(crate) fn cases(few: u32, many: u32) -> u32 {
 pub(crate) const HEIGHT: u32 = 4_711;
 
 /// nBits of regtest: every second hash is a block.
-const REGTEST_NBITS: u32 = 0x207f_ffff;
+pub(crate) const REGTEST_NBITS: u32 = 0x207f_ffff;
 
 /// The time of every tip.
 pub(crate) const TIP_TIME: u32 = 1_700_000_000;
@@ -60,7 +61,12 @@ pub(crate) fn provider() -> Provider {
 
 /// A tip whose hash is made of `byte`.
 pub(crate) fn tip(byte: u8) -> Tip {
-    Tip::new([byte; 32], TIP_TIME, REGTEST_NBITS).unwrap()
+    tip_of(byte, REGTEST_NBITS)
+}
+
+/// The same, with other nBits.
+pub(crate) fn tip_of(byte: u8, nbits: u32) -> Tip {
+    Tip::new([byte; 32], TIP_TIME, nbits).unwrap()
 }
 
 /// Work on one tip.

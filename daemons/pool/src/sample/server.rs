@@ -10,7 +10,7 @@ use crate::listener::Listener;
 use crate::rejects::Rejects;
 use crate::sample;
 use crate::session::Shared;
-use crate::share_log::{self, ShareLog};
+use crate::share_log::{self, Record, Recovered, ShareLog};
 use crate::state_file::StateFile;
 use crate::work::WorkBoard;
 use bitcoin::Network;
@@ -22,17 +22,23 @@ use hh_sv2::message::{
 use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, client_setup};
 use hh_sv2::{Authority, AuthorityPublicKey, AuthoritySecretKey, Connection, Limits, Message};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 /// For anything on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test wants otherwise.
+#[derive(Clone)]
 pub(crate) struct Options {
     pub limits: LimitsConfig,
     pub vardiff: VardiffConfig,
+    pub server_id: u16,
+    /// nBits of the first tip; with those of regtest every second hash is a block.
+    pub nbits: u32,
 }
 
 impl Default for Options {
@@ -44,6 +50,8 @@ impl Default for Options {
                 min_difficulty: 1e-12,
                 ..VardiffConfig::default()
             },
+            server_id: 0,
+            nbits: sample::REGTEST_NBITS,
         }
     }
 }
@@ -56,24 +64,35 @@ pub(crate) struct TestPool {
     pub difficulty: DifficultyBoard,
     pub tasks: Tasks,
     pub board: WorkBoard,
+    pub dir: Arc<TempDir>,
+    options: Options,
     key: AuthorityPublicKey,
-    _dir: tempfile::TempDir,
 }
 
 impl TestPool {
     /// A pool with one lane and work on one tip.
     pub(crate) async fn start(options: Options) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), options).await
+    }
+
+    /// The same, on what an earlier one has left in `dir`.
+    pub(crate) async fn start_in(dir: Arc<TempDir>, options: Options) -> Self {
         let mut board = WorkBoard::new(sample::reward_script(), "/test/", 7);
         let template = sample::template(1);
         board
             .on_new_template(template, true, &sample::provider(), 0)
             .unwrap();
-        board.on_set_new_prev_hash(1, sample::tip(1)).unwrap();
+        let tip = sample::tip_of(1, options.nbits);
+        board.on_set_new_prev_hash(1, tip).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let tasks = Tasks::default();
-        let Options { limits, vardiff } = options;
+        let Options {
+            limits,
+            vardiff,
+            server_id,
+            ..
+        } = options.clone();
         let admission = Arc::new(Admission::new(
             limits.max_connections,
             limits.max_connections_per_address,
@@ -86,11 +105,13 @@ impl TestPool {
             listen_address: address,
             difficulty: DifficultyRange::default(),
         };
+        let (log, recovered) = open_log(dir.path(), server_id);
+        let next_prefix = crate::next_channel_index(&recovered);
         let shared = Arc::new(Shared {
             network: Network::Regtest,
             directory: Directory::new(Clock::start(), vec![lane]),
-            log: open_log(dir.path()),
-            prefixes: Mutex::new(PrefixAllocator::new(ServerId(0), 0)),
+            log,
+            prefixes: Mutex::new(PrefixAllocator::new(ServerId(server_id), next_prefix)),
             blocks: Blocks::to_nobody(),
             rejects: Rejects::default(),
             work: board.subscribe(),
@@ -118,20 +139,57 @@ impl TestPool {
             difficulty,
             tasks,
             board,
+            dir,
+            options,
             key,
-            _dir: dir,
         }
+    }
+
+    /// Stops as the daemon does: shares that were taken are in the log.
+    pub(crate) async fn stop(&self) {
+        self.tasks.shutdown(PATIENCE).await.unwrap();
+        self.shared.log.close().await;
+    }
+
+    /// Another process on the same data directory, after a clean stop.
+    pub(crate) async fn restart(self) -> Self {
+        self.stop().await;
+        Self::start_in(Arc::clone(&self.dir), self.options.clone()).await
+    }
+
+    /// Another process on what a `kill -9` leaves of the data directory.
+    pub(crate) async fn restart_after_kill(self) -> Self {
+        let left = Arc::new(tempfile::tempdir().unwrap());
+        copy(self.dir.path(), left.path());
+        self.stop().await;
+        Self::start_in(left, self.options.clone()).await
+    }
+
+    /// Everything that is in the share log, after a stop.
+    pub(crate) async fn logged(self) -> Vec<Record> {
+        self.stop().await;
+        let (log, recovered) = open_log(self.dir.path(), self.options.server_id);
+        let entries = log.reader(recovered.first_seq).unwrap().read(usize::MAX);
+        let records = entries.unwrap().into_iter().map(|entry| entry.record);
+        let records = records.collect();
+        log.close().await;
+        records
     }
 
     /// Connects a miner, up to SetupConnection.Success.
     pub(crate) async fn connect(&self) -> TestMiner {
+        self.connect_with(0).await
+    }
+
+    /// The same, with these flags of the Mining protocol.
+    pub(crate) async fn connect_with(&self, flags: u32) -> TestMiner {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let mut connection = Connection::initiate(stream, Some(&self.key), &Limits::CLIENT)
             .await
             .unwrap();
         let setup = ClientSetup {
             protocol: Protocol::MiningProtocol,
-            flags: 0,
+            flags,
             endpoint_host: String::new(),
             endpoint_port: 0,
             vendor: "test".to_owned(),
@@ -159,18 +217,31 @@ impl Drop for TestPool {
     }
 }
 
-fn open_log(dir: &std::path::Path) -> ShareLog {
+fn open_log(dir: &Path, server_id: u16) -> (ShareLog, Recovered) {
     let identity = share_log::Identity {
         pool: "test".to_owned(),
-        server_id: 0,
+        server_id,
     };
     let options = share_log::Options {
-        segment_bytes: 1 << 20,
+        segment_bytes: 1 << 18,
+        commit_delay: Duration::ZERO,
         ..share_log::Options::default()
     };
-    ShareLog::open(&dir.join("shares"), &identity, &options)
-        .unwrap()
-        .0
+    ShareLog::open(&dir.join("shares"), &identity, &options).unwrap()
+}
+
+/// Copies a directory and what is in it.
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// The client's end of a connection.

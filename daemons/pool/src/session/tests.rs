@@ -1,11 +1,16 @@
 //! Sessions over a real socket.
 
+mod credit;
+mod spaces;
+
 use crate::difficulty::{Change, DifficultyRange};
 use crate::kick::{Chosen, Selector};
 use crate::sample;
 use crate::sample::server::{Options, TestPool};
+use crate::share_log::Record;
 use hh_mining::Target;
 use hh_sv2::Message;
+use std::collections::HashSet;
 
 fn kick(pool: &TestPool, selector: &Selector) -> Chosen {
     let chosen = Chosen::find(selector, &pool.shared.directory, &pool.admission);
@@ -48,6 +53,63 @@ async fn a_kick_on_a_shared_connection_closes_the_channel_alone() {
     let mut gone = alice;
     proxy.submit(&mut gone).await;
     assert_eq!(proxy.verdict().await.unwrap_err(), "invalid-channel-id");
+}
+
+/// A share sent again is none: on its connection it is a duplicate, and on any other channel, of this process or the next one,
+/// its bytes are another header, as nobody has its extranonce prefix again.
+#[tokio::test]
+async fn a_hash_is_credited_once_over_reconnects_and_restarts() {
+    let mut pool = TestPool::start(Options::default()).await;
+    let (mut miner, mut channel) = pool.mine("alice").await;
+    let again = channel;
+    miner.submit(&mut channel).await;
+    miner.verdict().await.unwrap();
+    miner.submit(&mut again.clone()).await;
+    assert_eq!(miner.verdict().await.unwrap_err(), "duplicate-share");
+    drop(miner);
+    for restarts in 0..3 {
+        pool = match restarts {
+            0 => pool,
+            1 => pool.restart().await,
+            _ => pool.restart_after_kill().await,
+        };
+        let (mut miner, channel) = pool.mine("alice").await;
+        // What it was on the old channel, to the byte; after a restart the ids are the same again.
+        miner.submit(&mut again.clone()).await;
+        let is_as_it_was = (channel.id, channel.job_id) == (again.id, again.job_id);
+        let verdict = miner.verdict().await;
+        assert_eq!(verdict.is_ok(), is_as_it_was, "{verdict:?}");
+        assert_eq!(is_as_it_was, restarts > 0);
+        if !is_as_it_was {
+            miner.submit(&mut channel.clone()).await;
+            miner.verdict().await.unwrap();
+        }
+    }
+    let mut hashes = HashSet::new();
+    for record in pool.logged().await {
+        if let Record::Share(share) = record {
+            assert!(hashes.insert(share.hash), "a hash is credited twice");
+        }
+    }
+    assert_eq!(hashes.len(), 4);
+}
+
+#[tokio::test]
+async fn a_stale_share_is_refused_and_the_block_in_it_found_all_the_same() {
+    let mut pool = TestPool::start(Options::default()).await;
+    let (mut miner, mut channel) = pool.mine("alice").await;
+    pool.board
+        .on_new_template(sample::template(2), true, &sample::provider(), 0)
+        .unwrap();
+    pool.board.on_set_new_prev_hash(2, sample::tip(2)).unwrap();
+    while !matches!(miner.recv().await, Some(Message::SetNewPrevHash(_))) {}
+    // On regtest every second hash is a block.
+    for _ in 0..64 {
+        miner.submit(&mut channel).await;
+        assert_eq!(miner.verdict().await.unwrap_err(), "stale-share");
+    }
+    let found = pool.shared.blocks.count();
+    assert!((1..64).contains(&found), "{found}");
 }
 
 #[tokio::test]
