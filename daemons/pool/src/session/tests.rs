@@ -1,5 +1,6 @@
 //! Sessions over a real socket.
 
+mod conformance;
 mod credit;
 mod spaces;
 
