@@ -43,6 +43,8 @@ struct Scan {
     bindings: Vec<Binding>,
     last_at_ms: Option<i64>,
     end_seq: u64,
+    /// Where the frames end.
+    end: u64,
     torn_bytes: u64,
 }
 
@@ -80,6 +82,10 @@ pub(super) fn recover(
         if scans.iter().map(|scan| scan.hashes.len()).sum::<usize>() >= options.recent_hashes_max {
             break;
         }
+    }
+    // Not before all was read: a log that is refused stays as it is.
+    if let (Some((path, _)), Some(newest)) = (headers.last(), scans.first()) {
+        truncate(path, newest.end)?;
     }
     for scan in scans.into_iter().rev() {
         recovered.bindings.extend(scan.bindings);
@@ -170,8 +176,7 @@ fn headers(dir: &Path, identity: &Identity) -> Result<Vec<(PathBuf, Header)>, Lo
     Ok(headers)
 }
 
-/// Reads the records of a segment up to `next_first_seq`, or, in the last one, up to the end or a torn tail, which is
-/// cut off.
+/// Reads the records of a segment up to `next_first_seq`, or, in the last one, up to the end or a torn tail.
 fn scan(path: &Path, header: &Header, next_first_seq: Option<u64>) -> Result<Scan, LogError> {
     let bytes = fs::read(path).map_err(|e| LogError::io("read", path, e))?;
     let mut scan = Scan {
@@ -179,6 +184,7 @@ fn scan(path: &Path, header: &Header, next_first_seq: Option<u64>) -> Result<Sca
         bindings: Vec::new(),
         last_at_ms: None,
         end_seq: header.first_seq,
+        end: 0,
         torn_bytes: 0,
     };
     let mut offset = usize::try_from(segment::HEADER_BYTES).expect("4,096 is a usize");
@@ -208,6 +214,7 @@ fn scan(path: &Path, header: &Header, next_first_seq: Option<u64>) -> Result<Sca
         scan.take(records);
         offset += frame.frame_bytes();
     }
+    scan.end = offset as u64;
     match next_first_seq {
         Some(next) if scan.end_seq == next => Ok(scan),
         Some(_) => damaged(
@@ -225,7 +232,6 @@ fn scan(path: &Path, header: &Header, next_first_seq: Option<u64>) -> Result<Sca
             if bytes[offset..end].iter().any(|byte| *byte != 0) {
                 scan.torn_bytes = (end - offset) as u64;
             }
-            truncate(path, offset as u64)?;
             Ok(scan)
         }
     }
