@@ -133,7 +133,8 @@ pub async fn server_setup(
     let (code, flags) = if request.protocol != protocol {
         ("unsupported-protocol", 0)
     } else if !(request.min_version..=request.max_version).contains(&PROTOCOL_VERSION) {
-        ("protocol-version-mismatch", 0)
+        // Each Error names what is not supported, so that a client can ask by all flags (specification 3.6.3).
+        ("protocol-version-mismatch", unsupported_flags)
     } else if unsupported_flags != 0 {
         ("unsupported-feature-flags", unsupported_flags)
     } else {

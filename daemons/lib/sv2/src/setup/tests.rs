@@ -146,6 +146,16 @@ async fn versions_without_two_are_refused_and_ranges_around_it_taken() {
         };
         check_refused(first, "protocol-version-mismatch").await;
     }
+    let first = SetupConnection {
+        max_version: 1,
+        min_version: 1,
+        flags: u32::MAX,
+        ..request(&mining(0))
+    };
+    let Some(Message::SetupConnectionError(answer)) = first_message(first).await.1 else {
+        panic!("a client that asks with all flags is told of those that are not supported");
+    };
+    assert_eq!(answer.flags, !SUPPORTED);
     let (mut client, mut server) = pair().await;
     let first = SetupConnection {
         min_version: 1,
