@@ -1,6 +1,10 @@
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use proptest::{collection::vec, prelude::*};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 use crate::{
@@ -451,4 +455,45 @@ async fn an_idle_connection_keeps_less_than_20_kb() {
     };
     assert!(bytes(&server) < 5_000, "{}", bytes(&server));
     assert!(bytes(&client) < 5_000, "{}", bytes(&client));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any 64 bytes are a key that could be one; what follows them can't be read.
+    #[test]
+    fn whoever_speaks_no_noise_says_nothing_to_a_server(
+        first in prop_oneof![vec(any::<u8>(), 0..64), vec(any::<u8>(), 64..400)],
+    ) {
+        runtime().block_on(async {
+            let (mut client, server) = sockets().await;
+            client.write_all(&first).await.unwrap();
+            client.shutdown().await.unwrap();
+            if let Ok(mut connection) = Connection::accept(server, &authority(), &QUICK).await {
+                connection.recv().await.unwrap_err();
+            }
+        });
+    }
+
+    #[test]
+    fn whoever_speaks_no_noise_is_no_server(answer in vec(any::<u8>(), 0..400), is_pinned in any::<bool>()) {
+        runtime().block_on(async {
+            let (client, mut server) = sockets().await;
+            let key = authority().public_key();
+            let answering = async {
+                let mut act_1 = [0; 64];
+                server.read_exact(&mut act_1).await.unwrap();
+                server.write_all(&answer).await.unwrap();
+                server.shutdown().await.unwrap();
+            };
+            let expected = is_pinned.then_some(&key);
+            let (connected, ()) = tokio::join!(Connection::initiate(client, expected, &QUICK), answering);
+            connected.unwrap_err();
+        });
+    }
 }

@@ -125,6 +125,39 @@ proptest! {
         prop_assert!(matches!(reader.next(), Err(FrameError::Undecryptable)));
     }
 
+    /// A peer that knows how to encrypt may say anything in a frame: it is a message or an error, and the frame after it is
+    /// read where the error is one of the message alone.
+    #[test]
+    fn whatever_is_in_a_frame_the_reader_goes_on_behind_it(
+        frames in vec((0_u16..4, any::<u8>(), any::<bool>(), vec(any::<u8>(), 0..200)), 1..20),
+        pieces in vec(1_usize..90, 1..10),
+    ) {
+        let (mut writer, mut reader) = pair(NO_LIMIT, NO_LIMIT);
+        for (extension_type, message_type, channel_msg, payload) in &frames {
+            let (extension_type, message_type, channel_msg) = (*extension_type, *message_type, *channel_msg);
+            writer.push(Unknown { extension_type, message_type, channel_msg, payload: payload.clone() }.into()).unwrap();
+        }
+        writer.push(unknown(counting(5)).into()).unwrap();
+        let mut read = Vec::new();
+        let mut pieces = pieces.iter().cycle();
+        while read.len() <= frames.len() {
+            match reader.next() {
+                Ok(Some(message)) => read.push(Some(message)),
+                Err(FrameError::Message(_)) => read.push(None),
+                Err(error) => prop_assert!(false, "{}", error),
+                Ok(None) => {
+                    let pending = writer.pending();
+                    let piece = (*pieces.next().unwrap()).min(pending.len());
+                    prop_assert!(piece > 0, "the reader waits for more than was written");
+                    reader.buffer().extend_from_slice(&pending[..piece]);
+                    writer.advance(piece);
+                }
+            }
+        }
+        let is_last = matches!(read.last(), Some(Some(Message::Unknown(last))) if *last == unknown(counting(5)));
+        prop_assert!(is_last, "{:?}", read.last());
+    }
+
     #[test]
     fn a_changed_byte_anywhere_is_noticed(at in 0_usize..(22 + 40 + 16), bit in 0_u8..8) {
         let (mut writer, mut reader) = pair(NO_LIMIT, NO_LIMIT);
