@@ -315,6 +315,45 @@ fn a_difficulty_is_written_without_an_exponent() {
     assert_eq!(difficulty_json(1.5e22), "15000000000000000000000");
 }
 
+/// What real firmware sends.
+const REAL_LINES: [&str; 9] = [
+    r#"{"id": 1, "method": "mining.subscribe", "params": ["cgminer/4.11.1", "b08cf00d1"]}"#,
+    r#"{"id":2,"method":"mining.subscribe","params":["Antminer S19k Pro|LUXminer",null,"host:3333",null]}"#,
+    r#"{"id":3,"method":"mining.configure","params":[["version-rolling","minimum-difficulty"],{"version-rolling.mask":"1fffe000","version-rolling.min-bit-count":2,"minimum-difficulty.value":2048}]}"#,
+    r#"{"params": ["alice.rig1", "d=1024,x"], "id": "auth", "method": "mining.authorize"}"#,
+    r#"{"id":4,"method":"mining.submit","params":["alice.rig1","4f","0000000100000002","655a3c00","deadbeef","00002000"]}"#,
+    r#"{"method":"mining.submit","params":["alice","1","00","655a3c00","0x1"],"id":5}"#,
+    r#"{"id":6,"method":"mining.suggest_difficulty","params":[1e3]}"#,
+    r#"{"id":7,"method":"mining.extranonce.subscribe","params":[]}"#,
+    r#"{"id":null,"result":true,"error":null}"#,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("HH_TEST_ALL").is_some() { 1_000_000 } else { 4_000 }))]
+
+    #[test]
+    fn no_line_that_was_tampered_with_makes_the_parser_panic(
+        which in 0..REAL_LINES.len(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..4, any::<u8>(), 0..REAL_LINES.len()), 1..8),
+    ) {
+        let mut line = REAL_LINES[which].as_bytes().to_vec();
+        for (at, kind, byte, other) in changes {
+            let at = at.index(line.len() + 1);
+            match kind {
+                0 if at < line.len() => line[at] = byte,
+                1 => line.insert(at, byte),
+                2 => line.truncate(at),
+                _ => {
+                    let other = REAL_LINES[other].as_bytes();
+                    let from = usize::from(byte) % other.len();
+                    line.splice(at..at, other[from..].iter().copied());
+                }
+            }
+        }
+        drop(parse(&line));
+    }
+}
+
 proptest! {
     #[test]
     fn no_line_makes_the_parser_panic(line in proptest::collection::vec(any::<u8>(), 0..300)) {
