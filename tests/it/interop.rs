@@ -1,4 +1,4 @@
-//! The reference implementation beside ours: its pool on our template provider, its translator on our pool.
+//! The reference implementation beside ours: its pool on our template provider, its translator and its JD client on our pool.
 
 use bitcoincore_rpc::RpcApi;
 use hh_ipc::api::pool::MinerQuery;
@@ -170,5 +170,44 @@ async fn a_jd_client_is_refused_politely() {
             panic!("{protocol:?} was granted");
         };
         assert_eq!((said.as_str(), flags), (code, unsupported), "{protocol:?}");
+    }
+}
+
+/// SRI's JD client itself. It knows nothing but this pool, is refused, and goes on alone: on the templates of our hh-tp.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jd_client_sv2_is_refused_politely_and_mines_alone_on_our_templates() {
+    let network = Network::start(Chain::Regtest).await;
+    let mut bystander = Channel::open(network.pool_address, &network.pool_key, "bystander")
+        .await
+        .expect("our pool takes miners");
+    let peer = Peer::jd_client(
+        Chain::Regtest,
+        (network.pool_address, network.pool_key),
+        (network.tp_address, network.tp_key),
+    );
+    wait_for("the JD client has read why", DEADLINE, async || {
+        assert!(peer.process.is_running(), "the JD client has ended");
+        let log = peer.process.log();
+        let was_told = log.contains("unsupported-feature-flags");
+        (was_told && log.contains("Starting in solo mining mode")).then_some(())
+    })
+    .await;
+    // Nobody else has noticed.
+    bystander.submit(1).await.unwrap();
+    bystander.settle(0).await.unwrap();
+    assert_eq!(bystander.refused, []);
+
+    peer.wait_until_it_listens().await;
+    let key = Peer::authority_public_key();
+    let mut alone = Channel::open(peer.address(), &key, "interop").await;
+    let alone = alone.as_mut().expect("the JD client takes miners");
+    let height = network.node.height();
+    while network.node.height() < height + 2 {
+        let tip = network.node.tip();
+        alone.submit(1).await.unwrap();
+        alone.settle(0).await.unwrap();
+        if network.node.tip() != tip {
+            alone.wait_for_new_block(tip).await.unwrap();
+        }
     }
 }

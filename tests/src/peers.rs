@@ -1,4 +1,4 @@
-//! The pool and the translator of the Stratum V2 reference implementation, as processes beside ours.
+//! The pool, the translator and the JD client of the Stratum V2 reference implementation, as processes beside ours.
 
 use crate::bitcoin_core::{Chain, anyone_can_spend};
 use crate::port::Port;
@@ -127,6 +127,52 @@ user_identity = "peer"
 "#,
                 upstream.ip(),
                 upstream.port()
+            )
+        })
+    }
+
+    /// `jd_client_sv2` with the SV2 pool at `upstream`, which is its JD server too, and with templates from the template
+    /// provider at `template_provider`.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn jd_client(
+        chain: Chain,
+        (upstream, upstream_key): (SocketAddr, AuthorityPublicKey),
+        (template_provider, template_provider_key): (SocketAddr, AuthorityPublicKey),
+    ) -> Self {
+        let (host, upstream_port) = (upstream.ip(), upstream.port());
+        Self::start("jd_client_sv2", |port| {
+            format!(
+                r#"
+listening_address = "127.0.0.1:{port}"
+min_supported_version = 2
+max_supported_version = 2
+authority_public_key = "{PEER_PUBLIC_KEY}"
+authority_secret_key = "{PEER_SECRET_KEY}"
+cert_validity_sec = 3600
+shares_per_minute = 120.0
+share_batch_size = 1
+mode = "FULLTEMPLATE"
+jdc_signature = "peer"
+coinbase_reward_script = "addr({})"
+supported_extensions = []
+required_extensions = []
+
+[template_provider_type.Sv2Tp]
+address = "{template_provider}"
+public_key = "{template_provider_key}"
+
+[[upstreams]]
+authority_pubkey = "{upstream_key}"
+pool_address = "{host}"
+pool_port = {upstream_port}
+jds_address = "{host}"
+jds_port = {upstream_port}
+user_identity = "peer"
+"#,
+                anyone_can_spend(chain)
             )
         })
     }
