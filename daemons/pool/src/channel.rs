@@ -93,7 +93,7 @@ pub(crate) struct Channel {
     /// What the miner was told last: by the answer to its open, or by SetTarget.
     pub announced: Target,
     jobs: VecDeque<SentJob>,
-    /// Those of the tip before.
+    /// Those of the tip before, and of this tip such as were too many; at most [`MAX_JOBS`] as well.
     stale_jobs: VecDeque<SentJob>,
     /// Origins of the workers that shares have named.
     workers: HashMap<String, Arc<Origin>>,
@@ -157,8 +157,14 @@ impl Channel {
             // The template provider sent nBits that are no target: no share can be credited, and none is taken.
             return;
         };
-        if self.jobs.len() == MAX_JOBS {
-            self.jobs.pop_front();
+        if self.jobs.len() == MAX_JOBS
+            && let Some(oldest) = self.jobs.pop_front()
+        {
+            // It gives no share any more, but a block in it is as good as any.
+            if self.stale_jobs.len() == MAX_JOBS {
+                self.stale_jobs.pop_front();
+            }
+            self.stale_jobs.push_back(oldest);
         }
         self.jobs.push_back(SentJob {
             job,
@@ -175,7 +181,8 @@ impl Channel {
 
     /// Decides about a share. `now_unix` is our clock in seconds. An accepted share is remembered as seen.
     ///
-    /// A share for a job of the tip before is stale, but where it makes a block, that block may still win.
+    /// A share for a job of the tip before, or for one that too many have followed, is stale, but where it makes a block, that
+    /// block may still win.
     pub(crate) fn check(&mut self, submission: &Submission, now_unix: u32) -> Verdict {
         let sent_as = |sent: &&SentJob| sent.job.id == submission.job_id;
         if let Some(sent) = self.jobs.iter().rev().find(sent_as) {

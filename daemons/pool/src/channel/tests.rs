@@ -78,6 +78,21 @@ fn a_job_that_was_never_sent_is_invalid_and_one_of_an_older_tip_is_stale() {
 }
 
 #[test]
+fn a_block_in_a_job_that_too_many_have_followed_is_found() {
+    let (mut channel, work) = with_job(Target::MAX);
+    let old = submission(&channel, &work, 1);
+    for index in 1..=u32::try_from(2 * MAX_JOBS).unwrap() {
+        let is_forgotten = index >= u32::try_from(2 * MAX_JOBS).unwrap();
+        let job = work.job.template.variant(index).unwrap().unwrap();
+        channel.on_job_sent(job, &work.tip);
+        let mut verdicts = (0..64).map(|nonce| channel.check(&Submission { nonce, ..old }, NOW));
+        let block = verdicts.find_map(|verdict| verdict.block);
+        assert_eq!(block.is_some(), !is_forgotten, "after {index} more");
+    }
+    check_refused(&mut channel, &old, "stale-share");
+}
+
+#[test]
 fn a_worker_that_a_share_names_is_of_the_channels_account() {
     let mut channel = sample::channel(1, Target::MAX);
     let mut names = |worker: Option<&str>| {
