@@ -187,6 +187,9 @@ fn pool_status(now: i64) -> PoolStatus {
             last_error: None,
             warning: None,
             waiting_records: 0,
+            disk_bytes: 134_221_824,
+            kept_from_at: None,
+            lost: None,
         },
         ledger: LedgerStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),

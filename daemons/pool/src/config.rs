@@ -1,6 +1,7 @@
 //! hh-pool's configuration.
 
 use crate::difficulty::{DIFFICULTIES, DifficultyRange, SHARES_PER_MINUTE};
+use crate::share_log::Retention;
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 use hh_bitcoin::NodeConfig;
@@ -12,6 +13,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Longest tag in bytes: with the height, the extranonce and their pushes it leaves the 100 bytes of a scriptSig a wide
 /// margin, and SV1 miners a short coinbase.
@@ -19,6 +21,12 @@ const MAX_TAG_BYTES: usize = 32;
 
 /// Below, a segment lasts seconds on a busy pool; above, one takes minutes to prepare and to read at a start.
 const SEGMENT_MIB: RangeInclusive<u64> = 1..=1_024;
+
+/// Above a month a backup is older than what anybody restores.
+const KEEP_SHIPPED_HOURS_MAX: u64 = 720;
+
+/// A tebibyte: more is a mistake of typing.
+const KEEP_SHIPPED_MIB_MAX: u64 = 1 << 20;
 
 /// The file `hh-pool.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -92,6 +100,10 @@ pub struct TemplateProviderConfig {
 pub struct ShareLogConfig {
     /// Size of a segment in MiB.
     pub segment_mib: u64,
+    /// How long segments stay after the ledger has their records, for a ledger that is restored from a backup.
+    pub keep_shipped_hours: u64,
+    /// Most MiB that these take; then the oldest go before their time.
+    pub keep_shipped_mib: u64,
 }
 
 /// Where the ledger is: `pool.db` in the data directory, unless this says otherwise.
@@ -160,8 +172,14 @@ pub struct LimitsConfig {
 
 impl Default for ShareLogConfig {
     fn default() -> Self {
-        // Three minutes at 2,000 shares/s.
-        Self { segment_mib: 64 }
+        Self {
+            // Three minutes at 2,000 shares/s.
+            segment_mib: 64,
+            // A backup a day.
+            keep_shipped_hours: 24,
+            // What 1,000 miners send in a day, with 18 shares a minute.
+            keep_shipped_mib: 4_096,
+        }
     }
 }
 
@@ -228,6 +246,15 @@ impl PoolConfig {
         }
     }
 
+    /// What the share log keeps though the ledger has it.
+    pub(crate) fn retention(&self) -> Retention {
+        let log = &self.share_log;
+        Retention {
+            age: Duration::from_secs(log.keep_shipped_hours.saturating_mul(3_600)),
+            segments_max: log.keep_shipped_mib / log.segment_mib.max(1),
+        }
+    }
+
     /// The directory that found blocks are written to before they are submitted.
     pub fn block_journal_dir(&self) -> PathBuf {
         self.data_dir.join("blocks")
@@ -246,6 +273,11 @@ impl PoolConfig {
     /// Where this pool notes which server id its share log has claimed.
     pub fn claim_path(&self) -> PathBuf {
         self.data_dir.join("claim")
+    }
+
+    /// Where this pool notes up to where the ledger has its share log.
+    pub fn shipped_path(&self) -> PathBuf {
+        self.data_dir.join("shipped")
     }
 
     /// The journal of what operators change.
@@ -275,11 +307,7 @@ impl hh_daemon::Config for PoolConfig {
         self.check_lists(mistakes);
         self.check_difficulty(mistakes);
         self.check_ledger(mistakes);
-        if !SEGMENT_MIB.contains(&self.share_log.segment_mib) {
-            let what = format!("{} MiB are no segment", self.share_log.segment_mib);
-            let fix = format!("write {} to {}", SEGMENT_MIB.start(), SEGMENT_MIB.end());
-            mistakes.add("share_log.segment_mib", what, fix);
-        }
+        self.check_share_log(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }
@@ -301,6 +329,37 @@ impl PoolConfig {
         if tag.len() > MAX_TAG_BYTES || !tag.is_ascii() {
             let fix = format!("write at most {MAX_TAG_BYTES} ASCII characters");
             mistakes.add("coinbase_tag", "too long or not ASCII", fix);
+        }
+    }
+
+    fn check_share_log(&self, mistakes: &mut Mistakes) {
+        let log = &self.share_log;
+        if !SEGMENT_MIB.contains(&log.segment_mib) {
+            let what = format!("{} MiB are no segment", log.segment_mib);
+            let fix = format!("write {} to {}", SEGMENT_MIB.start(), SEGMENT_MIB.end());
+            mistakes.add("share_log.segment_mib", what, fix);
+        }
+        let limits = [
+            (
+                "keep_shipped_hours",
+                log.keep_shipped_hours,
+                KEEP_SHIPPED_HOURS_MAX,
+            ),
+            (
+                "keep_shipped_mib",
+                log.keep_shipped_mib,
+                KEEP_SHIPPED_MIB_MAX,
+            ),
+        ];
+        for (key, value, max) in limits {
+            if value > max {
+                let fix = format!("write 0 to {max}");
+                mistakes.add(
+                    format!("share_log.{key}"),
+                    format!("{value} is too much"),
+                    fix,
+                );
+            }
         }
     }
 

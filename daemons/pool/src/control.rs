@@ -13,14 +13,14 @@ use crate::links::{Link, LinkState, Links};
 use crate::rate::{ONE_MINUTE, TEN_MINUTES};
 use crate::session::Shared;
 use crate::share_log::Health;
-use crate::shipper::Shipping;
+use crate::shipper::{Lost, Shipping};
 use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, Miner,
-    MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage,
-    RoundSelector, ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged,
-    VardiffSettings,
+    AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus,
+    LostRecords, Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired,
+    RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats, SubmissionPath,
+    VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -225,6 +225,9 @@ impl Control {
             last_error: last_error.or_else(|| log.stuck_for().map(stuck)),
             warning,
             waiting_records: log.waiting_records() as u64,
+            disk_bytes: self.shipping.borrow().log_bytes,
+            kept_from_at: log.kept_from_ms().map(timestamp),
+            lost: self.shipping.borrow().lost.clone().map(lost),
         }
     }
 
@@ -351,6 +354,15 @@ fn wrong_account(message: String) -> ApiError {
 fn unavailable(error: &LedgerError) -> ApiError {
     let message = format!("the ledger does not answer: {}", hh_daemon::Chain(error));
     ApiError::new(ErrorKind::Unavailable, "HH2001", message)
+}
+
+fn lost(lost: Lost) -> LostRecords {
+    LostRecords {
+        first_seq: lost.first_seq,
+        last_seq: lost.last_seq,
+        after: lost.after_ms.map(timestamp),
+        until: lost.until_ms.map(timestamp),
+    }
 }
 
 fn counts(counters: &Counters) -> ShareCounts {

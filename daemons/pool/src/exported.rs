@@ -59,6 +59,10 @@ fn describe() {
         "hyperhash_share_log_waiting_records",
         "Records that are not durable yet"
     );
+    describe_gauge!(
+        "hyperhash_share_log_bytes",
+        "What the segments of the share log take of the disk"
+    );
     describe_counter!(
         "hyperhash_share_log_failures_total",
         "Writes and syncs of the share log that failed, and segments that could not be prepared"

@@ -117,7 +117,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let limits = &config.limits;
     let (total, per_address) = (limits.max_connections, limits.max_connections_per_address);
     let admission = Arc::new(Admission::new(total, per_address, stop.clone()));
-    let shipper = Shipper::new(log, ledger.clone());
+    let shipper = shipper(&config, log, &ledger);
     let control = Control {
         context: context.clone(),
         shared: Arc::clone(&shared),
@@ -233,6 +233,11 @@ fn claim(config: &PoolConfig, ledger: &Ledger, log: &ShareLog) -> ServerIdClaim 
         file: StateFile::new(config.claim_path()),
         check_interval: claim::CHECK_INTERVAL,
     }
+}
+
+fn shipper(config: &PoolConfig, log: ShareLog, ledger: &Ledger) -> Shipper {
+    let place = StateFile::new(config.shipped_path());
+    Shipper::new(log, ledger.clone(), config.retention(), place)
 }
 
 fn template_client(

@@ -30,6 +30,7 @@ mod queue;
 mod reader;
 mod record;
 mod recovery;
+mod retention;
 mod segment;
 mod writer;
 
@@ -53,6 +54,7 @@ use queue::{Append, Queue};
 pub use reader::{Entry, LogReader};
 pub use record::{Binding, Record, ShareRecord};
 pub use recovery::Recovered;
+pub use retention::Retention;
 use writer::Writer;
 
 /// What a channel's share of the extranonce space is named by; unique within an epoch.
@@ -298,6 +300,8 @@ struct Shared {
 struct SegmentRef {
     index: u64,
     first_seq: u64,
+    /// Time of the last record before it, milliseconds since 1970; `i64::MIN` if there was none.
+    last_at_ms: i64,
 }
 
 impl Shared {
@@ -504,33 +508,6 @@ impl ShareLog {
     /// [`LogError::Released`] if `seq` lies before what is kept.
     pub fn reader(&self, seq: u64) -> Result<LogReader, LogError> {
         LogReader::new(Arc::clone(&self.inner.shared), self.durable(), seq)
-    }
-
-    /// Deletes the segments all of whose records are at or below `seq`, except the one that is written to. To be called
-    /// when the ledger has them. Blocks for the deletion.
-    ///
-    /// # Errors
-    /// [`LogError::Io`] if a file can't be deleted; the log stays usable and the file is tried again by the next call.
-    pub fn release_through(&self, seq: u64) -> Result<(), LogError> {
-        let shared = &self.inner.shared;
-        // Oldest first, and none after one that stays: the log must not get a hole. Files are deleted without the lock,
-        // for which the writer would wait.
-        let released: Vec<SegmentRef> = {
-            let segments = shared.segments();
-            let followed = segments.iter().zip(segments.iter().skip(1));
-            let released = followed.take_while(|(_, next)| next.first_seq <= seq.saturating_add(1));
-            released.map(|(segment, _)| *segment).collect()
-        };
-        for SegmentRef { index, .. } in released {
-            let path = shared.path(index);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(LogError::io("delete", &path, e));
-                }
-                Ok(()) | Err(_) => shared.segments().retain(|segment| segment.index != index),
-            }
-        }
-        Ok(())
     }
 
     /// Takes no more appends, commits those that were taken, and waits until the writer has ended.

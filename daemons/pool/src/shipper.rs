@@ -9,10 +9,12 @@
 mod tests;
 
 use crate::directory::unix_ms;
-use crate::share_log::{Entry, LogError, LogReader, Record, ShareLog};
+use crate::share_log::{Entry, LogError, LogReader, Record, Retention, ShareLog};
+use crate::state_file::StateFile;
 use hh_daemon::Failure;
 use hh_ledger::{BindingRow, Ledger, LedgerError, ShareRow, Shipment};
 use hh_mining::BlockHash;
+use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,12 +44,40 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How far the ledger has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Shipping {
-    /// The last record of the log that is in the ledger, 0 if there is none or it is not known yet.
+    /// The last record of the log that is known to be in the ledger, 0 if there is none.
     pub shipped_seq: u64,
     /// Why shipping does not work at present, with its causes.
     pub last_error: Option<String>,
     /// When something was last shipped, milliseconds since 1970.
     pub last_shipped_at_ms: Option<i64>,
+    /// What the log takes of the disk, in bytes.
+    pub log_bytes: u64,
+    /// Records that neither the ledger nor the log has, since the start.
+    pub lost: Option<Lost>,
+}
+
+/// Records that the ledger has no more, and the log neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// The first of them.
+    pub first_seq: u64,
+    /// The last of them.
+    pub last_seq: u64,
+    /// They are not older than this, milliseconds since 1970; none where the ledger has nothing of the log.
+    pub after_ms: Option<i64>,
+    /// They are not younger than this.
+    pub until_ms: Option<i64>,
+}
+
+/// How often the place is noted; after a crash the note is so old.
+const NOTE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Up to where the ledger had the log, for a start without the ledger. Only shown: the ledger itself says where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    /// The log, in hex.
+    epoch: String,
+    shipped_seq: u64,
 }
 
 /// What ends a shipper: it can't be made good by trying again.
@@ -110,7 +140,12 @@ impl From<LedgerError> for AttemptError {
 pub(crate) struct Shipper {
     log: ShareLog,
     ledger: Ledger,
+    /// What the log keeps though the ledger has it.
+    retention: Retention,
     status: watch::Sender<Shipping>,
+    /// Where the place is noted.
+    file: StateFile,
+    noted_at: Option<Instant>,
     /// None until the ledger has said where it is.
     reader: Option<LogReader>,
     /// Read and not known to be in the ledger.
@@ -120,12 +155,29 @@ pub(crate) struct Shipper {
 impl Shipper {
     /// A shipper that has not begun.
     #[must_use]
-    pub(crate) fn new(log: ShareLog, ledger: Ledger) -> Self {
-        let (status, _) = watch::channel(Shipping::default());
+    pub(crate) fn new(
+        log: ShareLog,
+        ledger: Ledger,
+        retention: Retention,
+        file: StateFile,
+    ) -> Self {
+        // A note that can't be read, or is another log's, is none.
+        let place = file.read::<Place>().ok().flatten();
+        let place = place.filter(|place| place.epoch == hex::encode(log.epoch()));
+        let noted_seq = place.map_or(0, |place| place.shipped_seq);
+        // What the log has let go was shipped in any case.
+        let shipped_seq = noted_seq.max(log.first_seq().saturating_sub(1));
+        let (status, _) = watch::channel(Shipping {
+            shipped_seq,
+            ..Shipping::default()
+        });
         Self {
             log,
             ledger,
+            retention,
             status,
+            file,
+            noted_at: None,
             reader: None,
             pending: None,
         }
@@ -157,6 +209,7 @@ impl Shipper {
             if now >= watermark_due {
                 watermark_due = now + WATERMARK_INTERVAL;
                 self.mark();
+                self.measure().await;
             }
             if now < retry_at {
                 continue;
@@ -165,6 +218,9 @@ impl Shipper {
                 None => break,
                 Some(Ok(())) => retry_interval = SHIP_INTERVAL,
                 Some(Err(AttemptError::Final(error))) => return Err(error),
+                Some(Err(AttemptError::Ledger(error @ LedgerError::Gap { .. }))) => {
+                    self.start_over(&error);
+                }
                 Some(Err(error)) => {
                     self.note(&error);
                     retry_at = Instant::now() + retry_interval;
@@ -176,12 +232,36 @@ impl Shipper {
         Ok(())
     }
 
+    /// The ledger has less than it said: it was restored from a backup, or a standby that lagged has taken its place. It is
+    /// asked anew where it is, and gets again what the log still has.
+    fn start_over(&mut self, error: &LedgerError) {
+        let error = error as &dyn Error;
+        tracing::warn!(
+            error,
+            "the ledger has gone back; shipping again what it lacks"
+        );
+        self.reader = None;
+        self.pending = None;
+    }
+
     /// Puts the time into the log. The record is shipped in its turn, so it can't overtake a share.
     fn mark(&self) {
         let watermark = Record::Watermark { at_ms: unix_ms() };
         if let Err(error) = self.log.try_append(vec![watermark]) {
             tracing::debug!(%error, "no watermark this time");
         }
+    }
+
+    /// Finds out what the log takes of the disk, whether the ledger is there or not.
+    async fn measure(&self) {
+        let log = self.log.clone();
+        let Ok(log_bytes) = tokio::task::spawn_blocking(move || log.disk_bytes()).await else {
+            return;
+        };
+        self.status
+            .send_modify(|status| status.log_bytes = log_bytes);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("hyperhash_share_log_bytes").set(log_bytes as f64);
     }
 
     /// Ships all that is durable.
@@ -208,9 +288,19 @@ impl Shipper {
             Some(reader) => reader,
             None => self.start().await?,
         };
-        let log = self.log.clone();
+        let (log, retention) = (self.log.clone(), self.retention);
+        let is_due = self.noted_at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
+        let note = is_due.then(|| (self.file.clone(), self.place()));
+        self.noted_at = if is_due {
+            Some(Instant::now())
+        } else {
+            self.noted_at
+        };
         let reading = tokio::task::spawn_blocking(move || {
-            let released = log.release_through(reader.next_seq() - 1);
+            if let Some((file, place)) = note {
+                write_note(&file, &place);
+            }
+            let released = log.release(reader.next_seq() - 1, &retention, unix_ms());
             let entries = reader.read(SHIPMENT_RECORDS_MAX);
             (reader, released, entries)
         });
@@ -239,17 +329,35 @@ impl Shipper {
         }
         let first_seq = self.log.first_seq();
         if shipped_seq + 1 < first_seq {
-            // They had been shipped when the log let them go: the ledger is not the one it was.
-            tracing::error!(
-                from_seq = shipped_seq + 1,
-                to_seq = first_seq - 1,
-                "records are neither in the ledger nor in the share log; was an old ledger restored?"
-            );
-            self.ledger.skip_to(epoch, first_seq, unix_ms()).await?;
+            self.skip(shipped_seq, first_seq).await?;
         }
         self.status
             .send_modify(|status| status.shipped_seq = shipped_seq.max(first_seq - 1));
         Ok(self.log.reader(first_seq.max(shipped_seq + 1))?)
+    }
+
+    /// Gives up what lies between the ledger and the log. It had been shipped when the log let it go: the ledger is not the one
+    /// that it was.
+    async fn skip(&self, shipped_seq: u64, first_seq: u64) -> Result<(), AttemptError> {
+        let epoch = self.log.epoch();
+        let logs = self.ledger.reader().logs().await?;
+        let known = logs.into_iter().find(|log| log.epoch == epoch);
+        let lost = Lost {
+            first_seq: shipped_seq + 1,
+            last_seq: first_seq - 1,
+            after_ms: known.and_then(|log| log.watermark_ms),
+            until_ms: self.log.kept_from_ms(),
+        };
+        tracing::error!(
+            first_seq = lost.first_seq,
+            last_seq = lost.last_seq,
+            after_ms = lost.after_ms,
+            until_ms = lost.until_ms,
+            "records are neither in the ledger nor in the share log; was an old ledger restored?"
+        );
+        self.ledger.skip_to(epoch, first_seq, unix_ms()).await?;
+        self.status.send_modify(|status| status.lost = Some(lost));
+        Ok(())
     }
 
     fn shipped(&self, last_seq: u64) {
@@ -271,6 +379,13 @@ impl Shipper {
         });
     }
 
+    fn place(&self) -> Place {
+        Place {
+            epoch: hex::encode(self.log.epoch()),
+            shipped_seq: self.status.borrow().shipped_seq,
+        }
+    }
+
     async fn finish(&mut self, connections_ended: impl Future<Output = ()>) {
         let ended = tokio::time::timeout(CONNECTIONS_GRACE, connections_ended);
         let nothing_comes = ended.await.is_ok();
@@ -280,10 +395,13 @@ impl Shipper {
                 self.log.close().await;
             }
             self.ship_all().await?;
+            let (file, place) = (self.file.clone(), self.place());
+            tokio::task::spawn_blocking(move || write_note(&file, &place)).await?;
             if nothing_comes {
                 let last_seq = *self.log.durable().borrow();
-                let closed = self.ledger.close_log(self.log.epoch(), last_seq).await?;
-                tracing::info!(last_seq, closed, "the ledger has all of the share log");
+                if self.ledger.close_log(self.log.epoch(), last_seq).await? {
+                    tracing::info!(last_seq, "the ledger has all of the share log");
+                }
             }
             Ok::<_, AttemptError>(self.ledger.checkpoint().await?)
         };
@@ -297,6 +415,14 @@ impl Shipper {
             }
             Err(_elapsed) => tracing::warn!("shares wait for the next start: the ledger is slow"),
         }
+    }
+}
+
+/// Blocks for the disk. Without the note a start without the ledger shows more as waiting than does.
+fn write_note(file: &StateFile, place: &Place) {
+    if let Err(error) = file.write(place) {
+        let error = &error as &dyn Error;
+        tracing::debug!(error, "the shipper's place was not noted");
     }
 }
 

@@ -4,7 +4,7 @@ use super::link;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::pool::{Lane, PoolStatus};
+use hh_ipc::api::pool::{Lane, LostRecords, PoolStatus};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -90,7 +90,28 @@ fn share_log(status: &PoolStatus) -> Cell {
     if let Some(warning) = &log.warning {
         return Cell::state(State::Warn, format!("{durable} durable; {warning}"));
     }
-    Cell::state(State::Ok, format!("{durable} durable, epoch {}", log.epoch))
+    let size = text::si_bytes(log.disk_bytes);
+    if let Some(lost) = &log.lost {
+        return Cell::state(
+            State::Fail,
+            format!("{durable} durable, {size}; {}", gone(lost)),
+        );
+    }
+    Cell::state(
+        State::Ok,
+        format!("{durable} durable, {size}, epoch {}", log.epoch),
+    )
+}
+
+/// What an old copy of a ledger has lost, in words.
+fn gone(lost: &LostRecords) -> String {
+    let (first, last) = (text::count(lost.first_seq), text::count(lost.last_seq));
+    let time =
+        |at: Option<Timestamp>| at.map_or_else(|| "the first".to_owned(), |at| format!("{at:.0}"));
+    let (after, until) = (time(lost.after), time(lost.until));
+    format!(
+        "records {first} to {last}, from {after} until {until}, are neither here nor in the ledger: restore a newer backup"
+    )
 }
 
 fn ledger(status: &PoolStatus, now: Timestamp) -> Cell {

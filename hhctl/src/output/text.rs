@@ -22,6 +22,14 @@ pub(crate) fn si(value: f64) -> String {
     scaled(value, prefix_of(value))
 }
 
+/// A size, such as `134 MB`.
+pub(crate) fn si_bytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let text = si(bytes as f64);
+    let space = if text.contains(' ') { "" } else { " " };
+    format!("{text}{space}B")
+}
+
 /// Hashes a second, such as `812 kH/s`.
 pub(crate) fn hashrate(value: f64) -> String {
     hashrate_like(value, value)

@@ -2,6 +2,7 @@
 
 use crate::daemons::{Answers, Devnet, down};
 use crate::operator::Operator;
+use hh_ipc::api::pool::LostRecords;
 use hh_ipc::api::template_provider::NodeCondition;
 use hhctl::Exit;
 use insta::assert_snapshot;
@@ -227,6 +228,27 @@ async fn a_share_log_whose_disk_is_full_says_whether_shares_still_count() {
         lines.next().unwrap_or("nothing").trim_end().to_owned()
     });
     assert_snapshot!("share_log_disk_full", lines.join("\n"));
+}
+
+#[tokio::test]
+async fn records_that_a_restored_ledger_lacks_are_told_with_their_time() {
+    let mut answers = Answers::good();
+    answers.pool.share_log.lost = Some(LostRecords {
+        first_seq: 1_200,
+        last_seq: 5_400,
+        after: Some("2026-11-24T02:00:00Z".parse().unwrap()),
+        until: Some("2026-11-24T02:30:00Z".parse().unwrap()),
+    });
+    let devnet = Devnet::start(answers);
+    let status = Operator::at(&devnet).types("hhctl pool status").await;
+    let line = status
+        .stdout
+        .lines()
+        .find(|line| line.contains("Share log"));
+    assert_snapshot!(
+        "share_log_lost_records",
+        line.unwrap_or("nothing").trim_end()
+    );
 }
 
 #[tokio::test]

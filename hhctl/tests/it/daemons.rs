@@ -474,6 +474,9 @@ fn pool_status() -> PoolStatus {
             last_error: None,
             warning: None,
             waiting_records: 0,
+            disk_bytes: 134_221_824,
+            kept_from_at: Some(seconds_ago(50_000)),
+            lost: None,
         },
         ledger: LedgerStatus {
             path: "/proc/hyperhash/pool.db".to_owned(),

@@ -226,6 +226,9 @@ impl Pool for FakePool {
                 last_error: None,
                 warning: None,
                 waiting_records: 0,
+                disk_bytes: 134_221_824,
+                kept_from_at: None,
+                lost: None,
             },
             ledger: LedgerStatus {
                 path: "/var/lib/hyperhash/hh-pool/pool.db".into(),

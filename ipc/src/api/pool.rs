@@ -115,6 +115,26 @@ pub struct ShareLogStatus {
     /// Records that are not on disk yet: more than a few hundred only while the disk fails.
     #[serde(default)]
     pub waiting_records: u64,
+    /// What it takes of the disk.
+    #[serde(default)]
+    pub disk_bytes: u64,
+    /// Records from this time on are kept, whether the ledger has them or not; none while all are.
+    #[serde(default)]
+    pub kept_from_at: Option<Timestamp>,
+    /// Records that the ledger lost when the log had let them go, since the daemon's start.
+    #[serde(default)]
+    pub lost: Option<LostRecords>,
+}
+
+/// Records of the share log that are nowhere any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRecords {
+    pub first_seq: u64,
+    pub last_seq: u64,
+    /// They are not older than this; none where the ledger has nothing of the log.
+    pub after: Option<Timestamp>,
+    /// They are not younger than this.
+    pub until: Option<Timestamp>,
 }
 
 /// The accounting database.

@@ -2,10 +2,10 @@
 
 use hh_ipc::api::pool::{
     AccountShares, Block, BlockState, CurrentWork, DifficultyBounds, KickRequest, Kicked,
-    KickedMiner, LaggingPool, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, MinerSelector,
-    PoolStatus, RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector,
-    RoundSummary, ShareLogStatus, ShareStats, SubmissionPath, VardiffChange, VardiffChanged,
-    VardiffSettings,
+    KickedMiner, LaggingPool, Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery,
+    MinerSelector, PoolStatus, RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage,
+    RoundSelector, RoundSummary, ShareLogStatus, ShareStats, SubmissionPath, VardiffChange,
+    VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -101,6 +101,9 @@ pub(crate) fn pool_status() -> PoolStatus {
             last_error: Some("no space left on device".into()),
             warning: None,
             waiting_records: 0,
+            disk_bytes: 0,
+            kept_from_at: None,
+            lost: None,
         },
         ledger: LedgerStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
@@ -109,6 +112,15 @@ pub(crate) fn pool_status() -> PoolStatus {
         },
         blocks_found: 2,
         last_block: Some(block()),
+    }
+}
+
+pub(crate) fn lost_records() -> LostRecords {
+    LostRecords {
+        first_seq: 100,
+        last_seq: 200,
+        after: Some(at(11)),
+        until: Some(at(12)),
     }
 }
 

@@ -30,6 +30,7 @@ fn answers_of_all_daemons_are_as_they_were() {
 #[test]
 fn messages_of_pool_are_as_they_were() {
     assert_wire!(pool_status);
+    assert_wire!(lost_records);
     assert_wire!(miner_query);
     assert_wire!(miner_page);
     assert_wire!(kick_request);

@@ -113,7 +113,7 @@ fn a_segment_that_is_none_is_refused() {
     for mib in ["0", "1025"] {
         let expected = ["share_log.segment_mib", mib, "write 1 to 1024"];
         check_refused(
-            "# [share_log]\n# segment_mib = 64",
+            "# [share_log]\n# segment_mib = 64\n# keep_shipped_hours = 24\n# keep_shipped_mib = 4096",
             &format!("[share_log]\nsegment_mib = {mib}"),
             &expected,
         );

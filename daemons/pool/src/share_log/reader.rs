@@ -108,7 +108,10 @@ impl LogReader {
                 .copied();
             (segment, segments.front().copied())
         };
-        let Some(SegmentRef { index, first_seq }) = segment else {
+        let Some(SegmentRef {
+            index, first_seq, ..
+        }) = segment
+        else {
             let first_seq = oldest.map_or(0, |oldest| oldest.first_seq);
             return Err(LogError::Released {
                 seq: self.frame_seq,

@@ -99,6 +99,7 @@ pub(super) fn recover(
     let segments = headers.iter().map(|(_, h)| SegmentRef {
         index: h.index,
         first_seq: h.first_seq,
+        last_at_ms: h.last_at_ms,
     });
     let segments = segments.collect();
     Ok((recovered, segments))

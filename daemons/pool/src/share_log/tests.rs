@@ -248,7 +248,7 @@ async fn segments_go_when_released_and_the_highest_prefix_stays() {
         log.append(vec![share(n)]).await.unwrap();
     }
     assert!(segment::list(dir.path()).unwrap().len() > 4);
-    log.release_through(500).unwrap();
+    log.release(500, &Retention::NOTHING, i64::MAX).unwrap();
     let first_seq = log.first_seq();
     assert!((300..=501).contains(&first_seq), "{first_seq}");
     assert!(matches!(
@@ -256,7 +256,8 @@ async fn segments_go_when_released_and_the_highest_prefix_stays() {
         Err(LogError::Released { .. })
     ));
     assert_eq!(read_all(&log, 501).first().map(|e| e.seq), Some(501));
-    log.release_through(u64::MAX).unwrap();
+    log.release(u64::MAX, &Retention::NOTHING, i64::MAX)
+        .unwrap();
     assert_eq!(
         segment::list(dir.path()).unwrap().len(),
         1,
@@ -280,7 +281,8 @@ async fn a_reader_goes_on_in_a_segment_that_was_released() {
     let mut reader = log.reader(1).unwrap();
     assert_eq!(reader.read(10).unwrap().len(), 10);
     assert_eq!(reader.next_seq(), 11);
-    log.release_through(u64::MAX).unwrap();
+    log.release(u64::MAX, &Retention::NOTHING, i64::MAX)
+        .unwrap();
     assert!(matches!(
         reader.read(1_000),
         Err(LogError::Released { seq: 11, .. })

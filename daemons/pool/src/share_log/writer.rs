@@ -301,6 +301,7 @@ impl Writer {
         let segment = SegmentRef {
             index: header.index,
             first_seq: header.first_seq,
+            last_at_ms: header.last_at_ms,
         };
         self.shared.segments().push_back(segment);
         self.preparer.request();

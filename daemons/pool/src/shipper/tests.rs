@@ -1,5 +1,5 @@
 use super::*;
-use crate::share_log::{Binding, Identity, Options, Origin, ShareRecord};
+use crate::share_log::{Binding, Identity, Options, Origin, Retention, ShareRecord};
 use hh_ledger::{LedgerReader, Location};
 use std::collections::HashSet;
 use std::fs;
@@ -11,13 +11,29 @@ use tokio::task::JoinHandle;
 struct Site {
     dir: TempDir,
     log: ShareLog,
+    retention: Retention,
 }
 
 impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = open_log(&dir.path().join("log"));
-        Self { dir, log }
+        let retention = Retention::NOTHING;
+        Self {
+            dir,
+            log,
+            retention,
+        }
+    }
+
+    fn note(&self) -> StateFile {
+        StateFile::new(self.dir.path().join("shipped"))
+    }
+
+    /// Takes the ledger away, and what was known of it.
+    fn lose_ledger(&self) {
+        fs::remove_dir_all(self.dir.path().join("ledger")).unwrap();
+        fs::remove_file(self.dir.path().join("shipped")).unwrap();
     }
 
     fn durable_seq(&self) -> u64 {
@@ -34,7 +50,7 @@ impl Site {
 
     fn run(&self) -> Running {
         let ledger = Ledger::open(&self.ledger_location(), "pool-1").unwrap();
-        let shipper = Shipper::new(self.log.clone(), ledger);
+        let shipper = Shipper::new(self.log.clone(), ledger, self.retention, self.note());
         let (status, stop) = (shipper.status(), CancellationToken::new());
         let tracker = tokio_util::task::TaskTracker::new();
         let task = tracker.spawn(shipper.run(stop.clone(), std::future::ready(())));
@@ -179,7 +195,7 @@ async fn a_stop_waits_for_the_last_shares_and_tells_the_ledger_that_nothing_more
     let claim = ledger.claim_server_id(7, site.log.epoch(), unix_ms());
     claim.await.unwrap();
     let (stop, (end, ended)) = (CancellationToken::new(), tokio::sync::oneshot::channel());
-    let shipper = Shipper::new(site.log.clone(), ledger);
+    let shipper = Shipper::new(site.log.clone(), ledger, site.retention, site.note());
     let mut status = shipper.status();
     let connections_ended = async { drop(ended.await) };
     let running = shipper.run(stop.clone(), connections_ended);
@@ -292,8 +308,10 @@ async fn a_restored_log_ends_the_shipper_and_a_restored_ledger_does_not() {
     );
 
     // As if the ledger were an old copy: what the log has let go is missing in it.
-    fs::remove_dir_all(site.dir.path().join("ledger")).unwrap();
-    site.log.release_through(200).unwrap();
+    site.lose_ledger();
+    site.log
+        .release(200, &Retention::NOTHING, i64::MAX)
+        .unwrap();
     let first_seq = site.log.first_seq();
     assert!(first_seq > 1);
     let mut running = site.run();
@@ -304,5 +322,69 @@ async fn a_restored_log_ends_the_shipper_and_a_restored_ledger_does_not() {
         .await
         .unwrap();
     assert!(shares.first().unwrap().seq >= first_seq);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_lacks_what_the_log_has_let_go_is_told_which_records_and_of_when() {
+    let site = Site::new();
+    let began_ms = unix_ms();
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..1_000).await;
+    running.wait_for_shipped(last_seq).await;
+    running.wait_for_shipped(site.durable_seq() + 1).await;
+    running.stop().await;
+    let first_seq = site.log.first_seq();
+    assert!(first_seq > 1, "segments were let go");
+    site.lose_ledger();
+    let mut running = site.run();
+    running.wait_for_shipped(site.durable_seq()).await;
+    let lost = running.status.borrow().lost.clone().unwrap();
+    assert_eq!((lost.first_seq, lost.last_seq), (1, first_seq - 1));
+    assert_eq!(lost.after_ms, None, "the ledger has nothing");
+    let until_ms = lost.until_ms.unwrap();
+    assert!((began_ms..=unix_ms()).contains(&until_ms), "{until_ms}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn segments_that_are_shipped_stay_for_a_ledger_that_comes_back_older() {
+    let mut site = Site::new();
+    site.retention = Retention {
+        age: Duration::from_secs(3_600),
+        segments_max: 100,
+    };
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..1_000).await;
+    running.wait_for_shipped(last_seq).await;
+    running.wait_for_shipped(site.durable_seq() + 1).await;
+    running.stop().await;
+    assert_eq!(site.log.first_seq(), 1);
+    let log_bytes = site.log.disk_bytes();
+    assert!(log_bytes > 2 * (64 << 10), "{log_bytes}");
+    site.lose_ledger();
+    let mut running = site.run();
+    running.wait_for_shipped(site.durable_seq()).await;
+    check_holds(&site, 1_000).await;
+    assert_eq!(running.status.borrow().lost, None);
+    assert_eq!(running.status.borrow().log_bytes, log_bytes);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_without_the_ledger_does_not_take_what_is_kept_for_what_waits() {
+    let mut site = Site::new();
+    site.retention = Retention {
+        age: Duration::from_secs(3_600),
+        segments_max: 100,
+    };
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..100).await;
+    running.wait_for_shipped(last_seq).await;
+    running.stop().await;
+    fs::remove_dir_all(site.dir.path().join("ledger")).unwrap();
+    fs::write(site.dir.path().join("ledger"), "").unwrap();
+    let running = site.run();
+    assert_eq!(running.status.borrow().shipped_seq, site.durable_seq());
     running.stop().await;
 }
