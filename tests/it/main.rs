@@ -14,9 +14,12 @@ mod disk;
 mod failures;
 mod interop;
 mod kit;
+mod ledger_away;
+mod load;
 mod metrics;
 mod mining;
 mod postgres;
+mod random_crash;
 mod tidy;
 
 use std::io::{self, Write};

@@ -224,6 +224,16 @@ impl BitcoinCore {
         (header.confirmations >= 1).then(|| client.get_block(hash).expect("its header is known"))
     }
 
+    /// Has it write its chain to the disk: what it has learnt since it last did, a `kill -9` makes it forget.
+    ///
+    /// # Panics
+    /// If the node does not answer.
+    pub fn flush(&self) {
+        let written: Result<serde_json::Value, _> =
+            self.rpc().call("gettxoutsetinfo", &["none".into()]);
+        written.expect("the node writes its chain");
+    }
+
     /// `kill -9`, as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -34,6 +34,13 @@ struct Sent {
     hash: BlockHash,
 }
 
+/// A share that is a block, found and not sent.
+#[derive(Debug)]
+pub struct FoundBlock {
+    pub hash: BlockHash,
+    share: SubmitSharesExtended,
+}
+
 /// The tip, and the job that is to be worked on.
 #[derive(Clone, Debug)]
 struct Active {
@@ -163,6 +170,15 @@ impl Channel {
     /// # Errors
     /// The connection is gone.
     pub async fn submit_block(&mut self) -> Result<BlockHash, ConnectionError> {
+        let block = self.find_block();
+        self.send_block(block).await
+    }
+
+    /// Finds a share that is a block, which takes seconds, and keeps it. It is to be sent before any other share.
+    ///
+    /// # Panics
+    /// Never: an open channel has work.
+    pub fn find_block(&mut self) -> FoundBlock {
         let nbits = self
             .active
             .as_ref()
@@ -170,6 +186,15 @@ impl Channel {
             .nbits;
         let network = Target::from_compact(nbits).expect("a chain's nBits are a target");
         let (share, hash) = self.solve_for(network);
+        FoundBlock { hash, share }
+    }
+
+    /// Sends a block that was found.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn send_block(&mut self, block: FoundBlock) -> Result<BlockHash, ConnectionError> {
+        let FoundBlock { hash, share } = block;
         self.in_flight.push_back(Sent {
             sequence_number: share.sequence_number,
             hash,
@@ -290,10 +315,12 @@ impl Channel {
 
     fn on_job(&mut self, job: NewExtendedMiningJob) {
         let id = job.job_id;
-        let future = job.min_ntime.clone().into_inner().is_none();
+        let min_ntime = job.min_ntime.clone().into_inner();
         self.jobs.insert(id, (job, self.target));
-        if let (false, Some(active)) = (future, &mut self.active) {
+        // One without a time is for a tip that is still to come.
+        if let (Some(min_ntime), Some(active)) = (min_ntime, &mut self.active) {
             active.job_id = id;
+            active.min_ntime = min_ntime;
         }
     }
 

@@ -1,0 +1,277 @@
+//! Everything that can be killed is killed at random, under load and around found blocks: what a miner was told stays true, and
+//! no block is forgotten.
+//!
+//! `HH_CRASH_SEED` repeats the choices of a run; its load and its timing are the machine's.
+
+use crate::cluster::{Cluster, Database};
+use crate::crash::check_ledger;
+use crate::load::Load;
+use crate::postgres::config_on;
+use hh_ipc::client::within;
+use hh_ledger::{BlockRow, BlockState, LedgerReader, Location};
+use hh_mining::BlockHash;
+use hh_tests::bitcoin_core::Chain;
+use hh_tests::channel::{Channel, FoundBlock};
+use hh_tests::network::{CALL, Network};
+use hh_tests::wait::wait_for;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::task::block_in_place;
+
+/// Connections that load the pool all the time.
+const CONNECTIONS: usize = 3;
+
+/// For anything to be as it was after a kill, on a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A block this far below the tip and not on the best chain is told as orphaned.
+const LEFT_BEHIND: u32 = 7;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Pool,
+    TemplateProvider,
+    Node,
+    Postgres,
+}
+
+/// Who is killed.
+const VICTIMS: [Victim; 4] = [
+    Victim::Pool,
+    Victim::TemplateProvider,
+    Victim::Node,
+    Victim::Postgres,
+];
+
+/// Whether bitcoin-node is one of them: it forgets the blocks of the last hour then, and hh-pool has to give them to it again.
+const NODE_IS_KILLED: bool = false;
+
+/// When a block gets to the pool.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Its share is acknowledged when the victims are killed.
+    Settled,
+    /// It is on its way.
+    Sent,
+    /// After the victims are dead.
+    After,
+}
+
+/// The network, its miners and the dice.
+struct Site {
+    cluster: Cluster,
+    database: Database,
+    network: Network,
+    load: Load,
+    dice: StdRng,
+    /// Who is killed, one after the other.
+    victims: Vec<Victim>,
+}
+
+impl Site {
+    /// None where there is no PostgreSQL.
+    async fn start(seed: u64) -> Option<Self> {
+        let cluster = Cluster::start("")?;
+        let database = cluster.database();
+        let mut network = Network::start(Chain::Signet).await;
+        network.pool.write_config(&config_on(&network, &database));
+        network.pool.restart();
+        network.pool.wait_until_ready().await;
+        let load = Load::start(&network, CONNECTIONS);
+        let mut dice = StdRng::seed_from_u64(seed);
+        let wanted = |victim: &Victim| NODE_IS_KILLED || *victim != Victim::Node;
+        let mut victims: Vec<Victim> = VICTIMS.into_iter().filter(wanted).collect();
+        victims.shuffle(&mut dice);
+        Some(Self {
+            cluster,
+            database,
+            network,
+            load,
+            dice,
+            victims,
+        })
+    }
+
+    /// One of each kind in turn, and another one sometimes.
+    fn victims(&mut self, round: usize) -> Vec<Victim> {
+        let all = self.victims.len();
+        let mut victims = vec![self.victims[round % all]];
+        let other = self.victims[self.dice.random_range(0..all)];
+        if self.dice.random() && !victims.contains(&other) {
+            victims.push(other);
+        }
+        victims.shuffle(&mut self.dice);
+        victims
+    }
+
+    async fn round(&mut self, round: usize) {
+        let victims = self.victims(round);
+        let moments = [Moment::Settled, Moment::Sent, Moment::After];
+        let moment = moments[self.dice.random_range(0..moments.len())];
+        crate::say(&format!("round {round}: {victims:?}, the block {moment:?}"));
+        let mut finder = self.load.miner().open("random.finder").await;
+        let block = block_in_place(|| finder.find_block());
+        let shares = self.dice.random_range(1..400);
+        self.load.wait_for_shares(shares).await;
+        self.kill(&victims, &mut finder, block, moment).await;
+        let pool_lives = !victims.contains(&Victim::Pool);
+        if pool_lives {
+            // The others may be away: shares are taken all the same.
+            let shares = self.dice.random_range(1..400);
+            self.load.wait_for_shares(shares).await;
+        }
+        self.restart(victims).await;
+        // A pool that was killed has closed the connection.
+        let settled = finder.settle(0).await;
+        assert!(settled.is_ok() || !pool_lives, "{settled:?}");
+        self.load.miner().take(finder);
+        self.load.wait_for_shares(100).await;
+        // What lies deeper than a pool looks after, a node has from its peers. This one has none.
+        self.network.node.flush();
+    }
+
+    async fn kill(
+        &mut self,
+        victims: &[Victim],
+        finder: &mut Channel,
+        block: FoundBlock,
+        moment: Moment,
+    ) {
+        let mut block = Some(block);
+        if !matches!(moment, Moment::After)
+            && let Some(block) = block.take()
+        {
+            finder.send_block(block).await.expect("the pool is there");
+        }
+        if matches!(moment, Moment::Settled) {
+            finder.settle(0).await.expect("the pool is there");
+        }
+        for victim in victims {
+            match victim {
+                Victim::Pool => self.network.pool.kill(),
+                Victim::TemplateProvider => self.network.tp.kill(),
+                Victim::Node => self.network.node.kill(),
+                Victim::Postgres => self.cluster.kill(),
+            }
+        }
+        if let Some(block) = block {
+            // Where there is no pool any more nobody has heard of it.
+            finder.send_block(block).await.ok();
+        }
+    }
+
+    async fn restart(&mut self, mut victims: Vec<Victim>) {
+        victims.shuffle(&mut self.dice);
+        for victim in victims {
+            match victim {
+                Victim::Pool => self.network.pool.restart(),
+                Victim::TemplateProvider => self.network.tp.restart(),
+                Victim::Node => block_in_place(|| self.network.node.restart()),
+                Victim::Postgres => block_in_place(|| self.cluster.resume()),
+            }
+        }
+        self.network.tp.wait_until_ready().await;
+        self.network.pool.wait_until_ready().await;
+    }
+
+    fn ledger(&self) -> LedgerReader {
+        LedgerReader::new(&Location::Postgres(self.database.server()))
+    }
+
+    /// Why a block is not settled, or how it is not as the ledger says.
+    fn fault(&self, block: &BlockRow) -> Option<String> {
+        let hash = block.hash.to_string().parse().expect("a hash is one");
+        let on_chain = self.network.node.block_on_best_chain(&hash).is_some();
+        let is_right = match block.state {
+            BlockState::Accepted => on_chain,
+            BlockState::Rejected => !on_chain && block.reason.is_some(),
+            // Another one is in its place: the tip is far above.
+            BlockState::Orphaned => !on_chain,
+            BlockState::Found | BlockState::Submitted => false,
+        };
+        (!is_right).then(|| format!("on the best chain: {on_chain}; {block:?}"))
+    }
+
+    /// Every block that is a share of the ledger is one of its blocks, and each of these is settled.
+    async fn check_blocks(&self) {
+        self.network.node.generate(LEFT_BEHIND);
+        let ledger = self.ledger();
+        let mut found = HashSet::new();
+        for log in ledger.logs().await.expect("the ledger can be read") {
+            let shares = ledger.shares(log.epoch, 0, usize::MAX >> 1).await;
+            let shares = shares.expect("the ledger can be read").into_iter();
+            found.extend(
+                shares
+                    .filter(|share| share.is_block)
+                    .map(|share| share.hash),
+            );
+        }
+        let faults = async || {
+            let blocks = ledger.blocks(usize::MAX >> 1).await;
+            let blocks = blocks.expect("the ledger can be read");
+            let known: HashSet<BlockHash> = blocks.iter().map(|block| block.hash).collect();
+            let unknown = found
+                .difference(&known)
+                .map(|hash| format!("not known: {hash}"));
+            let faults = blocks.iter().filter_map(|block| self.fault(block));
+            (faults.chain(unknown).collect::<Vec<_>>(), blocks)
+        };
+        let mut last = Vec::new();
+        let settled = tokio::time::timeout(DEADLINE, async {
+            wait_for("every block has its outcome", DEADLINE * 2, async || {
+                let (faults, blocks) = faults().await;
+                last = faults;
+                last.is_empty().then_some(blocks)
+            })
+            .await
+        });
+        let settled = settled.await;
+        let blocks = settled.unwrap_or_else(|_| panic!("blocks without an outcome: {last:#?}"));
+        let count = |state| blocks.iter().filter(|block| block.state == state).count();
+        crate::say(&format!(
+            "{} blocks: {} on the chain, {} rejected, {} orphaned",
+            blocks.len(),
+            count(BlockState::Accepted),
+            count(BlockState::Rejected),
+            count(BlockState::Orphaned),
+        ));
+        assert!(count(BlockState::Accepted) > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_whatever_is_killed_at_random() {
+    let seed = match std::env::var("HH_CRASH_SEED") {
+        Ok(seed) => seed.parse().expect("HH_CRASH_SEED is a number"),
+        Err(_) => rand::random(),
+    };
+    crate::say(&format!("HH_CRASH_SEED={seed}"));
+    let Some(mut site) = Site::start(seed).await else {
+        return;
+    };
+    // Its first block is no pool's.
+    site.network.node.flush();
+    for round in 0..if hh_tests::all() { 50 } else { 5 } {
+        site.round(round).await;
+    }
+    let told = block_in_place(|| site.load.end());
+    let codes: HashSet<&str> = told.refused.iter().map(|(_, code)| &**code).collect();
+    let known = HashSet::from(["stale-share"]);
+    assert!(codes.is_subset(&known), "{codes:?}");
+    site.network.wait_until_shipped().await;
+    let status = site.network.pool.pool().await.status(within(CALL)).await;
+    let status = status.expect("hh-pool answers");
+    assert_eq!(status.ledger.last_error, None);
+    let (acknowledged, in_flight) = (told.acknowledged.len(), told.in_flight.len());
+    crate::say(&format!(
+        "{acknowledged} shares acknowledged, {in_flight} cut off"
+    ));
+    // The share of a block that was refused, because its job was stale, may be logged when the block is accepted all the same.
+    let refused = told.refused.iter().map(|(hash, _)| *hash);
+    let may_be_there: Vec<BlockHash> = told.in_flight.into_iter().chain(refused).collect();
+    check_ledger(&site.ledger(), &told.acknowledged, &may_be_there).await;
+    site.check_blocks().await;
+}
