@@ -45,7 +45,7 @@ impl Proxy {
 
 /// Carries bytes both ways, one connection at a time.
 async fn relay(mut client: UnixStream, mut server: UnixStream, loses: &AtomicBool) {
-    let (mut asked, mut answered) = ([0; 1 << 16], [0; 1 << 16]);
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut committing = false;
     loop {
         tokio::select! {
