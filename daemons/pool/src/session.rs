@@ -92,7 +92,8 @@ pub(crate) struct Session {
     standard_jobs: bool,
     /// Extension 0x0002 was granted: shares may name a worker of their channel's account.
     workers_granted: bool,
-    channels: BTreeMap<u32, Channel>,
+    /// Boxed: a node of the map has room for eleven, and most connections have one.
+    channels: BTreeMap<u32, Box<Channel>>,
     work: watch::Receiver<Option<Arc<Work>>>,
     difficulty: watch::Receiver<Arc<DifficultySettings>>,
     current: Option<Arc<Work>>,

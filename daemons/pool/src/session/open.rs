@@ -193,7 +193,7 @@ impl Session {
             send_job(&mut self.connection, &channel, work, true)?;
             channel.on_job_sent(Arc::clone(&work.job), &work.tip);
         }
-        self.channels.insert(id, channel);
+        self.channels.insert(id, Box::new(channel));
         let origin = &opening.origin;
         tracing::info!(
             peer = %self.connection.peer(), channel_id = id, account = origin.account(),

@@ -154,7 +154,7 @@ impl Session {
 
     /// The channel, if shares of this kind belong on it: each kind has a message of its own.
     fn channel(&self, channel_id: u32, kind: ChannelKind) -> Option<&Channel> {
-        let channel = self.channels.get(&channel_id);
+        let channel = self.channels.get(&channel_id).map(Box::as_ref);
         channel.filter(|channel| channel.kind == kind)
     }
 
