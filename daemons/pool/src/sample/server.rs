@@ -224,7 +224,7 @@ fn open_log(dir: &Path, server_id: u16) -> (ShareLog, Recovered) {
     };
     let options = share_log::Options {
         segment_bytes: 1 << 18,
-        commit_delay: Duration::ZERO,
+        commit_interval: Duration::ZERO,
         ..share_log::Options::default()
     };
     ShareLog::open(&dir.join("shares"), &identity, &options).unwrap()

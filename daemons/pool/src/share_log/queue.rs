@@ -2,7 +2,7 @@
 //! part of the semaphore in [`super::ShareLog`].
 //!
 //! A mutex and a condition variable instead of a channel, because the writer waits for a whole group: a channel would
-//! wake it (15 us) for each append that arrives within the commit delay.
+//! wake it (15 us) for each append that arrives between two commits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Appended, LogError, Record};
 
-/// Records waiting that end the commit delay early: a commit's sync is then shared by enough of them.
+/// Records waiting that are committed early: their sync is then shared by enough of them.
 const FULL_RECORDS: usize = 1_024;
 
 /// Records on their way to the disk, and who waits for them.
@@ -36,13 +36,15 @@ pub(super) enum Taken {
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
-    commit_delay: Duration,
+    commit_interval: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<Append>,
     records: usize,
+    /// When the last group was taken.
+    taken_at: Option<Instant>,
     /// A binding waits: a miner gets its first job after it, and the others profit.
     is_urgent: bool,
     closed: bool,
@@ -63,11 +65,11 @@ impl State {
 }
 
 impl Queue {
-    pub(super) fn new(commit_delay: Duration) -> Self {
+    pub(super) fn new(commit_interval: Duration) -> Self {
         Self {
             state: Mutex::default(),
             wake: Condvar::new(),
-            commit_delay,
+            commit_interval,
         }
     }
 
@@ -93,8 +95,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves all that waits into `appends` (which must be empty), after the commit delay. Without an append it waits,
-    /// for at most `idle` if that is given.
+    /// Moves all that waits into `appends` (which must be empty), but not sooner than the commit interval after the last
+    /// time. Without an append it waits, for at most `idle` if that is given.
     pub(super) fn take(&self, appends: &mut Vec<Append>, idle: Option<Duration>) -> Taken {
         let mut state = self.state();
         let nothing = |state: &mut State| state.waiting.is_empty() && !state.closed;
@@ -117,11 +119,14 @@ impl Queue {
                 Taken::Idle
             };
         }
+        let elapsed = state.taken_at.map(|taken_at| taken_at.elapsed());
+        let rest = elapsed.map(|elapsed| self.commit_interval.saturating_sub(elapsed));
         state = self
             .wake
-            .wait_timeout_while(state, self.commit_delay, |state| !state.is_due())
+            .wait_timeout_while(state, rest.unwrap_or_default(), |state| !state.is_due())
             .unwrap_or_else(PoisonError::into_inner)
             .0;
+        state.taken_at = Some(Instant::now());
         std::mem::swap(&mut state.waiting, appends);
         state.records = 0;
         state.is_urgent = false;

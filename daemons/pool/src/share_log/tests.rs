@@ -23,7 +23,7 @@ fn identity() -> Identity {
 fn options() -> Options {
     Options {
         segment_bytes: 32 << 10,
-        commit_delay: Duration::ZERO,
+        commit_interval: Duration::ZERO,
         retry_interval: Duration::from_millis(10),
         ..Options::default()
     }
@@ -341,10 +341,11 @@ async fn batches_that_can_not_be_taken_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         queue_records_max: 10,
-        commit_delay: Duration::MAX,
+        commit_interval: Duration::MAX,
         ..options()
     };
     let (log, _) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
+    log.append(vec![share(11)]).await.unwrap();
     let first = log.try_append((0..8).map(share).collect()).unwrap();
     let refused = log.try_append((8..11).map(share).collect()).unwrap_err();
     assert_eq!(
@@ -365,7 +366,7 @@ async fn batches_that_can_not_be_taken_come_back() {
     log.close().await;
     assert_eq!(
         first.await.unwrap().last_seq,
-        8,
+        9,
         "closing commits what was taken"
     );
     let refused = log.try_append(vec![share(1)]).unwrap_err();
@@ -373,24 +374,27 @@ async fn batches_that_can_not_be_taken_come_back() {
 }
 
 #[tokio::test]
-async fn a_binding_does_not_wait_for_company_and_takes_others_along() {
+async fn commits_keep_their_interval_but_a_binding_does_not_wait_and_takes_others_along() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
-        commit_delay: Duration::MAX,
+        commit_interval: Duration::MAX,
         ..options()
     };
     let (log, _) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
-    let share = log.try_append(vec![share(1)]).unwrap();
+    let at_once = log.append(vec![share(1)]).await.unwrap();
+    assert_eq!(at_once.last_seq, 1, "after a rest nothing waits");
+    let mut waiting = log.try_append(vec![share(2)]).unwrap();
+    assert!(futures::poll!(&mut waiting).is_pending());
     let bound = log.append(vec![binding(7)]).await.unwrap();
-    assert_eq!(bound.last_seq, 2);
-    assert_eq!(share.await.unwrap().last_seq, 1);
+    assert_eq!(bound.last_seq, 3);
+    assert_eq!(waiting.await.unwrap().last_seq, 2);
 }
 
 #[tokio::test]
 async fn a_batch_larger_than_a_segment_fails_alone() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
-        commit_delay: Duration::from_millis(20),
+        commit_interval: Duration::from_millis(20),
         ..options()
     };
     let (log, _) = ShareLog::open(dir.path(), &identity(), &options).unwrap();

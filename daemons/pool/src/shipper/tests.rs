@@ -85,7 +85,7 @@ fn open_log(dir: &Path) -> ShareLog {
     };
     let options = Options {
         segment_bytes: 64 << 10,
-        commit_delay: Duration::ZERO,
+        commit_interval: Duration::ZERO,
         ..Options::default()
     };
     ShareLog::open(dir, &identity, &options).unwrap().0
