@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{LogError, Options, Shared, segment};
@@ -11,7 +12,9 @@ use super::{LogError, Options, Shared, segment};
 /// The thread, and what it made.
 #[derive(Debug)]
 pub(super) struct Preparer {
-    requests: SyncSender<()>,
+    /// None once it is to end.
+    requests: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
     prepared: Receiver<Result<File, LogError>>,
     is_requested: bool,
     ready: Option<File>,
@@ -39,7 +42,7 @@ impl Preparer {
         let (requests, requested) = sync_channel::<()>(1);
         let (done, prepared) = sync_channel(1);
         let (dir, segment_bytes) = (shared.dir.clone(), options.segment_bytes);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("share-log-prep".to_owned())
             .spawn(move || {
                 // Either channel ends when the writer does.
@@ -49,7 +52,8 @@ impl Preparer {
             })
             .map_err(|e| LogError::io("start a thread for", &shared.dir, e))?;
         Ok(Self {
-            requests,
+            requests: Some(requests),
+            thread: Some(thread),
             prepared,
             is_requested: false,
             ready: None,
@@ -62,7 +66,8 @@ impl Preparer {
     pub(super) fn request(&mut self) {
         if self.ready.is_none() && !self.is_requested {
             // The thread takes requests until this end is dropped, and one at a time fits.
-            self.is_requested = self.requests.try_send(()).is_ok();
+            let requests = self.requests.as_ref();
+            self.is_requested = requests.is_some_and(|requests| requests.try_send(()).is_ok());
         }
     }
 
@@ -117,6 +122,17 @@ impl Preparer {
                 let failure = self.failure.insert(Failure { error, retry_at });
                 is_news.then_some(Prepared::Failing(&failure.error))
             }
+        }
+    }
+
+    /// Ends the thread, and waits for it: what it is at work on bears the name that the next preparer of this directory gives
+    /// its own file.
+    pub(super) fn end(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::debug!("the thread that prepares segments of the share log panicked");
         }
     }
 

@@ -384,6 +384,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
         self.queue.clear();
+        self.preparer.end();
         // Before the log says that it is closed: whoever waits for that may open it at once.
         drop(self.lock.take());
         self.health.send_replace(Health::Closed);
