@@ -5,15 +5,17 @@
 //! caller's runtime: JSON-RPC and mining IPC block, so they have threads of their own and answer through channels.
 
 pub mod node;
+pub mod presence;
 pub mod rpc;
 pub mod source;
 pub mod submit;
 pub mod template;
 
 pub use node::{IpcSchema, NodeConfig, NodeError, NodeInfo, check_node};
+pub use presence::{Presence, Sight, Sought};
 pub use rpc::{Rpc, RpcAuth, RpcError};
 pub use source::{
     Solution, SourceConfig, SourceError, SourceEvent, TemplateHandle, TemplateSource,
 };
-pub use submit::{BlockOutcome, BlockSubmitter, PathOutcome};
+pub use submit::{BlockOutcome, BlockSubmitter, PathOutcome, submit_once};
 pub use template::{NodeTemplate, Reservation, TemplateBlock, Trigger};

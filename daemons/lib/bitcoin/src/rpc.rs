@@ -172,6 +172,9 @@ pub struct BlockHeaderInfo {
     pub time: u64,
     pub previousblockhash: Option<BlockHash>,
     pub nextblockhash: Option<BlockHash>,
+    /// Transactions of the block; 0 where the node has the header only.
+    #[serde(rename = "nTx")]
+    pub n_tx: u32,
 }
 
 /// One node's JSON-RPC. Cheap to clone; clones share the limit on calls at once.

@@ -36,6 +36,8 @@ pub enum BlockOutcome {
     Duplicate,
     /// Stored, not judged: the node's tip has at least as much work. Ask for its confirmations later.
     Inconclusive,
+    /// Not judged, and not stored: the node does not know the block before it.
+    ParentUnknown,
     /// Refused for good, with the node's own word for it (BIP 22).
     Rejected(String),
 }
@@ -48,6 +50,7 @@ impl BlockOutcome {
             None => Self::Accepted,
             Some("duplicate") => Self::Duplicate,
             Some("inconclusive" | "duplicate-inconclusive") => Self::Inconclusive,
+            Some(PARENT_UNKNOWN) => Self::ParentUnknown,
             Some(reason) => Self::Rejected(reason.to_owned()),
         }
     }
@@ -58,6 +61,7 @@ impl BlockOutcome {
             Self::Accepted => "accepted",
             Self::Duplicate => "duplicate",
             Self::Inconclusive => "inconclusive",
+            Self::ParentUnknown => PARENT_UNKNOWN,
             Self::Rejected(_) => "rejected",
         }
     }
@@ -65,7 +69,7 @@ impl BlockOutcome {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Rejected(reason) => Some(reason),
-            Self::Accepted | Self::Duplicate | Self::Inconclusive => None,
+            Self::Accepted | Self::Duplicate | Self::Inconclusive | Self::ParentUnknown => None,
         }
     }
 }
@@ -74,7 +78,9 @@ impl fmt::Display for BlockOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(reason) => write!(f, "rejected: {reason}"),
-            Self::Accepted | Self::Duplicate | Self::Inconclusive => f.write_str(self.as_str()),
+            Self::Accepted | Self::Duplicate | Self::Inconclusive | Self::ParentUnknown => {
+                f.write_str(self.as_str())
+            }
         }
     }
 }
@@ -154,10 +160,7 @@ impl Submission {
         let mut attempts = 1;
         loop {
             match submit_once(&self.rpc, &self.block).await {
-                Ok(outcome)
-                    if outcome.reason() == Some(PARENT_UNKNOWN)
-                        && started.elapsed() < PARENT_WITHIN =>
-                {
+                Ok(BlockOutcome::ParentUnknown) if started.elapsed() < PARENT_WITHIN => {
                     warn!(
                         path = self.path, hash = %self.hash, attempts,
                         "the node does not know the block before this one yet, submission will be retried"
@@ -193,7 +196,10 @@ impl Submission {
 }
 
 /// `submitblock`, once, and the node's verdict where its answer is none.
-pub(crate) async fn submit_once(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome, RpcError> {
+///
+/// # Errors
+/// The node did not answer; the block may be given to it again.
+pub async fn submit_once(rpc: &Rpc, block: &[u8]) -> Result<BlockOutcome, RpcError> {
     match rpc.submit_block(block).await {
         Ok(answer) if answer.as_deref().is_some_and(is_of_a_known_block) => {
             verdict(rpc, block).await

@@ -6,6 +6,7 @@ mod gbt;
 mod ipc;
 mod latency;
 mod node;
+mod presence;
 mod schemas;
 mod source;
 mod submit;
