@@ -1,5 +1,6 @@
 //! End-to-end tests: the real binaries on a real bitcoin-node, with the test kit; and the tidy tests, which read the source.
 
+mod blocks;
 /// The tests of hh-ledger have the same: this crate may not depend on that one's tests, nor the other way round.
 #[path = "../../daemons/lib/ledger/tests/it/cluster.rs"]
 #[expect(

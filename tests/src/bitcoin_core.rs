@@ -241,9 +241,14 @@ impl BitcoinCore {
 
     /// Starts it again on the same data, port and socket.
     pub fn restart(&mut self) {
+        self.restart_without_waiting();
+        self.wait_until_it_answers();
+    }
+
+    /// The same, and does not wait until it answers.
+    pub fn restart_without_waiting(&mut self) {
         self.process.kill();
         self.process = Self::spawn(self.chain, self.dir.path(), self.rpc_port.number);
-        self.wait_until_it_answers();
     }
 }
 

@@ -44,6 +44,14 @@ fn describe() {
     describe_gauge!("hyperhash_miner_channels", "Open mining channels, by lane");
     describe_counter!("hyperhash_blocks_total", "Blocks of ours, by result");
     describe_gauge!(
+        "hyperhash_blocks_kept",
+        "Blocks of ours that are in the journal because they could still be lost"
+    );
+    describe_counter!(
+        "hyperhash_block_resubmissions_total",
+        "Blocks of ours that a node got again because it did not have them any more"
+    );
+    describe_gauge!(
         "hyperhash_share_log_durable_records",
         "Number of the last record that is on disk"
     );
@@ -76,6 +84,8 @@ fn describe() {
         "A transaction that brings records of the share log to the ledger"
     );
     counter!("hyperhash_share_log_failures_total").absolute(0);
+    counter!("hyperhash_block_resubmissions_total").absolute(0);
+    gauge!("hyperhash_blocks_kept").increment(0.0);
     for result in ["found", "accepted", "rejected", "orphaned"] {
         counter!("hyperhash_blocks_total", "result" => result).absolute(0);
     }

@@ -136,7 +136,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
 
     let client = template_client.run(stop.clone());
     spawn(&context, "template client", client);
-    spawn_watchers(&context, &shared, nodes, &ledger);
+    spawn_watchers(&context, &shared, nodes, &ledger, keeper.in_hand());
     let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
     spawn(&context, "handshake stock", stock);
     tasks.spawn("block keeper", keeper.run());
@@ -149,10 +149,16 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
 }
 
 /// What looks on: nodes, blocks, counters. No share waits for any of them.
-fn spawn_watchers(context: &Context, shared: &Arc<Shared>, nodes: Nodes, ledger: &Ledger) {
+fn spawn_watchers(
+    context: &Context,
+    shared: &Arc<Shared>,
+    nodes: Nodes,
+    ledger: &Ledger,
+    in_hand: blocks::InHand,
+) {
     let stop = context.tasks.token();
     let (named, work) = (nodes.named.clone(), shared.work.clone());
-    let follow = blocks::follow(ledger.clone(), named, work, stop.clone());
+    let follow = blocks::follow(ledger.clone(), named, in_hand, work, stop.clone());
     spawn(context, "block follower", follow);
     spawn(context, "node watch", nodes.watch(stop.clone()));
     let rejects = shared.rejects.clone();
@@ -275,7 +281,6 @@ fn block_keeper(
         ledger: ledger.clone(),
         submitter: BlockSubmitter::new(named.clone(), tracker, tasks.token().clone()),
         nodes: named,
-        stop: tasks.token().clone(),
         solutions,
         work: work.clone(),
     };

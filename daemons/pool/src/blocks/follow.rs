@@ -1,6 +1,7 @@
-//! Follows blocks of ours on Bitcoin Core's best chain: one that a reorganisation leaves behind is orphaned, and accepted
-//! again if the chain comes back to it.
+//! Follows blocks of ours that are out of danger on Bitcoin Core's best chain: one that a reorganisation leaves behind is
+//! orphaned, and accepted again if the chain comes back to it.
 
+use super::InHand;
 use crate::work;
 use bitcoin::hashes::Hash;
 use hh_bitcoin::Rpc;
@@ -14,16 +15,14 @@ const DEPTH: u32 = 100;
 /// At most this many of ours can lie within [`DEPTH`]; on a chain of our own all of them.
 const MAX_BLOCKS: usize = 200;
 
-/// A block this far below the tip and not on the best chain is orphaned; [`follow`] sees it come back.
-const LEFT_BEHIND: u32 = 6;
-
 /// A tip is asked about a little later than it comes: a node may still be connecting the block.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Follows until `stop` is cancelled.
+/// Follows until `stop` is cancelled. Those `in_hand` are the keeper's.
 pub(crate) async fn follow(
     ledger: Ledger,
     nodes: Vec<(String, Rpc)>,
+    in_hand: InHand,
     mut work: work::Receiver,
     stop: CancellationToken,
 ) {
@@ -47,11 +46,11 @@ pub(crate) async fn follow(
         {
             return;
         }
-        check(&ledger, &nodes, new.1).await;
+        check(&ledger, &nodes, &in_hand, new.1).await;
     }
 }
 
-async fn check(ledger: &Ledger, nodes: &[(String, Rpc)], next_height: u32) {
+async fn check(ledger: &Ledger, nodes: &[(String, Rpc)], in_hand: &InHand, next_height: u32) {
     let Ok(rows) = ledger.blocks(MAX_BLOCKS).await else {
         // The shipper tells of a ledger that is away; the next tip asks again.
         return;
@@ -60,6 +59,9 @@ async fn check(ledger: &Ledger, nodes: &[(String, Rpc)], next_height: u32) {
     let followed =
         |row: &BlockRow| matches!(row.state, BlockState::Accepted | BlockState::Orphaned);
     for row in rows.into_iter().filter(|row| recent(row) && followed(row)) {
+        if in_hand.borrow().contains(&row.hash) {
+            continue;
+        }
         let Some(on_best_chain) = ask(nodes, &row).await else {
             continue;
         };
@@ -70,29 +72,6 @@ async fn check(ledger: &Ledger, nodes: &[(String, Rpc)], next_height: u32) {
         };
         if state != row.state {
             change(ledger, row, state).await;
-        }
-    }
-}
-
-/// What became of a block that no path has decided, when a node can tell: it is on the best chain, or the chain has grown
-/// past it. Until then it does not complete.
-pub(crate) async fn outcome(
-    nodes: &[(String, Rpc)],
-    row: &BlockRow,
-    work: &work::Receiver,
-) -> BlockState {
-    loop {
-        tokio::time::sleep(SETTLE).await;
-        let next_height = work
-            .borrow()
-            .as_ref()
-            .map_or(0, |work| work.job.template.height);
-        match ask(nodes, row).await {
-            Some(true) => return BlockState::Accepted,
-            Some(false) if next_height > row.height.saturating_add(LEFT_BEHIND) => {
-                return BlockState::Orphaned;
-            }
-            Some(false) | None => {}
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The block journal: every block of ours is written to a file of its own before it is submitted, and stays there until
-//! the ledger knows what became of it. What is found there at a start is submitted again.
+//! The block journal: every block of ours is written to a file of its own before it is submitted, and stays there until it
+//! can't be lost any more. What is found there at a start is looked after again.
 
+use super::Key;
 use bitcoin::hex::{DisplayHex, FromHex};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -27,11 +28,15 @@ pub(crate) struct JournalEntry {
     pub value_sat: u64,
     /// The extranonce prefix in the coinbase, in hex: whose block it is, by the share log's binding.
     pub extranonce_prefix: String,
-    /// Address of the template provider that its solution was sent to.
-    #[serde(default)]
-    pub template_provider: Option<String>,
+}
+
+/// What is in a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    #[serde(flatten)]
+    entry: JournalEntry,
     /// The serialized block in hex; none while the transactions of its template had not come.
-    pub block: Option<String>,
+    block: Option<String>,
 }
 
 /// What can go wrong with it.
@@ -60,14 +65,22 @@ impl Journal {
         Ok(Self { dir })
     }
 
-    /// Writes an entry, or writes it anew; durable when it returns. Blocks.
+    /// Writes an entry, or writes it anew, with the serialized block if that is known; durable when it returns. Blocks.
     ///
     /// # Errors
     /// The disk refuses; the entry there before is whole.
-    pub(crate) fn write(&self, entry: &JournalEntry) -> Result<(), JournalError> {
-        let path = self.path(entry);
+    pub(crate) fn write(
+        &self,
+        entry: &JournalEntry,
+        block: Option<&[u8]>,
+    ) -> Result<(), JournalError> {
+        let path = self.path(entry.height, &entry.hash);
         let new = path.with_extension("new");
-        let bytes = serde_json::to_vec(entry).map_err(|source| JournalError::Malformed {
+        let stored = Stored {
+            entry: entry.clone(),
+            block: block.map(DisplayHex::to_lower_hex_string),
+        };
+        let bytes = serde_json::to_vec(&stored).map_err(|source| JournalError::Malformed {
             path: path.clone(),
             source,
         })?;
@@ -81,12 +94,12 @@ impl Journal {
         synced.map_err(|source| io_error("sync", &self.dir, source))
     }
 
-    /// The ledger has the outcome: the entry is not needed any more. Blocks.
+    /// The entry is not needed any more. Blocks.
     ///
     /// # Errors
     /// The file can't be removed; a missing one is no error.
-    pub(crate) fn remove(&self, entry: &JournalEntry) -> Result<(), JournalError> {
-        let path = self.path(entry);
+    pub(crate) fn remove(&self, key: Key) -> Result<(), JournalError> {
+        let path = self.path(key.height, &key.hash.to_string());
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(io_error("remove", &path, source))
@@ -95,11 +108,20 @@ impl Journal {
         }
     }
 
-    /// All entries, the lowest height first.
+    /// The serialized block of an entry, if that has it. Blocks.
+    ///
+    /// # Errors
+    /// The file can't be read or understood.
+    pub(crate) fn read_block(&self, key: Key) -> Result<Option<Vec<u8>>, JournalError> {
+        let stored = read(&self.path(key.height, &key.hash.to_string()))?;
+        Ok(stored.block_bytes())
+    }
+
+    /// All entries, the lowest height first, and whether each has its block. Blocks.
     ///
     /// # Errors
     /// A file that can't be read or understood: a block may be in it, so it is not passed over.
-    pub(crate) fn entries(&self) -> Result<Vec<JournalEntry>, JournalError> {
+    pub(crate) fn entries(&self) -> Result<Vec<(JournalEntry, bool)>, JournalError> {
         let mut entries = Vec::new();
         let listed =
             fs::read_dir(&self.dir).map_err(|source| io_error("list", &self.dir, source))?;
@@ -111,32 +133,28 @@ impl Journal {
                 .extension()
                 .is_some_and(|extension| extension == "json")
             {
-                entries.push(read(&path)?);
+                let stored = read(&path)?;
+                let whole = stored.block_bytes().is_some();
+                entries.push((stored.entry, whole));
             }
         }
-        entries.sort_by(|a, b| (a.height, &a.hash).cmp(&(b.height, &b.hash)));
+        entries.sort_by(|(a, _), (b, _)| (a.height, &a.hash).cmp(&(b.height, &b.hash)));
         Ok(entries)
     }
 
-    fn path(&self, entry: &JournalEntry) -> PathBuf {
-        self.dir
-            .join(format!("{:07}-{}.json", entry.height, entry.hash))
+    fn path(&self, height: u32, hash: &str) -> PathBuf {
+        self.dir.join(format!("{height:07}-{hash}.json"))
     }
 }
 
-impl JournalEntry {
+impl Stored {
     /// The serialized block, if it is there and is hex.
-    pub(crate) fn block_bytes(&self) -> Option<Vec<u8>> {
+    fn block_bytes(&self) -> Option<Vec<u8>> {
         Vec::from_hex(self.block.as_deref()?).ok()
     }
-
-    /// Adds the serialized block.
-    pub(crate) fn set_block(&mut self, block: &[u8]) {
-        self.block = Some(block.to_lower_hex_string());
-    }
 }
 
-fn read(path: &Path) -> Result<JournalEntry, JournalError> {
+fn read(path: &Path) -> Result<Stored, JournalError> {
     let bytes = fs::read(path).map_err(|source| io_error("read", path, source))?;
     serde_json::from_slice(&bytes).map_err(|source| JournalError::Malformed {
         path: path.to_owned(),
@@ -167,8 +185,13 @@ mod tests {
             found_at_ms: 1_700_000_000_000,
             value_sat: 5_000_000_000,
             extranonce_prefix: "0001000000000007".to_owned(),
-            template_provider: None,
-            block: None,
+        }
+    }
+
+    fn key(entry: &JournalEntry) -> Key {
+        Key {
+            height: entry.height,
+            hash: entry.hash.parse().unwrap(),
         }
     }
 
@@ -176,15 +199,17 @@ mod tests {
     fn entries_come_back_in_order_of_height_until_they_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path().join("blocks")).unwrap();
-        let (low, mut high) = (entry(9), entry(1_000_000));
-        high.set_block(&[1, 2, 3]);
-        journal.write(&high).unwrap();
-        journal.write(&low).unwrap();
-        assert_eq!(journal.entries().unwrap(), [low.clone(), high.clone()]);
-        assert_eq!(high.block_bytes().unwrap(), [1, 2, 3]);
-        journal.remove(&low).unwrap();
-        journal.remove(&low).unwrap();
-        assert_eq!(journal.entries().unwrap(), [high]);
+        let (low, high) = (entry(9), entry(1_000_000));
+        journal.write(&high, Some(&[1, 2, 3])).unwrap();
+        journal.write(&low, None).unwrap();
+        let both = [(low.clone(), false), (high.clone(), true)];
+        assert_eq!(journal.entries().unwrap(), both);
+        assert_eq!(journal.read_block(key(&low)).unwrap(), None);
+        let block = journal.read_block(key(&high)).unwrap();
+        assert_eq!(block.unwrap(), [1, 2, 3]);
+        journal.remove(key(&low)).unwrap();
+        journal.remove(key(&low)).unwrap();
+        assert_eq!(journal.entries().unwrap(), [(high, true)]);
     }
 
     #[test]

@@ -1,0 +1,209 @@
+use super::*;
+
+const FOUND_AT_MS: i64 = 1_700_000_000_000;
+const HEIGHT: u32 = 100;
+
+/// The block is on its way to `nodes` nodes.
+fn case(nodes: usize) -> Case {
+    let entry = JournalEntry {
+        hash: String::new(),
+        height: HEIGHT,
+        account: "alice".to_owned(),
+        worker: String::new(),
+        node: "core".to_owned(),
+        lane: "sv2".to_owned(),
+        found_at_ms: FOUND_AT_MS,
+        value_sat: 50,
+        extranonce_prefix: "0000000000000001".to_owned(),
+    };
+    let mut case = Case::found(entry, BlockHash::from_byte_array([1; 32]), nodes);
+    case.on_submitted();
+    case.journalled = Journalled::Whole;
+    case
+}
+
+fn answer(case: &mut Case, node: usize, outcome: BlockOutcome) {
+    case.on_answer(node, &node.to_string(), outcome, FOUND_AT_MS);
+}
+
+fn refused(reason: &str) -> BlockOutcome {
+    BlockOutcome::Rejected(reason.to_owned())
+}
+
+fn deep(confirmations: u32) -> Presence {
+    Presence::OnBestChain { confirmations }
+}
+
+/// Whether it is over so long after the find, with everything in the ledger.
+fn is_over(case: &mut Case, after_ms: i64, next_height: u32) -> bool {
+    case.is_unbooked = false;
+    case.is_over(FOUND_AT_MS + after_ms, next_height)
+}
+
+#[track_caller]
+fn check(outcomes: &[BlockOutcome], state: BlockState, reason: Option<&str>) {
+    let mut case = case(outcomes.len());
+    for (node, outcome) in outcomes.iter().enumerate() {
+        answer(&mut case, node, outcome.clone());
+    }
+    assert_eq!(
+        (case.row.state, case.row.reason.as_deref()),
+        (state, reason)
+    );
+    assert_eq!(case.row.paths.len(), outcomes.len());
+}
+
+#[test]
+fn one_path_that_accepts_is_enough_in_any_order() {
+    let accepted = BlockOutcome::Accepted;
+    check(std::slice::from_ref(&accepted), BlockState::Accepted, None);
+    check(
+        &[refused("bad-txns"), accepted.clone()],
+        BlockState::Accepted,
+        None,
+    );
+    check(&[accepted, refused("bad-txns")], BlockState::Accepted, None);
+}
+
+#[test]
+fn a_refusal_keeps_the_words_of_the_node() {
+    check(
+        &[refused("bad-txnmrklroot")],
+        BlockState::Rejected,
+        Some("bad-txnmrklroot"),
+    );
+}
+
+#[test]
+fn a_node_that_has_not_judged_a_block_decides_nothing() {
+    check(&[BlockOutcome::Duplicate], BlockState::Submitted, None);
+    check(&[BlockOutcome::Inconclusive], BlockState::Submitted, None);
+    check(&[BlockOutcome::ParentUnknown], BlockState::Submitted, None);
+}
+
+#[test]
+fn the_way_through_the_template_provider_is_among_the_paths() {
+    let mut case = case(1);
+    case.on_sent("10.0.0.1:34250", FOUND_AT_MS);
+    assert_eq!(case.row.paths[0].path, "template-provider 10.0.0.1:34250");
+    assert_eq!(case.row.paths[0].outcome, "sent");
+}
+
+#[test]
+fn a_block_is_kept_until_it_is_deep_and_the_node_has_surely_written_it_down() {
+    let mut case = case(1);
+    answer(&mut case, 0, BlockOutcome::Accepted);
+    case.on_seen(0, deep(SAFE_DEPTH - 1), HEIGHT + SAFE_DEPTH - 1);
+    assert!(!is_over(&mut case, NODE_WRITES_WITHIN_MS, HEIGHT + 5));
+    case.on_seen(0, deep(SAFE_DEPTH), HEIGHT + SAFE_DEPTH);
+    assert!(case.is_safe());
+    assert!(!is_over(&mut case, NODE_WRITES_WITHIN_MS - 1, HEIGHT + 6));
+    assert!(is_over(&mut case, NODE_WRITES_WITHIN_MS, HEIGHT + 6));
+    case.on_away(0);
+    assert!(!is_over(&mut case, NODE_WRITES_WITHIN_MS, HEIGHT + 6));
+}
+
+#[test]
+fn nothing_is_over_that_the_ledger_does_not_have() {
+    let mut case = case(1);
+    answer(&mut case, 0, refused("bad-txns"));
+    assert!(!case.is_over(FOUND_AT_MS, HEIGHT));
+    assert!(is_over(&mut case, 0, HEIGHT));
+}
+
+#[test]
+fn a_node_that_forgot_a_block_wants_it_again_and_one_that_refused_it_does_not() {
+    let mut case = case(3);
+    assert_eq!(case.wanted_by(0), Wanted::No, "it is under way");
+    answer(&mut case, 0, BlockOutcome::Accepted);
+    answer(&mut case, 1, refused("bad-txns"));
+    assert_eq!(case.wanted_by(0), Wanted::IfUnknown);
+    assert_eq!(case.wanted_by(1), Wanted::No);
+    assert_eq!(case.wanted_by(2), Wanted::No, "it is retried by itself");
+    assert_eq!(case.wanted_by(3), Wanted::No, "there is no such node");
+}
+
+#[test]
+fn a_block_of_an_earlier_run_is_given_to_whoever_has_it_on_a_side_to_hear_its_verdict() {
+    let Case { entry, row, .. } = case(1);
+    let mut case = Case::recovered(entry, row.hash, Journalled::Whole, 1);
+    case.on_seen(0, Presence::OffBestChain, HEIGHT + 1);
+    assert_eq!(case.wanted_by(0), Wanted::IfNotOnBestChain);
+    answer(&mut case, 0, refused("bad-cb-amount"));
+    assert_eq!(case.wanted_by(0), Wanted::No);
+    assert_eq!(case.row.reason.as_deref(), Some("bad-cb-amount"));
+    case.journalled = Journalled::WithoutBlock;
+    assert_eq!(case.wanted_by(0), Wanted::No, "there is nothing to give");
+}
+
+#[test]
+fn a_refused_block_waits_for_the_last_node_but_not_for_ever() {
+    let mut case = case(2);
+    answer(&mut case, 0, refused("bad-txns"));
+    assert!(!is_over(&mut case, LAST_WORD_MS - 1, HEIGHT + 9));
+    assert!(is_over(&mut case, LAST_WORD_MS, HEIGHT + 9));
+    answer(&mut case, 1, refused("bad-txns"));
+    assert!(is_over(&mut case, 0, HEIGHT));
+}
+
+#[test]
+fn a_block_that_a_reorganisation_leaves_behind_is_orphaned_and_may_come_back() {
+    let mut case = case(1);
+    answer(&mut case, 0, BlockOutcome::Accepted);
+    case.on_seen(0, deep(1), HEIGHT + 1);
+    case.on_seen(0, Presence::OffBestChain, HEIGHT + 2);
+    assert_eq!(case.row.state, BlockState::Accepted, "it may be connecting");
+    case.on_seen(0, Presence::OffBestChain, HEIGHT + 2);
+    assert_eq!(case.row.state, BlockState::Orphaned);
+    assert_eq!(case.row.reason.as_deref(), Some("not on the best chain"));
+    assert!(!is_over(&mut case, LAST_WORD_MS, HEIGHT + BEYOND_RETURN));
+    case.on_seen(0, deep(3), HEIGHT + 3);
+    assert_eq!(
+        (case.row.state, case.row.reason.clone()),
+        (BlockState::Accepted, None)
+    );
+    for _ in 0..2 {
+        case.on_seen(0, Presence::OffBestChain, HEIGHT + 4);
+    }
+    assert!(is_over(&mut case, 0, HEIGHT + BEYOND_RETURN + 1));
+}
+
+#[test]
+fn an_open_block_is_orphaned_when_the_chain_has_gone_on_without_it() {
+    let mut side = case(1);
+    side.on_seen(0, Presence::OffBestChain, HEIGHT + LEFT_BEHIND);
+    assert_eq!(side.row.state, BlockState::Submitted);
+    side.on_seen(0, Presence::OffBestChain, HEIGHT + LEFT_BEHIND + 1);
+    assert_eq!(side.row.state, BlockState::Orphaned);
+
+    let mut nowhere = case(1);
+    nowhere.on_seen(0, Presence::Unknown, HEIGHT + BEYOND_RETURN);
+    assert_eq!(nowhere.row.state, BlockState::Submitted);
+    nowhere.on_seen(0, Presence::Unknown, HEIGHT + BEYOND_RETURN + 1);
+    assert_eq!(nowhere.row.reason.as_deref(), Some("no node has it"));
+}
+
+#[test]
+fn the_preferred_node_decides_while_it_answers() {
+    let mut case = case(2);
+    case.on_seen(1, deep(1), HEIGHT + 1);
+    assert_eq!(case.row.state, BlockState::Accepted);
+    for _ in 0..2 {
+        case.on_seen(0, Presence::OffBestChain, HEIGHT + 1);
+    }
+    assert_eq!(case.row.state, BlockState::Orphaned);
+    case.on_away(0);
+    case.on_seen(1, deep(2), HEIGHT + 2);
+    assert_eq!(case.row.state, BlockState::Accepted);
+}
+
+#[test]
+fn a_node_is_not_asked_again_for_what_lies_deep_on_its_chain_until_it_may_go() {
+    let mut case = case(1);
+    let settled = |case: &Case, after_ms| case.is_settled_on(0, FOUND_AT_MS + after_ms);
+    case.on_seen(0, deep(SAFE_DEPTH - 1), HEIGHT + 5);
+    assert!(!settled(&case, 0));
+    case.on_seen(0, deep(SAFE_DEPTH), HEIGHT + 6);
+    assert!(settled(&case, 0));
+    assert!(!settled(&case, NODE_WRITES_WITHIN_MS));
+}
