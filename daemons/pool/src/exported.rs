@@ -47,6 +47,10 @@ fn describe() {
         "hyperhash_blocks_kept",
         "Blocks of ours that are in the journal because they could still be lost"
     );
+    describe_gauge!(
+        "hyperhash_block_journal_reserves",
+        "Blocks that the journal has room for on a disk that is full"
+    );
     describe_counter!(
         "hyperhash_block_resubmissions_total",
         "Blocks of ours that a node got again because it did not have them any more"

@@ -39,6 +39,7 @@ mod shipper;
 mod state_file;
 mod template_client;
 mod work;
+mod zeroed_file;
 
 use admission::Admission;
 use blocks::{BlockKeeper, Journal, Paths};
@@ -95,7 +96,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let template_client = template_client(&config, providers.clone(), solutions, clock)?;
     let work = template_client.board.subscribe();
     let (blocks, keeper) =
-        block_keeper(&config, &context, &nodes, &ledger, solution_sender, &work)?;
+        block_keeper(&config, &context, &nodes, &ledger, solution_sender, &work).await?;
     let next_prefix = next_channel_index(&recovered);
     let file = StateFile::new(config.vardiff_path());
     let difficulty = DifficultyBoard::open(config.vardiff.clone(), file);
@@ -139,7 +140,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     spawn_watchers(&context, &shared, nodes, &ledger, keeper.in_hand());
     let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
     spawn(&context, "handshake stock", stock);
-    tasks.spawn("block keeper", keeper.run());
+    spawn(&context, "block keeper", keeper.run());
     spawn_shipper(&context, shipper, &admission);
     control.serve()?;
     listen(sockets, &shared, &authority, &admission, &context);
@@ -266,7 +267,7 @@ fn template_client(
     })
 }
 
-fn block_keeper(
+async fn block_keeper(
     config: &PoolConfig,
     context: &Context,
     nodes: &Nodes,
@@ -275,16 +276,18 @@ fn block_keeper(
     work: &work::Receiver,
 ) -> Result<(blocks::Blocks, BlockKeeper), Failure> {
     let tasks = &context.tasks;
+    let dir = config.block_journal_dir();
+    let (journal, left) = tokio::task::spawn_blocking(move || Journal::open(dir)).await??;
     let (named, tracker) = (nodes.named.clone(), tasks.tracker().clone());
     let paths = Paths {
-        journal: Journal::open(config.block_journal_dir())?,
+        journal,
         ledger: ledger.clone(),
         submitter: BlockSubmitter::new(named.clone(), tracker, tasks.token().clone()),
         nodes: named,
         solutions,
         work: work.clone(),
     };
-    Ok(BlockKeeper::new(paths, tasks.clone()))
+    Ok(BlockKeeper::new(paths, left, tasks.clone()))
 }
 
 /// The index after the highest that this log's epoch has bound.

@@ -85,11 +85,8 @@ impl Delivery {
     }
 
     fn journal(&self, block: Option<Arc<[u8]>>) -> JoinHandle<bool> {
-        write(
-            self.paths.journal.clone(),
-            self.entry.clone(),
-            block.clone(),
-        )
+        let journal = self.paths.journal.clone();
+        write(journal, self.key, self.entry.clone(), block)
     }
 
     async fn tell_journalled(&self, whole: bool, ended: Result<bool, tokio::task::JoinError>) {
@@ -156,21 +153,17 @@ impl Delivery {
 /// Writes a journal entry on a thread of its own, also when nobody waits for it; says whether it is on the disk.
 pub(super) fn write(
     journal: Journal,
+    key: Key,
     entry: JournalEntry,
     block: Option<Arc<[u8]>>,
 ) -> JoinHandle<bool> {
-    tokio::task::spawn_blocking(move || match journal.write(&entry, block.as_deref()) {
-        Ok(()) => true,
-        Err(error) => {
-            let error = hh_daemon::Chain(&error).to_string();
-            let hash = &entry.hash;
-            tracing::error!(
-                hash,
-                error,
-                "found block not journalled yet; it is submitted all the same"
-            );
-            false
+    tokio::task::spawn_blocking(move || {
+        let written = journal.write(key, &entry, block.as_deref());
+        if let Err(error) = &written {
+            let error = hh_daemon::Chain(error).to_string();
+            tracing::error!(hash = %key.hash, error, "found block not journalled yet; it is submitted all the same");
         }
+        written.is_ok()
     })
 }
 

@@ -1,20 +1,45 @@
 //! The block journal: every block of ours is written to a file of its own before it is submitted, and stays there until it
 //! can't be lost any more. What is found there at a start is looked after again.
+//!
+//! `HEIGHT-HASH.block` is a block; `reserve-N` are zeros that wait to become one, so that a full disk still takes it;
+//! `*.unreadable` is what no process could read: it is kept for people, and told at each start.
+
+mod content;
+mod recovery;
+mod reserve;
 
 use super::Key;
-use bitcoin::hex::{DisplayHex, FromHex};
+use content::{Content, ContentError};
+use reserve::{RESERVE_BYTES, Reserve, Reserves};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A directory with a file `HEIGHT-HASH.json` per unsettled block.
+/// A directory with a file for each block. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Journal {
+pub(crate) struct Journal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     dir: PathBuf,
+    reserves: Reserves,
+    /// One at a time: of two writes of an entry the better one is to stay.
+    writing: Mutex<()>,
+    places: Mutex<BTreeMap<Key, Place>>,
 }
 
-/// What is needed to submit a block again and to book it.
+/// Where an entry is: under the name that it should have, unless it could not be renamed or an earlier version wrote it.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    has_block: bool,
+}
+
+/// What is needed to book a block, and to submit it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JournalEntry {
     /// As Bitcoin Core prints it.
@@ -30,13 +55,13 @@ pub(crate) struct JournalEntry {
     pub extranonce_prefix: String,
 }
 
-/// What is in a file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Stored {
-    #[serde(flatten)]
-    entry: JournalEntry,
-    /// The serialized block in hex; none while the transactions of its template had not come.
-    block: Option<String>,
+/// An entry that an earlier process has left.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub key: Key,
+    pub entry: JournalEntry,
+    /// Its block is there too.
+    pub has_block: bool,
 }
 
 /// What can go wrong with it.
@@ -48,63 +73,117 @@ pub(crate) enum JournalError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{} is no journal entry; move it away to go on", path.display())]
-    Malformed {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    #[error("could not start the thread for the reserve of {}", dir.display())]
+    Thread { dir: PathBuf, source: io::Error },
+    #[error("{} is no entry of the block journal", path.display())]
+    Content { path: PathBuf, source: ContentError },
+    #[error("an entry of the block journal could not be put into words")]
+    Encode(#[from] serde_json::Error),
 }
 
 impl Journal {
-    /// The journal in `dir`, which is made if it is not there.
+    /// The journal in `dir`, which is made if it is not there, and what is in it, the lowest height first. What can't be read is
+    /// set aside and told. Blocks.
     ///
     /// # Errors
-    /// The directory can't be made.
-    pub(crate) fn open(dir: PathBuf) -> Result<Self, JournalError> {
+    /// The directory can't be made or listed, or a thread not started.
+    pub(crate) fn open(dir: PathBuf) -> Result<(Self, Vec<Left>), JournalError> {
         fs::create_dir_all(&dir).map_err(|source| io_error("create", &dir, source))?;
-        Ok(Self { dir })
+        let recovered = recovery::recover(&dir)?;
+        let reserves = Reserves::start(&dir, &recovered.reserves, recovered.next_reserve);
+        let reserves = match reserves {
+            Ok(reserves) => reserves,
+            Err(source) => return Err(JournalError::Thread { dir, source }),
+        };
+        let inner = Inner {
+            dir,
+            reserves,
+            writing: Mutex::default(),
+            places: Mutex::new(recovered.places),
+        };
+        Ok((Self(Arc::new(inner)), recovered.left))
     }
 
-    /// Writes an entry, or writes it anew, with the serialized block if that is known; durable when it returns. Blocks.
+    /// Writes an entry, or writes it anew, with the serialized block if that is known; durable when it returns. An entry that
+    /// has its block stays as it is. Blocks.
     ///
     /// # Errors
-    /// The disk refuses; the entry there before is whole.
+    /// The disk refuses, and there is no reserve; the entry there before is whole.
     pub(crate) fn write(
         &self,
+        key: Key,
         entry: &JournalEntry,
         block: Option<&[u8]>,
     ) -> Result<(), JournalError> {
-        let path = self.path(entry.height, &entry.hash);
-        let new = path.with_extension("new");
-        let stored = Stored {
-            entry: entry.clone(),
-            block: block.map(DisplayHex::to_lower_hex_string),
+        let bytes = content::encode(entry, block)?;
+        // Nothing is left half done by a panic that the next write would not do anew.
+        let _writing = self
+            .0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self
+            .0
+            .places()
+            .get(&key)
+            .is_some_and(|place| place.has_block)
+        {
+            return Ok(());
+        }
+        let written = self.write_bytes(&path(&self.0.dir, key), &bytes);
+        self.0.reserves.refill();
+        let place = Place {
+            path: written?,
+            has_block: block.is_some(),
         };
-        let bytes = serde_json::to_vec(&stored).map_err(|source| JournalError::Malformed {
-            path: path.clone(),
-            source,
-        })?;
-        let written = File::create(&new).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_data()
-        });
-        written.map_err(|source| io_error("write", &new, source))?;
-        fs::rename(&new, &path).map_err(|source| io_error("rename", &new, source))?;
-        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|source| io_error("sync", &self.dir, source))
+        let now = place.path.clone();
+        let before = self.0.places().insert(key, place);
+        match before {
+            Some(before) if before.path != now => remove_file(&before.path),
+            _ => Ok(()),
+        }
     }
 
-    /// The entry is not needed any more. Blocks.
-    ///
-    /// # Errors
-    /// The file can't be removed; a missing one is no error.
-    pub(crate) fn remove(&self, key: Key) -> Result<(), JournalError> {
-        let path = self.path(key.height, &key.hash.to_string());
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &path, source))
+    /// By a reserve, if there is one; gives where they are then.
+    fn write_bytes(&self, path: &Path, bytes: &[u8]) -> Result<PathBuf, JournalError> {
+        if bytes.len() as u64 <= RESERVE_BYTES
+            && let Some(reserve) = self.0.reserves.take()
+            && let Ok(at) = self.write_to_reserve(reserve, bytes, path)
+        {
+            return Ok(at);
+        }
+        // Where a reserve failed another file may do: it lies elsewhere on the disk.
+        write_file(path, bytes)?;
+        Ok(path.to_owned())
+    }
+
+    /// Puts the bytes over a reserve's zeros; gives where they are then.
+    fn write_to_reserve(
+        &self,
+        reserve: Reserve,
+        bytes: &[u8],
+        path: &Path,
+    ) -> Result<PathBuf, JournalError> {
+        let Reserve { file, path: from } = reserve;
+        let written = file.write_all_at(bytes, 0).and_then(|()| file.sync_data());
+        if let Err(source) = written {
+            // It goes to another file; of this one nobody knows what it has.
+            fs::remove_file(&from).ok();
+            return Err(io_error("write", &from, source));
+        }
+        // From here on it is found at a start, under whichever name.
+        let renamed = fs::rename(&from, path).and_then(|()| sync_dir(&self.0.dir));
+        match renamed {
+            Ok(()) => {
+                // The zeros behind it go back to the disk, for the next reserve.
+                file.set_len(bytes.len() as u64).ok();
+                Ok(path.to_owned())
             }
-            _ => Ok(()),
+            Err(error) if from.exists() => {
+                tracing::warn!(path = %from.display(), %error, "block journal entry keeps the name of a reserve");
+                Ok(from)
+            }
+            Err(source) => Err(io_error("rename to", path, source)),
         }
     }
 
@@ -113,53 +192,70 @@ impl Journal {
     /// # Errors
     /// The file can't be read or understood.
     pub(crate) fn read_block(&self, key: Key) -> Result<Option<Vec<u8>>, JournalError> {
-        let stored = read(&self.path(key.height, &key.hash.to_string()))?;
-        Ok(stored.block_bytes())
+        let path = self.0.places().get(&key).map(|place| place.path.clone());
+        match path {
+            Some(path) => Ok(read(&path)?.block),
+            None => Ok(None),
+        }
     }
 
-    /// All entries, the lowest height first, and whether each has its block. Blocks.
+    /// The entry is not needed any more. Blocks.
     ///
     /// # Errors
-    /// A file that can't be read or understood: a block may be in it, so it is not passed over.
-    pub(crate) fn entries(&self) -> Result<Vec<(JournalEntry, bool)>, JournalError> {
-        let mut entries = Vec::new();
-        let listed =
-            fs::read_dir(&self.dir).map_err(|source| io_error("list", &self.dir, source))?;
-        for file in listed {
-            let path = file
-                .map_err(|source| io_error("list", &self.dir, source))?
-                .path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
-                let stored = read(&path)?;
-                let whole = stored.block_bytes().is_some();
-                entries.push((stored.entry, whole));
-            }
-        }
-        entries.sort_by(|(a, _), (b, _)| (a.height, &a.hash).cmp(&(b.height, &b.hash)));
-        Ok(entries)
-    }
-
-    fn path(&self, height: u32, hash: &str) -> PathBuf {
-        self.dir.join(format!("{height:07}-{hash}.json"))
+    /// The file can't be removed; a missing one is no error.
+    pub(crate) fn remove(&self, key: Key) -> Result<(), JournalError> {
+        let place = self.0.places().remove(&key);
+        place.map_or(Ok(()), |place| remove_file(&place.path))
     }
 }
 
-impl Stored {
-    /// The serialized block, if it is there and is hex.
-    fn block_bytes(&self) -> Option<Vec<u8>> {
-        Vec::from_hex(self.block.as_deref()?).ok()
+impl Inner {
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Key, Place>> {
+        // It is changed by one call each time.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(path: &Path) -> Result<Stored, JournalError> {
+fn path(dir: &Path, key: Key) -> PathBuf {
+    dir.join(format!("{:07}-{}.block", key.height, key.hash))
+}
+
+/// The way without a reserve: a new file, renamed when it is whole.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let new = path.with_extension("new");
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_data()
+    });
+    if let Err(source) = written {
+        // What there is of it takes room that a reserve could have.
+        fs::remove_file(&new).ok();
+        return Err(io_error("write", &new, source));
+    }
+    fs::rename(&new, path).map_err(|source| io_error("rename", &new, source))?;
+    let dir = path.parent().unwrap_or(path);
+    sync_dir(dir).map_err(|source| io_error("sync", dir, source))
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn read(path: &Path) -> Result<Content, JournalError> {
     let bytes = fs::read(path).map_err(|source| io_error("read", path, source))?;
-    serde_json::from_slice(&bytes).map_err(|source| JournalError::Malformed {
+    content::decode(&bytes).map_err(|source| JournalError::Content {
         path: path.to_owned(),
         source,
     })
+}
+
+fn remove_file(path: &Path) -> Result<(), JournalError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path, source))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> JournalError {
@@ -171,61 +267,4 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> JournalErro
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(height: u32) -> JournalEntry {
-        JournalEntry {
-            hash: format!("{height:064x}"),
-            height,
-            account: "alice".to_owned(),
-            worker: "rig1".to_owned(),
-            node: "core".to_owned(),
-            lane: "sv2".to_owned(),
-            found_at_ms: 1_700_000_000_000,
-            value_sat: 5_000_000_000,
-            extranonce_prefix: "0001000000000007".to_owned(),
-        }
-    }
-
-    fn key(entry: &JournalEntry) -> Key {
-        Key {
-            height: entry.height,
-            hash: entry.hash.parse().unwrap(),
-        }
-    }
-
-    #[test]
-    fn entries_come_back_in_order_of_height_until_they_are_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path().join("blocks")).unwrap();
-        let (low, high) = (entry(9), entry(1_000_000));
-        journal.write(&high, Some(&[1, 2, 3])).unwrap();
-        journal.write(&low, None).unwrap();
-        let both = [(low.clone(), false), (high.clone(), true)];
-        assert_eq!(journal.entries().unwrap(), both);
-        assert_eq!(journal.read_block(key(&low)).unwrap(), None);
-        let block = journal.read_block(key(&high)).unwrap();
-        assert_eq!(block.unwrap(), [1, 2, 3]);
-        journal.remove(key(&low)).unwrap();
-        journal.remove(key(&low)).unwrap();
-        assert_eq!(journal.entries().unwrap(), [(high, true)]);
-    }
-
-    #[test]
-    fn a_damaged_entry_is_an_error_that_names_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path().to_owned()).unwrap();
-        fs::write(dir.path().join("0000001-aa.json"), "{").unwrap();
-        let error = journal.entries().unwrap_err().to_string();
-        assert!(error.contains("0000001-aa.json"), "{error}");
-    }
-
-    #[test]
-    fn an_interrupted_write_leaves_no_entry() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path().to_owned()).unwrap();
-        fs::write(dir.path().join("0000001-aa.new"), "{\"hash\"").unwrap();
-        assert!(journal.entries().unwrap().is_empty());
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 
 use super::case::{Case, Journalled};
 use super::delivery::{self, Delivery};
-use super::journal::{JournalEntry, JournalError};
+use super::journal::Left;
 use super::visit::{Asked, Report, visit};
 use super::{Blocks, Found, InHand, Key, Paths, QUEUE};
 use crate::directory::unix_ms;
@@ -75,11 +75,11 @@ pub(crate) struct BlockKeeper {
 }
 
 impl BlockKeeper {
-    /// The keeper and the handle to it.
-    pub(crate) fn new(paths: Paths, tasks: Tasks) -> (Blocks, Self) {
+    /// The keeper, which takes up what an earlier process has left, and the handle to it.
+    pub(crate) fn new(paths: Paths, left: Vec<Left>, tasks: Tasks) -> (Blocks, Self) {
         let (found, receiver) = mpsc::channel(QUEUE);
         let (sender, events) = mpsc::channel(EVENTS);
-        let keeper = Self {
+        let mut keeper = Self {
             receiver,
             sender,
             events,
@@ -91,6 +91,7 @@ impl BlockKeeper {
             is_booking: false,
             book_from: Instant::now(),
         };
+        keeper.take_up(left);
         (Blocks::new(found), keeper)
     }
 
@@ -99,16 +100,8 @@ impl BlockKeeper {
         self.in_hand.subscribe()
     }
 
-    /// Takes up what an earlier process left, then what is found, until the daemon stops.
-    ///
-    /// # Errors
-    /// The journal can't be read: there may be a block in it.
-    pub(crate) async fn run(mut self) -> Result<(), JournalError> {
-        let journal = self.paths.journal.clone();
-        // A panic in it is the daemon's end anyway, with its message.
-        if let Ok(entries) = tokio::task::spawn_blocking(move || journal.entries()).await {
-            self.recover(entries?);
-        }
+    /// Looks after what there is and what is found, until the daemon stops.
+    pub(crate) async fn run(mut self) {
         let stop = self.tasks.token().clone();
         let mut ticks = tokio::time::interval(VISIT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,23 +121,23 @@ impl BlockKeeper {
         while let Ok(Some(found)) = tokio::time::timeout(STOP_GRACE, self.receiver.recv()).await {
             self.on_found(found);
         }
-        Ok(())
     }
 
-    fn recover(&mut self, entries: Vec<(JournalEntry, bool)>) {
-        for (entry, whole) in entries {
-            let Ok(hash) = entry.hash.parse::<BlockHash>() else {
-                tracing::error!(hash = entry.hash, "journal entry without a block hash");
-                continue;
-            };
-            let height = entry.height;
+    fn take_up(&mut self, left: Vec<Left>) {
+        for Left {
+            key,
+            entry,
+            has_block,
+        } in left
+        {
+            let Key { height, hash } = key;
             tracing::info!(%hash, height, "block of an earlier run is looked after");
-            let journalled = match whole {
+            let journalled = match has_block {
                 true => Journalled::Whole,
                 false => Journalled::WithoutBlock,
             };
             let case = Case::recovered(entry, hash, journalled, self.visiting.len());
-            self.cases.insert(case.key(), case);
+            self.cases.insert(key, case);
         }
         self.publish();
     }
@@ -261,7 +254,7 @@ impl BlockKeeper {
                 case.journalled = Journalled::UnderWay;
                 let (key, block) = (case.key(), case.block.clone());
                 let journal = self.paths.journal.clone();
-                let writing = delivery::write(journal, case.entry.clone(), block.clone());
+                let writing = delivery::write(journal, key, case.entry.clone(), block.clone());
                 let events = self.sender.clone();
                 self.tasks.spawn_session("block journal", async move {
                     let (whole, written) = (block.is_some(), writing.await.unwrap_or(false));

@@ -11,12 +11,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 
 use super::{Epoch, ExtranoncePrefix, Identity, LogError, Record};
+use crate::zeroed_file;
 
 /// Version of the format described above.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -32,9 +33,6 @@ pub(super) const FRAME_BYTES_MAX: usize = 4 << 20;
 
 /// Where a segment is prepared before it has an index.
 pub(super) const PREPARED_NAME: &str = "prepared.tmp";
-
-/// How much is zeroed between two syncs while a segment is prepared: one that is large would hold up the commits.
-static ZERO_CHUNK: [u8; 1 << 20] = [0; 1 << 20];
 
 const SEGMENT_MAGIC: [u8; 8] = *b"HHSHARES";
 const FRAME_MAGIC: [u8; 4] = *b"HHf1";
@@ -249,10 +247,9 @@ pub(super) fn any_frame_from(bytes: &[u8], epoch: &Epoch, index: u64, from: usiz
 /// Length without the zeros at the end, rounded up to a page.
 pub(super) fn used_bytes(bytes: &[u8]) -> usize {
     const PAGE: usize = 4_096;
-    let zeros = |page: &&[u8]| **page == ZERO_CHUNK[..page.len()];
     let unused = bytes
         .rchunks(PAGE)
-        .take_while(zeros)
+        .take_while(|page| zeroed_file::is_zero(page))
         .map(<[u8]>::len)
         .sum::<usize>();
     bytes.len() - unused
@@ -279,7 +276,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<u64>, LogError> {
 /// Writes and syncs a file of `bytes` zeros that waits to become a segment.
 pub(super) fn prepare(dir: &Path, bytes: u64) -> Result<File, LogError> {
     let path = dir.join(PREPARED_NAME);
-    let written = zeroed_file(&path, bytes);
+    let written = zeroed_file::create(&path, bytes);
     if written.is_err() {
         // What there is of it takes room on a disk that has none.
         if let Err(e) = fs::remove_file(&path) {
@@ -287,32 +284,6 @@ pub(super) fn prepare(dir: &Path, bytes: u64) -> Result<File, LogError> {
         }
     }
     written.map_err(|e| LogError::io("prepare", &path, e))
-}
-
-fn zeroed_file(path: &Path, bytes: u64) -> io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o640)
-        .open(path)?;
-    // Asks for the room before a byte is written; a file system that can't answer finds out while it is zeroed.
-    let allocated = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
-    if let Err(e @ rustix::io::Errno::NOSPC) = allocated {
-        return Err(e.into());
-    }
-    let mut offset = 0;
-    while offset < bytes {
-        let length = usize::try_from(bytes - offset)
-            .unwrap_or(usize::MAX)
-            .min(ZERO_CHUNK.len());
-        file.write_all_at(&ZERO_CHUNK[..length], offset)?;
-        file.sync_data()?;
-        offset += length as u64;
-    }
-    file.sync_all()?;
-    Ok(file)
 }
 
 /// Makes a prepared file the segment that `header` describes: durable under its name when this returns.
