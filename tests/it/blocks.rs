@@ -55,8 +55,9 @@ async fn blocks_that_their_only_node_forgets_by_kill_9_are_on_its_chain_again() 
     wait_until_tip(&network, second).await;
     let height = network.node.height();
 
-    network.node.kill();
-    network.node.restart_without_waiting();
+    // Or hh-tp, which has them too, may be the first.
+    network.tp.kill();
+    network.node.restart();
     // Nobody does anything.
     wait_until_tip(&network, second).await;
     assert_eq!(network.node.height(), height);
@@ -82,4 +83,45 @@ async fn a_block_is_on_the_chain_again_though_the_pool_dies_with_the_node() {
     wait_until_tip(&network, hash).await;
     let block = wait_until_accepted(&network, hash).await;
     assert_eq!((&*block.account, &*block.worker), ("forgotten", "both"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stale_share_of_a_block_that_wins_in_the_end_is_in_the_ledger_once() {
+    let network = Network::start(Chain::Regtest).await;
+    let mut channel = open(&network, "stale.winner").await;
+    network.node.generate(1);
+    let other = network.node.tip();
+    wait_until("the pool works on the new tip", DEADLINE, async || {
+        let status = network.pool.pool().await.status(within(CALL)).await;
+        let work = status.expect("hh-pool answers").work;
+        work.is_some_and(|work| work.prev_hash == other.to_string())
+    })
+    .await;
+    // The miner has not heard of it.
+    let hash = channel.submit_block().await.expect("the pool reads");
+    channel.settle(0).await.expect("the pool answers");
+    assert_eq!(channel.refused, [(hash, "stale-share".to_owned())]);
+    wait_for("the node has judged the block", DEADLINE, async || {
+        let block = block(&network, hash).await?;
+        let mut paths = block.paths.iter();
+        paths
+            .any(|path| path.outcome == "inconclusive")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(shares_of(&network, hash).await, 0);
+
+    network.node.invalidate(other);
+    wait_until_accepted(&network, hash).await;
+    wait_until("its share is in the ledger", DEADLINE, async || {
+        shares_of(&network, hash).await > 0
+    })
+    .await;
+    network.wait_until_shipped().await;
+    assert_eq!(shares_of(&network, hash).await, 1);
+}
+
+async fn shares_of(network: &Network, hash: hh_mining::BlockHash) -> usize {
+    let shares = network.ledger().shares_by_hash(hash).await;
+    shares.expect("the ledger can be read").len()
 }

@@ -78,6 +78,8 @@ async fn on_small_disk() -> Option<(Network, SmallDisk)> {
         return None;
     };
     let config = network.pool_config();
+    // Shares so easy that hardly any of a load is a block.
+    let config = config.replace("min_difficulty = 1e-7", "min_difficulty = 1e-9");
     let config = config.replace("[vardiff]", "[vardiff]\nshares_per_minute = 60000.0");
     network
         .pool
@@ -110,17 +112,16 @@ async fn a_pool_on_a_full_disk_mines_on_and_acknowledges_when_there_is_room() {
     let refused = open(&network, "later.disk").await;
     assert!(matches!(refused, Err(OpenError::Refused(_))), "{refused:?}");
     let block = channel.submit_block().await.expect("the pool reads on");
-    let hash = block.to_string();
-    wait_until("the block is on the chain", DEADLINE, async || {
-        network.node.tip().to_string() == hash
-    })
-    .await;
+    wait_until_on_chain(&network, &block.to_string()).await;
 
     // What is more than can be held is refused, and what is held is acknowledged when there is room.
     let tip = channel.prev_hash();
     channel.wait_for_new_block(tip).await.expect("jobs go on");
     flood_until_refused(&mut channel).await;
-    assert!(share_log(&network).await.waiting_records > 0);
+    // Those that were held for too long are refused as well.
+    while share_log(&network).await.waiting_records == 0 {
+        flood_until_refused(&mut channel).await;
+    }
     let before = channel.acknowledged.len();
     disk.make_room();
     channel.settle(0).await.expect("every share gets an answer");
@@ -138,6 +139,87 @@ async fn a_pool_on_a_full_disk_mines_on_and_acknowledges_when_there_is_room() {
     check_ledger(&network.ledger(), &channel.acknowledged, &[]).await;
 }
 
+/// Files of the pool's block journal with this at the end of their names.
+fn journal_files(network: &Network, suffix: &str) -> Vec<String> {
+    let dir = network.dir().join("pool/blocks");
+    let files = std::fs::read_dir(dir).expect("the pool has a block journal");
+    let names = files.map(|file| file.expect("it can be listed").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(suffix)).collect()
+}
+
+async fn wait_until_on_chain(network: &Network, hash: &str) {
+    wait_until("the block is on the chain", DEADLINE, async || {
+        network.node.tip().to_string() == hash
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_found_on_a_full_disk_is_journalled_and_its_refused_share_logged_after_a_crash() {
+    let Some((mut network, disk)) = on_small_disk().await else {
+        return;
+    };
+    let reserves =
+        || journal_files(&network, "reserve-0").len() + journal_files(&network, "reserve-1").len();
+    wait_until("the journal has its reserve", DEADLINE, async || {
+        reserves() == 2
+    })
+    .await;
+    let mut channel = open(&network, "full.block").await.expect("there is room");
+    disk.fill();
+    load_until(&network, &mut channel, |log| log.last_error.is_some()).await;
+    flood_until_refused(&mut channel).await;
+    let block = channel.submit_block().await.expect("the pool reads on");
+    let hash = block.to_string();
+    wait_until_on_chain(&network, &hash).await;
+    wait_until("the block is journalled", DEADLINE, async || {
+        journal_files(&network, &format!("{hash}.block")).len() == 1
+    })
+    .await;
+    let refused = async {
+        while !channel.refused.iter().any(|(hash, _)| *hash == block) {
+            channel
+                .settle(channel.in_flight().len() - 1)
+                .await
+                .expect("the pool answers");
+        }
+    };
+    tokio::time::timeout(DEADLINE, refused)
+        .await
+        .expect("its share is refused");
+
+    network.pool.kill();
+    disk.make_room();
+    network.pool.restart();
+    network.pool.wait_until_ready().await;
+    wait_until("its share is in the ledger", DEADLINE, async || {
+        !shares_of(&network, block).await.is_empty()
+    })
+    .await;
+    let shares = shares_of(&network, block).await;
+    assert_eq!(shares.len(), 1);
+    assert!(shares[0].is_block);
+    assert_eq!(
+        (shares[0].origin.account(), shares[0].origin.worker()),
+        ("full", "block")
+    );
+    network.wait_until_shipped().await;
+    let in_flight = channel
+        .refused
+        .iter()
+        .map(|(hash, _)| *hash)
+        .chain(channel.in_flight());
+    let in_flight: Vec<_> = in_flight.collect();
+    check_ledger(&network.ledger(), &channel.acknowledged, &in_flight).await;
+}
+
+async fn shares_of(network: &Network, hash: hh_mining::BlockHash) -> Vec<hh_ledger::ShareRow> {
+    let shares = network.ledger().shares_by_hash(hash).await;
+    // The pool may not have opened it yet.
+    shares.unwrap_or_default()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_takes_seconds_for_a_sync_does_not_hold_a_block_up() {
     const SYNC_MICROSECONDS: u32 = 5_000_000;
@@ -153,11 +235,7 @@ async fn a_disk_that_takes_seconds_for_a_sync_does_not_hold_a_block_up() {
     )
     .await;
     let block = channel.submit_block().await.expect("the pool is there");
-    let hash = block.to_string();
-    wait_until("the block is on the chain", DEADLINE, async || {
-        network.node.tip().to_string() == hash
-    })
-    .await;
+    wait_until_on_chain(&network, &block.to_string()).await;
     let answered = tokio::time::timeout(Duration::ZERO, channel.settle(0)).await;
     assert!(
         answered.is_err(),

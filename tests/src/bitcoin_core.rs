@@ -234,6 +234,15 @@ impl BitcoinCore {
         written.expect("the node writes its chain");
     }
 
+    /// Has it leave the chain of this block, for the best one without it.
+    ///
+    /// # Panics
+    /// If the node refuses.
+    pub fn invalidate(&self, hash: BlockHash) {
+        let client = self.rpc();
+        client.invalidate_block(&hash).expect("the node answers");
+    }
+
     /// `kill -9`, as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -241,14 +250,9 @@ impl BitcoinCore {
 
     /// Starts it again on the same data, port and socket.
     pub fn restart(&mut self) {
-        self.restart_without_waiting();
-        self.wait_until_it_answers();
-    }
-
-    /// The same, and does not wait until it answers.
-    pub fn restart_without_waiting(&mut self) {
         self.process.kill();
         self.process = Self::spawn(self.chain, self.dir.path(), self.rpc_port.number);
+        self.wait_until_it_answers();
     }
 }
 

@@ -9,6 +9,7 @@
 //!  session ──Found──► keeper ──spawns──► delivery ──► journal, then SubmitSolution and submitblock on every node
 //!                      │  ▲  ◄──────────── events ───┘
 //!                      │  └── visit, each node every two seconds: what has it of them? what it lacks, it gets again
+//!                      ├── the share of an accepted block ──► share log, if it is not there
 //!                      └── rows, one at a time ──► ledger ◄── follow, for what is no longer in danger
 //! ```
 
@@ -18,9 +19,11 @@ mod follow;
 mod journal;
 mod keeper;
 mod visit;
+mod winning_share;
 
 use crate::channel::Candidate;
-use crate::share_log::Origin;
+use crate::share_log::{Origin, ShareLog, ShareRecord};
+use crate::shipper::Shipping;
 use crate::template_client::Solution;
 use crate::work::{self, Work};
 pub(crate) use follow::follow;
@@ -46,7 +49,9 @@ pub(crate) struct Found {
     pub candidate: Candidate,
     /// Whose prefix is in the coinbase.
     pub origin: Arc<Origin>,
-    pub found_at_ms: i64,
+    /// What the share log is to have of it, if the block is accepted and its connection could not log it. Its time is that of the
+    /// find.
+    pub share: ShareRecord,
 }
 
 /// Where connections hand their blocks over. Clones share it.
@@ -67,6 +72,8 @@ pub(crate) struct Paths {
     /// To the template provider.
     pub solutions: mpsc::Sender<Solution>,
     pub work: work::Receiver,
+    pub log: ShareLog,
+    pub shipping: watch::Receiver<Shipping>,
 }
 
 /// What a block is kept under: in the order in which nodes need them.

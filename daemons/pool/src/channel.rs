@@ -70,6 +70,23 @@ pub(crate) struct Candidate {
     pub header: Header,
     pub extranonce: Extranonce,
     pub job: Arc<PoolJob>,
+    /// Of the job when it was sent: what its share is worth.
+    pub target: ShareTarget,
+}
+
+impl Candidate {
+    /// Its share, whatever became of that: a hash that meets the network's target meets every job's.
+    pub(crate) fn share(&self) -> Accepted {
+        Accepted {
+            share: CheckedShare {
+                hash: self.hash,
+                work: self.target.work(),
+                score: self.target.score(),
+                meets_network: true,
+            },
+            target: self.target,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -279,6 +296,7 @@ fn measure(
             header,
             extranonce: submission.extranonce,
             job: Arc::clone(&sent.job),
+            target: sent.target,
         }
     });
     (checked.map_err(|refused| refused.reason.code()), block)

@@ -95,9 +95,10 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let providers = Links::new(config.template_providers.iter().map(|p| p.address.clone()));
     let template_client = template_client(&config, providers.clone(), solutions, clock)?;
     let work = template_client.board.subscribe();
+    let shipper = shipper(&config, log.clone(), &ledger);
+    let stores = (&ledger, &log, &shipper);
     let (blocks, keeper) =
-        block_keeper(&config, &context, &nodes, &ledger, solution_sender, &work).await?;
-    let next_prefix = next_channel_index(&recovered);
+        block_keeper(&config, &context, &nodes, stores, solution_sender, &work).await?;
     let file = StateFile::new(config.vardiff_path());
     let difficulty = DifficultyBoard::open(config.vardiff.clone(), file);
     let difficulty = Arc::new(difficulty.map_err(Failure::config)?);
@@ -107,7 +108,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         log: log.clone(),
         prefixes: Mutex::new(PrefixAllocator::new(
             ServerId(config.server_id),
-            next_prefix,
+            next_channel_index(&recovered),
         )),
         blocks,
         rejects: Rejects::default(),
@@ -118,7 +119,6 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let limits = &config.limits;
     let (total, per_address) = (limits.max_connections, limits.max_connections_per_address);
     let admission = Arc::new(Admission::new(total, per_address, stop.clone()));
-    let shipper = shipper(&config, log, &ledger);
     let control = Control {
         context: context.clone(),
         shared: Arc::clone(&shared),
@@ -271,7 +271,7 @@ async fn block_keeper(
     config: &PoolConfig,
     context: &Context,
     nodes: &Nodes,
-    ledger: &Ledger,
+    (ledger, log, shipper): (&Ledger, &ShareLog, &Shipper),
     solutions: mpsc::Sender<Solution>,
     work: &work::Receiver,
 ) -> Result<(blocks::Blocks, BlockKeeper), Failure> {
@@ -286,6 +286,8 @@ async fn block_keeper(
         nodes: named,
         solutions,
         work: work.clone(),
+        log: log.clone(),
+        shipping: shipper.status(),
     };
     Ok(BlockKeeper::new(paths, left, tasks.clone()))
 }

@@ -1,5 +1,6 @@
 //! Templates, tips and channels for the tests of this crate.
 
+pub(crate) mod core;
 pub(crate) mod server;
 pub(crate) mod witness;
 

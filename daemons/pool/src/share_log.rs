@@ -17,6 +17,9 @@
 //! index and the frame's offset, so what lies in the wrong place, or was put together by a miner who chose his worker's
 //! name well, is not a frame.
 //!
+//! A share that is a block may be appended twice, by its connection and by the keeper of found blocks, and is in the log once:
+//! a watermark takes the place of the second record.
+//!
 //! # When it goes wrong
 //!
 //! A failed write or sync abandons the segment at its durable end and goes on in a new one, to which the same appends are
@@ -26,6 +29,7 @@
 //! again; what waits for longer resolves with the error. After a crash the torn frame at the end of the last segment is
 //! cut off (it was never acknowledged); damage anywhere else is refused.
 
+mod block_shares;
 mod preparer;
 mod queue;
 mod reader;

@@ -3,6 +3,7 @@
 
 use super::Key;
 use super::journal::JournalEntry;
+use crate::share_log::ShareRecord;
 use hh_bitcoin::{BlockOutcome, Presence};
 use hh_ledger::{BlockPath, BlockRow, BlockState};
 use hh_mining::BlockHash;
@@ -29,6 +30,10 @@ const LOOKS_OFF_CHAIN: u32 = 2;
 /// from others, with whatever came after them.
 const LAST_WORD_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// A node that does not know the block before it gets that from other nodes: the block is not tried on it again sooner. While it
+/// catches up each try would cost it megabytes.
+const PARENT_PAUSE_MS: i64 = 30 * 1000;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Case {
@@ -42,6 +47,8 @@ pub(super) struct Case {
     pub journalled: Journalled,
     /// An earlier process found it.
     pub is_recovered: bool,
+    /// Whether the share log is known to have its share.
+    pub is_share_logged: bool,
     /// One for each node, in the order of preference.
     views: Vec<View>,
 }
@@ -76,6 +83,8 @@ struct View {
     /// Looks in a row that found the block off the best chain.
     looks_off_chain: u32,
     answer: Option<BlockOutcome>,
+    /// When it was given; milliseconds since 1970.
+    answered_at_ms: i64,
     /// A submission goes on until there is an answer.
     is_under_way: bool,
 }
@@ -85,6 +94,7 @@ impl Case {
     pub(super) fn found(entry: JournalEntry, hash: BlockHash, nodes: usize) -> Self {
         Self {
             row: row(&entry, hash),
+            is_share_logged: entry.share.is_none(),
             entry,
             is_unbooked: true,
             block: None,
@@ -146,6 +156,7 @@ impl Case {
         if let Some(view) = self.views.get_mut(node) {
             view.is_under_way = false;
             view.answer = Some(outcome);
+            view.answered_at_ms = at_ms;
         }
     }
 
@@ -174,12 +185,17 @@ impl Case {
     }
 
     /// When this node is to get it.
-    pub(super) fn wanted_by(&self, node: usize) -> Wanted {
+    pub(super) fn wanted_by(&self, node: usize, now_ms: i64) -> Wanted {
         let has_block = self.block.is_some() || self.journalled == Journalled::Whole;
         match self.views.get(node) {
             Some(view) if has_block && !view.is_under_way => match view.answer {
                 None => Wanted::IfNotOnBestChain,
                 Some(BlockOutcome::Rejected(_)) => Wanted::No,
+                Some(BlockOutcome::ParentUnknown)
+                    if now_ms < view.answered_at_ms.saturating_add(PARENT_PAUSE_MS) =>
+                {
+                    Wanted::No
+                }
                 Some(_) => Wanted::IfUnknown,
             },
             _ => Wanted::No,
@@ -192,13 +208,25 @@ impl Case {
         is_deep(presence) && !self.is_written(now_ms)
     }
 
+    /// The share that is to be in the share log: that of a block that is accepted. One that is not is worth what any share is,
+    /// and stands for itself.
+    pub(super) fn share_to_log(&self) -> Option<ShareRecord> {
+        if self.is_share_logged || self.row.state != BlockState::Accepted {
+            return None;
+        }
+        let bytes = hex::decode(self.entry.share.as_deref()?).ok()?;
+        ShareRecord::from_bytes(&bytes)
+    }
+
     /// It can't be lost any more, or is lost for good: its journal entry may go.
     pub(super) fn is_over(&self, now_ms: i64, next_height: u32) -> bool {
         let age_ms = now_ms.saturating_sub(self.row.found_at_ms);
         !self.is_unbooked
             && match self.row.state {
                 BlockState::Found | BlockState::Submitted => false,
-                BlockState::Accepted => self.is_safe() && self.is_written(now_ms),
+                BlockState::Accepted => {
+                    self.is_safe() && self.is_written(now_ms) && self.share_to_log().is_none()
+                }
                 BlockState::Rejected => self.is_unanimous() || age_ms >= LAST_WORD_MS,
                 BlockState::Orphaned => self.is_passed_by(next_height, BEYOND_RETURN),
             }

@@ -42,11 +42,13 @@ impl Delivery {
         let block = transactions.map(|list| self.assemble(&coinbase, &list));
         let mut writing = self.journal(block.clone());
         let written = tokio::time::timeout(JOURNAL_GRACE, &mut writing).await;
-        self.submit_solution(&coinbase).await;
-        let outcomes = match &block {
-            Some(block) => Some(self.submit(block).await),
-            None => None,
-        };
+        let address = self.submit_solution(&coinbase);
+        let outcomes = block.as_ref().map(|block| self.submit(block));
+        // It is on its way; from here on nothing is pressing.
+        if let Some(address) = address {
+            let key = self.key;
+            self.tell(Event::Sent { key, address }).await;
+        }
         let written = async {
             let ended = match written {
                 Ok(ended) => ended,
@@ -54,11 +56,14 @@ impl Delivery {
             };
             self.tell_journalled(block.is_some(), ended).await;
         };
-        if let Some(outcomes) = outcomes {
-            tokio::join!(written, self.hear(outcomes));
-        } else {
-            written.await;
-            self.run_late(&coinbase).await;
+        match outcomes.zip(block.clone()) {
+            Some((outcomes, block)) => {
+                tokio::join!(written, self.hear(block, outcomes));
+            }
+            None => {
+                written.await;
+                self.run_late(&coinbase).await;
+            }
         }
     }
 
@@ -75,9 +80,9 @@ impl Delivery {
         };
         let block = self.assemble(coinbase, &list);
         let writing = self.journal(Some(Arc::clone(&block)));
-        let outcomes = self.submit(&block).await;
+        let outcomes = self.submit(&block);
         let written = async { self.tell_journalled(true, writing.await).await };
-        tokio::join!(written, self.hear(outcomes));
+        tokio::join!(written, self.hear(block, outcomes));
     }
 
     fn assemble(&self, coinbase: &[u8], transactions: &[Vec<u8>]) -> Arc<[u8]> {
@@ -101,27 +106,26 @@ impl Delivery {
     }
 
     /// To every node; the outcomes come one by one.
-    async fn submit(&self, block: &Arc<[u8]>) -> mpsc::Receiver<PathOutcome> {
+    fn submit(&self, block: &Arc<[u8]>) -> mpsc::Receiver<PathOutcome> {
         let hash = bitcoin::BlockHash::from_byte_array(self.key.hash.to_byte_array());
-        let outcomes = self.paths.submitter.submit(hash, Arc::clone(block));
-        let (key, block) = (self.key, Arc::clone(block));
-        self.tell(Event::Submitted { key, block }).await;
-        outcomes
+        self.paths.submitter.submit(hash, Arc::clone(block))
     }
 
-    async fn hear(&self, mut outcomes: mpsc::Receiver<PathOutcome>) {
+    async fn hear(&self, block: Arc<[u8]>, mut outcomes: mpsc::Receiver<PathOutcome>) {
         let key = self.key;
+        self.tell(Event::Submitted { key, block }).await;
         while let Some(outcome) = outcomes.recv().await {
             self.tell(Event::Answered { key, outcome }).await;
         }
     }
 
-    async fn submit_solution(&self, coinbase: &[u8]) {
+    /// Gives the address of the template provider that it is sent to.
+    fn submit_solution(&self, coinbase: &[u8]) -> Option<Arc<str>> {
         let (hash, header) = (self.key.hash, &self.candidate.header);
         let template = &self.candidate.job.template;
         let Ok(coinbase_tx) = coinbase.to_vec().try_into() else {
             tracing::error!(%hash, "the coinbase is too long for SubmitSolution");
-            return;
+            return None;
         };
         let message = SubmitSolution {
             template_id: template.template.template_id,
@@ -137,11 +141,9 @@ impl Delivery {
         };
         if let Err(error) = self.paths.solutions.try_send(solution) {
             tracing::error!(%hash, %error, "solution not sent to the template provider");
-            return;
+            return None;
         }
-        let address = Arc::clone(&template.provider.address);
-        let key = self.key;
-        self.tell(Event::Sent { key, address }).await;
+        Some(Arc::clone(&template.provider.address))
     }
 
     async fn tell(&self, event: Event) {
@@ -172,7 +174,7 @@ pub(super) fn entry(found: &Found) -> JournalEntry {
     let Found {
         candidate,
         origin,
-        found_at_ms,
+        share,
     } = found;
     JournalEntry {
         hash: candidate.hash.to_string(),
@@ -181,8 +183,9 @@ pub(super) fn entry(found: &Found) -> JournalEntry {
         worker: origin.worker().to_owned(),
         node: origin.node().to_owned(),
         lane: origin.lane().to_owned(),
-        found_at_ms: *found_at_ms,
+        found_at_ms: share.accepted_at_ms,
         value_sat: candidate.job.job.reward().to_sat(),
         extranonce_prefix: candidate.extranonce.prefix().to_string(),
+        share: Some(hex::encode(share.to_bytes())),
     }
 }

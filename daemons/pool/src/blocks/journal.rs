@@ -53,6 +53,9 @@ pub(crate) struct JournalEntry {
     pub value_sat: u64,
     /// The extranonce prefix in the coinbase, in hex: whose block it is, by the share log's binding.
     pub extranonce_prefix: String,
+    /// What the share log is to have of it, in the log's encoding and in hex. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
 }
 
 /// An entry that an earlier process has left.

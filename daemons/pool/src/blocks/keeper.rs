@@ -5,6 +5,7 @@ use super::case::{Case, Journalled};
 use super::delivery::{self, Delivery};
 use super::journal::Left;
 use super::visit::{Asked, Report, visit};
+use super::winning_share::{self, WinningShareError};
 use super::{Blocks, Found, InHand, Key, Paths, QUEUE};
 use crate::directory::unix_ms;
 use hh_bitcoin::{BlockOutcome, PathOutcome};
@@ -21,8 +22,8 @@ use tokio::time::MissedTickBehavior;
 /// them sends miners to build on an older block until it is asked.
 const VISIT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Pause before the ledger is tried again with a block.
-const LEDGER_RETRY: Duration = Duration::from_secs(2);
+/// Pause before the ledger is tried again with a block, or the share log with its share.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Connections end within that when the daemon stops; a share that one has read is checked before.
 const STOP_GRACE: Duration = Duration::from_millis(250);
@@ -51,6 +52,11 @@ pub(super) enum Event {
     Answered { key: Key, outcome: PathOutcome },
     /// A node was visited.
     Visited { node: usize, report: Report },
+    /// The share log has the share of a block, or has not yet.
+    ShareLogged {
+        key: Key,
+        result: Result<(), WinningShareError>,
+    },
     /// The ledger has a row, or has not.
     Booked {
         row: BlockRow,
@@ -72,6 +78,10 @@ pub(crate) struct BlockKeeper {
     visiting: Vec<bool>,
     is_booking: bool,
     book_from: Instant,
+    is_logging: bool,
+    log_from: Instant,
+    /// The last record that the share log had at the start.
+    recovered_seq: u64,
 }
 
 impl BlockKeeper {
@@ -79,6 +89,7 @@ impl BlockKeeper {
     pub(crate) fn new(paths: Paths, left: Vec<Left>, tasks: Tasks) -> (Blocks, Self) {
         let (found, receiver) = mpsc::channel(QUEUE);
         let (sender, events) = mpsc::channel(EVENTS);
+        let recovered_seq = *paths.log.durable().borrow();
         let mut keeper = Self {
             receiver,
             sender,
@@ -90,6 +101,9 @@ impl BlockKeeper {
             in_hand: watch::Sender::default(),
             is_booking: false,
             book_from: Instant::now(),
+            is_logging: false,
+            log_from: Instant::now(),
+            recovered_seq,
         };
         keeper.take_up(left);
         (Blocks::new(found), keeper)
@@ -116,6 +130,7 @@ impl BlockKeeper {
                 _ = ticks.tick() => self.on_tick(),
             }
             self.book_next();
+            self.log_next();
         }
         // What connections find while they end: at least the journal gets it.
         while let Ok(Some(found)) = tokio::time::timeout(STOP_GRACE, self.receiver.recv()).await {
@@ -132,9 +147,10 @@ impl BlockKeeper {
         {
             let Key { height, hash } = key;
             tracing::info!(%hash, height, "block of an earlier run is looked after");
-            let journalled = match has_block {
-                true => Journalled::Whole,
-                false => Journalled::WithoutBlock,
+            let journalled = if has_block {
+                Journalled::Whole
+            } else {
+                Journalled::WithoutBlock
             };
             let case = Case::recovered(entry, hash, journalled, self.visiting.len());
             self.cases.insert(key, case);
@@ -188,6 +204,7 @@ impl BlockKeeper {
                 }
             }
             Event::Visited { node, report } => self.on_visited(node, report),
+            Event::ShareLogged { key, result } => self.on_share_logged(key, result),
             Event::Booked { row, result } => self.on_booked(&row, result),
         }
     }
@@ -273,7 +290,7 @@ impl BlockKeeper {
         let asked = self.cases.values().rev().map(|case| Asked {
             key: case.key(),
             settled: case.is_settled_on(node, now_ms),
-            wanted: case.wanted_by(node),
+            wanted: case.wanted_by(node, now_ms),
             block: case.block.clone(),
         });
         let asked: Vec<Asked> = asked.collect();
@@ -351,7 +368,41 @@ impl BlockKeeper {
             (Err(error), _) => {
                 let error = hh_daemon::Chain(&error).to_string();
                 tracing::warn!(hash = %row.hash, error, "block not in the ledger yet; trying again");
-                self.book_from = Instant::now() + LEDGER_RETRY;
+                self.book_from = Instant::now() + RETRY;
+            }
+        }
+    }
+
+    /// Has the share log take the share of one accepted block, which it may have.
+    fn log_next(&mut self) {
+        if self.is_logging || Instant::now() < self.log_from {
+            return;
+        }
+        let due = |case: &Case| Some((case.key(), case.share_to_log()?, case.is_recovered));
+        let Some((key, share, is_recovered)) = self.cases.values().find_map(due) else {
+            return;
+        };
+        self.is_logging = true;
+        let paths = self.paths.clone();
+        let recovered_seq = is_recovered.then_some(self.recovered_seq);
+        let (events, stop) = (self.sender.clone(), self.tasks.token().clone());
+        self.tasks.spawn_session("winning share", async move {
+            let logging = winning_share::log(paths, share, recovered_seq);
+            if let Some(result) = stop.run_until_cancelled(logging).await {
+                events.send(Event::ShareLogged { key, result }).await.ok();
+            }
+        });
+    }
+
+    fn on_share_logged(&mut self, key: Key, result: Result<(), WinningShareError>) {
+        self.is_logging = false;
+        match (result, self.cases.get_mut(&key)) {
+            (Ok(()), Some(case)) => case.is_share_logged = true,
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                let error = hh_daemon::Chain(&error).to_string();
+                tracing::warn!(hash = %key.hash, error, "share of a block not logged yet; trying again");
+                self.log_from = Instant::now() + RETRY;
             }
         }
     }
@@ -398,3 +449,6 @@ fn tell(row: &BlockRow, is_recovered: bool) {
         metrics::counter!("hyperhash_blocks_total", "result" => result).increment(1);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,10 +172,11 @@ impl Session {
         let Verdict { share, block } = channel.check(submission, now_unix);
         if let Some(candidate) = block {
             // Before anything else: a block is worth more than all that follows.
+            let share = candidate.share();
             self.shared.blocks.found(Found {
+                share: record(channel, submission, &share, worker, now_unix_ms),
                 candidate,
                 origin: Arc::clone(&channel.origin),
-                found_at_ms: now_unix_ms,
             });
         }
         match share {

@@ -45,6 +45,26 @@ pub struct ShareRecord {
     pub origin: Arc<Origin>,
 }
 
+impl ShareRecord {
+    /// The record in the encoding of the log, for whoever keeps one elsewhere.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Record::Share(self.clone()).encode(self.accepted_at_ms, &mut bytes);
+        bytes
+    }
+
+    /// Reads what [`ShareRecord::to_bytes`] gave; `None` if the bytes are something else.
+    #[must_use]
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let record = Record::decode(&mut bytes)?;
+        match record {
+            Record::Share(share) if bytes.is_empty() => Some(share),
+            Record::Share(_) | Record::Binding(_) | Record::Watermark { .. } => None,
+        }
+    }
+}
+
 /// A channel's extranonce prefix and the account to which it belongs; logged before the channel's first job is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {

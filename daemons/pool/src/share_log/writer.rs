@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::block_shares::BlockShares;
 use super::preparer::{Prepared, Preparer};
 use super::queue::{Append, Queue, Taken};
 use super::segment::{self, FRAME_BYTES_MAX, FrameBuffer, Header};
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     /// Taken from the queue and not resolved, oldest first. They keep their part of the queue's limit.
     held: VecDeque<Append>,
     frame: FrameBuffer,
+    block_shares: BlockShares,
     failure: Option<Failure>,
     /// Retry intervals that the next write which fails is followed by: none at first, another segment may do at once.
     backoff: u32,
@@ -92,6 +94,7 @@ impl Writer {
             highest_prefix: recovered.highest_prefix,
             held: VecDeque::new(),
             frame: FrameBuffer::new(),
+            block_shares: BlockShares::default(),
             failure: None,
             backoff: 0,
             durable,
@@ -143,6 +146,7 @@ impl Writer {
                 }
                 Err(()) => {
                     self.last_at_ms = last_at_ms;
+                    self.block_shares.truncate(0);
                     group
                         .into_iter()
                         .rev()
@@ -190,12 +194,14 @@ impl Writer {
         let mut group = Vec::with_capacity(self.held.len());
         while let Some(append) = self.held.pop_front() {
             let (len, count, at_ms) = (self.frame.len(), self.frame.count(), self.last_at_ms);
+            let block_shares = self.block_shares.in_frame();
             self.push(&append.records);
             if self.frame.len() <= frame_bytes_max {
                 group.push(append);
                 continue;
             }
             self.frame.truncate(len, count);
+            self.block_shares.truncate(block_shares);
             self.last_at_ms = at_ms;
             if !group.is_empty() {
                 self.held.push_front(append);
@@ -214,13 +220,21 @@ impl Writer {
             if let Record::Binding(binding) = record {
                 self.highest_prefix = self.highest_prefix.max(Some(binding.extranonce_prefix));
             }
-            self.frame.push(record, self.last_at_ms);
+            let at_ms = self.last_at_ms;
+            match record {
+                Record::Share(share) if share.is_block && !self.block_shares.add(share.hash) => {
+                    // Its append counts its records.
+                    self.frame.push(&Record::Watermark { at_ms }, at_ms);
+                }
+                record => self.frame.push(record, at_ms),
+            }
         }
     }
 
     /// The frame is durable: publishes that, and resolves its appends.
     fn written(&mut self, group: Vec<Append>) {
         self.backoff = 0;
+        self.block_shares.written();
         if self.failure.is_some() {
             self.recovered();
         }

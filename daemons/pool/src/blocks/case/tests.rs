@@ -15,6 +15,7 @@ fn case(nodes: usize) -> Case {
         found_at_ms: FOUND_AT_MS,
         value_sat: 50,
         extranonce_prefix: "0000000000000001".to_owned(),
+        share: None,
     };
     let mut case = Case::found(entry, BlockHash::from_byte_array([1; 32]), nodes);
     case.on_submitted();
@@ -114,13 +115,23 @@ fn nothing_is_over_that_the_ledger_does_not_have() {
 #[test]
 fn a_node_that_forgot_a_block_wants_it_again_and_one_that_refused_it_does_not() {
     let mut case = case(3);
-    assert_eq!(case.wanted_by(0), Wanted::No, "it is under way");
+    let wanted = |case: &Case, node| case.wanted_by(node, FOUND_AT_MS);
+    assert_eq!(wanted(&case, 0), Wanted::No, "it is under way");
     answer(&mut case, 0, BlockOutcome::Accepted);
     answer(&mut case, 1, refused("bad-txns"));
-    assert_eq!(case.wanted_by(0), Wanted::IfUnknown);
-    assert_eq!(case.wanted_by(1), Wanted::No);
-    assert_eq!(case.wanted_by(2), Wanted::No, "it is retried by itself");
-    assert_eq!(case.wanted_by(3), Wanted::No, "there is no such node");
+    assert_eq!(wanted(&case, 0), Wanted::IfUnknown);
+    assert_eq!(wanted(&case, 1), Wanted::No);
+    assert_eq!(wanted(&case, 2), Wanted::No, "it is retried by itself");
+    assert_eq!(wanted(&case, 3), Wanted::No, "there is no such node");
+}
+
+#[test]
+fn a_node_that_lacks_the_parent_is_left_alone_for_a_while() {
+    let mut case = case(1);
+    answer(&mut case, 0, BlockOutcome::ParentUnknown);
+    let wanted = |after_ms| case.wanted_by(0, FOUND_AT_MS + after_ms);
+    assert_eq!(wanted(PARENT_PAUSE_MS - 1), Wanted::No);
+    assert_eq!(wanted(PARENT_PAUSE_MS), Wanted::IfUnknown);
 }
 
 #[test]
@@ -128,12 +139,16 @@ fn a_block_of_an_earlier_run_is_given_to_whoever_has_it_on_a_side_to_hear_its_ve
     let Case { entry, row, .. } = case(1);
     let mut case = Case::recovered(entry, row.hash, Journalled::Whole, 1);
     case.on_seen(0, Presence::OffBestChain, HEIGHT + 1);
-    assert_eq!(case.wanted_by(0), Wanted::IfNotOnBestChain);
+    assert_eq!(case.wanted_by(0, FOUND_AT_MS), Wanted::IfNotOnBestChain);
     answer(&mut case, 0, refused("bad-cb-amount"));
-    assert_eq!(case.wanted_by(0), Wanted::No);
+    assert_eq!(case.wanted_by(0, FOUND_AT_MS), Wanted::No);
     assert_eq!(case.row.reason.as_deref(), Some("bad-cb-amount"));
     case.journalled = Journalled::WithoutBlock;
-    assert_eq!(case.wanted_by(0), Wanted::No, "there is nothing to give");
+    assert_eq!(
+        case.wanted_by(0, FOUND_AT_MS),
+        Wanted::No,
+        "there is nothing to give"
+    );
 }
 
 #[test]

@@ -92,7 +92,9 @@ impl Maker {
         loop {
             let is_full = self.fill();
             let next = if is_full {
-                asked.recv().map_err(|_closed| RecvTimeoutError::Disconnected)
+                asked
+                    .recv()
+                    .map_err(|_closed| RecvTimeoutError::Disconnected)
             } else {
                 asked.recv_timeout(RETRY)
             };

@@ -12,6 +12,7 @@ pub(super) fn entry(height: u32) -> JournalEntry {
         found_at_ms: 1_700_000_000_000,
         value_sat: 5_000_000_000,
         extranonce_prefix: "0001000000000007".to_owned(),
+        share: None,
     }
 }
 

@@ -1,0 +1,322 @@
+//! The keeper with its journal, ledger and share log, beside a small Bitcoin Core that can be made to forget.
+
+use super::super::journal::Journal;
+use super::*;
+use crate::sample;
+use crate::sample::core::FakeCore;
+use crate::share_log::{Identity, Options, Record, Retention, ShareLog, ShareRecord};
+use crate::shipper::Shipper;
+use crate::state_file::StateFile;
+use crate::template_client::Solution;
+use crate::work::Work;
+use hh_bitcoin::BlockSubmitter;
+use hh_ledger::{Ledger, Location};
+use hh_mining::{Extranonce, Target};
+use std::path::Path;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at a condition.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A keeper that runs; its tasks end when it is dropped.
+struct Site {
+    dir: tempfile::TempDir,
+    core: FakeCore,
+    blocks: Blocks,
+    ledger: Ledger,
+    log: ShareLog,
+    solutions: mpsc::Receiver<Solution>,
+    tasks: Tasks,
+    _work: watch::Sender<Option<Arc<Work>>>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.tasks.token().cancel();
+    }
+}
+
+impl Site {
+    fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), FakeCore::start())
+    }
+
+    fn start_in(dir: tempfile::TempDir, core: FakeCore) -> Self {
+        let tasks = Tasks::default();
+        let nodes = vec![("near".to_owned(), core.rpc())];
+        let tracker = tasks.tracker().clone();
+        let location = Location::Sqlite(dir.path().join("pool.db"));
+        let ledger = Ledger::open(&location, "pool-1").unwrap();
+        let log = open_log(dir.path());
+        let (journal, left) = Journal::open(dir.path().join("blocks")).unwrap();
+        let (sender, solutions) = mpsc::channel(9);
+        let (work, seen) = watch::channel(Some(sample::work()));
+        let note = StateFile::new(dir.path().join("shipped"));
+        let shipper = Shipper::new(log.clone(), ledger.clone(), Retention::NOTHING, note);
+        let paths = Paths {
+            journal,
+            ledger: ledger.clone(),
+            submitter: BlockSubmitter::new(nodes.clone(), tracker, tasks.token().clone()),
+            nodes,
+            solutions: sender,
+            work: seen,
+            log: log.clone(),
+            shipping: shipper.status(),
+        };
+        let (blocks, keeper) = BlockKeeper::new(paths, left, tasks.clone());
+        tasks.spawn_session("keeper", keeper.run());
+        let stop = tasks.token().clone();
+        let shipping = shipper.run(stop, std::future::ready(()));
+        tasks.spawn_session("shipper", async { shipping.await.unwrap() });
+        Self {
+            dir,
+            core,
+            blocks,
+            ledger,
+            log,
+            solutions,
+            tasks,
+            _work: work,
+        }
+    }
+
+    /// Ends as a process does that is killed, and starts again on the same files.
+    async fn restart(mut self) -> Self {
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        let (tasks, core, log) = (self.tasks.clone(), self.core.clone(), self.log.clone());
+        drop(self);
+        tasks.shutdown(PATIENCE).await.unwrap();
+        log.close().await;
+        Self::start_in(dir, core)
+    }
+
+    async fn wait_for_state(&self, hash: BlockHash, state: BlockState) -> BlockRow {
+        self.wait_for(async || {
+            // There is none before the first row is booked.
+            let rows = self.ledger.blocks(99).await.unwrap_or_default();
+            rows.into_iter()
+                .find(|row| (row.hash, row.state) == (hash, state))
+        })
+        .await
+    }
+
+    async fn wait_for<T>(&self, condition: impl AsyncFn() -> Option<T>) -> T {
+        let waiting = async {
+            loop {
+                if let Some(found) = condition().await {
+                    return found;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap()
+    }
+
+    /// Hashes of the shares in the log.
+    fn logged(&self) -> Vec<[u8; 32]> {
+        let mut reader = self.log.reader(1).unwrap();
+        let entries = reader.read(usize::MAX).unwrap().into_iter();
+        let shares = entries.filter_map(|entry| match entry.record {
+            Record::Share(share) => Some(share.hash),
+            Record::Binding(_) | Record::Watermark { .. } => None,
+        });
+        shares.collect()
+    }
+
+    /// Waits until the ledger has the share of this hash; how often it has it.
+    async fn wait_until_shipped(&self, hash: BlockHash) -> usize {
+        self.wait_for(async || {
+            let shares = self.ledger.reader().shares_by_hash(hash).await;
+            shares
+                .ok()
+                .map(|shares| shares.len())
+                .filter(|count| *count > 0)
+        })
+        .await
+    }
+
+    fn journalled(&self) -> usize {
+        let files = std::fs::read_dir(self.dir.path().join("blocks")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".block")).count()
+    }
+}
+
+fn open_log(dir: &Path) -> ShareLog {
+    let identity = Identity {
+        pool: "pool-1".to_owned(),
+        server_id: 0,
+    };
+    let options = Options {
+        segment_bytes: 32 << 10,
+        ..Options::default()
+    };
+    let (log, _) = ShareLog::open(&dir.join("shares"), &identity, &options).unwrap();
+    log
+}
+
+/// A block of a template whose transactions are there, found at this extranonce.
+fn found(extranonce: u8) -> (Found, BlockHash) {
+    let (found, hash, work) = found_early(extranonce);
+    work.job.template.set_transactions(Vec::new());
+    (found, hash)
+}
+
+/// The same, of a template whose transactions have not come.
+fn found_early(extranonce: u8) -> (Found, BlockHash, Arc<Work>) {
+    let work = sample::work();
+    let mut channel = sample::channel(1, Target::MAX);
+    channel.on_job_sent(Arc::clone(&work.job), &work.tip);
+    let mut submission = crate::channel::Submission {
+        sequence_number: 1,
+        job_id: work.job.id,
+        nonce: 0,
+        ntime: sample::TIP_TIME,
+        version: 0x2000_0000,
+        extranonce: Extranonce::from_bytes([extranonce; 16]),
+    };
+    let candidate = loop {
+        if let Some(candidate) = channel.check(&submission, sample::TIP_TIME).block {
+            break candidate;
+        }
+        submission.nonce += 1;
+    };
+    let hash = candidate.hash;
+    let share = ShareRecord {
+        accepted_at_ms: unix_ms(),
+        hash: hash.to_byte_array(),
+        extranonce_prefix: channel.prefix.to_bytes(),
+        channel_id: channel.id,
+        job_id: submission.job_id,
+        nbits: candidate.header.nbits,
+        ntime: submission.ntime,
+        nonce: submission.nonce,
+        version: submission.version,
+        work: 2,
+        score: 3,
+        is_block: true,
+        origin: Arc::clone(&channel.origin),
+    };
+    let found = Found {
+        candidate,
+        origin: Arc::clone(&channel.origin),
+        share,
+    };
+    (found, hash, work)
+}
+
+#[tokio::test]
+async fn a_block_goes_by_every_path_and_again_to_a_node_that_forgot_it() {
+    let mut site = Site::start();
+    let (found, hash) = found(1);
+    site.blocks.found(found);
+    site.wait_for_state(hash, BlockState::Accepted).await;
+    site.solutions
+        .recv()
+        .await
+        .expect("it goes to the template provider");
+    assert_eq!(site.core.submissions(), 1);
+
+    site.core.forget();
+    site.wait_for(async || site.core.has(&hash.to_string()).then_some(()))
+        .await;
+    assert_eq!(site.core.submissions(), 2);
+    // Also when the node is away in between.
+    site.core.set_away(true);
+    site.core.forget();
+    site.core.set_away(false);
+    site.wait_for(async || site.core.has(&hash.to_string()).then_some(()))
+        .await;
+    assert_eq!(site.journalled(), 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_pool_left_is_looked_after_and_counts_once() {
+    let site = Site::start();
+    let (found, hash) = found(1);
+    site.blocks.found(found);
+    site.wait_for_state(hash, BlockState::Accepted).await;
+    site.wait_for(async || (!site.logged().is_empty()).then_some(()))
+        .await;
+    site.wait_for(async || (site.journalled() == 1).then_some(()))
+        .await;
+
+    site.core.forget();
+    let site = site.restart().await;
+    site.wait_for(async || site.core.has(&hash.to_string()).then_some(()))
+        .await;
+    let row = site.wait_for_state(hash, BlockState::Accepted).await;
+    assert_eq!((&*row.account, &*row.worker), ("alice", "rig1"));
+    assert_eq!(site.wait_until_shipped(hash).await, 1);
+}
+
+#[tokio::test]
+async fn the_share_of_an_accepted_block_is_logged_once_though_its_connection_logs_it_too() {
+    let site = Site::start();
+    let (found, hash) = found(1);
+    let share = found.share.clone();
+    site.blocks.found(found);
+    site.wait_for_state(hash, BlockState::Accepted).await;
+    site.wait_for(async || (!site.logged().is_empty()).then_some(()))
+        .await;
+    let mut own = share.clone();
+    own.hash[0] ^= 1;
+    own.is_block = false;
+    let both = vec![Record::Share(share), Record::Share(own.clone())];
+    let appended = site.log.append(both).await.unwrap();
+    assert_eq!(appended.last_seq - appended.first_seq, 1);
+    assert_eq!(site.logged(), [hash.to_byte_array(), own.hash]);
+}
+
+#[tokio::test]
+async fn a_share_that_no_earlier_process_logged_is_logged_when_the_ledger_lacks_it() {
+    let site = Site::start();
+    // The node is away, so that the block is not accepted, and its share not logged.
+    site.core.set_away(true);
+    let (found, hash) = found(1);
+    site.blocks.found(found);
+    site.wait_for(async || (site.journalled() == 1).then_some(()))
+        .await;
+    let site = site.restart().await;
+    site.core.set_away(false);
+    site.wait_for_state(hash, BlockState::Accepted).await;
+    assert_eq!(site.wait_until_shipped(hash).await, 1);
+}
+
+#[tokio::test]
+async fn a_refused_block_is_booked_with_the_reason_and_its_share_left_to_its_connection() {
+    let site = Site::start();
+    site.core.refuse("bad-txns-nonfinal");
+    let (found, hash) = found(1);
+    site.blocks.found(found);
+    let row = site.wait_for_state(hash, BlockState::Rejected).await;
+    assert_eq!(row.reason.as_deref(), Some("bad-txns-nonfinal"));
+    // Its only node has spoken: the journal lets go of it.
+    site.wait_for(async || (site.journalled() == 0).then_some(()))
+        .await;
+    assert!(site.logged().is_empty());
+}
+
+#[tokio::test]
+async fn a_block_whose_transactions_come_late_is_submitted_when_they_do() {
+    let mut site = Site::start();
+    let (found, hash, work) = found_early(1);
+    site.blocks.found(found);
+    site.solutions
+        .recv()
+        .await
+        .expect("it goes to the template provider");
+    site.wait_for(async || (site.journalled() == 1).then_some(()))
+        .await;
+    assert_eq!(site.core.submissions(), 0);
+    work.job.template.set_transactions(Vec::new());
+    site.wait_for_state(hash, BlockState::Accepted).await;
+    let key = Key {
+        height: sample::HEIGHT,
+        hash,
+    };
+    let site = site.restart().await;
+    let journal = Journal::open(site.dir.path().join("blocks")).unwrap().0;
+    assert!(journal.read_block(key).unwrap().is_some());
+}
