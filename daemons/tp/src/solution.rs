@@ -1,7 +1,7 @@
 //! Blocks that clients found on our templates.
 //!
 //! Owns: the check that it is a block, its journal, its submission by mining IPC to the node that made the template and by
-//! RPC to every node, all at once, and what came of it.
+//! RPC to every node, all at once, what came of it, and that nodes keep it.
 //! Never: lets a slow disk, or one path, hold up another. `SubmitSolution` has no answer, so the outcome is logged and kept
 //! for `hhctl tp status`.
 
@@ -25,8 +25,10 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::served::ServedTemplate;
+use guard::Guard;
 pub(crate) use journal::Journal;
 
+mod guard;
 mod journal;
 
 /// The journal may hold up a submission for this long; then it goes on beside it.
@@ -76,9 +78,9 @@ struct Solved {
 /// What became of a block.
 enum Verdict {
     OnChain,
-    /// With the word of the first node that gave one.
-    NotOnChain {
-        reason: Option<String>,
+    /// With the word of the first node that found it invalid.
+    Refused {
+        reason: String,
     },
 }
 
@@ -128,8 +130,14 @@ impl Solutions {
         }
     }
 
-    /// Submits what an earlier process journalled and did not see settled. Returns at once.
+    /// Submits what an earlier process journalled and did not see settled, and looks after what is in the journal from here on.
+    /// Returns at once.
     pub(crate) fn resume(&self) {
+        let tasks = &self.0.tasks;
+        for (name, rpc) in self.0.nodes.iter().cloned() {
+            let guard = Guard::new(name, rpc, self.0.journal.clone());
+            tasks.spawn_session("block guard", guard.run(tasks.token().clone()));
+        }
         for (path, block) in self.0.journal.unsettled() {
             let Ok(block) = block else {
                 warn!(path = %path.display(), "journalled block cannot be read");
@@ -221,14 +229,14 @@ impl Inner {
         let verdict = self.verdict(hash, outcomes).await;
         let (on_chain, reason) = match verdict {
             None => {
-                warn!(%hash, "block is not settled, it is submitted again at the next start");
+                warn!(%hash, "block is not settled; nodes are asked for it, and given it again");
                 return;
             }
             Some(Verdict::OnChain) => {
                 info!(%hash, "block is on the best chain");
                 (true, "on the best chain".to_owned())
             }
-            Some(Verdict::NotOnChain { reason }) => {
+            Some(Verdict::Refused { reason }) => {
                 error!(%hash, reason, "block is not on the best chain");
                 (false, "not on the best chain".to_owned())
             }
@@ -247,8 +255,8 @@ impl Inner {
         }
     }
 
-    /// As soon as one node has the block on its best chain, that is it; else what the others say counts as well. `None` if the
-    /// daemon stops before any has answered, or none of those that answered can be asked for its chain.
+    /// As soon as one node has the block on its best chain, that is it; else what the others say counts as well. `None` where
+    /// none has it there and none found it invalid: `inconclusive` and `prev-blk-not-found` are no verdicts.
     async fn verdict(
         &self,
         hash: BlockHash,
@@ -261,17 +269,16 @@ impl Inner {
             self.note_rpc(hash, &outcome);
             match self.is_on_chain(hash, &outcome).await {
                 Some(true) => return Some(Verdict::OnChain),
-                Some(false) => {
+                Some(false) | None => {
                     let told = outcome.outcome.reason().map(str::to_owned);
-                    refusal = Some(refusal.flatten().or(told));
+                    refusal = refusal.or(told);
                 }
-                None => {}
             }
             next = tokio::time::timeout_at(deadline, outcomes.recv())
                 .await
                 .unwrap_or_default();
         }
-        refusal.map(|reason| Verdict::NotOnChain { reason })
+        refusal.map(|reason| Verdict::Refused { reason })
     }
 
     /// Whether the node that gave this outcome has the block on its best chain; `None` where it does not say.

@@ -1,15 +1,16 @@
-//! Found blocks on disk, until it is known what came of them.
+//! Found blocks on disk.
 //!
 //! Owns: a folder with a file a block, its whole serialization, so that it can be submitted by hand
 //! (`bitcoin-cli submitblock $(xxd -p -c0 FILE)`). `HEIGHT-HASH.block` is not settled; then the extension becomes
-//! `accepted` (it was on the best chain) or `refused`. Never: stops a submission, whatever the disk does.
+//! `accepted` (it was on the best chain), `refused` (a node found it invalid) or `orphaned` (no best chain had it in two
+//! hours). Never: stops a submission, whatever the disk does.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bitcoin::BlockHash;
 use hh_daemon::Chain;
@@ -17,6 +18,9 @@ use tracing::{error, info};
 
 /// Settled blocks that stay for people to look at; at 4 MB each that is 400 MB at the worst.
 const SETTLED_MAX: usize = 100;
+/// For so long a node is asked whether it still has a block. Bitcoin Core writes its block index every 50 to 70 minutes, older
+/// releases every hour: what it has on the disk it does not forget.
+const NODE_WRITES_WITHIN: Duration = Duration::from_secs(2 * 60 * 60);
 /// Extension of a block without a verdict.
 const UNSETTLED: &str = "block";
 
@@ -33,6 +37,16 @@ pub(crate) struct JournalError {
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     dir: PathBuf,
+}
+
+/// A block that a node could still forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) hash: BlockHash,
+    pub(super) height: u32,
+    pub(super) path: PathBuf,
+    /// It was on a best chain.
+    pub(super) is_settled: bool,
 }
 
 /// A block that is in the journal, or on its way there.
@@ -92,7 +106,10 @@ impl Journal {
     pub(crate) async fn settle(&self, path: PathBuf, verdict: &'static str) {
         let journal = self.clone();
         let renaming = tokio::task::spawn_blocking(move || {
-            if let Err(source) = fs::rename(&path, path.with_extension(verdict)) {
+            // Whoever sees a verdict first renames the file.
+            if let Err(source) = fs::rename(&path, path.with_extension(verdict))
+                && source.kind() != io::ErrorKind::NotFound
+            {
                 error!(path = %path.display(), error = %source, "block journal cannot be updated");
             }
             journal.prune();
@@ -111,6 +128,34 @@ impl Journal {
                 (path, block)
             })
             .collect()
+    }
+
+    /// The blocks that nodes are to have, the lowest first; settles those that have been open for too long.
+    pub(super) async fn kept(&self, now: SystemTime) -> Vec<Kept> {
+        let journal = self.clone();
+        let listing = tokio::task::spawn_blocking(move || journal.list_kept(now));
+        listing.await.unwrap_or_default()
+    }
+
+    fn list_kept(&self, now: SystemTime) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        for path in self.files() {
+            let Some(found) = parse(path) else { continue };
+            let modified = fs::metadata(&found.path).and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|at| now.duration_since(at).ok());
+            if age.is_none_or(|age| age < NODE_WRITES_WITHIN) {
+                kept.push(found);
+            } else if !found.is_settled {
+                info!(hash = %found.hash, "block is on no best chain");
+                // A guard that comes first has done the same.
+                drop(fs::rename(
+                    &found.path,
+                    found.path.with_extension("orphaned"),
+                ));
+            }
+        }
+        kept.sort_by_key(|kept| (kept.height, kept.hash));
+        kept
     }
 
     /// Removes the oldest settled blocks that are too many.
@@ -133,6 +178,22 @@ impl Journal {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
     }
+}
+
+/// `HEIGHT-HASH.EXTENSION` of a block that was not refused.
+fn parse(path: PathBuf) -> Option<Kept> {
+    let is_settled = match path.extension()?.to_str()? {
+        UNSETTLED => false,
+        "accepted" => true,
+        _ => return None,
+    };
+    let (height, hash) = path.file_stem()?.to_str()?.split_once('-')?;
+    Some(Kept {
+        hash: hash.parse().ok()?,
+        height: height.parse().ok()?,
+        path,
+        is_settled,
+    })
 }
 
 fn write_block(path: &Path, block: &[u8]) -> io::Result<()> {
@@ -224,6 +285,31 @@ mod tests {
         journal.prune();
         assert_eq!(journal.files().len(), SETTLED_MAX + 1);
         assert_eq!(journal.unsettled().len(), 1);
+    }
+
+    #[test]
+    fn blocks_are_kept_for_two_hours_and_what_is_open_then_is_orphaned() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path().into()).unwrap();
+        let name = |height: u32, number, extension: &str| {
+            let name = format!("{height}-{}.{extension}", hash(number));
+            dir.path().join(name)
+        };
+        for path in [
+            name(10, 1, "accepted"),
+            name(9, 2, "block"),
+            name(8, 3, "refused"),
+            dir.path().join("x.block"),
+        ] {
+            fs::write(path, [0]).unwrap();
+        }
+        let kept = journal.list_kept(SystemTime::now());
+        let heights: Vec<_> = kept.iter().map(|k| (k.height, k.is_settled)).collect();
+        assert_eq!(heights, [(9, false), (10, true)]);
+        let later = SystemTime::now() + NODE_WRITES_WITHIN + Duration::from_secs(60);
+        assert_eq!(journal.list_kept(later), []);
+        assert!(name(10, 1, "accepted").exists());
+        assert!(name(9, 2, "orphaned").exists());
     }
 
     #[test]

@@ -139,3 +139,39 @@ async fn a_block_that_was_journalled_only_is_submitted_at_the_next_start() {
     tp.logged("journalled block is submitted again", "hash")
         .await;
 }
+
+#[tokio::test]
+async fn a_block_that_its_node_forgets_by_kill_9_is_on_its_chain_again_without_the_client() {
+    let mut node = Node::start().await;
+    // From here on it writes nothing down by itself for most of an hour.
+    node.call("gettxoutsetinfo", vec!["none".into()]).await;
+    let mut tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    let (template, _) = client.template().await;
+    client.send(client.solve(&template)).await;
+    wait_for_file(&tp, ".accepted").await;
+    let hash = node.rpc().best_block_hash().await.unwrap();
+    drop(client);
+
+    node.restart().await;
+    is_again_at_the_tip(&node, hash).await;
+    tp.logged(
+        "node does not have a block of a client; it gets it again",
+        "hash",
+    )
+    .await;
+
+    tp.kill();
+    node.restart().await;
+    assert_ne!(node.rpc().best_block_hash().await.unwrap(), hash);
+    tp.restart();
+    is_again_at_the_tip(&node, hash).await;
+}
+
+async fn is_again_at_the_tip(node: &Node, hash: bitcoin::BlockHash) {
+    wait_for("the block is at the tip again", SOON, async || {
+        let tip = node.rpc().best_block_hash().await.ok()?;
+        (tip == hash).then_some(())
+    })
+    .await;
+}
