@@ -304,6 +304,25 @@ pub(crate) enum BlockCommand {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
+    /// One block of ours: its finder, what became of it, and what each way to Bitcoin Core said
+    #[command(after_help = BLOCK_SHOW)]
+    Show {
+        /// Its height or its hash; of several at one height the newest is shown
+        #[arg(value_parser = block)]
+        block: BlockSelector,
+    },
+}
+
+const BLOCK_SHOW: &str = "Examples:\n  hhctl block show 1203\n  hhctl block show 000002a7d0c1b2a3...f3e4d5c6 -o json\n\n\
+    STATE is found, submitted, accepted, rejected (with Bitcoin Core's reason) or orphaned (the chain went on without it). A block \
+    stays in the pool's journal until it is six deep and two hours old: a node that forgets it gets it again.";
+
+/// Which block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BlockSelector {
+    Height(u32),
+    /// As Bitcoin Core prints it.
+    Hash(String),
 }
 
 #[derive(Debug, Subcommand)]
@@ -415,6 +434,17 @@ pub(crate) enum SystemCommand {
         #[arg(long)]
         read_only: bool,
     },
+}
+
+/// A height or a hash.
+fn block(text: &str) -> Result<BlockSelector, String> {
+    match round(text) {
+        Ok(RoundSelector::Height(height)) => Ok(BlockSelector::Height(height)),
+        Ok(RoundSelector::Hash(hash)) => Ok(BlockSelector::Hash(hash)),
+        Ok(RoundSelector::Open) | Err(_) => {
+            Err("write the height or the hash of a block of ours".to_owned())
+        }
+    }
 }
 
 /// `open`, a height or a hash.

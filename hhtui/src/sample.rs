@@ -87,6 +87,7 @@ fn block(height: u32, state: BlockState, found: i64) -> Block {
         hash: format!("{:08x}{}", height, &TIP[8..]),
         state,
         reason: None,
+        confirmations: (state == BlockState::Accepted).then_some(2),
         account: "alice".into(),
         worker: "rig1".into(),
         node: "core".into(),

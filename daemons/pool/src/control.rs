@@ -331,9 +331,17 @@ impl Control {
         })
     }
 
+    /// Height of the block that is being mined.
+    fn next_height(&self) -> Option<u32> {
+        let work = self.shared.work.borrow();
+        work.as_ref().map(|work| work.job.template.height)
+    }
+
     async fn blocks(&self, limit: usize) -> Result<Vec<Block>, ApiError> {
         let rows = self.ledger.blocks(limit.clamp(1, MAX_LISTED)).await;
         let rows = rows.map_err(|error| unavailable(&error))?;
+        let next_height = self.next_height();
+        let block = |row| block(row, next_height);
         Ok(rows.into_iter().map(block).collect())
     }
 }
@@ -389,7 +397,9 @@ fn link(link: Link) -> LinkStatus {
     }
 }
 
-fn block(row: BlockRow) -> Block {
+fn block(row: BlockRow, next_height: Option<u32>) -> Block {
+    let is_accepted = row.state == hh_ledger::BlockState::Accepted;
+    let confirmations = next_height.and_then(|next| next.checked_sub(row.height));
     let path = |path: hh_ledger::BlockPath| SubmissionPath {
         path: path.path,
         outcome: path.outcome,
@@ -406,6 +416,7 @@ fn block(row: BlockRow) -> Block {
             hh_ledger::BlockState::Orphaned => BlockState::Orphaned,
         },
         reason: row.reason,
+        confirmations: confirmations.filter(|count| is_accepted && *count > 0),
         account: row.account,
         worker: row.worker,
         node: row.node,

@@ -1,10 +1,15 @@
 //! `hhctl block`.
 
+use crate::cli::BlockSelector;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::pool::{Block, BlockState};
+use hh_ipc::api::pool::{Block, BlockState, SubmissionPath};
 use jiff::Timestamp;
+use serde_json::json;
+
+/// What the pool answers at most.
+const ALL: u32 = 1_000;
 
 pub(super) async fn list(session: &mut Session, limit: u32) -> Result<Report, Failure> {
     let daemon = session.pool().await?;
@@ -21,6 +26,76 @@ pub(super) async fn list(session: &mut Session, limit: u32) -> Result<Report, Fa
     };
     let view = vec![Part::Table(table(&blocks, session.now(), &when_empty))];
     Ok(Report::list("BlockList", &blocks, view))
+}
+
+pub(super) async fn show(
+    session: &mut Session,
+    selector: &BlockSelector,
+) -> Result<Report, Failure> {
+    let daemon = session.pool().await?;
+    let answer = daemon.client.blocks(daemon.call(), ALL).await;
+    let blocks = daemon.granted(answer)?;
+    let is_meant = |block: &Block| match selector {
+        BlockSelector::Height(height) => block.height == *height,
+        BlockSelector::Hash(hash) => block.hash == *hash,
+    };
+    let Some(block) = blocks.into_iter().find(is_meant) else {
+        return Err(Failure::no_such_block(&match selector {
+            BlockSelector::Height(height) => height.to_string(),
+            BlockSelector::Hash(hash) => hash.clone(),
+        }));
+    };
+    let now = session.now();
+    let view = vec![
+        Part::Fields(fields(&block, now)),
+        Part::Table(paths(&block.paths, now)),
+    ];
+    Ok(Report::item("Block", json!(block), view))
+}
+
+fn fields(block: &Block, now: Timestamp) -> Vec<(&'static str, Cell)> {
+    let found = format!(
+        "{:.0} ({})",
+        block.found_at,
+        text::ago(now, Some(block.found_at))
+    );
+    vec![
+        ("Block", format!("{} {}", block.height, block.hash).into()),
+        ("State", state(block)),
+        ("Confirmations", confirmations(block).into()),
+        ("Found", found.into()),
+        ("Finder", finder(block).into()),
+        (
+            "Node, lane",
+            format!("{}, {}", block.node, block.lane).into(),
+        ),
+        (
+            "Value",
+            format!("{} sat", text::count(block.value_sat)).into(),
+        ),
+    ]
+}
+
+fn paths(paths: &[SubmissionPath], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("PATH"),
+        Column::left("OUTCOME"),
+        Column::left("WHEN"),
+    ];
+    let mut table = Table::new(columns, "no way to Bitcoin Core has answered yet");
+    for path in paths {
+        table.row(vec![
+            path.path.as_str().into(),
+            path.outcome.as_str().into(),
+            text::ago(now, Some(path.at)).into(),
+        ]);
+    }
+    table
+}
+
+fn confirmations(block: &Block) -> String {
+    let count = block.confirmations;
+    count.map_or_else(|| "-".to_owned(), |count| text::count(count.into()))
 }
 
 /// How long one takes at this hashrate.
@@ -44,6 +119,7 @@ fn table(blocks: &[Block], now: Timestamp, when_empty: &str) -> Table {
     let columns = vec![
         Column::right("HEIGHT"),
         Column::left("STATE"),
+        Column::right("CONF"),
         Column::left("FOUND"),
         Column::left("FINDER"),
         Column::left("NODE"),
@@ -55,6 +131,7 @@ fn table(blocks: &[Block], now: Timestamp, when_empty: &str) -> Table {
         table.row(vec![
             block.height.to_string().into(),
             state(block),
+            confirmations(block).into(),
             text::ago(now, Some(block.found_at)).into(),
             finder(block).into(),
             block.node.as_str().into(),

@@ -61,6 +61,22 @@ async fn block_list_shows_finders_and_reasons() {
 }
 
 #[tokio::test]
+async fn block_show_shows_what_every_path_said() {
+    check("block_show", "hhctl block show 1203").await;
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let hash = crate::daemons::TIP.to_ascii_uppercase();
+    let refused = operator.types(&format!("hhctl block show {hash}")).await;
+    let reason = "rejected: bad-txns-nonfinal";
+    assert!(refused.stdout.contains(reason), "{}", refused.stdout);
+    let none = operator.types("hhctl block show 7").await;
+    assert_eq!(none.exit, Exit::NotFound);
+    assert!(none.stderr.contains("HH0141"), "{}", none.stderr);
+    let wrong = operator.types("hhctl block show open").await;
+    assert_eq!(wrong.exit, Exit::Usage);
+}
+
+#[tokio::test]
 async fn round_list_shows_effort_and_luck_and_who_is_waited_for() {
     check("round_list", "hhctl round list").await;
     let devnet = Devnet::start(Answers::good());
@@ -368,6 +384,7 @@ async fn help_of_every_command() {
         "share stats",
         "block",
         "block list",
+        "block show",
         "round",
         "round list",
         "round show",

@@ -307,7 +307,7 @@ fn counts(accepted: u64, rejected: &[(&str, u64)]) -> ShareCounts {
     }
 }
 
-const TIP: &str = "0000013c1f1e0a4f8a4c4bd9e2bd8a1f4fb2e4f43f4b6a7a3c9d1e5f60718293";
+pub(crate) const TIP: &str = "0000013c1f1e0a4f8a4c4bd9e2bd8a1f4fb2e4f43f4b6a7a3c9d1e5f60718293";
 const HASH: &str = "000002a7d0c1b2a3948576675849302112f3e4d5c6b7a8998a7b6c5d4e3f2011";
 
 fn template() -> TemplateSummary {
@@ -413,6 +413,7 @@ fn block() -> Block {
         hash: HASH.to_owned(),
         state: BlockState::Accepted,
         reason: None,
+        confirmations: Some(1),
         account: "alice".to_owned(),
         worker: "rig1".to_owned(),
         node: "core".to_owned(),
@@ -433,6 +434,7 @@ fn refused_block() -> Block {
         hash: TIP.to_owned(),
         state: BlockState::Rejected,
         reason: Some("bad-txns-nonfinal".to_owned()),
+        confirmations: None,
         account: "bob".to_owned(),
         worker: String::new(),
         found_at: seconds_ago(90_000),

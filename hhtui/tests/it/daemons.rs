@@ -180,6 +180,7 @@ fn block() -> Block {
         hash: "000000a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d".into(),
         state: BlockState::Accepted,
         reason: None,
+        confirmations: Some(2),
         account: "alice".into(),
         worker: "rig1".into(),
         node: "core".into(),

@@ -223,8 +223,10 @@ pub struct Block {
     /// As Bitcoin Core prints it.
     pub hash: String,
     pub state: BlockState,
-    /// The node's words, where it refused the block.
+    /// The node's words, where it refused the block; what the chain did, where that left it.
     pub reason: Option<String>,
+    /// 1 at the tip that miners build on; none where it is not accepted, or there is no work.
+    pub confirmations: Option<u32>,
     pub account: String,
     pub worker: String,
     pub node: String,

@@ -254,6 +254,7 @@ pub(crate) fn block() -> Block {
         hash: HASH.into(),
         state: BlockState::Rejected,
         reason: Some("bad-txns-inputs-missingorspent".into()),
+        confirmations: None,
         account: "alice".into(),
         worker: "rig1".into(),
         node: "core".into(),

@@ -17,9 +17,13 @@ impl Control {
     pub(super) async fn rounds(&self, limit: usize) -> Result<RoundPage, ApiError> {
         let rounds = self.ledger.reader().rounds(limit.min(MAX_LISTED)).await;
         let rounds = rounds.map_err(|error| unavailable(&error))?;
+        let next_height = self.next_height();
         Ok(RoundPage {
             summary: summary(&rounds),
-            rounds: rounds.into_iter().map(round).collect(),
+            rounds: rounds
+                .into_iter()
+                .map(|row| round(row, next_height))
+                .collect(),
             lagging_pools: self.lagging_pools().await?,
         })
     }
@@ -42,7 +46,7 @@ impl Control {
         let of_all = found.sum.unwrap_or_default();
         let account = |row: hh_ledger::RoundAccount| account(row, of_all);
         Ok(RoundDetail {
-            round: round(found),
+            round: round(found, self.next_height()),
             accounts: accounts.into_iter().flatten().map(account).collect(),
             lagging_pools: self.lagging_pools().await?,
         })
@@ -97,7 +101,8 @@ fn effort(sum: Sum) -> Effort {
     Effort::of(Score(sum.score))
 }
 
-fn round(row: hh_ledger::Round) -> Round {
+fn round(row: hh_ledger::Round, next_height: Option<u32>) -> Round {
+    let block = |row| block(row, next_height);
     let effort = row.sum.map(effort);
     let has_ended = row.block.is_some();
     Round {
