@@ -1,5 +1,6 @@
 //! Whether a daemon does its work, judged by what it says of itself.
 
+use super::pool::gone;
 use crate::output::State;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::api::template_provider::{NodeCondition, NodeStatus, TemplateProviderStatus};
@@ -69,6 +70,9 @@ pub(super) fn of_pool(status: &PoolStatus) -> Health {
     if let Some(warning) = &status.share_log.warning {
         let reason = format!("soon shares can't be logged: {warning}");
         findings.push((State::Warn, reason));
+    }
+    if let Some(lost) = &status.share_log.lost {
+        findings.push((State::Fail, gone(lost)));
     }
     if status.work.is_none() {
         findings.push((State::Fail, "no work: no template has come".to_owned()));

@@ -94,7 +94,7 @@ fn share_log(status: &PoolStatus) -> Cell {
     if let Some(lost) = &log.lost {
         return Cell::state(
             State::Fail,
-            format!("{durable} durable, {size}; {}", gone(lost)),
+            format!("{durable} durable, {size}; {}: {RESTORE}", gone(lost)),
         );
     }
     Cell::state(
@@ -104,15 +104,18 @@ fn share_log(status: &PoolStatus) -> Cell {
 }
 
 /// What an old copy of a ledger has lost, in words.
-fn gone(lost: &LostRecords) -> String {
+pub(super) fn gone(lost: &LostRecords) -> String {
     let (first, last) = (text::count(lost.first_seq), text::count(lost.last_seq));
     let time =
         |at: Option<Timestamp>| at.map_or_else(|| "the first".to_owned(), |at| format!("{at:.0}"));
     let (after, until) = (time(lost.after), time(lost.until));
     format!(
-        "records {first} to {last}, from {after} until {until}, are neither here nor in the ledger: restore a newer backup"
+        "records {first} to {last}, from {after} until {until}, are neither in the share log nor in the ledger"
     )
 }
+
+/// What to do about it.
+pub(super) const RESTORE: &str = "restore a newer backup of the ledger that has them";
 
 fn ledger(status: &PoolStatus, now: Timestamp) -> Cell {
     let behind = status

@@ -256,15 +256,15 @@ async fn records_that_a_restored_ledger_lacks_are_told_with_their_time() {
         until: Some("2026-11-24T02:30:00Z".parse().unwrap()),
     });
     let devnet = Devnet::start(answers);
-    let status = Operator::at(&devnet).types("hhctl pool status").await;
-    let line = status
-        .stdout
-        .lines()
-        .find(|line| line.contains("Share log"));
-    assert_snapshot!(
-        "share_log_lost_records",
-        line.unwrap_or("nothing").trim_end()
-    );
+    let mut seen = String::new();
+    for command in ["pool status", "status", "doctor"] {
+        let line = format!("hhctl {command}");
+        let said = Operator::at(&devnet).types(&line).await.stdout;
+        let about = |line: &&str| line.contains("1,200") || line.contains("restore a newer");
+        let lines: Vec<&str> = said.lines().map(str::trim_end).filter(about).collect();
+        seen += &format!("$ {line}\n{}\n", lines.join("\n"));
+    }
+    assert_snapshot!("share_log_lost_records", seen);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::command::health;
+use crate::command::pool::{RESTORE, gone};
 use crate::command::version::VERSION;
 use crate::output::text;
 use hh_ipc::api::pool::PoolStatus;
@@ -166,6 +167,9 @@ pub(super) fn share_log(pool: &PoolStatus) -> Check {
         let waiting = text::plural(log.waiting_records, "record");
         let fix = "make room on its disk, or replace the disk: until then no share is acknowledged";
         return Check::fail(name, format!("{error}; {waiting} not durable"), fix);
+    }
+    if let Some(lost) = &log.lost {
+        return Check::fail(name, gone(lost), RESTORE);
     }
     if let Some(warning) = &log.warning {
         let fix =
