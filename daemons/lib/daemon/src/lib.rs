@@ -3,25 +3,33 @@
 //! A daemon's `main.rs` calls [`run`] with its `start` function and nothing else. What the daemon does is none of this
 //! crate's business: no word of Bitcoin or mining is in it.
 
+mod address_range;
 mod config;
+mod connect_rate;
 mod context;
 mod control;
 mod failure;
+mod half_open;
 mod listen;
 mod log;
 mod metrics;
 mod notify;
 mod places;
+mod proxy_protocol;
 mod run;
 mod secret;
 mod tasks;
 
+pub use address_range::{AddressRange, AddressRangeError};
 pub use config::{Config, ConfigError, Log, Mistakes, Settings, load};
+pub use connect_rate::{ConnectRate, TooMany};
 pub use context::Context;
 pub use control::Caller;
 pub use failure::{Chain, ExitStatus, Failure};
+pub use half_open::{Entered, HalfOpen};
 pub use listen::listen;
 pub use places::{Full, Place, Places};
+pub use proxy_protocol::{ProxyError, ProxyProtocol};
 pub use run::run;
 pub use secret::{Secret, SecretError, SecretRef};
 pub use tasks::{Stuck, Tasks};

@@ -1,8 +1,9 @@
-//! Places for connections, so many in all and so many of one address.
+//! Places for connections, so many in all and so many of one address (an IPv6 address counts with its /64).
 //!
 //! A listener asks for one before anything is read, and the connection keeps it until it ends. It knows nothing of who is
 //! connected: daemons keep lists of their own.
 
+use crate::AddressRange;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +22,14 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<AddressRange, usize>,
 }
 
 /// A place, given back when it is dropped.
 #[derive(Debug)]
 pub struct Place {
     places: Places,
-    address: IpAddr,
+    address: AddressRange,
 }
 
 /// There is no place for one more.
@@ -53,7 +54,7 @@ impl Places {
         }))
     }
 
-    /// A place for a connection from `address`; an IPv4 address inside an IPv6 one counts as what it is.
+    /// A place for a connection from `address`.
     ///
     /// # Errors
     /// Which limit is reached.
@@ -63,7 +64,7 @@ impl Places {
             max_per_address,
             ..
         } = *self.0;
-        let address = address.to_canonical();
+        let address = AddressRange::of_peer(address);
         let mut taken = self.lock();
         if taken.total >= max_total {
             return Err(Full::Total(max_total));
@@ -115,5 +116,15 @@ mod tests {
         drop(first);
         assert!(places.take(here).is_ok());
         assert_eq!(places.lock().by_address.len(), 2);
+    }
+
+    #[test]
+    fn who_has_a_network_of_ipv6_has_the_places_of_one_address() {
+        let places = Places::new(9, 2);
+        let _first = places.take("2001:db8::1".parse().unwrap()).unwrap();
+        let _second = places.take("2001:db8::ffff:2".parse().unwrap()).unwrap();
+        let third = places.take("2001:db8::3".parse().unwrap());
+        assert_eq!(third.unwrap_err(), Full::Address(2));
+        places.take("2001:db8:0:1::1".parse().unwrap()).unwrap();
     }
 }
