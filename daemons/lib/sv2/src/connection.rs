@@ -58,6 +58,9 @@ pub struct Limits {
     pub handshake_deadline: Duration,
     /// For one [`Connection::flush`].
     pub write_deadline: Duration,
+    /// What the kernel holds of what the peer has not read, beside `max_queued_bytes`; up to some megabytes where it is not
+    /// given.
+    pub send_buffer_bytes: Option<usize>,
 }
 
 impl Limits {
@@ -67,6 +70,7 @@ impl Limits {
         max_queued_bytes: QUEUED_BYTES_MAX,
         handshake_deadline: HANDSHAKE_DEADLINE,
         write_deadline: WRITE_DEADLINE,
+        send_buffer_bytes: None,
     };
 
     /// For the side that connects.
@@ -97,6 +101,14 @@ pub enum ConnectionError {
         /// How long.
         deadline: Duration,
     },
+    /// The peer does not read: what was queued could not be written in time.
+    #[error("{peer}: writing took longer than {} s", deadline.as_secs_f32())]
+    SlowReader {
+        /// The peer's address.
+        peer: SocketAddr,
+        /// [`Limits::write_deadline`].
+        deadline: Duration,
+    },
     /// The peer closed or reset the connection.
     #[error("{peer}: closed by the peer")]
     Closed {
@@ -114,6 +126,12 @@ pub enum ConnectionError {
     /// The peer sent text where the Noise handshake was expected.
     #[error("{peer}: speaks plain text (Stratum V1 or HTTP?), expected Stratum V2 with Noise")]
     NotNoise {
+        /// The peer's address.
+        peer: SocketAddr,
+    },
+    /// The peer sent a PROXY protocol header, and its address is not one that it is taken from.
+    #[error("{peer}: sends a PROXY protocol header, and is not in proxy_protocol.from")]
+    ProxyHeader {
         /// The peer's address.
         peer: SocketAddr,
     },
@@ -208,6 +226,7 @@ impl ConnectionError {
     ) -> Self {
         match (error, configured) {
             (HandshakeError::Text, _) => Self::NotNoise { peer },
+            (HandshakeError::ProxyHeader, _) => Self::ProxyHeader { peer },
             (HandshakeError::WrongAuthority, Some(&configured)) => {
                 Self::WrongAuthority { peer, configured }
             }
@@ -245,11 +264,22 @@ pub struct Connection {
 impl Connection {
     /// Does the server's side of the handshake on an accepted socket.
     pub async fn accept(
+        stream: TcpStream,
+        authority: &Authority,
+        limits: &Limits,
+    ) -> Result<Self, ConnectionError> {
+        let peer = peer_of(&stream)?;
+        Self::accept_from(peer, stream, authority, limits).await
+    }
+
+    /// As [`Self::accept`], for a socket of a proxy that has told for which `peer` it is.
+    pub async fn accept_from(
+        peer: SocketAddr,
         mut stream: TcpStream,
         authority: &Authority,
         limits: &Limits,
     ) -> Result<Self, ConnectionError> {
-        let peer = prepare(&stream)?;
+        prepare(&stream, peer, limits)?;
         let deadline = limits.handshake_deadline;
         let engine = timeout(deadline, handshake::respond(&mut stream, authority))
             .await
@@ -282,7 +312,8 @@ impl Connection {
         authority: Option<&AuthorityPublicKey>,
         limits: &Limits,
     ) -> Result<Self, ConnectionError> {
-        let peer = prepare(&stream)?;
+        let peer = peer_of(&stream)?;
+        prepare(&stream, peer, limits)?;
         let deadline = limits.handshake_deadline;
         let engine = timeout(deadline, handshake::initiate(&mut stream, authority))
             .await
@@ -370,7 +401,10 @@ impl Connection {
         let deadline = self.write_deadline;
         timeout(deadline, self.write_pending())
             .await
-            .map_err(|_elapsed| timed_out(self.peer, "writing", deadline))?
+            .map_err(|_elapsed| ConnectionError::SlowReader {
+                peer: self.peer,
+                deadline,
+            })?
     }
 
     /// Sends what is queued and closes. The peer is given a second to read it: a socket that is dropped with unread bytes
@@ -429,13 +463,16 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// Sets what every connection needs: no Nagle (the first job would come 40 ms late), and an end for peers that vanish.
-fn prepare(stream: &TcpStream) -> Result<SocketAddr, ConnectionError> {
+fn peer_of(stream: &TcpStream) -> Result<SocketAddr, ConnectionError> {
     // A socket that was reset before we got to it has no peer address any more.
     let gone = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let peer = stream
+    stream
         .peer_addr()
-        .map_err(|source| ConnectionError::from_io(gone, source))?;
+        .map_err(|source| ConnectionError::from_io(gone, source))
+}
+
+/// Sets what every connection needs: no Nagle (the first job would come 40 ms late), and an end for peers that vanish.
+fn prepare(stream: &TcpStream, peer: SocketAddr, limits: &Limits) -> Result<(), ConnectionError> {
     let set = || -> io::Result<()> {
         use rustix::net::sockopt;
         stream.set_nodelay(true)?;
@@ -443,10 +480,12 @@ fn prepare(stream: &TcpStream) -> Result<SocketAddr, ConnectionError> {
         sockopt::set_tcp_keepidle(stream, UNACKNOWLEDGED_MAX)?;
         let unacknowledged_ms = u32::try_from(UNACKNOWLEDGED_MAX.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(stream, unacknowledged_ms)?;
+        if let Some(bytes) = limits.send_buffer_bytes {
+            sockopt::set_socket_send_buffer_size(stream, bytes)?;
+        }
         Ok(())
     };
-    set().map_err(|source| ConnectionError::from_io(peer, source))?;
-    Ok(peer)
+    set().map_err(|source| ConnectionError::from_io(peer, source))
 }
 
 fn timed_out(peer: impl ToString, doing: &'static str, deadline: Duration) -> ConnectionError {

@@ -19,11 +19,16 @@ use crate::{Authority, AuthorityPublicKey, authority::CERTIFICATE_BACKDATED};
 /// Fewest bytes that are judged to be text when the peer says no more: `{"id":1,` has eight.
 const TEXT_BYTES_MIN: usize = 8;
 
+/// What a PROXY protocol header of version 2 begins with (haproxy.org, "The PROXY protocol", section 2.2).
+const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
 /// Why there is no encrypted connection.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
     /// The peer sent text, as a Stratum V1 or HTTP client does.
     Text,
+    /// The peer sent a PROXY protocol header, which nobody has told us to take from it.
+    ProxyHeader,
     /// The server's certificate is valid, but not signed by the configured authority.
     WrongAuthority,
     /// The server's certificate is for another time. Unix seconds.
@@ -57,6 +62,9 @@ pub(crate) async fn respond(
     while length < act_1.len() {
         let read = stream.read(&mut act_1[length..]).await?;
         length += read;
+        if act_1[..length].starts_with(PROXY_SIGNATURE) {
+            return Err(HandshakeError::ProxyHeader);
+        }
         let is_text = length >= TEXT_BYTES_MIN && act_1[..length].iter().all(u8::is_ascii);
         // 64 random bytes are all below 128 once in 2^64 handshakes; eight of them once in 256.
         if is_text && (read == 0 || length == act_1.len() || act_1[length - 1] == b'\n') {
