@@ -167,6 +167,7 @@ fn pool_status(now: i64) -> PoolStatus {
             lane("edge", "0.0.0.0:34264", 1, 90e3),
         ],
         template_providers: vec![up("127.0.0.1:34250")],
+        active_template_provider: Some("127.0.0.1:34250".to_owned()),
         nodes: vec![up("http://127.0.0.1:38332")],
         work: Some(CurrentWork {
             height: 211,

@@ -240,7 +240,7 @@ async fn tp_nodes(network: &Network) -> Vec<NodeStatus> {
 }
 
 /// Gives `to` the best chain of `from`, as peers would.
-fn relay(from: &BitcoinCore, to: &BitcoinCore) {
+pub(crate) fn relay(from: &BitcoinCore, to: &BitcoinCore) {
     for height in 1..=from.height() {
         let hash = from.rpc().get_block_hash(height).expect("it has it");
         let block = from.rpc().get_block(&hash).expect("it has it");

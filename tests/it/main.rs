@@ -20,7 +20,10 @@ mod load;
 mod metrics;
 mod mining;
 mod postgres;
+mod providers;
+mod proxy;
 mod random_crash;
+mod stop;
 mod tidy;
 
 use std::io::{self, Write};

@@ -35,7 +35,11 @@ pub fn all() -> bool {
 }
 
 /// A temporary directory with a short path: Unix sockets lie in it, whose paths hold 107 bytes.
-fn directory(name: &str) -> tempfile::TempDir {
+///
+/// # Panics
+/// If /tmp can't be written.
+#[must_use]
+pub fn directory(name: &str) -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix(&format!("hh-{name}-"))
         .disable_cleanup(std::env::var_os("HH_KEEP").is_some())

@@ -162,7 +162,8 @@ authority_public_key = "{key}"
     }
 }
 
-const ANY_PORT: SocketAddr =
+/// The kernel's choice.
+pub const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// hh-tp on a node, with a key that [`authority_key`] has made.

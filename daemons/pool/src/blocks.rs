@@ -24,7 +24,6 @@ mod winning_share;
 use crate::channel::Candidate;
 use crate::share_log::{Origin, ShareLog, ShareRecord};
 use crate::shipper::Shipping;
-use crate::template_client::Solution;
 use crate::work::{self, Work};
 pub(crate) use follow::follow;
 use hh_bitcoin::{BlockSubmitter, Rpc};
@@ -69,8 +68,6 @@ pub(crate) struct Paths {
     pub submitter: BlockSubmitter,
     /// With their names, the preferred one first.
     pub nodes: Vec<(String, Rpc)>,
-    /// To the template provider.
-    pub solutions: mpsc::Sender<Solution>,
     pub work: work::Receiver,
     pub log: ShareLog,
     pub shipping: watch::Receiver<Shipping>,

@@ -56,6 +56,9 @@ pub struct PoolConfig {
     pub share_log: ShareLogConfig,
     #[serde(default)]
     pub ledger: LedgerConfig,
+    /// How long a preferred provider must have had work before it is gone back to.
+    #[serde(default = "default_return_after_seconds")]
+    pub template_provider_return_after_seconds: u64,
     #[serde(default)]
     pub vardiff: VardiffConfig,
     #[serde(default)]
@@ -284,6 +287,11 @@ impl PoolConfig {
     pub fn journal_path(&self) -> PathBuf {
         self.data_dir.join("changes.jsonl")
     }
+
+/// Longer than a provider that is restarted again and again lives, short beside what a worse one costs.
+fn default_return_after_seconds() -> u64 {
+    30
+}
 
     /// Where the ledger is.
     ///

@@ -166,6 +166,7 @@ impl Control {
         }
     }
 
+            active_template_provider: self.providers.active(),
     fn lane(&self, view: &LaneView) -> Lane {
         let now_ms = self.shared.directory.clock().now_ms();
         Lane {

@@ -65,9 +65,9 @@ use share_log::{Recovered, ShareLog};
 use shipper::{Shipper, ShipperError};
 use state_file::StateFile;
 use std::sync::{Arc, Mutex};
-use template_client::{SOLUTION_QUEUE, Solution, TemplateClient};
+use std::time::Duration;
+use template_client::TemplateClient;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use work::WorkBoard;
 
 /// Starts everything, in this order, and returns when there is work for miners.
@@ -91,25 +91,18 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let clock = Clock::start();
     let directory = Directory::new(clock, listener::bound(&config.lanes, &sockets)?);
 
-    let (solution_sender, solutions) = mpsc::channel(SOLUTION_QUEUE);
     let providers = Links::new(config.template_providers.iter().map(|p| p.address.clone()));
-    let template_client = template_client(&config, providers.clone(), solutions, clock)?;
-    let work = template_client.board.subscribe();
+    let template_client = template_client(&config, providers.clone(), clock)?;
+    let work = template_client.work();
     let shipper = shipper(&config, log.clone(), &ledger);
     let stores = (&ledger, &log, &shipper);
-    let (blocks, keeper) =
-        block_keeper(&config, &context, &nodes, stores, solution_sender, &work).await?;
-    let file = StateFile::new(config.vardiff_path());
-    let difficulty = DifficultyBoard::open(config.vardiff.clone(), file);
-    let difficulty = Arc::new(difficulty.map_err(Failure::config)?);
+    let (blocks, keeper) = block_keeper(&config, &context, &nodes, stores, &work).await?;
+    let difficulty = Arc::new(difficulty_board(&config)?);
     let shared = Arc::new(Shared {
         network: config.chain,
         directory,
         log: log.clone(),
-        prefixes: Mutex::new(PrefixAllocator::new(
-            ServerId(config.server_id),
-            next_channel_index(&recovered),
-        )),
+        prefixes: Mutex::new(prefixes(config.server_id, &recovered)),
         blocks,
         rejects: Rejects::default(),
         work: work.clone(),
@@ -135,7 +128,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         ledger_location,
     };
 
-    let client = template_client.run(stop.clone());
+    let client = template_client.run(tasks.clone());
     spawn(&context, "template client", client);
     spawn_watchers(&context, &shared, nodes, &ledger, keeper.in_hand());
     let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
@@ -250,21 +243,28 @@ fn shipper(config: &PoolConfig, log: ShareLog, ledger: &Ledger) -> Shipper {
 fn template_client(
     config: &PoolConfig,
     links: Links,
-    solutions: mpsc::Receiver<Solution>,
     clock: Clock,
 ) -> Result<TemplateClient, Failure> {
     let reward_script = config.reward_script().map_err(Failure::config)?;
     let constraints = template_client::constraints(&reward_script)?;
     // Job ids that differ from run to run keep shares for an earlier process's jobs from meeting jobs of this one.
     let first_template = rand::rng().random();
-    Ok(TemplateClient {
-        providers: config.template_providers.clone(),
-        board: WorkBoard::new(reward_script, &config.coinbase_tag, first_template),
+    let providers = config.template_providers.clone();
+    let return_after = Duration::from_secs(config.template_provider_return_after_seconds);
+    let board = WorkBoard::new(
+        reward_script,
+        &config.coinbase_tag,
+        first_template,
+        providers.len(),
+        return_after,
+    );
+    Ok(TemplateClient::new(
+        providers,
+        board,
         constraints,
         links,
-        solutions,
         clock,
-    })
+    ))
 }
 
 async fn block_keeper(
@@ -272,7 +272,6 @@ async fn block_keeper(
     context: &Context,
     nodes: &Nodes,
     (ledger, log, shipper): (&Ledger, &ShareLog, &Shipper),
-    solutions: mpsc::Sender<Solution>,
     work: &work::Receiver,
 ) -> Result<(blocks::Blocks, BlockKeeper), Failure> {
     let tasks = &context.tasks;
@@ -284,7 +283,6 @@ async fn block_keeper(
         ledger: ledger.clone(),
         submitter: BlockSubmitter::new(named.clone(), tracker, tasks.token().clone()),
         nodes: named,
-        solutions,
         work: work.clone(),
         log: log.clone(),
         shipping: shipper.status(),
@@ -292,9 +290,15 @@ async fn block_keeper(
     Ok(BlockKeeper::new(paths, left, tasks.clone()))
 }
 
-/// The index after the highest that this log's epoch has bound.
-fn next_channel_index(recovered: &Recovered) -> u64 {
-    recovered.highest_prefix.map_or(0, |prefix| {
+fn difficulty_board(config: &PoolConfig) -> Result<DifficultyBoard, Failure> {
+    let file = StateFile::new(config.vardiff_path());
+    DifficultyBoard::open(config.vardiff.clone(), file).map_err(Failure::config)
+}
+
+/// Prefixes from the one after the highest that this log's epoch has bound.
+fn prefixes(server_id: u16, recovered: &Recovered) -> PrefixAllocator {
+    let next = recovered.highest_prefix.map_or(0, |prefix| {
         ExtranoncePrefix::from_bytes(prefix).channel_index() + 1
-    })
+    });
+    PrefixAllocator::new(ServerId(server_id), next)
 }

@@ -19,6 +19,8 @@ pub(crate) struct Link {
     /// Unix time in milliseconds at which `state` was entered.
     pub since_ms: i64,
     pub last_error: Option<String>,
+    /// It is the one of its kind that is used.
+    pub active: bool,
 }
 
 /// All services of one kind, in the order of the configuration. Clones share them.
@@ -34,6 +36,7 @@ impl Links {
             state: LinkState::Connecting,
             since_ms,
             last_error: None,
+            active: false,
         };
         Self(Arc::new(Mutex::new(
             addresses.into_iter().map(link).collect(),
@@ -53,6 +56,20 @@ impl Links {
     /// The service with this index is being tried.
     pub(crate) fn set_connecting(&self, index: usize) {
         self.set(index, LinkState::Connecting, None);
+    }
+
+    /// Only the service with this index is used from now on.
+    pub(crate) fn set_active(&self, active: Option<usize>) {
+        for (index, link) in self.lock().iter_mut().enumerate() {
+            link.active = active == Some(index);
+        }
+    }
+
+    /// The address of the service that is used.
+    pub(crate) fn active(&self) -> Option<String> {
+        let links = self.lock();
+        let active = links.iter().find(|link| link.active);
+        active.map(|link| link.address.clone())
     }
 
     /// The service with this index is away; gives whether that, or the reason, is news.

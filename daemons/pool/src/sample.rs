@@ -15,6 +15,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// How many cases a property is tried with: `few`, or `many` where what is long is to be run too (`scripts/test --all`).
+use std::time::Duration;
+use tokio::sync::mpsc;
 pub(crate) fn cases(few: u32, many: u32) -> u32 {
     let all = std::env::var_os("HH_TEST_ALL").is_some();
     if all { many } else { few }
@@ -56,8 +58,17 @@ pub(crate) fn template(template_id: u64) -> Template {
 pub(crate) fn provider() -> Provider {
     Provider {
         connection: 1,
+/// A connection to a provider that is gone.
         address: "127.0.0.1:34250".into(),
     }
+}
+        solutions: mpsc::channel(1).0,
+
+/// A board for one provider, which is connected.
+pub(crate) fn board(first_template: u32) -> WorkBoard {
+    let mut board = WorkBoard::new(reward_script(), "/test/", first_template, 1, Duration::ZERO);
+    board.on_up(0, provider());
+    board
 }
 
 /// A tip whose hash is made of `byte`.
@@ -72,11 +83,9 @@ pub(crate) fn tip_of(byte: u8, nbits: u32) -> Tip {
 
 /// Work on one tip.
 pub(crate) fn work() -> Arc<Work> {
-    let mut board = WorkBoard::new(reward_script(), "/test/", 7);
-    board
-        .on_new_template(template(1), true, &provider(), 0)
-        .unwrap();
-    board.on_set_new_prev_hash(1, tip(1)).unwrap();
+    let mut board = board(7);
+    board.on_new_template(0, template(1), true, 0).unwrap();
+    board.on_set_new_prev_hash(0, 1, tip(1), 0).unwrap();
     board.subscribe().borrow().clone().unwrap()
 }
 

@@ -1,272 +1,221 @@
-//! The connection to a template provider: SV2 Template Distribution as a client.
+//! The connections to template providers: SV2 Template Distribution as a client.
 //!
-//! One task owns the connection and the [`WorkBoard`]. It takes the first provider of the list that answers; when that
-//! goes away it tries the next, round and round with a pause. Miners keep the work they have meanwhile.
+//! A task per provider keeps its connection; all providers of the list are followed all the time. One task owns the
+//! [`WorkBoard`] and hears from all of them: it takes the work of the first that has some, goes to another when that one dies,
+//! hangs, lags or sends what makes no work, and back when the preferred one has been well for a while. Miners keep the work
+//! they have meanwhile.
+
+mod link;
 
 use crate::config::TemplateProviderConfig;
 use crate::directory::Clock;
 use crate::links::{LinkState, Links};
-use crate::work::{self, Provider, TemplateWork, WorkBoard, WorkError};
+use crate::work::{self, WorkBoard, WorkError};
 use bitcoin::{Amount, Script, TxOut};
-use hh_daemon::Failure;
+use hh_daemon::{Failure, Tasks};
 use hh_mining::{Target, Template, Tip};
+use hh_sv2::Message;
 use hh_sv2::message::{
-    CoinbaseOutputConstraints, NewTemplate, Protocol, RequestTransactionData,
-    RequestTransactionDataError, RequestTransactionDataSuccess, SubmitSolution,
-    TemplateSetNewPrevHash,
+    CoinbaseOutputConstraints, NewTemplate, RequestTransactionDataError,
+    RequestTransactionDataSuccess, TemplateSetNewPrevHash,
 };
-use hh_sv2::setup::{ClientSetup, SetupError, client_setup};
-use hh_sv2::{Connection, ConnectionError, Limits, Message};
-use rand::Rng;
-use std::collections::VecDeque;
+use link::{Link, LinkEvent};
 use std::num::TryFromIntError;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// Pause after each provider has been tried once: it grows from the first to the second, so that a provider that is
-/// restarted is found at once and one that is gone costs nothing.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// What providers have sent and the board has not taken: a template and its answers from each, and a margin.
+const EVENT_QUEUE: usize = 64;
 
-/// Templates whose transactions are kept or awaited: with an update each 30 s these are older than any job in use.
-const LIVE_TEMPLATES: usize = 32;
-
-/// Solutions on their way to the provider. A block every ten minutes fills one.
-pub(crate) const SOLUTION_QUEUE: usize = 64;
-
-/// A block for the provider that gave its template.
-#[derive(Debug)]
-pub(crate) struct Solution {
-    /// Connection over which the template came; template ids mean nothing on another.
-    pub connection: u64,
-    pub message: SubmitSolution,
-}
+/// How often the choice is looked at when nothing happens: one that lags or has come back is told by time alone.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct TemplateClient {
-    pub providers: Vec<TemplateProviderConfig>,
-    pub board: WorkBoard,
-    pub constraints: CoinbaseOutputConstraints,
-    pub links: Links,
-    pub solutions: mpsc::Receiver<Solution>,
-    pub clock: Clock,
-}
-
-/// Why a provider was left.
-#[derive(Debug, thiserror::Error)]
-enum ProviderError {
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    #[error(transparent)]
-    Work(#[from] WorkError),
-    #[error("the template provider sent {name}, which a client never gets")]
-    Unexpected { name: &'static str },
-}
-
-/// One connection.
-struct Session {
-    connection: Connection,
-    provider: Provider,
-    live: VecDeque<Arc<TemplateWork>>,
+    providers: Vec<TemplateProviderConfig>,
+    board: WorkBoard,
+    constraints: CoinbaseOutputConstraints,
+    links: Links,
+    clock: Clock,
+    /// Ends each provider's connection; none while it has none.
+    cut_offs: Vec<Option<CancellationToken>>,
 }
 
 impl TemplateClient {
-    /// Keeps a connection until `stop` is cancelled.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut number = 0;
-        let (first, longest) = RETRY;
-        let mut pause = first;
+    /// A client of `providers` for a board of as many.
+    pub(crate) fn new(
+        providers: Vec<TemplateProviderConfig>,
+        board: WorkBoard,
+        constraints: CoinbaseOutputConstraints,
+        links: Links,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            cut_offs: vec![None; providers.len()],
+            providers,
+            board,
+            constraints,
+            links,
+            clock,
+        }
+    }
+
+    /// Where the newest work is seen.
+    pub(crate) fn work(&self) -> work::Receiver {
+        self.board.subscribe()
+    }
+
+    /// Keeps the connections until the daemon stops.
+    pub(crate) async fn run(mut self, tasks: Tasks) {
+        let (events, mut received) = mpsc::channel(EVENT_QUEUE);
+        for (index, config) in self.providers.iter().enumerate() {
+            let link = Link {
+                index,
+                config: config.clone(),
+                constraints: self.constraints,
+                links: self.links.clone(),
+                events: events.clone(),
+            };
+            tasks.spawn_session("template provider", link.run(tasks.token().clone()));
+            gauge_of(config, false);
+        }
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            for index in 0..self.providers.len() {
-                number += 1;
-                let worked = stop
-                    .run_until_cancelled(self.use_provider(index, number))
-                    .await;
-                let Some(worked) = worked else { return };
-                if worked {
-                    pause = first;
+            let before = self.board.active();
+            tokio::select! {
+                () = tasks.cancelled() => return,
+                Some((index, event)) = received.recv() => self.on_event(index, event),
+                _ = look.tick() => {
+                    let now_ms = self.clock.now_ms();
+                    told(self.board.look(now_ms));
                 }
             }
-            let jitter = rand::rng().random_range(0.5..1.0);
-            let waited = stop.run_until_cancelled(tokio::time::sleep(pause.mul_f64(jitter)));
-            if waited.await.is_none() {
-                return;
-            }
-            pause = (pause * 2).min(longest);
+            self.tell_choice(before);
         }
     }
 
-    /// Works with one provider until it goes away; true if it gave anything.
-    async fn use_provider(&mut self, index: usize, number: u64) -> bool {
-        self.links.set_connecting(index);
-        let address = self.providers[index].address.clone();
-        let connection = match self.connect(index).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                self.report(index, &address, &error);
-                return false;
+    fn on_event(&mut self, index: usize, event: LinkEvent) {
+        let now_ms = self.clock.now_ms();
+        match event {
+            LinkEvent::Up(provider, cut_off) => {
+                self.cut_offs[index] = Some(cut_off);
+                self.board.on_up(index, provider);
             }
-        };
-        tracing::info!(address, "template provider connected");
-        self.links.set_up(index);
-        self.board.on_connect();
-        let mut session = Session {
-            connection,
-            provider: Provider {
-                connection: number,
-                address: address.as_str().into(),
-            },
-            live: VecDeque::new(),
-        };
-        let error = self.serve(&mut session).await;
-        self.report(index, &address, &error);
-        true
-    }
-
-    fn report(&self, index: usize, address: &str, error: &ProviderError) {
-        let reason = hh_daemon::Chain(error).to_string();
-        if self.links.set_down(index, reason.clone()) {
-            tracing::warn!(
-                address,
-                error = reason,
-                "template provider is away; trying again"
-            );
-        }
-    }
-
-    async fn connect(&self, index: usize) -> Result<Connection, ProviderError> {
-        let provider = &self.providers[index];
-        let key = Some(&provider.authority_public_key);
-        let mut connection = Connection::connect(&provider.address, key, &Limits::CLIENT).await?;
-        let (host, port) = provider
-            .address
-            .rsplit_once(':')
-            .unwrap_or((&provider.address, ""));
-        let setup = ClientSetup {
-            protocol: Protocol::TemplateDistributionProtocol,
-            flags: 0,
-            endpoint_host: host.to_owned(),
-            endpoint_port: port.parse().unwrap_or_default(),
-            vendor: "Hyper Hash Network".to_owned(),
-            hardware_version: String::new(),
-            firmware: concat!("hh-pool ", env!("CARGO_PKG_VERSION")).to_owned(),
-            device_id: String::new(),
-        };
-        client_setup(&mut connection, &setup, hh_sv2::setup::SETUP_DEADLINE).await?;
-        connection.queue(self.constraints)?;
-        connection.flush().await?;
-        Ok(connection)
-    }
-
-    async fn serve(&mut self, session: &mut Session) -> ProviderError {
-        loop {
-            let result = tokio::select! {
-                Some(solution) = self.solutions.recv() => session.submit(solution),
-                message = session.connection.recv() => match message {
-                    Ok(message) => self.on_messages(session, message),
-                    Err(error) => Err(error.into()),
-                },
-            };
-            if let Err(error) = result {
-                return error;
+            LinkEvent::Down => {
+                self.cut_offs[index] = None;
+                told(self.board.on_down(index, now_ms));
             }
-            if let Err(error) = session.connection.flush().await {
-                return error.into();
+            // What came before a connection was cut off.
+            LinkEvent::Messages(_) if self.cut_offs[index].is_none() => {}
+            LinkEvent::Messages(messages) => {
+                for message in messages {
+                    if let Err(error) = self.on_message(index, message, now_ms) {
+                        self.leave(index, &error, now_ms);
+                        return;
+                    }
+                }
             }
         }
     }
 
-    /// Everything that came in one read: a future template and its SetNewPrevHash are one piece of work.
-    fn on_messages(&mut self, session: &mut Session, first: Message) -> Result<(), ProviderError> {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            self.on_message(session, message)?;
-            next = session.connection.try_recv()?;
+    /// A provider that sends what makes no work is cut off; its link connects again after a pause.
+    fn leave(&mut self, index: usize, error: &WorkError, now_ms: u64) {
+        let address = &self.providers[index].address;
+        let error = hh_daemon::Chain(error).to_string();
+        if self.links.set_down(index, error.clone()) {
+            tracing::warn!(address, error, "template provider sends what makes no work");
         }
-        Ok(())
+        if let Some(cut_off) = self.cut_offs[index].take() {
+            cut_off.cancel();
+        }
+        told(self.board.on_down(index, now_ms));
     }
 
-    fn on_message(&mut self, session: &mut Session, message: Message) -> Result<(), ProviderError> {
+    fn on_message(&mut self, index: usize, message: Message, now_ms: u64) -> Result<(), WorkError> {
         match message {
-            Message::NewTemplate(new) => self.on_new_template(session, new),
-            Message::TemplateSetNewPrevHash(new) => self.on_set_new_prev_hash(&new),
+            Message::NewTemplate(new) => {
+                let future = new.future_template;
+                let template_id = new.template_id;
+                tracing::debug!(index, template_id, future, "new template");
+                self.board
+                    .on_new_template(index, template(new), future, now_ms)
+            }
+            Message::TemplateSetNewPrevHash(new) => {
+                let tip = tip(&new);
+                let prev_hash = hh_mining::BlockHash::from_byte_array(tip.prev_hash);
+                let template_id = new.template_id;
+                self.board
+                    .on_set_new_prev_hash(index, template_id, tip, now_ms)?;
+                tracing::info!(index, template_id, %prev_hash, "new tip");
+                Ok(())
+            }
             Message::RequestTransactionDataSuccess(data) => {
-                session.on_transactions(data);
+                self.on_transactions(index, data);
                 Ok(())
             }
             Message::RequestTransactionDataError(error) => {
                 on_no_transactions(&error);
                 Ok(())
             }
-            Message::Unknown(_) => Ok(()),
-            other => Err(ProviderError::Unexpected { name: other.name() }),
+            // The link lets no other message through, and unknown ones are of extensions.
+            _ => Ok(()),
         }
     }
 
-    fn on_new_template(
-        &mut self,
-        session: &mut Session,
-        new: NewTemplate,
-    ) -> Result<(), ProviderError> {
-        let future = new.future_template;
-        let now_ms = self.clock.now_ms();
-        let work = self
-            .board
-            .on_new_template(template(new), future, &session.provider, now_ms)?;
-        let template_id = work.template.template_id;
-        tracing::debug!(template_id, height = work.height, future, "new template");
-        session.live.push_back(work);
-        if session.live.len() > LIVE_TEMPLATES {
-            session.live.pop_front();
-        }
-        // The pool keeps whole blocks: it can then submit them to other nodes as well.
-        Ok(session
-            .connection
-            .queue(RequestTransactionData { template_id })?)
+    fn on_transactions(&self, index: usize, data: RequestTransactionDataSuccess) {
+        let list = data.transaction_list.into_inner();
+        let list = list.into_iter().map(|tx| tx.as_ref().to_vec()).collect();
+        self.board.on_transactions(index, data.template_id, list);
     }
 
-    fn on_set_new_prev_hash(&mut self, new: &TemplateSetNewPrevHash) -> Result<(), ProviderError> {
-        let tip = Tip {
-            prev_hash: crate::group::bytes(&new.prev_hash),
-            header_timestamp: new.header_timestamp,
-            nbits: new.n_bits,
-            target: Target::from_le_bytes(crate::group::bytes(&new.target)),
-        };
-        let prev_hash = hh_mining::BlockHash::from_byte_array(tip.prev_hash);
-        self.board.on_set_new_prev_hash(new.template_id, tip)?;
-        tracing::info!(template_id = new.template_id, %prev_hash, "new tip");
-        Ok(())
+    fn tell_choice(&self, before: Option<usize>) {
+        let active = self.board.active();
+        if active == before {
+            return;
+        }
+        self.links.set_active(active);
+        for (index, config) in self.providers.iter().enumerate() {
+            gauge_of(config, active == Some(index));
+        }
+        let address_of = |index: usize| self.providers[index].address.as_str();
+        let (from, to) = (before.map(address_of), active.map(address_of));
+        match to {
+            Some(address) => {
+                metrics::counter!("hyperhash_template_provider_switches_total", "provider" => address.to_owned())
+                    .increment(1);
+                tracing::info!(from, address, "work is of this template provider");
+            }
+            None => tracing::warn!(
+                from,
+                "no template provider has work; miners keep what they have"
+            ),
+        }
     }
 }
 
-impl Session {
-    fn submit(&mut self, solution: Solution) -> Result<(), ProviderError> {
-        if solution.connection != self.provider.connection {
-            let template_id = solution.message.template_id;
-            tracing::warn!(
-                template_id,
-                "solution is for a template of an earlier connection; nodes get the block by RPC"
-            );
-            return Ok(());
-        }
-        Ok(self.connection.queue(solution.message)?)
-    }
+fn gauge_of(config: &TemplateProviderConfig, active: bool) {
+    metrics::gauge!("hyperhash_template_provider_active", "provider" => config.address.clone())
+        .set(f64::from(u8::from(active)));
+}
 
-    fn on_transactions(&mut self, data: RequestTransactionDataSuccess) {
-        let id = data.template_id;
-        let known = self
-            .live
-            .iter()
-            .find(|work| work.template.template_id == id);
-        if let Some(work) = known {
-            let list = data.transaction_list.into_inner();
-            work.set_transactions(list.into_iter().map(|tx| tx.as_ref().to_vec()).collect());
-        }
+/// Work that is of no use to miners; what they have stays.
+fn told(result: Result<(), WorkError>) {
+    if let Err(error) = result {
+        let error = hh_daemon::Chain(&error).to_string();
+        tracing::error!(error, "work can not be given to miners");
+    }
+}
+
+fn tip(new: &TemplateSetNewPrevHash) -> Tip {
+    Tip {
+        prev_hash: crate::group::bytes(&new.prev_hash),
+        header_timestamp: new.header_timestamp,
+        nbits: new.n_bits,
+        target: Target::from_le_bytes(crate::group::bytes(&new.target)),
     }
 }
 
@@ -344,3 +293,6 @@ fn template(new: NewTemplate) -> Template {
         merkle_path: path.iter().map(crate::group::bytes).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,16 @@
 //! The [`WorkBoard`] belongs to the template client's task; everyone else sees the newest [`Work`] through a `watch` and
 //! keeps by reference the jobs that it still has miners on. Nothing here knows a miner.
 
+mod board;
+mod choice;
+
 use crate::group::{self, GroupMessages};
-use bitcoin::ScriptBuf;
+pub(crate) use board::WorkBoard;
 use hh_mining::{CoinbaseRecipe, Job, JobError, Template, Tip};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use hh_sv2::message::SubmitSolution;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, watch};
 
 /// Jobs that one template gives: the first is everybody's, the others are for channels whose target changes while it
 /// lasts.
@@ -16,9 +20,6 @@ use tokio::sync::watch;
 /// Each has its id in its coinbase. A miner that got the same coinbase again under a new id (a template that is as the last
 /// one, a tip that comes back after a reorganization) would find its old shares again, and could be credited twice for them.
 pub(crate) const VARIANTS: u32 = 64;
-
-/// Templates kept that the provider may still make current by SetNewPrevHash: it sends one, at most two.
-const MAX_FUTURE_TEMPLATES: usize = 4;
 
 /// Serialized transactions in the order of the block, without the coinbase.
 pub(crate) type Transactions = Arc<[Vec<u8>]>;
@@ -35,10 +36,13 @@ pub(crate) struct TemplateWork {
     /// Height of the block to be, from the coinbase's BIP 34 push.
     pub height: u32,
     pub received_at_ms: u64,
-    pub provider: Provider,
+    /// Miners have had its jobs.
+    given: AtomicBool,
+    /// The connections on which it was announced, each with the id that it has there.
+    known_to: Mutex<Vec<(u64, Provider)>>,
     recipe: Arc<CoinbaseRecipe>,
-    /// All but the coinbase, serialized, once the provider has sent them.
-    transactions: watch::Sender<Option<Transactions>>,
+    /// All but the coinbase, serialized, once a provider has sent them; shared by templates with the same contents.
+    transactions: Arc<watch::Sender<Option<Transactions>>>,
     variants: Mutex<Vec<Arc<PoolJob>>>,
 }
 
@@ -50,13 +54,13 @@ pub(crate) struct PoolJob {
     pub template: Arc<TemplateWork>,
 }
 
-/// A connection to a template provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A connection to a template provider. A template's id means nothing on another one.
+#[derive(Clone, Debug)]
 pub(crate) struct Provider {
-    /// Counts connections: a template's id means nothing on another one.
-    pub connection: u64,
     /// `HOST:PORT`.
     pub address: Arc<str>,
+    /// To the task that has the connection; closed with it.
+    pub solutions: mpsc::Sender<SubmitSolution>,
 }
 
 /// A chain tip as the template provider announced it.
@@ -96,6 +100,42 @@ pub(crate) enum WorkError {
 }
 
 impl TemplateWork {
+    /// Gives a block on this template, by `message` of the id that it is given, to every provider that announced it and is
+    /// still connected. Gives their addresses.
+    pub(crate) fn submit(&self, message: impl Fn(u64) -> SubmitSolution) -> Vec<Arc<str>> {
+        let known_to = self.known_to().clone();
+        let sent = known_to.into_iter().filter(|(template_id, provider)| {
+            let sent = provider.solutions.try_send(message(*template_id));
+            sent.inspect_err(|error| {
+                let address = &*provider.address;
+                tracing::debug!(address, %error, "solution not sent to a template provider");
+            })
+            .is_ok()
+        });
+        sent.map(|(_, provider)| provider.address).collect()
+    }
+
+    /// Another connection has announced the same template under an id of its own.
+    pub(crate) fn add_known_to(&self, template_id: u64, provider: &Provider) {
+        let mut known_to = self.known_to();
+        known_to.retain(|(_, provider)| !provider.solutions.is_closed());
+        known_to.push((template_id, provider.clone()));
+    }
+
+    fn known_to(&self) -> MutexGuard<'_, Vec<(u64, Provider)>> {
+        // Nothing in between can panic.
+        self.known_to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `template` makes the same blocks, whatever its id.
+    fn is_like(&self, template: &Template) -> bool {
+        let under_our_id = Template {
+            template_id: self.template.template_id,
+            ..template.clone()
+        };
+        self.template == under_our_id
+    }
+
     /// The transactions without the coinbase; none before the provider has sent them.
     pub(crate) fn transactions(&self) -> Option<Transactions> {
         self.transactions.borrow().clone()
@@ -157,127 +197,6 @@ impl PoolJob {
     pub(crate) fn variant_index(&self) -> u32 {
         self.id % VARIANTS
     }
-}
-
-/// Turns what a template provider sends into [`Work`].
-#[derive(Debug)]
-pub(crate) struct WorkBoard {
-    recipe: Arc<CoinbaseRecipe>,
-    templates: u32,
-    tips: u64,
-    future: BTreeMap<u64, Arc<TemplateWork>>,
-    tip: Option<Arc<TipWork>>,
-    sender: watch::Sender<Option<Arc<Work>>>,
-}
-
-impl WorkBoard {
-    /// A board without work, whose coinbases pay `reward_script` and carry `tag`. Job ids start after those of
-    /// `first_template`: a start value that differs from run to run keeps a miner's shares for the jobs of an earlier
-    /// process from meeting jobs of this one.
-    pub(crate) fn new(reward_script: ScriptBuf, tag: &str, first_template: u32) -> Self {
-        let recipe = CoinbaseRecipe {
-            reward_script,
-            tag: tag.as_bytes().to_vec(),
-        };
-        Self {
-            recipe: Arc::new(recipe),
-            templates: first_template,
-            tips: 0,
-            future: BTreeMap::new(),
-            tip: None,
-            sender: watch::Sender::new(None),
-        }
-    }
-
-    /// The newest work; none before the first template and tip.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Work>>> {
-        self.sender.subscribe()
-    }
-
-    /// A provider was connected: what another one announced for later is void.
-    pub(crate) fn on_connect(&mut self) {
-        self.future.clear();
-    }
-
-    /// NewTemplate (SV2 specification 7.2). A future one waits for its SetNewPrevHash, another is published at once.
-    ///
-    /// # Errors
-    /// The template makes no valid coinbase; nothing is published.
-    pub(crate) fn on_new_template(
-        &mut self,
-        template: Template,
-        future: bool,
-        provider: &Provider,
-        now_ms: u64,
-    ) -> Result<Arc<TemplateWork>, WorkError> {
-        let template_id = template.template_id;
-        self.templates = self.templates.wrapping_add(1);
-        let height = template.height().ok_or(WorkError::Height { template_id })?;
-        let work = Arc::new(TemplateWork {
-            number: self.templates,
-            template,
-            height,
-            received_at_ms: now_ms,
-            provider: provider.clone(),
-            recipe: Arc::clone(&self.recipe),
-            transactions: watch::Sender::new(None),
-            variants: Mutex::default(),
-        });
-        let job = first_job(&work)?;
-        match (&self.tip, future) {
-            (Some(tip), false) => self.publish(Arc::clone(tip), job)?,
-            _ => {
-                self.future.insert(template_id, Arc::clone(&work));
-                while self.future.len() > MAX_FUTURE_TEMPLATES {
-                    self.future.pop_first();
-                }
-            }
-        }
-        Ok(work)
-    }
-
-    /// SetNewPrevHash (SV2 specification 7.3): the template it names becomes everybody's work. Where it is on the block that
-    /// there is work on already, as when the provider changes, no job ends by it.
-    ///
-    /// # Errors
-    /// The template was not sent before; the last work stays.
-    pub(crate) fn on_set_new_prev_hash(
-        &mut self,
-        template_id: u64,
-        tip: Tip,
-    ) -> Result<(), WorkError> {
-        let work = self
-            .future
-            .remove(&template_id)
-            .ok_or(WorkError::UnknownTemplate { template_id })?;
-        self.future.clear();
-        if !self.tip.as_ref().is_some_and(|last| last.is_on(&tip)) {
-            self.tips += 1;
-        }
-        let tip = Arc::new(TipWork {
-            number: self.tips,
-            tip,
-        });
-        self.tip = Some(Arc::clone(&tip));
-        let job = first_job(&work)?;
-        self.publish(tip, job)
-    }
-
-    fn publish(&self, tip: Arc<TipWork>, job: Arc<PoolJob>) -> Result<(), WorkError> {
-        let messages = GroupMessages::new(&tip.tip, &job)?;
-        let work = Work { tip, job, messages };
-        self.sender.send_replace(Some(Arc::new(work)));
-        Ok(())
-    }
-}
-
-fn first_job(work: &Arc<TemplateWork>) -> Result<Arc<PoolJob>, WorkError> {
-    let template_id = work.template.template_id;
-    let job = work.variant(0).map_err(|source| WorkError::Coinbase {
-        template_id,
-        source,
-    })?;
-    Ok(job.expect("VARIANTS is above 0"))
 }
 
 #[cfg(test)]

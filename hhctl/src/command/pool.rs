@@ -14,12 +14,16 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
     let status = daemon.answer(answer)?;
     let now = session.now();
     let mut links: Vec<_> = Vec::new();
-    links.extend(
-        status
-            .template_providers
-            .iter()
-            .map(|link| ("templates", link)),
-    );
+    let active = status.active_template_provider.as_ref();
+    links.extend(status.template_providers.iter().map(|link| {
+        let is_active = active == Some(&link.address);
+        let purpose = if is_active {
+            "templates, in use"
+        } else {
+            "templates"
+        };
+        (purpose, link)
+    }));
     links.extend(status.nodes.iter().map(|link| ("blocks (RPC)", link)));
     let none = "no template provider and no node is configured";
     let view = vec![

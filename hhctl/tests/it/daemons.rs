@@ -458,6 +458,7 @@ fn pool_status() -> PoolStatus {
         nodes: vec![up("http://127.0.0.1:38332")],
         work: Some(CurrentWork {
             height: 1204,
+        active_template_provider: Some("127.0.0.1:34250".to_owned()),
             prev_hash: TIP.to_owned(),
             template_id: 42,
             job_id: 77,

@@ -215,6 +215,7 @@ impl Pool for FakePool {
             }],
             template_providers: vec![up("127.0.0.1:34250")],
             nodes: vec![up("http://127.0.0.1:38332")],
+            active_template_provider: Some("127.0.0.1:34250".into()),
             work: None,
             connections: 1,
             channels: self.0,

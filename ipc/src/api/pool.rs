@@ -66,6 +66,9 @@ pub struct PoolStatus {
     pub channels: u32,
     /// Of accepted shares over the last 10 minutes, or since the start if that is less.
     pub hashrate_10m_hs: f64,
+    /// The address of the one whose work miners are given; none while no provider has any.
+    #[serde(default)]
+    pub active_template_provider: Option<String>,
     pub shares: ShareCounts,
     pub share_log: ShareLogStatus,
     pub ledger: LedgerStatus,

@@ -81,6 +81,7 @@ pub(crate) fn pool_status() -> PoolStatus {
         }],
         template_providers: vec![link("127.0.0.1:34250", LinkState::Up)],
         nodes: vec![link("http://127.0.0.1:38332", LinkState::Down)],
+        active_template_provider: Some("127.0.0.1:34250".into()),
         work: Some(CurrentWork {
             height: 211,
             prev_hash: HASH.into(),

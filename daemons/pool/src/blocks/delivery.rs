@@ -5,10 +5,9 @@ use super::journal::{Journal, JournalEntry};
 use super::keeper::Event;
 use super::{Found, Key, Paths};
 use crate::channel::Candidate;
-use crate::template_client::Solution;
 use bitcoin::hashes::Hash;
 use hh_bitcoin::PathOutcome;
-use hh_sv2::message::SubmitSolution;
+use hh_sv2::message::{B064K, SubmitSolution};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -42,10 +41,10 @@ impl Delivery {
         let block = transactions.map(|list| self.assemble(&coinbase, &list));
         let mut writing = self.journal(block.clone());
         let written = tokio::time::timeout(JOURNAL_GRACE, &mut writing).await;
-        let address = self.submit_solution(&coinbase);
+        let sent = self.submit_solution(&coinbase);
         let outcomes = block.as_ref().map(|block| self.submit(block));
         // It is on its way; from here on nothing is pressing.
-        if let Some(address) = address {
+        for address in sent {
             let key = self.key;
             self.tell(Event::Sent { key, address }).await;
         }
@@ -119,31 +118,25 @@ impl Delivery {
         }
     }
 
-    /// Gives the address of the template provider that it is sent to.
-    fn submit_solution(&self, coinbase: &[u8]) -> Option<Arc<str>> {
+    /// Gives the addresses of the template providers that it is sent to: those that know the template.
+    fn submit_solution(&self, coinbase: &[u8]) -> Vec<Arc<str>> {
         let (hash, header) = (self.key.hash, &self.candidate.header);
-        let template = &self.candidate.job.template;
-        let Ok(coinbase_tx) = coinbase.to_vec().try_into() else {
+        let Ok(coinbase_tx) = B064K::try_from(coinbase.to_vec()) else {
             tracing::error!(%hash, "the coinbase is too long for SubmitSolution");
-            return None;
+            return Vec::new();
         };
-        let message = SubmitSolution {
-            template_id: template.template.template_id,
+        let template = &self.candidate.job.template;
+        let sent = template.submit(|template_id| SubmitSolution {
+            template_id,
             version: header.version,
             header_timestamp: header.ntime,
             header_nonce: header.nonce,
-            coinbase_tx,
-        };
-        let connection = template.provider.connection;
-        let solution = Solution {
-            connection,
-            message,
-        };
-        if let Err(error) = self.paths.solutions.try_send(solution) {
-            tracing::error!(%hash, %error, "solution not sent to the template provider");
-            return None;
+            coinbase_tx: coinbase_tx.clone(),
+        });
+        if sent.is_empty() {
+            tracing::warn!(%hash, "no template provider that knows the template is connected; nodes get the block by RPC");
         }
-        Some(Arc::clone(&template.provider.address))
+        sent
     }
 
     async fn tell(&self, event: Event) {

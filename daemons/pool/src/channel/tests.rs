@@ -60,11 +60,11 @@ fn a_job_that_was_never_sent_is_invalid_and_one_of_an_older_tip_is_stale() {
     };
     check_refused(&mut channel, &unknown, "invalid-job-id");
 
-    let mut board = crate::work::WorkBoard::new(sample::reward_script(), "/test/", 8);
+    let mut board = sample::board(8);
     board
-        .on_new_template(sample::template(2), true, &sample::provider(), 0)
+        .on_new_template(0, sample::template(2), true, 0)
         .unwrap();
-    board.on_set_new_prev_hash(2, sample::tip(2)).unwrap();
+    board.on_set_new_prev_hash(0, 2, sample::tip(2), 0).unwrap();
     let next = board.subscribe().borrow().clone().unwrap();
     let tip = Arc::new(TipWork {
         number: 2,

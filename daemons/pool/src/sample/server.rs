@@ -77,13 +77,11 @@ impl TestPool {
 
     /// The same, on what an earlier one has left in `dir`.
     pub(crate) async fn start_in(dir: Arc<TempDir>, options: Options) -> Self {
-        let mut board = WorkBoard::new(sample::reward_script(), "/test/", 7);
+        let mut board = sample::board(7);
         let template = sample::template(1);
-        board
-            .on_new_template(template, true, &sample::provider(), 0)
-            .unwrap();
+        board.on_new_template(0, template, true, 0).unwrap();
         let tip = sample::tip_of(1, options.nbits);
-        board.on_set_new_prev_hash(1, tip).unwrap();
+        board.on_set_new_prev_hash(0, 1, tip, 0).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let tasks = Tasks::default();

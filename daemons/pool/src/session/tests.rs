@@ -99,10 +99,10 @@ async fn a_hash_is_credited_once_over_reconnects_and_restarts() {
 async fn a_stale_share_is_refused_and_the_block_in_it_found_all_the_same() {
     let mut pool = TestPool::start(Options::default()).await;
     let (mut miner, mut channel) = pool.mine("alice").await;
-    pool.board
-        .on_new_template(sample::template(2), true, &sample::provider(), 0)
-        .unwrap();
-    pool.board.on_set_new_prev_hash(2, sample::tip(2)).unwrap();
+    let template = sample::template(2);
+    pool.board.on_new_template(0, template, true, 0).unwrap();
+    let tip = sample::tip(2);
+    pool.board.on_set_new_prev_hash(0, 2, tip, 0).unwrap();
     while !matches!(miner.recv().await, Some(Message::SetNewPrevHash(_))) {}
     // On regtest every second hash is a block.
     for _ in 0..64 {
@@ -167,9 +167,7 @@ async fn a_new_bound_is_heeded_by_the_next_job_and_rejects_no_share_of_the_last(
     miner.submit(&mut again).await;
     miner.verdict().await.ok();
     let template = sample::template(2);
-    pool.board
-        .on_new_template(template, false, &sample::provider(), 0)
-        .unwrap();
+    pool.board.on_new_template(0, template, false, 0).unwrap();
     let said = other.recv().await;
     assert!(
         matches!(said, Some(Message::NewExtendedMiningJob(_))),

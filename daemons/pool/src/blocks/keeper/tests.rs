@@ -7,11 +7,11 @@ use crate::sample::core::FakeCore;
 use crate::share_log::{Identity, Options, Record, Retention, ShareLog, ShareRecord};
 use crate::shipper::Shipper;
 use crate::state_file::StateFile;
-use crate::template_client::Solution;
-use crate::work::Work;
+use crate::work::{Provider, Work};
 use hh_bitcoin::BlockSubmitter;
 use hh_ledger::{Ledger, Location};
 use hh_mining::{Extranonce, Target};
+use hh_sv2::message::SubmitSolution;
 use std::path::Path;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +26,6 @@ struct Site {
     blocks: Blocks,
     ledger: Ledger,
     log: ShareLog,
-    solutions: mpsc::Receiver<Solution>,
     tasks: Tasks,
     _work: watch::Sender<Option<Arc<Work>>>,
 }
@@ -50,7 +49,6 @@ impl Site {
         let ledger = Ledger::open(&location, "pool-1").unwrap();
         let log = open_log(dir.path());
         let (journal, left) = Journal::open(dir.path().join("blocks")).unwrap();
-        let (sender, solutions) = mpsc::channel(9);
         let (work, seen) = watch::channel(Some(sample::work()));
         let note = StateFile::new(dir.path().join("shipped"));
         let shipper = Shipper::new(log.clone(), ledger.clone(), Retention::NOTHING, note);
@@ -59,7 +57,6 @@ impl Site {
             ledger: ledger.clone(),
             submitter: BlockSubmitter::new(nodes.clone(), tracker, tasks.token().clone()),
             nodes,
-            solutions: sender,
             work: seen,
             log: log.clone(),
             shipping: shipper.status(),
@@ -75,7 +72,6 @@ impl Site {
             blocks,
             ledger,
             log,
-            solutions,
             tasks,
             _work: work,
         }
@@ -163,6 +159,15 @@ fn found(extranonce: u8) -> (Found, BlockHash) {
     (found, hash)
 }
 
+/// What a template provider that knows the block's template is sent.
+fn provider_of(found: &Found) -> mpsc::Receiver<SubmitSolution> {
+    let (solutions, received) = mpsc::channel(9);
+    let address = "10.0.0.1:34250".into();
+    let provider = Provider { address, solutions };
+    found.candidate.job.template.add_known_to(1, &provider);
+    received
+}
+
 /// The same, of a template whose transactions have not come.
 fn found_early(extranonce: u8) -> (Found, BlockHash, Arc<Work>) {
     let work = sample::work();
@@ -208,14 +213,13 @@ fn found_early(extranonce: u8) -> (Found, BlockHash, Arc<Work>) {
 
 #[tokio::test]
 async fn a_block_goes_by_every_path_and_again_to_a_node_that_forgot_it() {
-    let mut site = Site::start();
+    let site = Site::start();
     let (found, hash) = found(1);
+    let mut solutions = provider_of(&found);
     site.blocks.found(found);
     site.wait_for_state(hash, BlockState::Accepted).await;
-    site.solutions
-        .recv()
-        .await
-        .expect("it goes to the template provider");
+    let solution = solutions.recv().await;
+    solution.expect("it goes to the template provider");
     assert_eq!(site.core.submissions(), 1);
 
     site.core.forget();
@@ -300,13 +304,12 @@ async fn a_refused_block_is_booked_with_the_reason_and_its_share_left_to_its_con
 
 #[tokio::test]
 async fn a_block_whose_transactions_come_late_is_submitted_when_they_do() {
-    let mut site = Site::start();
+    let site = Site::start();
     let (found, hash, work) = found_early(1);
+    let mut solutions = provider_of(&found);
     site.blocks.found(found);
-    site.solutions
-        .recv()
-        .await
-        .expect("it goes to the template provider");
+    let solution = solutions.recv().await;
+    solution.expect("it goes to the template provider");
     site.wait_for(async || (site.journalled() == 1).then_some(()))
         .await;
     assert_eq!(site.core.submissions(), 0);

@@ -252,20 +252,19 @@ async fn new_work_is_said_once_to_a_group_and_to_each_channel_of_a_device_for_st
     let (mut device, _) = client(&pool, REQUIRES_STANDARD_JOBS, &twice).await;
     let (mut idle, _) = client(&pool, 0, &[]).await;
 
-    let (board, provider) = (&mut pool.board, sample::provider());
-    board
-        .on_new_template(sample::template(2), false, &provider, 0)
-        .unwrap();
+    let board = &mut pool.board;
+    let template = sample::template(2);
+    board.on_new_template(0, template, false, 0).unwrap();
     let job = proxy.recv().await.unwrap();
     assert!(matches!(&job, Message::NewExtendedMiningJob(job) if job.channel_id == GROUP));
     check_heard("proxy", &heard(&mut proxy).await, &[]);
     let now = "NewMiningJob for now";
     check_heard("device", &hear(&mut device, 2).await, &[now, now]);
 
-    board
-        .on_new_template(sample::template(3), true, &provider, 0)
-        .unwrap();
-    board.on_set_new_prev_hash(3, sample::tip(9)).unwrap();
+    let template = sample::template(3);
+    board.on_new_template(0, template, true, 0).unwrap();
+    let tip = sample::tip(9);
+    board.on_set_new_prev_hash(0, 3, tip, 0).unwrap();
     let job = proxy.recv().await.unwrap();
     assert!(matches!(&job, Message::NewExtendedMiningJob(job) if job.channel_id == GROUP));
     check_heard("proxy", &heard(&mut proxy).await, &["SetNewPrevHash"]);

@@ -155,13 +155,15 @@ impl World {
         self.templates += 1;
         let mut template = sample::template(content.into());
         template.template_id = self.templates;
-        let (board, provider) = (&mut self.pool.board, sample::provider());
+        let board = &mut self.pool.board;
         board
-            .on_new_template(template, block.is_some(), &provider, 0)
+            .on_new_template(0, template, block.is_some(), 0)
             .unwrap();
         if let Some(block) = block {
             let tip = sample::tip_of(block, HARD_NBITS);
-            board.on_set_new_prev_hash(self.templates, tip).unwrap();
+            board
+                .on_set_new_prev_hash(0, self.templates, tip, 0)
+                .unwrap();
         }
         let job_id = board.subscribe().borrow().as_ref().unwrap().job.id;
         for peer in &mut self.peers {
