@@ -108,6 +108,8 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         work: work.clone(),
         difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
+        reconnect_on_stop: config.reconnect_on_stop.clone(),
+        stop: stop.clone(),
     });
     let limits = &config.limits;
     let (total, per_address) = (limits.max_connections, limits.max_connections_per_address);

@@ -2,7 +2,8 @@
 //!
 //! A share is checked where it arrives, and what came in one read is logged as one append and answered by one write. The
 //! task never waits for the log or the ledger: appends under way are kept in order and answered when they resolve. It
-//! waits for its socket only, and a peer that does not read is dropped after the write deadline.
+//! waits for its socket only, and reads nothing meanwhile: what is queued to a peer that does not read stays what one read
+//! and one job made, and the peer is dropped after the write deadline.
 
 mod open;
 mod shares;
@@ -10,7 +11,7 @@ mod shares;
 use crate::admission::ConnectionView;
 use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
-use crate::config::LimitsConfig;
+use crate::config::{LimitsConfig, ReconnectConfig};
 use crate::difficulty::DifficultySettings;
 use crate::directory::{Directory, LaneView};
 use crate::group::{self, EncodeError};
@@ -20,7 +21,7 @@ use crate::work::{PoolJob, Work};
 use bitcoin::Network;
 use hh_mining::{JobError, PrefixAllocator};
 use hh_sv2::message::{
-    EXTENSION_WORKER_HASHRATE, OpenMiningChannelError, REQUIRES_STANDARD_JOBS,
+    EXTENSION_WORKER_HASHRATE, OpenMiningChannelError, REQUIRES_STANDARD_JOBS, Reconnect,
     SetCustomMiningJobError, SetTarget, SetupConnection,
 };
 use hh_sv2::{Connection, ConnectionError, Message};
@@ -40,10 +41,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// a commit takes on a slow disk.
 const MAX_APPENDS: usize = 64;
 
-/// What a connection that ends waits for its shares to be durable: the daemon has ten seconds to stop.
+/// What a connection that ends waits for its shares to be durable. With the next one, and a second for the peer to read and
+/// close, it is eight seconds: the daemon has ten to stop.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
 /// How soon a batch that the log had no room for is offered again.
+/// What a peer is given to take its last answers: one that reads takes them at once.
+const FAREWELL_GRACE: Duration = Duration::from_secs(2);
+
 const FULL_LOG_RETRY: Duration = Duration::from_millis(5);
 
 /// What all connections of the pool share.
@@ -60,6 +65,10 @@ pub(crate) struct Shared {
     pub limits: LimitsConfig,
 }
 
+    /// Where miners are sent when the daemon stops; nothing is said to them where there is none.
+    pub reconnect_on_stop: Option<ReconnectConfig>,
+    /// Cancelled when the daemon stops.
+    pub stop: CancellationToken,
 /// Why a connection ended; it is closed in any case.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
@@ -71,6 +80,10 @@ pub(crate) enum SessionError {
     Encode(#[from] EncodeError),
     #[error("the message {name} has no business on a connection of a miner")]
     Unexpected { name: &'static str },
+    #[error("it did not take its last answers within {} s", FAREWELL_GRACE.as_secs())]
+    Deaf,
+    #[error("it sent a flood of invalid shares")]
+    Flood,
 }
 
 /// Something that is done when an append is durable.
@@ -173,7 +186,12 @@ impl Session {
             }
             self.on_event(event)?;
             self.append_batch()?;
-            self.connection.flush().await?;
+            // A peer that does not read must not hold up its end.
+            let flushed = ending.run_until_cancelled(self.connection.flush()).await;
+            match flushed {
+                Some(flushed) => flushed?,
+                None => return self.finish().await,
+            }
         }
     }
 
@@ -187,7 +205,24 @@ impl Session {
     async fn finish(&mut self) -> Result<(), SessionError> {
         let settled = tokio::time::timeout(FINISH_GRACE, self.settle_all()).await;
         settled.unwrap_or(Ok(()))?;
-        Ok(self.connection.flush().await?)
+        self.say_where_to_go()?;
+        let flushed = tokio::time::timeout(FAREWELL_GRACE, self.connection.flush()).await;
+        Ok(flushed.map_err(|_elapsed| SessionError::Deaf)??)
+    }
+
+    /// Reconnect (SV2 specification 3.6.5), where the daemon stops and the operator wants it: an empty host and port 0 mean the
+    /// same ones again.
+    fn say_where_to_go(&mut self) -> Result<(), SessionError> {
+        let Some(to) = &self.shared.reconnect_on_stop else {
+            return Ok(());
+        };
+        if !self.shared.stop.is_cancelled() {
+            return Ok(());
+        }
+        Ok(self.connection.queue(Reconnect {
+            new_host: text(&to.host),
+            new_port: to.port,
+        })?)
     }
 
     async fn settle_all(&mut self) -> Result<(), SessionError> {
@@ -415,7 +450,7 @@ fn open_error(request_id: u32, code: &str) -> OpenMiningChannelError {
 /// A string field of ours.
 fn text(code: &str) -> hh_sv2::message::Str0255 {
     let code = code.to_owned().try_into();
-    code.expect("our own codes are shorter than 255 bytes")
+    code.expect("our own codes are shorter than 255 bytes, and so is a configured host")
 }
 
 /// What a peer wrote, for logs and tables: control characters are gone, and it is short.

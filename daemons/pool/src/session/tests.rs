@@ -4,14 +4,18 @@ mod conformance;
 mod credit;
 mod spaces;
 
+use crate::config::ReconnectConfig;
 use crate::difficulty::{Change, DifficultyRange};
 use crate::kick::{Chosen, Selector};
 use crate::sample;
-use crate::sample::server::{Options, TestPool};
+use crate::sample::server::{Options, TestMiner, TestPool};
 use crate::share_log::Record;
 use hh_mining::Target;
 use hh_sv2::Message;
+use hh_sv2::message::SubmitSharesExtended;
 use std::collections::HashSet;
+use std::time::Duration;
+use tokio::net::TcpSocket;
 
 fn kick(pool: &TestPool, selector: &Selector) -> Chosen {
     let chosen = Chosen::find(selector, &pool.shared.directory, &pool.admission);
@@ -173,4 +177,107 @@ async fn a_new_bound_is_heeded_by_the_next_job_and_rejects_no_share_of_the_last(
         matches!(said, Some(Message::NewExtendedMiningJob(_))),
         "{said:?}"
     );
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_was_accepted_and_says_where_to_go() {
+    let pool = TestPool::start(Options {
+        reconnect_on_stop: Some(ReconnectConfig {
+            host: "other.example".to_owned(),
+            port: 7,
+        }),
+        ..Options::default()
+    })
+    .await;
+    let (mut miner, mut channel) = pool.mine("alice").await;
+    let (mut kicked, _) = pool.mine("bob").await;
+    kick(&pool, &Selector::Account("bob".to_owned()));
+    assert!(kicked.recv().await.is_none(), "only at a stop it is told");
+    for _ in 0..500 {
+        miner.submit(&mut channel).await;
+    }
+    // Some are on their way to the disk now, some not read.
+    let first = miner.verdict().await.unwrap();
+    pool.tasks.token().cancel();
+    let mut acknowledged = u64::from(first.new_submits_accepted_count);
+    let to = loop {
+        match miner.recv().await.expect("Reconnect before the end") {
+            Message::SubmitSharesSuccess(success) => {
+                acknowledged += u64::from(success.new_submits_accepted_count);
+            }
+            Message::Reconnect(to) => break to,
+            _ => {}
+        }
+    };
+    assert_eq!(to.new_host.as_utf8_or_hex(), "other.example");
+    assert_eq!(to.new_port, 7);
+    assert!(miner.recv().await.is_none());
+    let bindings = 2;
+    assert_eq!(acknowledged, *pool.shared.log.durable().borrow() - bindings);
+}
+
+/// A miner that sends shares and reads no answer, until the pool takes no more of them.
+async fn deaf(pool: &TestPool) -> TestMiner {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stream = socket.connect(pool.address).await.unwrap();
+    let mut miner = pool.set_up(stream).await;
+    let channel = miner.open("mallory").await.unwrap();
+    loop {
+        for sequence_number in 0..1_000 {
+            let share = SubmitSharesExtended {
+                channel_id: channel.id,
+                sequence_number,
+                // Older than any: an answer without an end of the connection.
+                job_id: 0,
+                nonce: 0,
+                ntime: 0,
+                version: 0,
+                extranonce: vec![0; 8].try_into().unwrap(),
+            };
+            miner.connection.queue(share).unwrap();
+        }
+        let taken = miner.connection.flush();
+        if tokio::time::timeout(Duration::from_millis(500), taken)
+            .await
+            .is_err()
+        {
+            return miner;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_nobody_who_does_not_read() {
+    let pool = TestPool::start(Options::default()).await;
+    let _deaf = deaf(&pool).await;
+    let (mut miner, mut channel) = pool.mine("alice").await;
+    miner.submit(&mut channel).await;
+    miner.verdict().await.unwrap();
+    let stopped = pool.tasks.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(stopped, Ok(()));
+}
+
+#[tokio::test]
+async fn a_miner_that_does_not_read_is_dropped_and_others_notice_nothing() {
+    let pool = TestPool::start(Options {
+        write_deadline: Duration::from_secs(1),
+        ..Options::default()
+    })
+    .await;
+    let (mut miner, mut channel) = pool.mine("alice").await;
+    let deaf = deaf(&pool).await;
+    miner.submit(&mut channel).await;
+    miner.verdict().await.unwrap();
+    let lane = &pool.shared.directory.lanes()[0];
+    let dropped = async {
+        while lane.disconnects()["slow_reader"] == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(crate::sample::server::PATIENCE, dropped).await;
+    waited.expect("it is dropped");
+    drop(deaf);
+    miner.submit(&mut channel).await;
+    miner.verdict().await.unwrap();
 }
