@@ -1,6 +1,6 @@
 //! hh-translator's configuration.
 
-use hh_daemon::Mistakes;
+use hh_daemon::{Mistakes, ProxyProtocol};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -15,6 +15,9 @@ pub struct TranslatorConfig {
     pub upstreams: Vec<UpstreamConfig>,
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// Load balancers in front of the lanes.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// A listener for SV1 miners.

@@ -23,8 +23,9 @@ use config::TranslatorConfig;
 use control::Control;
 use downstream::UpstreamHandle;
 use hh_daemon::{Context, Failure};
-use listener::Listener;
+use listener::{Door, Listener};
 use miners::Miners;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use upstream::link::{Link, Upstreams};
@@ -49,6 +50,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         miners.clone().export(stop.clone()),
     );
 
+    let proxies = Arc::new(config.proxy_protocol.clone());
     let mut upstreams = Vec::new();
     for (lane, socket) in miners.lanes().iter().zip(sockets) {
         let known = Upstreams::new(&config.upstreams);
@@ -62,14 +64,18 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         upstreams.push(known.clone());
 
         tracing::info!(lane = lane.name, address = %lane.listen_address, "listening for miners");
-        let listener = Listener {
-            socket,
+        let door = Door {
             lane: lane.clone(),
             miners: miners.clone(),
             upstream: UpstreamHandle {
                 commands,
                 upstreams: known,
             },
+            proxies: Arc::clone(&proxies),
+        };
+        let listener = Listener {
+            socket,
+            door,
             tasks: tasks.clone(),
         };
         spawn(&context, "listener", listener.run());

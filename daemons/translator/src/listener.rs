@@ -1,13 +1,14 @@
 //! Accepts miners on one lane, within the limits, and starts a session for each.
 
 use crate::downstream::{Session, UpstreamHandle};
-use crate::miners::{Lane, Miners, OVER_LIMIT, Place};
-use hh_daemon::{Chain, Tasks};
+use crate::miners::{Lane, Miners, OVER_LIMIT, PROXY_HEADER, Place};
+use hh_daemon::{Chain, Full, ProxyProtocol, Tasks};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 /// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -19,10 +20,17 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub socket: TcpListener,
+    pub door: Door,
+    pub tasks: Tasks,
+}
+
+/// What every connection of a lane is let in by, and with. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
     pub lane: Arc<Lane>,
     pub miners: Miners,
     pub upstream: UpstreamHandle,
-    pub tasks: Tasks,
+    pub proxies: Arc<ProxyProtocol>,
 }
 
 impl Listener {
@@ -33,7 +41,8 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) => {
-                    tracing::warn!(lane = self.lane.name, %error, "accept failed");
+                    let lane = &self.door.lane;
+                    tracing::warn!(lane = lane.name, %error, "accept failed");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             }
@@ -41,23 +50,67 @@ impl Listener {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let door = self.door.clone();
+        let stop = self.tasks.token().clone();
+        if door.proxies.is_expected_from(peer.ip()) {
+            let session = door.serve_proxied(stream, peer, stop);
+            self.tasks.spawn_session("miner", session);
+        } else if let Some(place) = door.admit(&stream, peer) {
+            let session = async move { serve(stream, place, door.upstream, &stop).await };
+            self.tasks.spawn_session("miner", session);
+        }
+    }
+}
+
+impl Door {
+    fn admit(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
         let place = match self.miners.admit(&self.lane, peer) {
             Ok(place) => place,
             Err(full) => {
-                tracing::debug!(lane = self.lane.name, %peer, %full, "connection closed");
-                self.lane.on_disconnect(OVER_LIMIT);
-                return;
+                self.turn_away(peer, full);
+                return None;
             }
         };
-        if let Err(error) = prepare(&stream) {
+        if let Err(error) = prepare(stream) {
             tracing::debug!(lane = self.lane.name, %peer, %error, "connection unusable");
-            return;
+            return None;
         }
-        let upstream = self.upstream.clone();
-        let stop = self.tasks.token().clone();
-        self.tasks.spawn_session("miner", async move {
-            serve(stream, place, upstream, &stop).await;
-        });
+        Some(place)
+    }
+
+    fn turn_away(&self, peer: SocketAddr, full: Full) {
+        tracing::debug!(lane = self.lane.name, %peer, %full, "connection closed");
+        self.lane.on_disconnect(OVER_LIMIT);
+    }
+
+    /// Learns from a proxy for whom a connection is, and goes on as if that one had connected.
+    async fn serve_proxied(
+        self,
+        mut stream: TcpStream,
+        proxy: SocketAddr,
+        stop: CancellationToken,
+    ) {
+        let unannounced = match self.miners.await_header(proxy) {
+            Ok(place) => place,
+            Err(full) => return self.turn_away(proxy, full),
+        };
+        let client = ProxyProtocol::client(&mut stream, proxy);
+        let Some(client) = stop.run_until_cancelled(client).await else {
+            return;
+        };
+        match client {
+            Ok(client) => {
+                if let Some(place) = self.admit(&stream, client) {
+                    drop(unannounced);
+                    serve(stream, place, self.upstream, &stop).await;
+                }
+            }
+            Err(error) => {
+                self.lane.on_disconnect(PROXY_HEADER);
+                let error = Chain(&error).to_string();
+                tracing::info!(lane = self.lane.name, %proxy, error, "connection of a proxy closed");
+            }
+        }
     }
 }
 
@@ -65,7 +118,7 @@ async fn serve(
     stream: TcpStream,
     place: Place,
     upstream: UpstreamHandle,
-    stop: &tokio_util::sync::CancellationToken,
+    stop: &CancellationToken,
 ) {
     let miner = Arc::clone(&place.miner);
     let end = Session::new(stream, place, upstream).run(stop).await;

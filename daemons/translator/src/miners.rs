@@ -36,6 +36,9 @@ const RESULTS: [&str; 7] = [
 /// Value of the label `reason` of `hyperhash_miner_disconnects_total` for a connection that got no place.
 pub(crate) const OVER_LIMIT: &str = "over_limit";
 
+/// The same for a connection from a proxy that does not begin with a header.
+pub(crate) const PROXY_HEADER: &str = "proxy_header";
+
 /// All lanes and all connections. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Miners(Arc<Shared>);
@@ -44,6 +47,8 @@ pub(crate) struct Miners(Arc<Shared>);
 struct Shared {
     lanes: Vec<Arc<Lane>>,
     places: Places,
+    /// Connections of proxies that have not told for whom they are.
+    unannounced: Places,
     connections: Mutex<Connections>,
 }
 
@@ -119,6 +124,7 @@ impl Miners {
         Self(Arc::new(Shared {
             lanes: lanes.collect(),
             places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            unannounced: Places::new(limits.max_connections, limits.max_connections),
             connections: Mutex::default(),
         }))
     }
@@ -153,6 +159,14 @@ impl Miners {
         })
     }
 
+    /// A place for a connection of a proxy until it has told for whom it is.
+    ///
+    /// # Errors
+    /// If there are too many such.
+    pub(crate) fn await_header(&self, proxy: SocketAddr) -> Result<hh_daemon::Place, Full> {
+        self.0.unannounced.take(proxy.ip())
+    }
+
     /// Sets the gauges that change without an event, until `stop` is cancelled.
     pub(crate) async fn export(self, stop: CancellationToken) {
         let pause = || tokio::time::sleep(EXPORT_INTERVAL);
@@ -181,7 +195,10 @@ impl Drop for Place {
 impl Lane {
     fn new(config: &LaneConfig, listen_address: SocketAddr) -> Self {
         let name = config.name.clone();
-        for reason in SessionEnd::LABELS.into_iter().chain([OVER_LIMIT]) {
+        for reason in SessionEnd::LABELS
+            .into_iter()
+            .chain([OVER_LIMIT, PROXY_HEADER])
+        {
             counter!("hyperhash_miner_disconnects_total", "lane" => name.clone(), "reason" => reason).absolute(0);
         }
         for direction in ["up", "down"] {

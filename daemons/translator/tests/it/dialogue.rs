@@ -375,3 +375,22 @@ async fn a_peer_that_speaks_no_sv1_is_closed() {
         .await;
     translator.stop().await;
 }
+
+#[tokio::test]
+async fn behind_a_proxy_a_miner_is_who_the_header_tells() {
+    let pool = Pool::start().await;
+    let translator = Translator::start_proxied(&pool).await;
+    let _upstream = pool.accept().await;
+    let mut miner = translator.miner().await;
+    // IPv4 over TCP, from 203.0.113.7:8080 to 192.0.2.1:1; what the miner says comes in the same packet.
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\x1f\x90\0\x01";
+    let ping = b"{\"id\": 7, \"method\": \"mining.ping\", \"params\": []}\n";
+    miner.send_raw([&header[..], &ping[..]].concat()).await;
+    assert_eq!(miner.line().await["id"], 7);
+    let status = translator.status().await;
+    assert_eq!(status.miners[0].peer, "203.0.113.7:8080");
+    let mut direct = translator.miner().await;
+    direct.send_raw(ping).await;
+    direct.closed().await;
+    translator.stop().await;
+}

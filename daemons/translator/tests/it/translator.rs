@@ -3,7 +3,7 @@
 use crate::DEADLINE;
 use crate::miner::Miner;
 use crate::pool::{Pool, PoolConnection};
-use hh_daemon::{Context, Settings};
+use hh_daemon::{Context, ProxyProtocol, Settings};
 use hh_ipc::api::translator::{TranslatorClient, TranslatorStatus};
 use hh_sv2::AuthorityPublicKey;
 use hh_translator::config::{LaneConfig, LimitsConfig, TranslatorConfig, UpstreamConfig};
@@ -24,7 +24,23 @@ impl Translator {
         Self::start_with(pool.address(), pool.public_key()).await
     }
 
+    /// With `pool` as its upstream, behind a proxy on this machine.
+    pub(crate) async fn start_proxied(pool: &Pool) -> Self {
+        let proxies = ProxyProtocol {
+            from: vec!["127.0.0.0/8".parse().unwrap()],
+        };
+        Self::start_behind(proxies, pool.address(), pool.public_key()).await
+    }
+
     pub(crate) async fn start_with(
+        upstream: SocketAddr,
+        authority_public_key: AuthorityPublicKey,
+    ) -> Self {
+        Self::start_behind(ProxyProtocol::default(), upstream, authority_public_key).await
+    }
+
+    async fn start_behind(
+        proxy_protocol: ProxyProtocol,
         upstream: SocketAddr,
         authority_public_key: AuthorityPublicKey,
     ) -> Self {
@@ -45,6 +61,7 @@ impl Translator {
                 authority_public_key,
             }],
             limits: LimitsConfig::default(),
+            proxy_protocol,
         };
         hh_translator::start(config, context.clone()).await.unwrap();
         let socket = dir.path().join("hh-translator").join("view.sock");
