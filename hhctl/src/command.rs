@@ -1,5 +1,6 @@
 //! The commands: each asks the daemons, and makes a report of what they said.
 
+mod ban;
 mod block;
 pub(crate) mod dial_stdio;
 mod doctor;
@@ -21,8 +22,9 @@ mod version;
 
 use crate::change::Plan;
 use crate::cli::{
-    BlockCommand, Command, Confirmation, EventCommand, IdentityCommand, MinerCommand, PoolCommand,
-    RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand,
+    BanCommand, BlockCommand, Command, Confirmation, EventCommand, IdentityCommand, MinerCommand,
+    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand,
+    VardiffCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -38,6 +40,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
             miner::list(session, account.clone(), *limit).await
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
+        Command::Ban(BanCommand::List) => ban::list(session).await,
         Command::Share(ShareCommand::Stats) => share::stats(session).await,
         Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
         Command::Block(BlockCommand::Show { block }) => block::show(session, block).await,
@@ -54,7 +57,9 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
             unreachable!("run() runs what asks no daemon")
         }
-        Command::Miner(MinerCommand::Kick { .. })
+        Command::Miner(
+            MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. },
+        )
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
         ) => {
@@ -66,7 +71,11 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
 /// How a command that changes something is to be confirmed.
 pub(crate) fn confirmation(command: &Command) -> Confirmation {
     match command {
-        Command::Miner(MinerCommand::Kick { confirmation, .. })
+        Command::Miner(
+            MinerCommand::Kick { confirmation, .. }
+            | MinerCommand::Ban { confirmation, .. }
+            | MinerCommand::Unban { confirmation, .. },
+        )
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
@@ -81,6 +90,13 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Miner(MinerCommand::Kick { miners, .. }) => {
             miner::plan_kick(session, miners).await
         }
+        Command::Miner(MinerCommand::Ban {
+            target,
+            length,
+            reason,
+            ..
+        }) => ban::plan(session, &ban::Wish::new(target, *length, reason.as_deref())).await,
+        Command::Miner(MinerCommand::Unban { target, .. }) => ban::plan_lift(session, target).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::plan(session, account.as_deref(), settings).await,
@@ -95,6 +111,13 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
 pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Report, Failure> {
     match command {
         Command::Miner(MinerCommand::Kick { miners, .. }) => miner::kick(session, miners).await,
+        Command::Miner(MinerCommand::Ban {
+            target,
+            length,
+            reason,
+            ..
+        }) => ban::ban(session, &ban::Wish::new(target, *length, reason.as_deref())).await,
+        Command::Miner(MinerCommand::Unban { target, .. }) => ban::lift(session, target).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::set(session, account.as_deref(), settings).await,

@@ -4,7 +4,7 @@ use crate::feed::{Event, PoolAnswer};
 use crate::model::{Model, Msg, update};
 use crate::theme::{Symbols, Theme, UNICODE};
 use hh_ipc::api::pool::{
-    Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, MinerPage, PoolStatus,
+    Block, BlockState, CurrentWork, DoorStatus, Lane, LedgerStatus, Miner, MinerPage, PoolStatus,
     ShareLogStatus, SubmissionPath,
 };
 use hh_ipc::api::template_provider::{
@@ -200,6 +200,7 @@ fn pool_status(now: i64) -> PoolStatus {
         },
         blocks_found: 4,
         last_block: blocks().into_iter().next(),
+        door: DoorStatus::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use hh_tests::bitcoin_core::Chain;
 use hh_tests::channel::Channel;
 use hh_tests::disk::tamper;
 use hh_tests::network::Network;
+use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 
@@ -102,11 +103,17 @@ async fn a_stop_does_not_wait_for_a_disk_that_does_not_answer() {
     let minutes = "delay_enter=120000000";
     let strace = tamper(network.pool.process(), "fdatasync", minutes, network.dir()).await;
     channel.submit(10).await.expect("the pool is there");
-    stop(&network);
+    let asked = Instant::now();
+    network.pool.process().signal(Signal::TERM);
+    network.pool.wait_for_log("daemon stopped").await;
+    assert!(asked.elapsed() < STOP, "{:?}", asked.elapsed());
+    // Until then a call of its that is under way keeps the process.
+    drop(strace);
+    let status = network.pool.wait_for_exit();
+    assert!(status.success(), "{status}");
     channel
         .settle(0)
         .await
         .expect_err("nothing is acknowledged");
     assert!(channel.acknowledged.is_empty());
-    drop(strace);
 }

@@ -3,10 +3,15 @@
 //! Listeners ask for a place before anything is read, and `kick` ends connections through it. It knows nothing of shares,
 //! and no share touches it.
 
-use hh_daemon::{Full, Places};
+use crate::ban::BanBook;
+use crate::config::LimitsConfig;
+use crate::directory::{Clock, unix_ms};
+use crate::disconnect::TurnedAway;
+use hh_daemon::{ConnectRate, Entered, Full, HalfOpen, Places};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +19,12 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Admission {
     places: Places,
+    half_open: HalfOpen,
+    /// Connections of proxies that have not told for whom they are.
+    unannounced: Places,
+    rate: Mutex<ConnectRate>,
+    bans: Arc<BanBook>,
+    clock: Clock,
     stop: CancellationToken,
     connections: Mutex<Connections>,
     /// How many there are.
@@ -40,27 +51,53 @@ pub(crate) struct ConnectionView {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub connection: Arc<ConnectionView>,
+    /// Cancelled where it has to go for a newer one, before it is set up; or with its connection.
+    pub displaced: CancellationToken,
+    half_open: Option<Entered>,
     admission: Arc<Admission>,
     _counted: hh_daemon::Place,
 }
 
 impl Admission {
-    /// Places for `max_total` connections, of which one address gets `max_per_address`; all of them end with `stop`.
-    pub(crate) fn new(max_total: usize, max_per_address: usize, stop: CancellationToken) -> Self {
+    /// As many connections as `limits` allow, of whom `bans` does not keep out; all of them end with `stop`.
+    pub(crate) fn new(
+        limits: &LimitsConfig,
+        bans: Arc<BanBook>,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Self {
+        let rate = ConnectRate::new(
+            limits.max_connects_per_minute,
+            limits.max_connects_per_minute_per_address,
+        );
         Self {
-            places: Places::new(max_total, max_per_address),
+            places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            half_open: HalfOpen::new(limits.max_half_open, limits.max_half_open_per_address),
+            unannounced: Places::new(limits.max_half_open, limits.max_half_open),
+            rate: Mutex::new(rate),
+            bans,
+            clock,
             stop,
             connections: Mutex::default(),
             open: watch::Sender::default(),
         }
     }
 
-    /// A place for `peer`.
+    /// A place for `peer`, which has not said anything yet.
     ///
     /// # Errors
-    /// Which limit is reached.
-    pub(crate) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Place, Full> {
+    /// It is banned, or which limit is reached.
+    pub(crate) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Place, TurnedAway> {
+        if let Some(range) = self.bans.of_address(peer.ip(), unix_ms()) {
+            return Err(TurnedAway::Banned(range));
+        }
+        let now = Duration::from_millis(self.clock.now_ms());
         let counted = self.places.take(peer.ip())?;
+        // A count that a panic left as it was is one of these too.
+        let rate = self.rate.lock();
+        let mut rate = rate.unwrap_or_else(PoisonError::into_inner);
+        rate.admit(peer.ip(), now)?;
+        drop(rate);
         let mut connections = self.lock();
         let connection = Arc::new(ConnectionView {
             id: connections.next_id,
@@ -73,8 +110,12 @@ impl Admission {
             .insert(connection.id, Arc::clone(&connection));
         self.open.send_replace(connections.by_id.len());
         drop(connections);
+        let displaced = connection.ending.child_token();
+        let half_open = self.half_open.enter(peer.ip(), displaced.clone());
         Ok(Place {
             connection,
+            displaced,
+            half_open: Some(half_open),
             admission: Arc::clone(self),
             _counted: counted,
         })
@@ -89,6 +130,15 @@ impl Admission {
             .await
             .is_ok();
         debug_assert!(emptied, "the sender is ours");
+    }
+
+    /// A place for a connection of a proxy until it has told for whom it is. Proxies are not counted by address: miners are,
+    /// when they are known.
+    ///
+    /// # Errors
+    /// There are too many such.
+    pub(crate) fn await_header(&self, proxy: SocketAddr) -> Result<hh_daemon::Place, Full> {
+        self.unannounced.take(proxy.ip())
     }
 
     /// The connections from addresses that `wanted` takes, the oldest first.
@@ -106,11 +156,31 @@ impl Admission {
             .collect()
     }
 
+    /// How many connections are not set up.
+    pub(crate) fn half_open(&self) -> usize {
+        self.half_open.count()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connections> {
         // A panic in between would leave a place taken, and nothing worse.
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The connection is set up: it is half-open no more.
+    pub(crate) fn set_up(&mut self) {
+        self.half_open = None;
+    }
+
+    /// As [`Admission::connections_from`].
+    pub(crate) fn connections_from(
+        &self,
+        wanted: impl Fn(IpAddr) -> bool,
+    ) -> Vec<Arc<ConnectionView>> {
+        self.admission.connections_from(wanted)
     }
 }
 
@@ -125,14 +195,26 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hh_daemon::TooMany;
+
+    fn admission(limits: LimitsConfig) -> (Arc<Admission>, CancellationToken) {
+        let stop = CancellationToken::new();
+        let bans = Arc::new(crate::sample::no_bans());
+        let admission = Admission::new(&limits, bans, Clock::start(), stop.clone());
+        (Arc::new(admission), stop)
+    }
 
     #[test]
     fn connections_are_found_by_address_until_they_end() {
-        let admission = Arc::new(Admission::new(2, 1, CancellationToken::new()));
+        let (admission, _) = admission(LimitsConfig {
+            max_connections_per_address: 1,
+            ..LimitsConfig::default()
+        });
         let here: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let there: SocketAddr = "127.0.0.2:1".parse().unwrap();
         let first = admission.admit(here).unwrap();
-        assert_eq!(admission.admit(here).unwrap_err(), Full::Address(1));
+        let full = TurnedAway::Full(Full::Address(1));
+        assert_eq!(admission.admit(here).unwrap_err(), full);
         let second = admission.admit(there).unwrap();
         let from = |peer: SocketAddr| admission.connections_from(|address| address == peer.ip());
         assert_eq!(from(there)[0].id, second.connection.id);
@@ -144,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_connection_that_ends_empties_it() {
-        let admission = Arc::new(Admission::new(2, 2, CancellationToken::new()));
+        let (admission, _) = admission(LimitsConfig::default());
         admission.emptied().await;
         let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let places = [
@@ -161,8 +243,7 @@ mod tests {
 
     #[test]
     fn a_connection_ends_alone_or_with_all() {
-        let stop = CancellationToken::new();
-        let admission = Arc::new(Admission::new(3, 3, stop.clone()));
+        let (admission, stop) = admission(LimitsConfig::default());
         let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let (one, other) = (
             admission.admit(peer).unwrap(),
@@ -172,5 +253,37 @@ mod tests {
         assert!(!other.connection.ending.is_cancelled());
         stop.cancel();
         assert!(other.connection.ending.is_cancelled());
+        assert!(other.displaced.is_cancelled());
+    }
+
+    #[test]
+    fn who_comes_too_often_is_turned_away_though_there_are_places() {
+        let (admission, _) = admission(LimitsConfig {
+            max_connects_per_minute_per_address: 2,
+            ..LimitsConfig::default()
+        });
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        drop(admission.admit(peer).unwrap());
+        drop(admission.admit(peer).unwrap());
+        let too_many = TurnedAway::TooMany(TooMany::Address(2));
+        assert_eq!(admission.admit(peer).unwrap_err(), too_many);
+        admission.admit("127.0.0.2:1".parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn who_is_set_up_is_displaced_by_nobody() {
+        let (admission, _) = admission(LimitsConfig {
+            max_half_open_per_address: 1,
+            ..LimitsConfig::default()
+        });
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let mut set_up = admission.admit(peer).unwrap();
+        set_up.set_up();
+        let silent = admission.admit(peer).unwrap();
+        let _newest = admission.admit(peer).unwrap();
+        assert!(silent.displaced.is_cancelled());
+        assert!(!silent.connection.ending.is_cancelled());
+        assert!(!set_up.displaced.is_cancelled());
+        assert_eq!(admission.half_open(), 1);
     }
 }

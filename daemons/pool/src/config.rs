@@ -5,12 +5,12 @@ use crate::share_log::Retention;
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 use hh_bitcoin::NodeConfig;
-use hh_daemon::{Failure, Mistakes, SecretRef};
+use hh_daemon::{AddressRange, Failure, Mistakes, ProxyProtocol, SecretRef};
 use hh_ledger::{Location, PostgresServer, ServerOptions};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,12 @@ const KEEP_SHIPPED_HOURS_MAX: u64 = 720;
 
 /// A tebibyte: more is a mistake of typing.
 const KEEP_SHIPPED_MIB_MAX: u64 = 1 << 20;
+
+/// Longest host in bytes that Reconnect carries (STR0_255).
+const MAX_HOST_BYTES: usize = 255;
+
+/// An automatic ban is short: it is made without anybody looking. A day at most.
+const AUTO_BAN_MINUTES: RangeInclusive<u16> = 1..=1_440;
 
 /// The file `hh-pool.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,19 +56,26 @@ pub struct PoolConfig {
     pub lanes: Vec<LaneConfig>,
     /// In the order of preference.
     pub template_providers: Vec<TemplateProviderConfig>,
+    /// How long a preferred provider must have had work before it is gone back to.
+    #[serde(default = "default_return_after_seconds")]
+    pub template_provider_return_after_seconds: u64,
     /// Bitcoin Core nodes that get our blocks by RPC, beside the template provider.
     pub nodes: Vec<NodeConfig>,
     #[serde(default)]
     pub share_log: ShareLogConfig,
     #[serde(default)]
     pub ledger: LedgerConfig,
-    /// How long a preferred provider must have had work before it is gone back to.
-    #[serde(default = "default_return_after_seconds")]
-    pub template_provider_return_after_seconds: u64,
     #[serde(default)]
     pub vardiff: VardiffConfig,
     #[serde(default)]
     pub limits: LimitsConfig,
+    #[serde(default)]
+    pub auto_ban: AutoBanConfig,
+    /// Load balancers in front of the lanes.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// Where miners are told to connect when the pool stops; they are told nothing where it is not given.
+    pub reconnect_on_stop: Option<ReconnectConfig>,
 }
 
 /// A listener for SV2 miners.
@@ -171,6 +184,48 @@ pub struct LimitsConfig {
     pub max_connections: usize,
     pub max_connections_per_address: usize,
     pub max_channels_per_connection: usize,
+    /// Connections that are not set up yet; where there are more, the oldest has to go.
+    pub max_half_open: usize,
+    pub max_half_open_per_address: usize,
+    pub max_connects_per_minute: u32,
+    pub max_connects_per_minute_per_address: u32,
+}
+
+/// When the pool bans an address by itself, for what no working miner does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AutoBanConfig {
+    pub enabled: bool,
+    /// How long.
+    pub minutes: u16,
+    /// Never these: proxies, farms.
+    pub exempt: Vec<AddressRange>,
+}
+
+/// Another address of a pool.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReconnectConfig {
+    /// Empty for the host that they are connected to.
+    pub host: String,
+    /// 0 for the port that they are connected to.
+    pub port: u16,
+}
+
+impl Default for AutoBanConfig {
+    fn default() -> Self {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Self {
+            enabled: true,
+            // Longer than a script is patient, shorter than the trouble of a miner that is set up wrongly.
+            minutes: 10,
+            // Translators and proxies on this machine.
+            exempt: vec![
+                AddressRange::around(loopback[0], 8),
+                AddressRange::around(loopback[1], 128),
+            ],
+        }
+    }
 }
 
 impl Default for ShareLogConfig {
@@ -207,8 +262,21 @@ impl Default for LimitsConfig {
             max_connections_per_address: 5_000,
             // A proxy with a channel for each of its miners.
             max_channels_per_connection: 10_000,
+            // All miners that come back at once, before the first are through; some 10 kB each.
+            max_half_open: 8_000,
+            // A farm that comes back at once: the kernel hands over connections faster than handshakes are done.
+            max_half_open_per_address: 2_000,
+            // A handshake takes a core some 0.4 ms: a flood of them costs 40% of one, and 20,000 miners are back in a minute.
+            max_connects_per_minute: 60_000,
+            // A farm's 5,000 miners come back at once, and once more; one that floods costs 8% of a core.
+            max_connects_per_minute_per_address: 12_000,
         }
     }
+}
+
+/// Longer than a provider that is restarted again and again lives, short beside what a worse one costs.
+fn default_return_after_seconds() -> u64 {
+    30
 }
 
 fn default_tag() -> String {
@@ -268,6 +336,11 @@ impl PoolConfig {
         self.data_dir.join("vardiff.json")
     }
 
+    /// The file with the bans that operators have made.
+    pub fn bans_path(&self) -> PathBuf {
+        self.data_dir.join("bans.json")
+    }
+
     /// Name of this pool in the ledger's keys.
     pub fn pool_name(&self) -> String {
         format!("pool-{}", self.server_id)
@@ -287,11 +360,6 @@ impl PoolConfig {
     pub fn journal_path(&self) -> PathBuf {
         self.data_dir.join("changes.jsonl")
     }
-
-/// Longer than a provider that is restarted again and again lives, short beside what a worse one costs.
-fn default_return_after_seconds() -> u64 {
-    30
-}
 
     /// Where the ledger is.
     ///
@@ -316,6 +384,7 @@ impl hh_daemon::Config for PoolConfig {
         self.check_difficulty(mistakes);
         self.check_ledger(mistakes);
         self.check_share_log(mistakes);
+        self.check_limits(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }
@@ -394,6 +463,52 @@ impl PoolConfig {
             // With what it inherits: a lane's smallest may be above everybody's largest.
             let range = lane.difficulty().or(self.vardiff.range());
             check(format!("lanes.{index}"), range, "min_difficulty");
+        }
+    }
+
+    fn check_limits(&self, mistakes: &mut Mistakes) {
+        let limits = &self.limits;
+        let none = [
+            ("max_connections", limits.max_connections == 0),
+            (
+                "max_connections_per_address",
+                limits.max_connections_per_address == 0,
+            ),
+            (
+                "max_channels_per_connection",
+                limits.max_channels_per_connection == 0,
+            ),
+            ("max_half_open", limits.max_half_open == 0),
+            (
+                "max_half_open_per_address",
+                limits.max_half_open_per_address == 0,
+            ),
+            (
+                "max_connects_per_minute",
+                limits.max_connects_per_minute == 0,
+            ),
+            (
+                "max_connects_per_minute_per_address",
+                limits.max_connects_per_minute_per_address == 0,
+            ),
+        ];
+        for (key, _) in none.iter().filter(|(_, none)| *none) {
+            mistakes.add(
+                format!("limits.{key}"),
+                "0 lets no miner in",
+                "write at least 1",
+            );
+        }
+        let to = self.reconnect_on_stop.as_ref();
+        if to.is_some_and(|to| to.host.len() > MAX_HOST_BYTES) {
+            let fix = format!("write a host of at most {MAX_HOST_BYTES} bytes");
+            mistakes.add("reconnect_on_stop.host", "longer than a message takes", fix);
+        }
+        if !AUTO_BAN_MINUTES.contains(&self.auto_ban.minutes) {
+            let (min, max) = (AUTO_BAN_MINUTES.start(), AUTO_BAN_MINUTES.end());
+            let what = format!("{} minutes are no short ban", self.auto_ban.minutes);
+            let fix = format!("write {min} to {max}, or `enabled = false`");
+            mistakes.add("auto_ban.minutes", what, fix);
         }
     }
 

@@ -1,6 +1,8 @@
 //! The calls of `hh_ipc::api::pool`, answered from the directory, the links and the ledger; and the conversion of our
 //! types to those of the wire, which go no further than this file.
 
+mod ban;
+mod door;
 mod kick;
 mod retire;
 mod round;
@@ -17,10 +19,10 @@ use crate::shipper::{Lost, Shipping};
 use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus,
-    LostRecords, Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired,
-    RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats, SubmissionPath,
-    VardiffChange, VardiffChanged, VardiffSettings,
+    AccountShares, Ban, BanPage, BanRequest, Banned, Block, BlockState, CurrentWork, KickRequest,
+    Kicked, Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, Pool, PoolStatus,
+    RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats,
+    SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -100,6 +102,18 @@ impl Pool for Answers {
         self.control.kick(&self.caller, request).await
     }
 
+    async fn ban(self, _: Call, request: BanRequest) -> Result<Banned, ApiError> {
+        self.control.ban(&self.caller, request).await
+    }
+
+    async fn unban(self, _: Call, request: UnbanRequest) -> Result<Ban, ApiError> {
+        self.control.unban(&self.caller, request).await
+    }
+
+    async fn bans(self, _: Call) -> BanPage {
+        self.control.bans()
+    }
+
     async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
         self.control.journal.page(query).await
     }
@@ -151,6 +165,7 @@ impl Control {
             chain: chain_name(self.chain),
             authority_public_key: self.authority_public_key.to_string(),
             server_id: self.server_id,
+            active_template_provider: self.providers.active(),
             template_providers: self.providers.snapshot().into_iter().map(link).collect(),
             nodes: self.nodes.snapshot().into_iter().map(link).collect(),
             work: self.work(),
@@ -163,10 +178,10 @@ impl Control {
             blocks_found: self.shared.blocks.count(),
             lanes,
             last_block,
+            door: self.door(),
         }
     }
 
-            active_template_provider: self.providers.active(),
     fn lane(&self, view: &LaneView) -> Lane {
         let now_ms = self.shared.directory.clock().now_ms();
         Lane {

@@ -7,6 +7,7 @@ use crate::admission::ConnectionView;
 use crate::difficulty::DifficultyRange;
 use crate::rate::RateWindow;
 use crate::share_log::Origin;
+use hh_daemon::AddressRange;
 use hh_mining::{Target, Work};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,6 +40,8 @@ pub(crate) struct LaneView {
     pub connections: AtomicU32,
     pub channels: AtomicU32,
     counters: Mutex<Counters>,
+    /// By reason.
+    disconnects: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// An open channel.
@@ -136,7 +139,18 @@ impl LaneView {
             connections: AtomicU32::new(0),
             channels: AtomicU32::new(0),
             counters: Mutex::new(Counters::new(now_ms)),
+            disconnects: Mutex::new(no_disconnects()),
         }
+    }
+
+    /// Counts a connection that has ended, or was not let in.
+    pub(crate) fn on_disconnect(&self, reason: &'static str) {
+        *lock(&self.disconnects).entry(reason).or_default() += 1;
+    }
+
+    /// How many connections ended or were not let in, by reason.
+    pub(crate) fn disconnects(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.disconnects).clone()
     }
 
     /// Counts accepted shares; `work` is their sum.
@@ -282,10 +296,26 @@ impl Directory {
         lock(&self.channels).get(&id).cloned()
     }
 
+    /// Whether an open channel from these addresses has an accepted share.
+    pub(crate) fn has_shares_from(&self, range: AddressRange) -> bool {
+        let channels = lock(&self.channels);
+        channels.values().any(|channel| {
+            range.contains(channel.connection.peer.ip())
+                && lock(&channel.live).counters.accepted > 0
+        })
+    }
+
     /// All open channels, the oldest first.
     pub(crate) fn channels(&self) -> Vec<Arc<ChannelView>> {
         lock(&self.channels).values().cloned().collect()
     }
+}
+
+/// Every reason, so that the first one of each is an increase too.
+fn no_disconnects() -> BTreeMap<&'static str, u64> {
+    use crate::disconnect::{DROPPED, LEFT, TURNED_AWAY};
+    let reasons = TURNED_AWAY.into_iter().chain(DROPPED).chain(LEFT);
+    reasons.map(|reason| (reason, 0)).collect()
 }
 
 /// What is behind these locks is valid after every statement.

@@ -1,6 +1,8 @@
 //! Metrics that are copied from the directory once a second, so that no share pays for them. Counters end in `_total`
 //! and only grow; labels are bounded by the configuration and the specification's error codes.
 
+use crate::admission::Admission;
+use crate::directory::unix_ms;
 use crate::rate::TEN_MINUTES;
 use crate::session::Shared;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -13,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Copies until `stop` is cancelled.
-pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn keep(shared: Arc<Shared>, admission: Arc<Admission>, stop: CancellationToken) {
     describe();
+    describe_door();
     loop {
         copy(&shared);
+        copy_door(&shared, &admission);
         if stop
             .run_until_cancelled(tokio::time::sleep(INTERVAL))
             .await
@@ -95,6 +99,31 @@ fn describe() {
     }
 }
 
+fn describe_door() {
+    describe_gauge!(
+        "hyperhash_miner_connections_half_open",
+        "Connections of miners that are not set up yet"
+    );
+    describe_counter!(
+        "hyperhash_miner_disconnects_total",
+        "Connections of miners that ended or were not let in, by lane and reason"
+    );
+    describe_gauge!("hyperhash_miner_bans", "Bans that hold");
+    describe_gauge!(
+        "hyperhash_template_provider_active",
+        "1 for the template provider whose work miners are given, else 0"
+    );
+    describe_counter!(
+        "hyperhash_template_provider_switches_total",
+        "How often miners were given the work of another template provider, by the new one"
+    );
+    describe_counter!(
+        "hyperhash_miner_automatic_bans_total",
+        "Bans that the pool made for misbehaviour"
+    );
+    counter!("hyperhash_miner_automatic_bans_total").absolute(0);
+}
+
 fn copy(shared: &Shared) {
     let now_ms = shared.directory.clock().now_ms();
     for lane in shared.directory.lanes() {
@@ -105,6 +134,10 @@ fn copy(shared: &Shared) {
         for (code, count) in &counters.rejected {
             counter!("hyperhash_shares_total", "lane" => name.clone(), "result" => *code)
                 .absolute(*count);
+        }
+        for (reason, count) in lane.disconnects() {
+            counter!("hyperhash_miner_disconnects_total", "lane" => name.clone(), "reason" => reason)
+                .absolute(count);
         }
         counter!("hyperhash_lane_hashes_total", "lane" => name.clone()).absolute(counters.hashes);
         gauge!("hyperhash_lane_hashrate_hashes_per_second", "lane" => name.clone(), "window" => "10m")
@@ -122,4 +155,10 @@ fn copy(shared: &Shared) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     let waiting = shared.log.waiting_records() as f64;
     gauge!("hyperhash_share_log_waiting_records").set(waiting);
+}
+
+fn copy_door(shared: &Shared, admission: &Admission) {
+    let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!("hyperhash_miner_connections_half_open").set(float(admission.half_open()));
+    gauge!("hyperhash_miner_bans").set(float(shared.bans.count(unix_ms())));
 }

@@ -3,9 +3,9 @@
 //! A connection of which all channels are meant is closed whole; on one that carries others as well, such as a proxy's, only
 //! the channels that are meant are closed. Either way what was accepted is answered first. Nobody is kept from coming back.
 
-use crate::address_range::AddressRange;
 use crate::admission::{Admission, ConnectionView};
 use crate::directory::{ChannelView, Directory};
+use hh_daemon::AddressRange;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,8 +98,10 @@ mod tests {
     /// connection without a channel.
     fn pool() -> Pool {
         let directory = Directory::new(Clock::start(), Vec::new());
+        let limits = crate::config::LimitsConfig::default();
         let stop = CancellationToken::new();
-        let admission = Arc::new(Admission::new(10, 10, stop));
+        let bans = Arc::new(crate::sample::no_bans());
+        let admission = Arc::new(Admission::new(&limits, bans, Clock::start(), stop));
         let mut places = Vec::new();
         for (peer, accounts) in [
             ("192.0.2.1:1", &["alice"][..]),

@@ -13,8 +13,8 @@
 //!     Bitcoin Core                                        ledger           ◄──── shipper
 //! ```
 
-mod address_range;
 mod admission;
+mod ban;
 mod blocks;
 mod channel;
 mod claim;
@@ -22,6 +22,7 @@ mod config;
 mod control;
 mod difficulty;
 mod directory;
+mod disconnect;
 mod exported;
 mod group;
 mod kick;
@@ -42,6 +43,7 @@ mod work;
 mod zeroed_file;
 
 use admission::Admission;
+use ban::BanBook;
 use blocks::{BlockKeeper, Journal, Paths};
 use claim::{ClaimError, ServerIdClaim};
 use config::PoolConfig;
@@ -56,7 +58,7 @@ use hh_sv2::Authority;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use hh_trust::ChangeJournal;
 use links::Links;
-use listener::Listener;
+use listener::{Door, Listener};
 use node_watch::Nodes;
 use rand::Rng;
 use rejects::Rejects;
@@ -98,6 +100,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let stores = (&ledger, &log, &shipper);
     let (blocks, keeper) = block_keeper(&config, &context, &nodes, stores, &work).await?;
     let difficulty = Arc::new(difficulty_board(&config)?);
+    let bans = Arc::new(ban_book(&config)?);
     let shared = Arc::new(Shared {
         network: config.chain,
         directory,
@@ -105,15 +108,14 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         prefixes: Mutex::new(prefixes(config.server_id, &recovered)),
         blocks,
         rejects: Rejects::default(),
+        bans: Arc::clone(&bans),
         work: work.clone(),
         difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
         reconnect_on_stop: config.reconnect_on_stop.clone(),
         stop: stop.clone(),
     });
-    let limits = &config.limits;
-    let (total, per_address) = (limits.max_connections, limits.max_connections_per_address);
-    let admission = Arc::new(Admission::new(total, per_address, stop.clone()));
+    let admission = Arc::new(Admission::new(&config.limits, bans, clock, stop.clone()));
     let control = Control {
         context: context.clone(),
         shared: Arc::clone(&shared),
@@ -133,12 +135,14 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let client = template_client.run(tasks.clone());
     spawn(&context, "template client", client);
     spawn_watchers(&context, &shared, nodes, &ledger, keeper.in_hand());
+    let exported = exported::keep(Arc::clone(&shared), Arc::clone(&admission), stop.clone());
+    spawn(&context, "exported metrics", exported);
     let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
     spawn(&context, "handshake stock", stock);
     spawn(&context, "block keeper", keeper.run());
     spawn_shipper(&context, shipper, &admission);
     control.serve()?;
-    listen(sockets, &shared, &authority, &admission, &context);
+    listen(&config, sockets, &shared, &authority, &admission, &context);
     template_client::wait_for_work(work, &providers, context.start_deadline()).await?;
     context.set_ready(true);
     Ok(())
@@ -165,8 +169,6 @@ fn spawn_watchers(
     );
     let rounds = rounds::keep(ledger.clone(), stop.clone());
     spawn(context, "rounds", rounds);
-    let exported = exported::keep(Arc::clone(shared), stop.clone());
-    spawn(context, "exported metrics", exported);
 }
 
 /// It outlives the connections, so that what they make durable at a stop is shipped.
@@ -180,20 +182,28 @@ fn spawn_shipper(context: &Context, shipper: Shipper, admission: &Arc<Admission>
 
 /// A listener for each lane.
 fn listen(
+    config: &PoolConfig,
     sockets: Vec<TcpListener>,
     shared: &Arc<Shared>,
     authority: &Arc<Authority>,
     admission: &Arc<Admission>,
     context: &Context,
 ) {
+    let proxies = Arc::new(config.proxy_protocol.clone());
     for (socket, lane) in sockets.into_iter().zip(shared.directory.lanes()) {
-        let listener = Listener {
-            socket,
+        let door = Door {
             lane: Arc::clone(lane),
             shared: Arc::clone(shared),
             authority: Arc::clone(authority),
             admission: Arc::clone(admission),
-            tasks: context.tasks.clone(),
+            proxies: Arc::clone(&proxies),
+            limits: listener::CONNECTION_LIMITS,
+        };
+        let tasks = context.tasks.clone();
+        let listener = Listener {
+            socket,
+            door,
+            tasks,
         };
         spawn(context, "listener", listener.run());
     }
@@ -214,6 +224,12 @@ fn authority(config: &PoolConfig) -> Result<Authority, Failure> {
         .map_err(Failure::config)?;
     let secret = secret.expose().trim().parse().map_err(Failure::config)?;
     Ok(Authority::new(secret, CERTIFICATE_VALIDITY))
+}
+
+fn ban_book(config: &PoolConfig) -> Result<BanBook, Failure> {
+    let file = StateFile::new(config.bans_path());
+    let book = BanBook::open(config.auto_ban.clone(), file, directory::unix_ms());
+    book.map_err(Failure::config)
 }
 
 async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {

@@ -5,18 +5,21 @@ pub(crate) mod server;
 pub(crate) mod witness;
 
 use crate::admission::ConnectionView;
+use crate::ban::BanBook;
 use crate::channel::{Channel, ChannelKind};
+use crate::config::AutoBanConfig;
 use crate::directory::{Clock, Directory, NewChannel};
 use crate::share_log::Origin;
+use crate::state_file::StateFile;
 use crate::work::{Provider, Work, WorkBoard};
 use bitcoin::ScriptBuf;
 use hh_mining::{Bounds, ExtranoncePrefix, Target, Template, Tip, Vardiff};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// How many cases a property is tried with: `few`, or `many` where what is long is to be run too (`scripts/test --all`).
-use std::time::Duration;
-use tokio::sync::mpsc;
 pub(crate) fn cases(few: u32, many: u32) -> u32 {
     let all = std::env::var_os("HH_TEST_ALL").is_some();
     if all { many } else { few }
@@ -55,14 +58,13 @@ pub(crate) fn template(template_id: u64) -> Template {
     }
 }
 
+/// A connection to a provider that is gone.
 pub(crate) fn provider() -> Provider {
     Provider {
-        connection: 1,
-/// A connection to a provider that is gone.
         address: "127.0.0.1:34250".into(),
+        solutions: mpsc::channel(1).0,
     }
 }
-        solutions: mpsc::channel(1).0,
 
 /// A board for one provider, which is connected.
 pub(crate) fn board(first_template: u32) -> WorkBoard {
@@ -87,6 +89,12 @@ pub(crate) fn work() -> Arc<Work> {
     board.on_new_template(0, template(1), true, 0).unwrap();
     board.on_set_new_prev_hash(0, 1, tip(1), 0).unwrap();
     board.subscribe().borrow().clone().unwrap()
+}
+
+/// Nobody is banned, and a ban that an operator makes can't be kept.
+pub(crate) fn no_bans() -> BanBook {
+    let file = StateFile::new("/nonexistent/bans.json".into());
+    BanBook::open(AutoBanConfig::default(), file, 0).unwrap()
 }
 
 /// A connection that nobody listens at the end of.

@@ -9,6 +9,7 @@ mod open;
 mod shares;
 
 use crate::admission::ConnectionView;
+use crate::ban::{BanBook, FloodWatch};
 use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
 use crate::config::{LimitsConfig, ReconnectConfig};
@@ -45,10 +46,10 @@ const MAX_APPENDS: usize = 64;
 /// close, it is eight seconds: the daemon has ten to stop.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
-/// How soon a batch that the log had no room for is offered again.
 /// What a peer is given to take its last answers: one that reads takes them at once.
 const FAREWELL_GRACE: Duration = Duration::from_secs(2);
 
+/// How soon a batch that the log had no room for is offered again.
 const FULL_LOG_RETRY: Duration = Duration::from_millis(5);
 
 /// What all connections of the pool share.
@@ -60,15 +61,16 @@ pub(crate) struct Shared {
     pub prefixes: Mutex<PrefixAllocator>,
     pub blocks: Blocks,
     pub rejects: Rejects,
+    pub bans: Arc<BanBook>,
     pub work: watch::Receiver<Option<Arc<Work>>>,
     pub difficulty: watch::Receiver<Arc<DifficultySettings>>,
     pub limits: LimitsConfig,
-}
-
     /// Where miners are sent when the daemon stops; nothing is said to them where there is none.
     pub reconnect_on_stop: Option<ReconnectConfig>,
     /// Cancelled when the daemon stops.
     pub stop: CancellationToken,
+}
+
 /// Why a connection ended; it is closed in any case.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
@@ -78,12 +80,12 @@ pub(crate) enum SessionError {
     Job(#[from] JobError),
     #[error("a job could not be encoded")]
     Encode(#[from] EncodeError),
-    #[error("the message {name} has no business on a connection of a miner")]
-    Unexpected { name: &'static str },
     #[error("it did not take its last answers within {} s", FAREWELL_GRACE.as_secs())]
     Deaf,
     #[error("it sent a flood of invalid shares")]
     Flood,
+    #[error("the message {name} has no business on a connection of a miner")]
+    Unexpected { name: &'static str },
 }
 
 /// Something that is done when an append is durable.
@@ -111,6 +113,7 @@ pub(crate) struct Session {
     difficulty: watch::Receiver<Arc<DifficultySettings>>,
     current: Option<Arc<Work>>,
     batch: Batch,
+    flood: FloodWatch,
     appends: VecDeque<(Appending, AfterAppend)>,
 }
 
@@ -148,6 +151,7 @@ impl Session {
             difficulty: shared.difficulty.clone(),
             current: None,
             batch: Batch::default(),
+            flood: FloodWatch::default(),
             appends: VecDeque::new(),
             shared,
         }
@@ -319,6 +323,9 @@ impl Session {
     fn on_tick(&mut self) -> Result<(), SessionError> {
         self.close_marked()?;
         let now_ms = self.shared.directory.clock().now_ms();
+        if self.flood.is_flood(now_ms) {
+            return Err(SessionError::Flood);
+        }
         let Some(work) = self.current.clone() else {
             return Ok(());
         };

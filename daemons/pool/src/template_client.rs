@@ -26,8 +26,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// What providers have sent and the board has not taken: a template and its answers from each, and a margin.
-const EVENT_QUEUE: usize = 64;
+/// Reads of providers that the board has not taken: one may be the transactions of a block, some megabytes.
+const EVENT_QUEUE: usize = 16;
 
 /// How often the choice is looked at when nothing happens: one that lags or has come back is told by time alone.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

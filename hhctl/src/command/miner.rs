@@ -163,7 +163,7 @@ fn selector(miners: &MinerChoice) -> MinerSelector {
     }
 }
 
-fn ended(kicked: &Kicked) -> String {
+pub(super) fn ended(kicked: &Kicked) -> String {
     let connections = text::plural(kicked.connections.into(), "connection");
     let channels = text::plural(kicked.channels.into(), "channel");
     match (kicked.connections, kicked.channels) {
@@ -174,6 +174,12 @@ fn ended(kicked: &Kicked) -> String {
 }
 
 fn kick_report(kicked: &Kicked, summary: String) -> Report {
+    let view = vec![Part::Table(kicked_table(kicked)), Part::Note(summary)];
+    Report::item("Kicked", json!(kicked), view)
+}
+
+/// The channels that have ended.
+pub(super) fn kicked_table(kicked: &Kicked) -> Table {
     let columns = vec![
         Column::right("ID"),
         Column::left("ACCOUNT"),
@@ -196,6 +202,5 @@ fn kick_report(kicked: &Kicked, summary: String) -> Report {
             connection.into(),
         ]);
     }
-    let view = vec![Part::Table(table), Part::Note(summary)];
-    Report::item("Kicked", json!(kicked), view)
+    table
 }

@@ -4,7 +4,7 @@ use super::link;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::pool::{Lane, LostRecords, PoolStatus};
+use hh_ipc::api::pool::{DoorStatus, Lane, LostRecords, PoolStatus};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -66,6 +66,7 @@ fn fields(status: &PoolStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {
             text::hashrate(status.hashrate_10m_hs).into(),
         ),
         ("Miners", miners(status).into()),
+        ("Door", door(&status.door)),
         ("Shares since start", link::shares(&status.shares).into()),
         ("Share log", share_log(status)),
         ("Ledger", ledger(status, now)),
@@ -82,6 +83,33 @@ fn miners(status: &PoolStatus) -> String {
         "{channels} on {}",
         text::plural(status.connections.into(), "connection")
     )
+}
+
+/// Who is at the door, and who was turned away from it since the start.
+fn door(door: &DoorStatus) -> Cell {
+    let half_open = text::plural(door.half_open.into(), "connection");
+    let mut words = format!("{half_open} not set up");
+    for (verb, counts) in [
+        ("turned away", &door.turned_away),
+        ("dropped", &door.dropped),
+    ] {
+        if counts.is_empty() {
+            continue;
+        }
+        let each = counts.iter();
+        let each = each.map(|(reason, count)| format!("{reason} {}", text::count(*count)));
+        let total = text::count(counts.values().sum());
+        let each = each.collect::<Vec<_>>().join(", ");
+        words += &format!("; {total} {verb} ({each})");
+    }
+    match door.bans {
+        0 => words.into(),
+        bans => format!(
+            "{words}; {} (hhctl ban list)",
+            text::plural(bans.into(), "ban")
+        )
+        .into(),
+    }
 }
 
 fn share_log(status: &PoolStatus) -> Cell {

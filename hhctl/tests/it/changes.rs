@@ -92,6 +92,49 @@ async fn who_is_not_there_can_not_be_kicked() {
 }
 
 #[tokio::test]
+async fn a_ban_is_asked_about_and_shows_what_it_closed() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl miner ban 192.0.2.7 --for 90m --reason scans";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("ban_refused", no.transcript());
+    check_not_confirmed(&devnet, &no);
+    let operator = Operator::at(&devnet);
+    check_not_confirmed(&devnet, &operator.types(line).await);
+    let made = operator.types(&format!("{line} --yes")).await;
+    assert_snapshot!("ban_table", made.transcript());
+    assert_eq!(devnet.changes().len(), 1);
+    let account = operator
+        .types("hhctl miner ban --account alice -y -o json")
+        .await;
+    assert_snapshot!("ban_json", account.stdout);
+    let dry = operator.types("hhctl miner ban 192.0.2.0/24 --dry-run");
+    assert!(dry.await.stdout.contains("would ban 192.0.2.0/24"));
+    assert_eq!(devnet.changes().len(), 1);
+    for line in [
+        "hhctl miner ban",
+        "hhctl miner ban 192.0.2.7 --account alice",
+        "hhctl miner ban 192.0.2.7 --for 5",
+        "hhctl miner unban",
+    ] {
+        assert_eq!(operator.types(line).await.exit, Exit::Usage, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_ban_is_lifted_without_a_question() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let lifted = operator.types("hhctl miner unban --account mallory").await;
+    assert_snapshot!("unban_table", lifted.transcript());
+    assert_eq!(devnet.changes().len(), 1);
+    let dry = operator.types("hhctl miner unban 203.0.113.0/24 --dry-run");
+    assert!(dry.await.stdout.contains("would lift"));
+    let unknown = operator.types("hhctl miner unban 203.0.113.7").await;
+    assert_eq!(unknown.exit, Exit::NotFound);
+    assert!(devnet.changes().is_empty());
+}
+
+#[tokio::test]
 async fn a_difficulty_for_an_account_is_set_at_once_and_for_all_after_a_question() {
     let devnet = Devnet::start(Answers::good());
     let operator = Operator::at(&devnet);

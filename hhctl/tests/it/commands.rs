@@ -51,6 +51,16 @@ async fn miner_show_shows_one_channel() {
 }
 
 #[tokio::test]
+async fn ban_list_shows_who_is_kept_out_by_whom_and_until_when() {
+    check("ban_list", "hhctl ban list").await;
+    let mut answers = Answers::good();
+    answers.bans = Vec::new();
+    let devnet = Devnet::start(answers);
+    let none = Operator::at(&devnet).types("hhctl ban list").await;
+    assert!(none.stdout.contains("nobody is banned"), "{}", none.stdout);
+}
+
+#[tokio::test]
 async fn share_stats_shows_accounts() {
     check("share_stats", "hhctl share stats").await;
 }
@@ -380,6 +390,10 @@ async fn help_of_every_command() {
         "miner list",
         "miner show",
         "miner kick",
+        "miner ban",
+        "miner unban",
+        "ban",
+        "ban list",
         "share",
         "share stats",
         "block",

@@ -4,8 +4,9 @@ mod pool;
 mod round;
 
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, Lane, LedgerStatus, Miner, Pool, PoolStatus,
-    Retired, RoundAccount, RoundPage, ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings,
+    AccountShares, Ban, Block, BlockState, CurrentWork, DoorStatus, Lane, LedgerStatus, Miner,
+    Pool, PoolStatus, Retired, RoundAccount, RoundPage, ShareLogStatus, ShareStats, SubmissionPath,
+    VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -46,6 +47,7 @@ pub(crate) struct Answers {
     pub(crate) vardiff: VardiffSettings,
     /// Server ids that pools hold.
     pub(crate) server_ids: Vec<Retired>,
+    pub(crate) bans: Vec<Ban>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) rounds: RoundPage,
     pub(crate) round_accounts: Vec<RoundAccount>,
@@ -230,6 +232,7 @@ impl Answers {
             stats: share_stats(),
             vardiff: pool::vardiff(),
             server_ids: pool::server_ids(),
+            bans: pool::bans(),
             blocks: vec![block(), refused_block()],
             rounds: round::page(),
             round_accounts: round::accounts(),
@@ -455,10 +458,10 @@ fn pool_status() -> PoolStatus {
             hashrate_10m_hs: 813_650.0,
         }],
         template_providers: vec![up("127.0.0.1:34250")],
+        active_template_provider: Some("127.0.0.1:34250".to_owned()),
         nodes: vec![up("http://127.0.0.1:38332")],
         work: Some(CurrentWork {
             height: 1204,
-        active_template_provider: Some("127.0.0.1:34250".to_owned()),
             prev_hash: TIP.to_owned(),
             template_id: 42,
             job_id: 77,
@@ -488,6 +491,12 @@ fn pool_status() -> PoolStatus {
         },
         blocks_found: 2,
         last_block: Some(block()),
+        door: DoorStatus {
+            half_open: 2,
+            turned_away: [("banned".to_owned(), 1_204)].into(),
+            dropped: BTreeMap::from([("not_set_up".to_owned(), 7), ("slow_reader".to_owned(), 1)]),
+            bans: 3,
+        },
     }
 }
 

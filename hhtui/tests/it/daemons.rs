@@ -1,9 +1,10 @@
 //! Small daemons in this process: the services of hh-tp, hh-pool and hh-translator with fixed answers.
 
 use hh_ipc::api::pool::{
-    Block, BlockState, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
-    PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
-    ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
+    Ban, BanPage, BanRequest, Banned, Block, BlockState, DoorStatus, KickRequest, Kicked, Lane,
+    LedgerStatus, Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired,
+    RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats, UnbanRequest, VardiffChange,
+    VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -214,8 +215,8 @@ impl Pool for FakePool {
                 hashrate_10m_hs: 5.12e5,
             }],
             template_providers: vec![up("127.0.0.1:34250")],
-            nodes: vec![up("http://127.0.0.1:38332")],
             active_template_provider: Some("127.0.0.1:34250".into()),
+            nodes: vec![up("http://127.0.0.1:38332")],
             work: None,
             connections: 1,
             channels: self.0,
@@ -239,6 +240,7 @@ impl Pool for FakePool {
             },
             blocks_found: 1,
             last_block: Some(block()),
+            door: DoorStatus::default(),
         }
     }
 
@@ -260,6 +262,18 @@ impl Pool for FakePool {
 
     async fn kick(self, _: Context, _: KickRequest) -> Result<Kicked, ApiError> {
         Err(unasked())
+    }
+
+    async fn ban(self, _: Context, _: BanRequest) -> Result<Banned, ApiError> {
+        Err(unasked())
+    }
+
+    async fn unban(self, _: Context, _: UnbanRequest) -> Result<Ban, ApiError> {
+        Err(unasked())
+    }
+
+    async fn bans(self, _: Context) -> BanPage {
+        BanPage::default()
     }
 
     async fn vardiff(self, _: Context) -> VardiffSettings {

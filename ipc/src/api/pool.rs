@@ -1,10 +1,12 @@
 //! hh-pool as an operator sees it.
 
+mod ban;
 mod kick;
 mod retire;
 mod round;
 mod vardiff;
 
+pub use ban::{Ban, BanPage, BanRequest, BanTarget, Banned, UnbanRequest};
 pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
 pub use retire::{RetireRequest, Retired};
 pub use round::{
@@ -30,6 +32,12 @@ pub trait Pool {
     async fn miner(id: u32) -> Result<Miner, ApiError>;
     /// Closes connections or channels, once what they have accepted is answered. Only on the control socket.
     async fn kick(request: KickRequest) -> Result<Kicked, ApiError>;
+    /// Keeps an address, a range or an account out, over restarts, and ends what is open of it. Only on the control socket.
+    async fn ban(request: BanRequest) -> Result<Banned, ApiError>;
+    /// Lifts a ban. Only on the control socket.
+    async fn unban(request: UnbanRequest) -> Result<Ban, ApiError>;
+    /// The bans that hold.
+    async fn bans() -> BanPage;
     /// How often miners are to send shares, and between which difficulties.
     async fn vardiff() -> VardiffSettings;
     /// Changes that, and keeps it over restarts. Only on the control socket.
@@ -58,6 +66,9 @@ pub struct PoolStatus {
     pub server_id: u16,
     pub lanes: Vec<Lane>,
     pub template_providers: Vec<LinkStatus>,
+    /// The address of the one whose work miners are given; none while no provider has any.
+    #[serde(default)]
+    pub active_template_provider: Option<String>,
     /// Bitcoin Core nodes that blocks are submitted to beside the template provider.
     pub nodes: Vec<LinkStatus>,
     /// The work that miners have now; none before the first template.
@@ -66,15 +77,28 @@ pub struct PoolStatus {
     pub channels: u32,
     /// Of accepted shares over the last 10 minutes, or since the start if that is less.
     pub hashrate_10m_hs: f64,
-    /// The address of the one whose work miners are given; none while no provider has any.
-    #[serde(default)]
-    pub active_template_provider: Option<String>,
     pub shares: ShareCounts,
     pub share_log: ShareLogStatus,
     pub ledger: LedgerStatus,
     /// Since the start; `blocks` has all of them.
     pub blocks_found: u64,
     pub last_block: Option<Block>,
+    #[serde(default)]
+    pub door: DoorStatus,
+}
+
+/// Who is at the door, and who was turned away from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorStatus {
+    /// Connections that are not set up yet.
+    pub half_open: u32,
+    /// Connections that were not let in since the start, by reason: `banned`, `over_limit`, `over_rate`.
+    pub turned_away: std::collections::BTreeMap<String, u64>,
+    /// Connections that were let in and ended by what they did or did not do, by reason: `displaced`, `handshake_failed`,
+    /// `not_set_up`, `protocol_error`, `share_flood`, `slow_reader`.
+    pub dropped: std::collections::BTreeMap<String, u64>,
+    /// Bans that hold.
+    pub bans: u32,
 }
 
 /// A listener with its name.

@@ -2,9 +2,9 @@
 
 use crate::sample;
 use hh_ipc::api::pool::{
-    Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
-    RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareStats, VardiffChange,
-    VardiffChanged, VardiffSettings,
+    Ban, BanPage, BanRequest, Banned, Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery,
+    Pool, PoolClient, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector,
+    ShareStats, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -52,6 +52,18 @@ impl Pool for FakePool {
 
     async fn kick(self, _: Context, _request: KickRequest) -> Result<Kicked, ApiError> {
         Ok(sample::kicked())
+    }
+
+    async fn ban(self, _: Context, _request: BanRequest) -> Result<Banned, ApiError> {
+        Ok(sample::banned())
+    }
+
+    async fn unban(self, _: Context, _request: UnbanRequest) -> Result<Ban, ApiError> {
+        Ok(sample::banned().ban)
+    }
+
+    async fn bans(self, _: Context) -> BanPage {
+        sample::ban_page()
     }
 
     async fn vardiff(self, _: Context) -> VardiffSettings {

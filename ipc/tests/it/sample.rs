@@ -1,10 +1,11 @@
 //! One value of every type that crosses a socket, with every field set to something that shows.
 
 use hh_ipc::api::pool::{
-    AccountShares, Block, BlockState, CurrentWork, DifficultyBounds, KickRequest, Kicked,
-    KickedMiner, LaggingPool, Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery,
-    MinerSelector, PoolStatus, RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage,
-    RoundSelector, RoundSummary, ShareLogStatus, ShareStats, SubmissionPath, VardiffChange,
+    AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockState, CurrentWork,
+    DifficultyBounds, DoorStatus, KickRequest, Kicked, KickedMiner, LaggingPool, Lane,
+    LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus,
+    RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector,
+    RoundSummary, ShareLogStatus, ShareStats, SubmissionPath, UnbanRequest, VardiffChange,
     VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::template_provider::{
@@ -80,8 +81,8 @@ pub(crate) fn pool_status() -> PoolStatus {
             hashrate_10m_hs: 5.1e5,
         }],
         template_providers: vec![link("127.0.0.1:34250", LinkState::Up)],
-        nodes: vec![link("http://127.0.0.1:38332", LinkState::Down)],
         active_template_provider: Some("127.0.0.1:34250".into()),
+        nodes: vec![link("http://127.0.0.1:38332", LinkState::Down)],
         work: Some(CurrentWork {
             height: 211,
             prev_hash: HASH.into(),
@@ -113,6 +114,12 @@ pub(crate) fn pool_status() -> PoolStatus {
         },
         blocks_found: 2,
         last_block: Some(block()),
+        door: DoorStatus {
+            half_open: 1,
+            turned_away: [("banned".to_owned(), 12)].into(),
+            dropped: [("slow_reader".to_owned(), 2)].into(),
+            bans: 3,
+        },
     }
 }
 
@@ -179,6 +186,42 @@ pub(crate) fn kicked() -> Kicked {
             peer: "192.0.2.7:50112".into(),
             connection_stays: true,
         }],
+    }
+}
+
+pub(crate) fn ban_request() -> BanRequest {
+    BanRequest {
+        target: BanTarget::Address("192.0.2.0/24".into()),
+        seconds: Some(3600),
+        reason: Some("scans".into()),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn unban_request() -> UnbanRequest {
+    UnbanRequest {
+        target: BanTarget::Account("mallory".into()),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn banned() -> Banned {
+    Banned {
+        ban: Ban {
+            target: BanTarget::Address("192.0.2.0/24".into()),
+            reason: "scans".into(),
+            automatic: true,
+            since_at: at(30),
+            until_at: Some(at(3630)),
+        },
+        kicked: kicked(),
+    }
+}
+
+pub(crate) fn ban_page() -> BanPage {
+    BanPage {
+        bans: vec![banned().ban],
+        total: 2,
     }
 }
 

@@ -35,6 +35,10 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(miner_page);
     assert_wire!(kick_request);
     assert_wire!(kicked);
+    assert_wire!(ban_request);
+    assert_wire!(unban_request);
+    assert_wire!(banned);
+    assert_wire!(ban_page);
     assert_wire!(vardiff_change);
     assert_wire!(vardiff_changed);
     assert_wire!(retire_request);
@@ -123,6 +127,9 @@ async fn requests_are_as_they_were() {
         request!(pool, miners(sample::miner_query())),
         request!(pool, miner(12)),
         request!(pool, kick(sample::kick_request())),
+        request!(pool, ban(sample::ban_request())),
+        request!(pool, unban(sample::unban_request())),
+        request!(pool, bans()),
         request!(pool, journal(sample::journal_query())),
         request!(pool, vardiff()),
         request!(pool, set_vardiff(sample::vardiff_change())),

@@ -1,10 +1,9 @@
 //! The answer to `kick`.
 
 use super::{Control, MAX_LISTED};
-use crate::address_range::AddressRange;
 use crate::directory::ChannelView;
 use crate::kick::{Chosen, Selector};
-use hh_daemon::Caller;
+use hh_daemon::{AddressRange, Caller};
 use hh_ipc::api::pool::{KickRequest, Kicked, KickedMiner, MinerSelector};
 use hh_ipc::{ApiError, ErrorKind};
 use serde_json::json;
@@ -62,7 +61,7 @@ fn nobody(selector: &Selector) -> ApiError {
     ApiError::new(ErrorKind::NotFound, "HH2004", message)
 }
 
-fn answer(chosen: &Chosen) -> Kicked {
+pub(super) fn answer(chosen: &Chosen) -> Kicked {
     let row = |view: &ChannelView, connection_stays| KickedMiner {
         id: view.id,
         account: view.origin.account().to_owned(),

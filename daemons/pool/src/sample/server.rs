@@ -2,11 +2,12 @@
 //! and no ledger. And a miner for it that does what a test says, message by message.
 
 use crate::admission::Admission;
+use crate::ban::BanBook;
 use crate::blocks::Blocks;
-use crate::config::{LimitsConfig, VardiffConfig};
+use crate::config::{AutoBanConfig, LimitsConfig, ReconnectConfig, VardiffConfig};
 use crate::difficulty::{DifficultyBoard, DifficultyRange};
 use crate::directory::{Clock, Directory, NewLane};
-use crate::listener::Listener;
+use crate::listener::{Door, Listener};
 use crate::rejects::Rejects;
 use crate::sample;
 use crate::session::Shared;
@@ -14,8 +15,8 @@ use crate::share_log::{self, Record, Recovered, ShareLog};
 use crate::state_file::StateFile;
 use crate::work::WorkBoard;
 use bitcoin::Network;
-use hh_daemon::Tasks;
-use hh_mining::{PrefixAllocator, ServerId, Target};
+use hh_daemon::{ProxyProtocol, Tasks};
+use hh_mining::Target;
 use hh_sv2::message::{
     OpenExtendedMiningChannel, Protocol, SubmitSharesExtended, SubmitSharesSuccess,
 };
@@ -39,12 +40,21 @@ pub(crate) struct Options {
     pub server_id: u16,
     /// nBits of the first tip; with those of regtest every second hash is a block.
     pub nbits: u32,
+    pub auto_ban: AutoBanConfig,
+    pub reconnect_on_stop: Option<ReconnectConfig>,
+    /// For a peer that does not read.
+    pub write_deadline: Duration,
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             limits: LimitsConfig::default(),
+            auto_ban: AutoBanConfig::default(),
+            reconnect_on_stop: None,
+            write_deadline: hh_sv2::connection::WRITE_DEADLINE,
+            proxy_protocol: ProxyProtocol::default(),
             vardiff: VardiffConfig {
                 // Any hash is a share.
                 min_difficulty: 1e-12,
@@ -85,48 +95,39 @@ impl TestPool {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let tasks = Tasks::default();
-        let Options {
-            limits,
-            vardiff,
-            server_id,
-            ..
-        } = options.clone();
-        let admission = Arc::new(Admission::new(
-            limits.max_connections,
-            limits.max_connections_per_address,
-            tasks.token().clone(),
-        ));
+        let clock = Clock::start();
+        let file = StateFile::new(dir.path().join("bans.json"));
+        let bans = Arc::new(BanBook::open(options.auto_ban.clone(), file, 0).unwrap());
+        let stop = tasks.token().clone();
+        let admission = Admission::new(&options.limits, Arc::clone(&bans), clock, stop.clone());
+        let admission = Arc::new(admission);
         let file = StateFile::new(dir.path().join("vardiff.json"));
-        let difficulty = DifficultyBoard::open(vardiff, file).unwrap();
+        let difficulty = DifficultyBoard::open(options.vardiff.clone(), file).unwrap();
         let lane = NewLane {
             name: "sv2".to_owned(),
             listen_address: address,
             difficulty: DifficultyRange::default(),
         };
-        let (log, recovered) = open_log(dir.path(), server_id);
-        let next_prefix = crate::next_channel_index(&recovered);
+        let (log, recovered) = open_log(dir.path(), options.server_id);
         let shared = Arc::new(Shared {
             network: Network::Regtest,
-            directory: Directory::new(Clock::start(), vec![lane]),
+            directory: Directory::new(clock, vec![lane]),
             log,
-            prefixes: Mutex::new(PrefixAllocator::new(ServerId(server_id), next_prefix)),
+            prefixes: Mutex::new(crate::prefixes(options.server_id, &recovered)),
             blocks: Blocks::to_nobody(),
             rejects: Rejects::default(),
+            bans,
             work: board.subscribe(),
             difficulty: difficulty.subscribe(),
-            limits,
+            limits: options.limits.clone(),
+            reconnect_on_stop: options.reconnect_on_stop.clone(),
+            stop,
         });
-        let authority = Arc::new(Authority::new(
-            AuthoritySecretKey::generate(),
-            hh_sv2::authority::CERTIFICATE_VALIDITY,
-        ));
-        let key = authority.public_key();
+        let door = door(&shared, &admission, &options);
+        let key = door.authority.public_key();
         let listener = Listener {
             socket,
-            lane: Arc::clone(&shared.directory.lanes()[0]),
-            shared: Arc::clone(&shared),
-            authority,
-            admission: Arc::clone(&admission),
+            door,
             tasks: tasks.clone(),
         };
         tasks.spawn_session("listener", listener.run());
@@ -182,6 +183,11 @@ impl TestPool {
     /// The same, with these flags of the Mining protocol.
     pub(crate) async fn connect_with(&self, flags: u32) -> TestMiner {
         let stream = TcpStream::connect(self.address).await.unwrap();
+        self.set_up(stream, flags).await
+    }
+
+    /// Makes a miner of a connection.
+    pub(crate) async fn set_up(&self, stream: TcpStream, flags: u32) -> TestMiner {
         let mut connection = Connection::initiate(stream, Some(&self.key), &Limits::CLIENT)
             .await
             .unwrap();
@@ -206,6 +212,23 @@ impl TestPool {
         let mut miner = self.connect().await;
         let channel = miner.open(identity).await.unwrap();
         (miner, channel)
+    }
+}
+
+/// What lets miners in, with an authority of its own.
+fn door(shared: &Arc<Shared>, admission: &Arc<Admission>, options: &Options) -> Door {
+    let secret = AuthoritySecretKey::generate();
+    let validity = hh_sv2::authority::CERTIFICATE_VALIDITY;
+    Door {
+        lane: Arc::clone(&shared.directory.lanes()[0]),
+        shared: Arc::clone(shared),
+        authority: Arc::new(Authority::new(secret, validity)),
+        admission: Arc::clone(admission),
+        proxies: Arc::new(options.proxy_protocol.clone()),
+        limits: Limits {
+            write_deadline: options.write_deadline,
+            ..crate::listener::CONNECTION_LIMITS
+        },
     }
 }
 

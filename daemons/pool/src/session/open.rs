@@ -132,6 +132,9 @@ impl Session {
             .worker
             .map_or_else(String::new, |worker| worker.to_string());
         let account = parsed.account.to_string();
+        if self.shared.bans.is_account_banned(&account, unix_ms()) {
+            return Err("unknown-user");
+        }
         Origin::new(account, worker, CORE_NODE, &self.lane.name).or(Err("invalid-user-identity"))
     }
 

@@ -210,6 +210,7 @@ impl Session {
         code: &'static str,
     ) -> Result<(), SessionError> {
         self.lane.reject(code);
+        self.flood.on_rejected(code);
         if let Some(channel) = self.channels.get(&channel_id) {
             channel.view.reject(code);
             self.shared.rejects.count(&channel.origin, code);
@@ -278,6 +279,7 @@ impl Session {
             };
             let count = ack.count();
             self.lane.accept(now_ms, count, ack.work);
+            self.flood.on_accepted(count);
             if let Some(channel) = self.channels.get(&ack.channel_id) {
                 channel
                     .view

@@ -221,7 +221,7 @@ async fn deaf(pool: &TestPool) -> TestMiner {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let stream = socket.connect(pool.address).await.unwrap();
-    let mut miner = pool.set_up(stream).await;
+    let mut miner = pool.set_up(stream, 0).await;
     let channel = miner.open("mallory").await.unwrap();
     loop {
         for sequence_number in 0..1_000 {

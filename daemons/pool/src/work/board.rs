@@ -248,10 +248,7 @@ impl WorkBoard {
     ) -> Result<Arc<TemplateWork>, WorkError> {
         let template_id = template.template_id;
         let height = template.height().ok_or(WorkError::Height { template_id })?;
-        let announced = self.feeds.iter().flat_map(Feed::works);
-        let mut known = self.last.iter().chain(announced);
-        let same = known.find(|work| work.is_like(&template)).cloned();
-        let work = match same {
+        let work = match self.like(&template) {
             Some(same) => same,
             None => self.numbered(TemplateWork {
                 number: 0,
@@ -269,6 +266,13 @@ impl WorkBoard {
             work.add_known_to(template_id, provider);
         }
         Ok(work)
+    }
+
+    /// What makes the same blocks: miners have it, or a provider has announced it.
+    fn like(&self, template: &Template) -> Option<Arc<TemplateWork>> {
+        let announced = self.feeds.iter().flat_map(Feed::works);
+        let mut known = self.last.iter().chain(announced);
+        known.find(|work| work.is_like(template)).cloned()
     }
 
     /// The same template once more, with other jobs: miners would find their old shares again on those that they had.

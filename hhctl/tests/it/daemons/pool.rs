@@ -2,9 +2,10 @@
 
 use super::{Fake, seconds_ago};
 use hh_ipc::api::pool::{
-    Block, DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
-    MinerSelector, Pool, PoolStatus, RetireRequest, Retired, Round, RoundDetail, RoundPage,
-    RoundSelector, ShareStats, VardiffChange, VardiffChanged, VardiffSettings,
+    Ban, BanPage, BanRequest, BanTarget, Banned, Block, DifficultyBounds, KickRequest, Kicked,
+    KickedMiner, Miner, MinerPage, MinerQuery, MinerSelector, Pool, PoolStatus, RetireRequest,
+    Retired, Round, RoundDetail, RoundPage, RoundSelector, ShareStats, UnbanRequest, VardiffChange,
+    VardiffChanged, VardiffSettings,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -55,32 +56,60 @@ impl Pool for Fake {
     }
 
     async fn kick(self, _: Context, request: KickRequest) -> Result<Kicked, ApiError> {
-        let wanted = |miner: &&Miner| match &request.miners {
-            MinerSelector::Channel(id) => miner.id == *id,
-            MinerSelector::Account(account) => miner.account == *account,
-            MinerSelector::Address(address) => miner.peer.starts_with(address),
-        };
-        let row = |miner: &Miner| KickedMiner {
-            id: miner.id,
-            account: miner.account.clone(),
-            worker: miner.worker.clone(),
-            peer: miner.peer.clone(),
-            connection_stays: miner.id == 4,
-        };
-        let miners: Vec<_> = self.answers.miners.iter().filter(wanted).map(row).collect();
-        if miners.is_empty() {
+        let kicked = self.kicked(&request.miners);
+        if kicked.miners.is_empty() {
             let message = "no such miner is connected";
             return Err(ApiError::new(ErrorKind::NotFound, "HH2004", message));
         }
         if !request.dry_run {
             self.change(format!("kick {:?}", request.miners))?;
         }
-        let connections = miners.iter().filter(|miner| !miner.connection_stays);
-        Ok(Kicked {
-            connections: u32::try_from(connections.count()).unwrap(),
-            channels: u32::try_from(miners.len()).unwrap(),
-            miners,
+        Ok(kicked)
+    }
+
+    async fn ban(self, _: Context, request: BanRequest) -> Result<Banned, ApiError> {
+        let miners = match &request.target {
+            BanTarget::Address(address) => MinerSelector::Address(address.clone()),
+            BanTarget::Account(account) => MinerSelector::Account(account.clone()),
+        };
+        let kicked = self.kicked(&miners);
+        if !request.dry_run {
+            self.change(format!("{request:?}"))?;
+        }
+        let since_at = "2026-11-25T12:00:00Z".parse().unwrap();
+        let seconds = request
+            .seconds
+            .map(|seconds| i64::try_from(seconds).unwrap());
+        Ok(Banned {
+            ban: Ban {
+                target: request.target,
+                reason: request.reason.unwrap_or_default(),
+                automatic: false,
+                since_at,
+                until_at: seconds.map(|s| since_at + jiff::SignedDuration::from_secs(s)),
+            },
+            kicked,
         })
+    }
+
+    async fn unban(self, _: Context, request: UnbanRequest) -> Result<Ban, ApiError> {
+        let bans = self.answers.bans.iter();
+        let Some(ban) = bans.clone().find(|ban| ban.target == request.target) else {
+            let message = "there is no ban for it";
+            return Err(ApiError::new(ErrorKind::NotFound, "HH2031", message));
+        };
+        let ban = ban.clone();
+        if !request.dry_run {
+            self.change(format!("{request:?}"))?;
+        }
+        Ok(ban)
+    }
+
+    async fn bans(self, _: Context) -> BanPage {
+        BanPage {
+            bans: self.answers.bans.clone(),
+            total: u32::try_from(self.answers.bans.len()).unwrap(),
+        }
     }
 
     async fn vardiff(self, _: Context) -> VardiffSettings {
@@ -189,6 +218,31 @@ pub(super) fn server_ids() -> Vec<Retired> {
     vec![stopped, crashed]
 }
 
+impl Fake {
+    /// What a kick ends.
+    fn kicked(&self, miners: &MinerSelector) -> Kicked {
+        let wanted = |miner: &&Miner| match miners {
+            MinerSelector::Channel(id) => miner.id == *id,
+            MinerSelector::Account(account) => miner.account == *account,
+            MinerSelector::Address(address) => miner.peer.starts_with(address),
+        };
+        let row = |miner: &Miner| KickedMiner {
+            id: miner.id,
+            account: miner.account.clone(),
+            worker: miner.worker.clone(),
+            peer: miner.peer.clone(),
+            connection_stays: miner.id == 4,
+        };
+        let miners: Vec<_> = self.answers.miners.iter().filter(wanted).map(row).collect();
+        let connections = miners.iter().filter(|miner| !miner.connection_stays);
+        Kicked {
+            connections: u32::try_from(connections.count()).unwrap(),
+            channels: u32::try_from(miners.len()).unwrap(),
+            miners,
+        }
+    }
+}
+
 pub(super) fn vardiff() -> VardiffSettings {
     VardiffSettings {
         shares_per_minute: 18.0,
@@ -207,4 +261,34 @@ pub(super) fn vardiff() -> VardiffSettings {
         }],
         accounts_total: 1,
     }
+}
+
+pub(super) fn bans() -> Vec<Ban> {
+    let ban = |target, reason: &str, automatic, until: Option<&str>| Ban {
+        target,
+        reason: reason.to_owned(),
+        automatic,
+        since_at: "2026-11-25T11:55:00Z".parse().unwrap(),
+        until_at: until.map(|until| until.parse().unwrap()),
+    };
+    vec![
+        ban(
+            BanTarget::Address("2001:db8:7::/64".to_owned()),
+            "20 connections within 60 s that were no Stratum V2",
+            true,
+            Some("2026-11-25T12:05:00Z"),
+        ),
+        ban(
+            BanTarget::Address("203.0.113.0/24".to_owned()),
+            "scans",
+            false,
+            None,
+        ),
+        ban(
+            BanTarget::Account("mallory".to_owned()),
+            "no reason given",
+            false,
+            Some("2026-12-02T11:55:00Z"),
+        ),
+    ]
 }

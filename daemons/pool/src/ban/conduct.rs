@@ -1,0 +1,262 @@
+//! When a peer's conduct is worth a ban. A pure rule: it is told the time.
+//!
+//! Only what no working miner does counts, and only in numbers that no working miner reaches. Shares that are stale or
+//! below their target never count: a miner that lags, or whose link does, is slow and not hostile.
+
+use hh_daemon::AddressRange;
+use std::collections::HashMap;
+
+/// What is counted together. A window begins with its first offence.
+const WINDOW_MS: u64 = 60_000;
+
+/// Connections in a window that began with no handshake: a device that is set up for Stratum V1 tries again every few
+/// seconds, and whoever looks at a port by hand comes a few times.
+const GARBAGE_MAX: u32 = 20;
+
+/// Connections in a window that broke the protocol after their setup: a firmware that is being written does it now and then.
+const VIOLATIONS_MAX: u32 = 10;
+
+/// Connections in a window that were ended for a flood of invalid shares: there is nothing to wait for.
+const FLOODS_MAX: u32 = 1;
+
+/// Invalid shares on one connection in a window that are a flood. A channel sends some 18 a minute, of all kinds.
+const FLOOD_SHARES: u32 = 3_000;
+
+/// So many invalid ones to each accepted one at least: a proxy with a broken miner among many works.
+const FLOOD_RATIO: u64 = 10;
+
+/// Peers remembered. When there are more, those whose window is over are forgotten, and then newcomers are not counted: at
+/// 40 bytes each, 4 MB. The limit on connects has bounded what such a crowd can do.
+const MAX_PEERS: usize = 100_000;
+
+/// What a peer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offence {
+    /// Its connection began with something that is no handshake and setup.
+    Garbage,
+    /// It broke the protocol later.
+    Violation,
+    /// It sent more invalid shares than [`FloodWatch`] takes.
+    Flood,
+}
+
+impl Offence {
+    fn max(self) -> u32 {
+        match self {
+            Self::Garbage => GARBAGE_MAX,
+            Self::Violation => VIOLATIONS_MAX,
+            Self::Flood => FLOODS_MAX,
+        }
+    }
+
+    /// For the list of bans.
+    pub(crate) fn reason(self) -> String {
+        let seconds = WINDOW_MS / 1000;
+        match self {
+            Self::Garbage => {
+                format!("{GARBAGE_MAX} connections within {seconds} s that were no Stratum V2")
+            }
+            Self::Violation => {
+                format!("{VIOLATIONS_MAX} connections within {seconds} s that broke the protocol")
+            }
+            Self::Flood => format!("{FLOOD_SHARES} invalid shares within {seconds} s"),
+        }
+    }
+}
+
+/// The offences of peers.
+#[derive(Debug, Default)]
+pub(crate) struct Conducts(HashMap<AddressRange, Conduct>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Conduct {
+    started_ms: u64,
+    garbage: u32,
+    violations: u32,
+    floods: u32,
+}
+
+impl Conducts {
+    /// Counts an offence, and says whether it was one too many; what was counted is forgotten then.
+    pub(crate) fn offend(&mut self, peer: AddressRange, offence: Offence, now_ms: u64) -> bool {
+        if !self.0.contains_key(&peer) && !self.has_room(now_ms) {
+            return false;
+        }
+        let conduct = self.0.entry(peer).or_insert(Conduct {
+            started_ms: now_ms,
+            ..Conduct::default()
+        });
+        if now_ms.saturating_sub(conduct.started_ms) >= WINDOW_MS {
+            *conduct = Conduct {
+                started_ms: now_ms,
+                ..Conduct::default()
+            };
+        }
+        let count = match offence {
+            Offence::Garbage => &mut conduct.garbage,
+            Offence::Violation => &mut conduct.violations,
+            Offence::Flood => &mut conduct.floods,
+        };
+        *count += 1;
+        let too_many = *count >= offence.max();
+        if too_many {
+            self.0.remove(&peer);
+        }
+        too_many
+    }
+
+    fn has_room(&mut self, now_ms: u64) -> bool {
+        if self.0.len() >= MAX_PEERS {
+            self.0
+                .retain(|_, conduct| now_ms.saturating_sub(conduct.started_ms) < WINDOW_MS);
+        }
+        self.0.len() < MAX_PEERS
+    }
+}
+
+/// The shares of one connection, as far as they tell a flood.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FloodWatch {
+    started_ms: u64,
+    invalid: u32,
+    accepted: u64,
+}
+
+impl FloodWatch {
+    /// Counts accepted shares.
+    pub(crate) fn on_accepted(&mut self, count: u32) {
+        self.accepted += u64::from(count);
+    }
+
+    /// Counts a share that was refused with `code`.
+    pub(crate) fn on_rejected(&mut self, code: &str) {
+        // Time and distance make the first two, our disk the third.
+        if !matches!(
+            code,
+            "stale-share" | "difficulty-too-low" | "share-not-stored"
+        ) {
+            self.invalid = self.invalid.saturating_add(1);
+        }
+    }
+
+    /// Whether the window that goes on shows a flood; one that is over makes room for the next.
+    pub(crate) fn is_flood(&mut self, now_ms: u64) -> bool {
+        let flood = self.invalid >= FLOOD_SHARES
+            && u64::from(self.invalid) >= FLOOD_RATIO.saturating_mul(self.accepted);
+        if now_ms.saturating_sub(self.started_ms) >= WINDOW_MS {
+            *self = Self {
+                started_ms: now_ms,
+                ..Self::default()
+            };
+        }
+        flood
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn peer(last: u8) -> AddressRange {
+        AddressRange::of_peer([192, 0, 2, last].into())
+    }
+
+    /// Commits `count` offences with `gap_ms` between them, and gives which of them was one too many.
+    fn after(offence: Offence, count: u32, gap_ms: u64) -> Option<u32> {
+        let mut conducts = Conducts::default();
+        (1..=count).find(|n| conducts.offend(peer(1), offence, 1_000 + u64::from(*n) * gap_ms))
+    }
+
+    #[test]
+    fn each_offence_has_its_limit() {
+        assert_eq!(after(Offence::Garbage, 100, 0), Some(GARBAGE_MAX));
+        assert_eq!(after(Offence::Garbage, 100, 3_000), Some(GARBAGE_MAX));
+        assert_eq!(after(Offence::Garbage, 1_000, 3_500), None);
+        assert_eq!(after(Offence::Violation, 100, 0), Some(VIOLATIONS_MAX));
+        assert_eq!(after(Offence::Violation, 1_000, 7_000), None);
+        assert_eq!(after(Offence::Flood, 1, 0), Some(1));
+    }
+
+    #[test]
+    fn nobody_is_charged_with_what_others_did() {
+        let mut conducts = Conducts::default();
+        for _ in 1..GARBAGE_MAX {
+            assert!(!conducts.offend(peer(1), Offence::Garbage, 0));
+            assert!(!conducts.offend(peer(2), Offence::Garbage, 0));
+        }
+        assert!(!conducts.offend(peer(1), Offence::Violation, 0));
+        assert!(conducts.offend(peer(1), Offence::Garbage, 0));
+        // It starts anew after its ban.
+        assert!(!conducts.offend(peer(1), Offence::Garbage, 0));
+    }
+
+    #[track_caller]
+    fn check_flood(code: &str, rejected: u32, accepted: u32, expected: bool) {
+        let mut watch = FloodWatch::default();
+        watch.on_accepted(accepted);
+        (0..rejected).for_each(|_| watch.on_rejected(code));
+        assert_eq!(
+            watch.is_flood(1_000),
+            expected,
+            "{code} {rejected} {accepted}"
+        );
+    }
+
+    #[test]
+    fn only_shares_that_no_slow_miner_sends_are_a_flood() {
+        check_flood("duplicate-share", FLOOD_SHARES, 0, true);
+        check_flood("invalid-job-id", FLOOD_SHARES, 0, true);
+        check_flood("invalid-job-id", FLOOD_SHARES - 1, 0, false);
+        check_flood("duplicate-share", FLOOD_SHARES, FLOOD_SHARES / 10, true);
+        check_flood(
+            "duplicate-share",
+            FLOOD_SHARES,
+            FLOOD_SHARES / 10 + 1,
+            false,
+        );
+        for slow in ["stale-share", "difficulty-too-low", "share-not-stored"] {
+            check_flood(slow, 100 * FLOOD_SHARES, 0, false);
+        }
+    }
+
+    #[test]
+    fn a_flood_is_one_within_a_window() {
+        let mut watch = FloodWatch::default();
+        for minute in 1..100_u64 {
+            (1..FLOOD_SHARES).for_each(|_| watch.on_rejected("duplicate-share"));
+            assert!(!watch.is_flood(minute * WINDOW_MS));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_offends_less_often_than_a_window_allows_is_never_too_many(
+            gaps in prop::collection::vec(0_u64..20_000, 1..300),
+        ) {
+            let mut conducts = Conducts::default();
+            let mut times: Vec<u64> = Vec::new();
+            let mut now = 0;
+            for gap in gaps {
+                now += gap;
+                times.push(now);
+                let in_window = times.iter().filter(|at| now - **at < WINDOW_MS).count();
+                let too_many = conducts.offend(peer(1), Offence::Garbage, now);
+                prop_assert!(!too_many || in_window >= GARBAGE_MAX as usize);
+            }
+        }
+
+        #[test]
+        fn a_miner_whose_shares_are_mostly_good_never_floods(
+            ticks in prop::collection::vec((0_u32..2_000, 0_u32..200), 1..200),
+        ) {
+            // Each second some accepted, and at most nine invalid ones to each.
+            let mut watch = FloodWatch::default();
+            for (second, (invalid, accepted)) in ticks.into_iter().enumerate() {
+                watch.on_accepted(accepted);
+                (0..invalid.min(9 * accepted)).for_each(|_| watch.on_rejected("duplicate-share"));
+                prop_assert!(!watch.is_flood(second as u64 * 1_000));
+            }
+        }
+    }
+}
