@@ -192,7 +192,7 @@ async fn check_bindings(site: Site, spaces: &[(u16, KnownChannel)]) {
 proptest! {
     #![proptest_config(ProptestConfig {
         max_shrink_iters: 300,
-        ..ProptestConfig::with_cases(cases(24, 1_000))
+        ..ProptestConfig::with_cases(cases(24, 500))
     })]
 
     #[test]

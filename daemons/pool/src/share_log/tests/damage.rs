@@ -210,7 +210,7 @@ fn crashed_log(frames: &[Vec<u64>]) -> (TempDir, Vec<Entry>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(192, 20_000)))]
+    #![proptest_config(ProptestConfig::with_cases(cases(192, 4_000)))]
 
     /// Whatever becomes of a segment's bytes: nothing panics, no record is invented or changed, and none is lost without a
     /// word, but for what was written last.
