@@ -329,7 +329,7 @@ const REAL_LINES: [&str; 9] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("HH_TEST_ALL").is_some() { 1_000_000 } else { 4_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("HH_TEST_ALL").is_some() { 400_000 } else { 4_000 }))]
 
     #[test]
     fn no_line_that_was_tampered_with_makes_the_parser_panic(
