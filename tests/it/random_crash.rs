@@ -38,16 +38,13 @@ enum Victim {
     Postgres,
 }
 
-/// Who is killed.
+/// Who is killed. bitcoin-node forgets all of its chain then but the first block: hh-pool gives it ours again.
 const VICTIMS: [Victim; 4] = [
     Victim::Pool,
     Victim::TemplateProvider,
     Victim::Node,
     Victim::Postgres,
 ];
-
-/// Whether bitcoin-node is one of them: it forgets the blocks of the last hour then, and hh-pool has to give them to it again.
-const NODE_IS_KILLED: bool = false;
 
 /// When a block gets to the pool.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +79,7 @@ impl Site {
         network.pool.wait_until_ready().await;
         let load = Load::start(&network, CONNECTIONS);
         let mut dice = StdRng::seed_from_u64(seed);
-        let wanted = |victim: &Victim| NODE_IS_KILLED || *victim != Victim::Node;
-        let mut victims: Vec<Victim> = VICTIMS.into_iter().filter(wanted).collect();
+        let mut victims = VICTIMS.to_vec();
         victims.shuffle(&mut dice);
         Some(Self {
             cluster,
@@ -129,8 +125,6 @@ impl Site {
         assert!(settled.is_ok() || !pool_lives, "{settled:?}");
         self.load.miner().take(finder);
         self.load.wait_for_shares(100).await;
-        // What lies deeper than a pool looks after, a node has from its peers. This one has none.
-        self.network.node.flush();
     }
 
     async fn kill(
