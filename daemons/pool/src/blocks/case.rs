@@ -232,8 +232,15 @@ impl Case {
             }
     }
 
+    /// The first to go where there are too many: it lies deep on the best chain, or a node has it on a side of the chain.
+    pub(super) fn is_dispensable(&self) -> bool {
+        let presence = self.deciding().and_then(|view| view.presence);
+        let lost = presence == Some(Presence::OffBestChain);
+        !self.is_unbooked && (self.is_safe() || (lost && self.row.state != BlockState::Accepted))
+    }
+
     /// It lies deep on the best chain.
-    pub(super) fn is_safe(&self) -> bool {
+    fn is_safe(&self) -> bool {
         self.row.state == BlockState::Accepted
             && is_deep(self.deciding().and_then(|view| view.presence))
     }

@@ -28,8 +28,8 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Connections end within that when the daemon stops; a share that one has read is checked before.
 const STOP_GRACE: Duration = Duration::from_millis(250);
 
-/// Most blocks that are kept though they lie deep on the best chain. Two hours of a chain of our own have more, of a few hundred
-/// bytes each; at 4 MB each they would be more than a disk should hold.
+/// Most blocks that are kept though they lie deep on the best chain, or on a side of it. Two hours of a chain of our own have more,
+/// of a few hundred bytes each; at 4 MB each they would be more than a disk should hold.
 const KEPT_MAX: usize = 1_000;
 
 /// Events of deliveries and visits that wait: a few of each block.
@@ -305,13 +305,13 @@ impl BlockKeeper {
         });
     }
 
-    /// Lets go of what is over, and of what lies deep where there is too much.
+    /// Lets go of what is over, and of what can best be done without where there is too much.
     fn clear(&mut self) {
         let (now_ms, next_height) = (unix_ms(), self.paths.next_height());
         let mut surplus = self.cases.len().saturating_sub(KEPT_MAX);
         let mut over = Vec::new();
         for (key, case) in &self.cases {
-            let is_surplus = surplus > 0 && case.is_safe() && !case.is_unbooked;
+            let is_surplus = surplus > 0 && case.is_dispensable();
             if is_surplus || case.is_over(now_ms, next_height) {
                 surplus = surplus.saturating_sub(1);
                 over.push(*key);

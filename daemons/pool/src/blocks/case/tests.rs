@@ -97,11 +97,30 @@ fn a_block_is_kept_until_it_is_deep_and_the_node_has_surely_written_it_down() {
     case.on_seen(0, deep(SAFE_DEPTH - 1), HEIGHT + SAFE_DEPTH - 1);
     assert!(!is_over(&mut case, NODE_WRITES_WITHIN_MS, HEIGHT + 5));
     case.on_seen(0, deep(SAFE_DEPTH), HEIGHT + SAFE_DEPTH);
-    assert!(case.is_safe());
+    case.is_unbooked = false;
+    assert!(case.is_dispensable());
     assert!(!is_over(&mut case, NODE_WRITES_WITHIN_MS - 1, HEIGHT + 6));
     assert!(is_over(&mut case, NODE_WRITES_WITHIN_MS, HEIGHT + 6));
     case.on_away(0);
     assert!(!is_over(&mut case, NODE_WRITES_WITHIN_MS, HEIGHT + 6));
+}
+
+#[test]
+fn of_too_many_blocks_those_go_that_are_deep_or_on_a_side_and_booked() {
+    let mut case = case(1);
+    let dispensable = |case: &mut Case| {
+        case.is_unbooked = false;
+        case.is_dispensable()
+    };
+    assert!(!dispensable(&mut case));
+    case.on_seen(0, Presence::OffBestChain, HEIGHT + 1);
+    assert!(dispensable(&mut case));
+    case.is_unbooked = true;
+    assert!(!case.is_dispensable());
+    case.on_seen(0, deep(1), HEIGHT + 1);
+    assert!(!dispensable(&mut case));
+    case.on_seen(0, deep(SAFE_DEPTH), HEIGHT + 6);
+    assert!(dispensable(&mut case));
 }
 
 #[test]
