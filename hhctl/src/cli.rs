@@ -1,8 +1,11 @@
 //! The command tree and its flags.
 
+mod miner;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hh_ipc::api::pool::RoundSelector;
 use hh_trust::Head;
+pub(crate) use miner::{BanChoice, BanCommand, MinerChoice, MinerCommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -245,106 +248,6 @@ pub(crate) struct VardiffArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum MinerCommand {
-    /// List the open channels
-    #[command(
-        after_help = "Examples:\n  hhctl miner list\n  hhctl miner list --account alice -o json"
-    )]
-    List {
-        /// Only this account's
-        #[arg(long)]
-        account: Option<String>,
-        /// At most this many
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
-    /// One open channel
-    #[command(after_help = "Example:\n  hhctl miner show 3")]
-    Show {
-        /// Channel id, as `hhctl miner list` shows it
-        id: u32,
-    },
-    /// Close the connections of miners, once the pool has answered what it has accepted; they may come back
-    #[command(
-        after_help = "Examples:\n  hhctl miner kick 3\n  hhctl miner kick --account alice\n  hhctl miner kick --address 203.0.113.0/24 \
-                      --dry-run\n\nOn a connection that carries other miners as well, such as a translator's, only the channels that \
-                      are meant are closed."
-    )]
-    Kick {
-        #[command(flatten)]
-        miners: MinerChoice,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
-    /// Keep an address, a network or an account out, and close what is open of it; kept over restarts
-    #[command(
-        after_help = "Examples:\n  hhctl miner ban 203.0.113.7 --for 1h --reason \"port scan\"\n  hhctl miner ban 203.0.113.0/24\n  hhctl \
-                      miner ban --account mallory\n\nA connection from a banned address is closed before anything is read. A banned \
-                      account can open no channel. Without --for it holds until `hhctl miner unban`; one that is made again \
-                      takes the place of the first."
-    )]
-    Ban {
-        #[command(flatten)]
-        target: BanChoice,
-        /// How long, such as 30m, 1h or 7d
-        #[arg(long = "for", value_name = "TIME", value_parser = long_time)]
-        length: Option<Duration>,
-        /// Why, for those who read the list
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
-    /// Lift a ban
-    #[command(
-        after_help = "Examples:\n  hhctl miner unban 203.0.113.7\n  hhctl miner unban --account mallory\n\nA ban is lifted by what it \
-                      was made for, as `hhctl ban list` shows it: an address that is banned with its network, by the network."
-    )]
-    Unban {
-        #[command(flatten)]
-        target: BanChoice,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
-}
-
-/// Whom a ban is for.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct BanChoice {
-    /// An address, or a network such as 203.0.113.0/24
-    #[arg(value_name = "ADDRESS|CIDR")]
-    pub(crate) address: Option<String>,
-    /// An account
-    #[arg(long, value_name = "NAME")]
-    pub(crate) account: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BanCommand {
-    /// List the bans that hold, the newest first
-    #[command(
-        after_help = "Examples:\n  hhctl ban list\n  hhctl ban list -o json\n\nBY is operator (hhctl miner ban) or pool: one that the pool \
-                      made for misbehaviour, for minutes, as [auto_ban] in hh-pool.toml says."
-    )]
-    List,
-}
-
-/// Whom a command is about.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct MinerChoice {
-    /// Channel id, as `hhctl miner list` shows it
-    pub(crate) id: Option<u32>,
-    /// All miners of an account
-    #[arg(long, value_name = "NAME")]
-    pub(crate) account: Option<String>,
-    /// All connections from an address, or from a range such as 203.0.113.0/24
-    #[arg(long, value_name = "ADDRESS|CIDR")]
-    pub(crate) address: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum ShareCommand {
     /// Shares since the pool's start, and of each account in the ledger
     #[command(after_help = "Example:\n  hhctl share stats")]
@@ -528,23 +431,6 @@ fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// `30m`, `1h`, `7d`; a unit is asked for, since a bare number could be any.
-fn long_time(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3_600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let number = digits.parse().ok().filter(|number: &u64| *number > 0);
-    match unit.zip(number).and_then(|(unit, n)| n.checked_mul(unit)) {
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err("write a time such as 30m, 1h or 7d".to_owned()),
-    }
-}
-
 /// `500ms`, `10s`, `2m`; a bare number is in seconds.
 fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -587,24 +473,6 @@ mod tests {
             "18446744073709551615m",
         ] {
             assert!(time(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn long_times_have_a_unit() {
-        assert_eq!(long_time("30m"), Ok(Duration::from_secs(1_800)));
-        assert_eq!(long_time("7d"), Ok(Duration::from_secs(604_800)));
-        for text in [
-            "",
-            "1",
-            "h",
-            "0h",
-            "-1h",
-            "1.5h",
-            "1w",
-            "18446744073709551615d",
-        ] {
-            assert!(long_time(text).is_err(), "{text}");
         }
     }
 
