@@ -30,6 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// A block this far below the tip and not on the best chain is told as orphaned.
 const LEFT_BEHIND: u32 = 7;
 
+/// Of two blocks of one height that are found within so short a time, either may be the first at the node.
+const RACE_MS: i64 = 1_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Pool,
@@ -233,6 +236,18 @@ impl Site {
             count(BlockState::Orphaned),
         ));
         assert!(count(BlockState::Accepted) > 0);
+        check_orphans(&blocks);
+    }
+}
+
+/// None lost its place to a block that was found later: nodes that forget the first one are given it again before another is found.
+fn check_orphans(blocks: &[BlockRow]) {
+    let of_state = |state| blocks.iter().filter(move |block| block.state == state);
+    for orphan in of_state(BlockState::Orphaned) {
+        let winner = of_state(BlockState::Accepted).find(|block| block.height == orphan.height);
+        let is_earlier = |winner: &BlockRow| winner.found_at_ms <= orphan.found_at_ms + RACE_MS;
+        // Without one of ours in its place the first block of the chain is there, or one of this test's.
+        assert!(winner.is_none_or(is_earlier), "{orphan:?} for {winner:?}");
     }
 }
 
