@@ -9,6 +9,8 @@ use std::fmt;
 pub const EXTRANONCE_SIZE: usize = 16;
 /// Bytes of the prefix that the pool gives out.
 pub const PREFIX_SIZE: usize = 8;
+/// Bytes of the prefix that name the server id; the others count its channels.
+pub const SERVER_ID_SIZE: usize = 2;
 /// Bytes that the miner of an extended channel rolls. Marketplaces ask for at least 7.
 pub const ROLLABLE_SIZE: usize = EXTRANONCE_SIZE - PREFIX_SIZE;
 

@@ -16,7 +16,7 @@ const MAX_SCRIPT_SIG_SIZE: usize = 100;
 /// The longest push that is one opcode; the tag and the extranonce are pushed so.
 const MAX_DIRECT_PUSH: usize = 75;
 /// How an output that commits to the witnesses begins (BIP141): OP_RETURN, push of 36, the header aa21a9ed.
-const WITNESS_COMMITMENT: [u8; 6] = [0x6A, 0x24, 0xAA, 0x21, 0xA9, 0xED];
+pub(crate) const WITNESS_COMMITMENT: [u8; 6] = [0x6A, 0x24, 0xAA, 0x21, 0xA9, 0xED];
 /// Version, 1 byte of input count, the outpoint that no output has: what stands before the scriptSig's length.
 const BEFORE_SCRIPT_SIG: usize = 4 + 1 + 36;
 const LOCKTIME_SIZE: usize = 4;
@@ -288,7 +288,7 @@ fn push(script: &mut Vec<u8>, data: &[u8]) {
 }
 
 /// The template's own outputs: as many as it says, and no byte more.
-fn parse_outputs(template: &Template) -> Result<Vec<TxOut>, JobError> {
+pub(crate) fn parse_outputs(template: &Template) -> Result<Vec<TxOut>, JobError> {
     let count = template.coinbase_tx_outputs_count;
     let wrong = |reason: String| JobError::TemplateOutputs { count, reason };
     let mut rest = &template.coinbase_tx_outputs[..];
@@ -306,7 +306,7 @@ fn parse_outputs(template: &Template) -> Result<Vec<TxOut>, JobError> {
 }
 
 /// The sum of all outputs, which may not be more money than there is.
-fn total_value(reward: Amount, template_outputs: &[TxOut]) -> Result<Amount, JobError> {
+pub(crate) fn total_value(reward: Amount, template_outputs: &[TxOut]) -> Result<Amount, JobError> {
     template_outputs
         .iter()
         .try_fold(reward, |sum, output| sum.checked_add(output.value))

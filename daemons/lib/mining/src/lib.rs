@@ -5,6 +5,7 @@
 //! lanes, accounts' rights) belongs to the daemons.
 
 pub mod block;
+pub mod coinbase;
 pub mod extranonce;
 pub mod header;
 pub mod identity;
@@ -18,6 +19,7 @@ pub mod work;
 
 pub use bitcoin::Network;
 pub use block::assemble_block;
+pub use coinbase::{Coinbase, ScriptKind, ScriptSigPart};
 pub use extranonce::{Extranonce, ExtranoncePrefix, PrefixAllocator, ServerId};
 pub use header::{BlockHash, Header};
 pub use identity::{Account, Identity, IdentityError, WorkerName};

@@ -61,22 +61,27 @@ impl Template {
     /// something else.
     #[must_use]
     pub fn height(&self) -> Option<u32> {
-        let (&length, rest) = self.coinbase_prefix.split_first()?;
-        match length {
-            // OP_0 and OP_1 to OP_16: how small numbers are pushed.
-            0x00 => Some(0),
-            0x51..=0x60 => Some(u32::from(length) - 0x50),
-            1..=4 => {
-                let number = rest.get(..usize::from(length))?;
-                Some(
-                    number
-                        .iter()
-                        .rev()
-                        .fold(0, |height, byte| (height << 8) | u32::from(*byte)),
-                )
-            }
-            _ => None,
+        height_of(&self.coinbase_prefix)
+    }
+}
+
+/// The number that a scriptSig begins with (BIP 34).
+pub(crate) fn height_of(script_sig: &[u8]) -> Option<u32> {
+    let (&length, rest) = script_sig.split_first()?;
+    match length {
+        // OP_0 and OP_1 to OP_16: how small numbers are pushed.
+        0x00 => Some(0),
+        0x51..=0x60 => Some(u32::from(length) - 0x50),
+        1..=4 => {
+            let number = rest.get(..usize::from(length))?;
+            Some(
+                number
+                    .iter()
+                    .rev()
+                    .fold(0, |height, byte| (height << 8) | u32::from(*byte)),
+            )
         }
+        _ => None,
     }
 }
 

@@ -18,6 +18,10 @@ impl Score {
     /// The score of a whole block.
     pub const BLOCK: Self = Self(1 << 96);
 
+    /// What rewards are split over: the last shares of so much score, the winning one included, the oldest counted in part.
+    /// Four blocks' worth smooths out luck, and none of it is older than four average rounds.
+    pub const WINDOW: Self = Self(4 << 96);
+
     /// floor(work x 2^96 / network work of `nbits`), with a 256-bit product; saturates at `u128::MAX`, which takes the work of
     /// 2^32 blocks in one share.
     ///
