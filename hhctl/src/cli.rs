@@ -1,13 +1,19 @@
 //! The command tree and its flags.
 
+mod job;
 mod miner;
+mod share;
+mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hh_ipc::api::pool::RoundSelector;
 use hh_trust::Head;
+pub(crate) use job::{CoinbaseCommand, JobCommand};
 pub(crate) use miner::{BanChoice, BanCommand, MinerChoice, MinerCommand};
+pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use worker::WorkerCommand;
 
 /// Operate a Hyper Hash mining network.
 #[derive(Debug, Parser)]
@@ -82,6 +88,9 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Format {
     Table,
     Json,
+    /// On one line each; what a stream prints for `json` as well.
+    #[value(hide = true)]
+    Jsonl,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,6 +116,9 @@ pub(crate) enum Command {
     /// Addresses and accounts that the pool keeps out
     #[command(subcommand, alias = "bans")]
     Ban(BanCommand),
+    /// Workers of accounts, connected or not
+    #[command(subcommand, alias = "workers")]
+    Worker(WorkerCommand),
     /// Shares
     #[command(subcommand, alias = "shares")]
     Share(ShareCommand),
@@ -183,6 +195,12 @@ pub(crate) enum PoolCommand {
     /// Lanes, work, shares, share log, ledger and connections of the pool
     #[command(after_help = "Examples:\n  hhctl pool status\n  hhctl pool status --watch=5s")]
     Status,
+    /// Jobs: what miners work on
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// The coinbase: whom a block of ours pays
+    #[command(subcommand)]
+    Coinbase(CoinbaseCommand),
     /// How often miners are to send shares, and between which difficulties
     #[command(subcommand)]
     Vardiff(VardiffCommand),
@@ -245,13 +263,6 @@ pub(crate) struct VardiffArgs {
     /// Forget first what was set before: what hh-pool.toml says holds again
     #[arg(long)]
     pub(crate) reset: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ShareCommand {
-    /// Shares since the pool's start, and of each account in the ledger
-    #[command(after_help = "Example:\n  hhctl share stats")]
-    Stats,
 }
 
 #[derive(Debug, Subcommand)]

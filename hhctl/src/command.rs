@@ -2,11 +2,13 @@
 
 mod ban;
 mod block;
+mod coinbase;
 pub(crate) mod dial_stdio;
 mod doctor;
 mod event;
 mod health;
 mod identity;
+mod job;
 mod link;
 mod miner;
 mod pool;
@@ -19,12 +21,13 @@ mod tp;
 mod translator;
 mod vardiff;
 mod version;
+mod worker;
 
 use crate::change::Plan;
 use crate::cli::{
-    BanCommand, BlockCommand, Command, Confirmation, EventCommand, IdentityCommand, MinerCommand,
-    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand,
-    VardiffCommand,
+    BanCommand, BlockCommand, CoinbaseCommand, Command, Confirmation, EventCommand,
+    IdentityCommand, JobCommand, MinerCommand, PoolCommand, RoundCommand, ShareCommand,
+    TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -35,12 +38,19 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
     match command {
         Command::Status => Ok(status::report(session).await),
         Command::Pool(PoolCommand::Status) => pool::status(session).await,
+        Command::Pool(PoolCommand::Job(JobCommand::Current)) => job::current(session).await,
+        Command::Pool(PoolCommand::Coinbase(CoinbaseCommand::Show)) => {
+            coinbase::show(session).await
+        }
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Show)) => vardiff::show(session).await,
         Command::Miner(MinerCommand::List { account, limit }) => {
             miner::list(session, account.clone(), *limit).await
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Ban(BanCommand::List) => ban::list(session).await,
+        Command::Worker(WorkerCommand::List { account, limit }) => {
+            worker::list(session, account.clone(), *limit).await
+        }
         Command::Share(ShareCommand::Stats) => share::stats(session).await,
         Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
         Command::Block(BlockCommand::Show { block }) => block::show(session, block).await,
@@ -57,6 +67,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
             unreachable!("run() runs what asks no daemon")
         }
+        Command::Share(ShareCommand::Tail(_)) => unreachable!("run() runs what goes on"),
         Command::Miner(
             MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. },
         )

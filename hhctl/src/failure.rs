@@ -188,6 +188,10 @@ impl Failure {
     pub(crate) fn api(daemon: Daemon, place: &Place, error: &ApiError) -> Self {
         let (exit, fix) = match error.kind {
             ErrorKind::Usage => (Exit::Usage, "correct the arguments; --help shows them"),
+            ErrorKind::NotFound if error.code == "HH2011" => (
+                Exit::NotFound,
+                "see what hh-tp says with `hhctl tp status`, or correct [[template_providers]] in hh-pool.toml",
+            ),
             ErrorKind::NotFound => (
                 Exit::NotFound,
                 "list what there is; it may have gone meanwhile",
@@ -283,6 +287,17 @@ impl Failure {
             Exit::Usage,
             "nothing was changed".to_owned(),
             "--watch repeats a command, and this one changes something".to_owned(),
+            "leave --watch out".to_owned(),
+        )
+    }
+
+    /// A stream that would be begun again and again.
+    pub(crate) fn watched_stream() -> Self {
+        Self::new(
+            "HH0105",
+            Exit::Usage,
+            "nothing was shown".to_owned(),
+            "--watch repeats a command, and this one goes on by itself".to_owned(),
             "leave --watch out".to_owned(),
         )
     }

@@ -11,6 +11,7 @@ mod failure;
 mod output;
 mod session;
 mod ssh;
+mod tail;
 
 pub use exit::Exit;
 
@@ -108,6 +109,9 @@ pub async fn run(
             .and_then(|report| print_once(&cli.global, &report, surroundings)),
         Command::Version { all: false } => {
             print_once(&cli.global, &command::own_version(), surroundings)
+        }
+        Command::Share(cli::ShareCommand::Tail(args)) => {
+            tail::run(&cli.global, args, surroundings).await
         }
         command if command.changes_something() => {
             change::run(&cli.global, command, surroundings).await

@@ -259,6 +259,7 @@ impl<'a> Output<'a> {
         let mut failures = String::new();
         let mut text = match self.format {
             Format::Json if self.watching => format!("{}\n", report.json(now)),
+            Format::Jsonl => format!("{}\n", report.json(now)),
             Format::Json => format!("{:#}\n", report.json(now)),
             Format::Table => {
                 for failure in &report.failures {
@@ -274,6 +275,32 @@ impl<'a> Output<'a> {
             .and_then(|()| write_all(self.stderr, &failures))
             .map_err(|error| Failure::print(&error))?;
         Ok(report.exit)
+    }
+
+    /// Prints items of a stream: each a row of `table`, whose headings come before the first; or each a line of JSON.
+    pub(crate) fn stream(
+        &mut self,
+        kind: &str,
+        items: &[Value],
+        table: Option<&Table>,
+        is_first: bool,
+    ) -> Result<(), Failure> {
+        let line = |item: &Value| format!("{}\n", json!({"api": API, "kind": kind, "item": item}));
+        let style = Style {
+            headers: self.style.headers && is_first,
+            ..self.style
+        };
+        let text = match self.format {
+            Format::Table => table.map(|table| table.draw(style)).unwrap_or_default(),
+            Format::Json | Format::Jsonl => items.iter().map(line).collect(),
+        };
+        write_all(self.stdout, &text).map_err(|error| Failure::print(&error))
+    }
+
+    /// Says something beside what is printed, on stderr.
+    pub(crate) fn note(&mut self, text: &str) -> Result<(), Failure> {
+        let text = format!("{}\n", text::printable(text));
+        write_all(self.stderr, &text).map_err(|error| Failure::print(&error))
     }
 
     /// Shows what a plan would do, and a question about it, on stderr: stdout is for what was done.

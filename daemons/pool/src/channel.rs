@@ -183,12 +183,12 @@ impl Channel {
             }
             self.stale_jobs.push_back(oldest);
         }
+        self.view.set_job(job.id, self.announced);
         self.jobs.push_back(SentJob {
             job,
             tip: Arc::clone(tip),
             target,
         });
-        self.view.set_target(self.announced);
     }
 
     /// The newest job that was sent.

@@ -34,6 +34,10 @@ const MAX_HOST_BYTES: usize = 255;
 /// An automatic ban is short: it is made without anybody looking. A day at most.
 const AUTO_BAN_MINUTES: RangeInclusive<u16> = 1..=1_440;
 
+/// A coinbase is mature after 100 blocks, which take 17 hours, or a day when they are slow: a reward is not split again after
+/// that. Above ten years nothing is ever pruned in a database's life.
+const KEEP_SHARES_DAYS: RangeInclusive<u32> = 2..=3_650;
+
 /// The file `hh-pool.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,10 +126,12 @@ pub struct ShareLogConfig {
     pub keep_shipped_mib: u64,
 }
 
-/// Where the ledger is: `pool.db` in the data directory, unless this says otherwise.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// Where the ledger is: `pool.db` in the data directory, unless this says otherwise; and what it keeps.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerConfig {
+    /// Shares stay rows while they lie in the window of a block that was found within so many days, or after it.
+    pub keep_shares_days: u32,
     pub postgres: Option<PostgresConfig>,
 }
 
@@ -237,6 +243,16 @@ impl Default for ShareLogConfig {
             keep_shipped_hours: 24,
             // What 1,000 miners send in a day, with 18 shares a minute.
             keep_shipped_mib: 4_096,
+        }
+    }
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self {
+            // Time enough for the longest dispute over a reward; some 120 bytes a share.
+            keep_shares_days: 90,
+            postgres: None,
         }
     }
 }
@@ -513,6 +529,13 @@ impl PoolConfig {
     }
 
     fn check_ledger(&self, mistakes: &mut Mistakes) {
+        let days = self.ledger.keep_shares_days;
+        if !KEEP_SHARES_DAYS.contains(&days) {
+            let (min, max) = (KEEP_SHARES_DAYS.start(), KEEP_SHARES_DAYS.end());
+            let what = format!("{days} days are too few or too many to keep shares");
+            let fix = format!("write {min} to {max}, such as 90");
+            mistakes.add("ledger.keep_shares_days", what, fix);
+        }
         let Some(postgres) = &self.ledger.postgres else {
             return;
         };

@@ -3,10 +3,13 @@
 
 mod ban;
 mod door;
+mod job;
 mod kick;
 mod retire;
 mod round;
+mod share;
 mod vardiff;
+mod worker;
 
 use crate::admission::Admission;
 use crate::difficulty::DifficultyBoard;
@@ -16,13 +19,16 @@ use crate::rate::{ONE_MINUTE, TEN_MINUTES};
 use crate::session::Shared;
 use crate::share_log::Health;
 use crate::shipper::{Lost, Shipping};
+use crate::tail::ShareTail;
+use crate::work::FutureTemplates;
 use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
-    AccountShares, Ban, BanPage, BanRequest, Banned, Block, BlockState, CurrentWork, KickRequest,
-    Kicked, Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, Pool, PoolStatus,
-    RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats,
-    SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
+    AccountShares, Ban, BanPage, BanRequest, Banned, Block, BlockState, CoinbaseDetail, CurrentJob,
+    CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, LostRecords, Miner, MinerPage,
+    MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector,
+    ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest, VardiffChange,
+    VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -53,8 +59,10 @@ pub(crate) struct Control {
     pub server_id: u16,
     pub authority_public_key: AuthorityPublicKey,
     pub providers: Links,
+    pub future_templates: FutureTemplates,
     pub nodes: Links,
     pub shipping: watch::Receiver<Shipping>,
+    pub tail: ShareTail,
     /// Changes that operators make go through it.
     pub journal: ChangeJournal,
     pub ledger: Ledger,
@@ -88,6 +96,14 @@ impl Pool for Answers {
 
     async fn status(self, _: Call) -> PoolStatus {
         self.control.status().await
+    }
+
+    async fn current_job(self, _: Call) -> Result<CurrentJob, ApiError> {
+        self.control.current_job()
+    }
+
+    async fn coinbase(self, _: Call) -> Result<CoinbaseDetail, ApiError> {
+        self.control.coinbase()
     }
 
     async fn miners(self, _: Call, query: MinerQuery) -> MinerPage {
@@ -128,6 +144,14 @@ impl Pool for Answers {
 
     async fn retire(self, _: Call, request: RetireRequest) -> Result<Retired, ApiError> {
         self.control.retire(&self.caller, request).await
+    }
+
+    async fn workers(self, _: Call, query: WorkerQuery) -> Result<WorkerPage, ApiError> {
+        self.control.workers(query).await
+    }
+
+    async fn shares_since(self, _: Call, query: ShareQuery) -> Result<SharePage, ApiError> {
+        self.control.shares_since(query).await
     }
 
     async fn share_stats(self, _: Call) -> Result<ShareStats, ApiError> {
@@ -196,8 +220,6 @@ impl Control {
     fn work(&self) -> Option<CurrentWork> {
         let work = self.shared.work.borrow().clone()?;
         let template = &work.job.template;
-        let clock = self.shared.directory.clock();
-        let received_ms = i64::try_from(template.received_at_ms).unwrap_or(i64::MAX);
         Some(CurrentWork {
             height: template.height,
             prev_hash: hh_mining::BlockHash::from_byte_array(work.tip.tip.prev_hash).to_string(),
@@ -205,7 +227,7 @@ impl Control {
             job_id: work.job.id,
             value_sat: work.job.job.reward().to_sat(),
             network_difficulty: work.tip.tip.target.difficulty(),
-            received_at: timestamp(clock.started_at_ms().saturating_add(received_ms)),
+            received_at: timestamp(self.received_ms(template)),
         })
     }
 
@@ -249,10 +271,13 @@ impl Control {
 
     fn ledger_status(&self) -> LedgerStatus {
         let shipping = self.shipping.borrow();
+        let durable_seq = *self.shared.log.durable().borrow();
         LedgerStatus {
             path: self.ledger_location.to_string(),
             last_error: shipping.last_error.clone(),
             last_shipped_at: shipping.last_shipped_at_ms.map(timestamp),
+            backlog_records: durable_seq.saturating_sub(shipping.shipped_seq),
+            oldest_waiting_at: shipping.oldest_waiting_ms.map(timestamp),
         }
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct ChannelView {
 /// What changes while a channel is open.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelLive {
+    /// Of the job that was sent last, as `target` is; none before the first.
+    pub job_id: Option<u32>,
     pub target: Target,
     pub best_difficulty: f64,
     pub last_share_at_ms: Option<i64>,
@@ -203,9 +205,16 @@ impl ChannelView {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// The target of the job that was sent last.
-    pub(crate) fn set_target(&self, target: Target) {
-        lock(&self.live).target = target;
+    /// The job that was sent last, and its target.
+    pub(crate) fn set_job(&self, job_id: u32, target: Target) {
+        let mut live = lock(&self.live);
+        live.job_id = Some(job_id);
+        live.target = target;
+    }
+
+    /// The job that was sent last.
+    pub(crate) fn job_id(&self) -> Option<u32> {
+        lock(&self.live).job_id
     }
 
     /// A copy of what changes.
@@ -266,6 +275,7 @@ impl Directory {
             }
         };
         let live = ChannelLive {
+            job_id: None,
             target: new.target,
             best_difficulty: 0.0,
             last_share_at_ms: None,

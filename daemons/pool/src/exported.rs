@@ -5,22 +5,31 @@ use crate::admission::Admission;
 use crate::directory::unix_ms;
 use crate::rate::TEN_MINUTES;
 use crate::session::Shared;
+use crate::shipper::Shipping;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often they are copied.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Copies until `stop` is cancelled.
-pub(crate) async fn keep(shared: Arc<Shared>, admission: Arc<Admission>, stop: CancellationToken) {
+pub(crate) async fn keep(
+    shared: Arc<Shared>,
+    admission: Arc<Admission>,
+    shipping: watch::Receiver<Shipping>,
+    stop: CancellationToken,
+) {
     describe();
     describe_door();
+    describe_backlog();
     loop {
         copy(&shared);
         copy_door(&shared, &admission);
+        copy_backlog(&shared, &shipping.borrow());
         if stop
             .run_until_cancelled(tokio::time::sleep(INTERVAL))
             .await
@@ -161,4 +170,29 @@ fn copy_door(shared: &Shared, admission: &Admission) {
     let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     gauge!("hyperhash_miner_connections_half_open").set(float(admission.half_open()));
     gauge!("hyperhash_miner_bans").set(float(shared.bans.count(unix_ms())));
+}
+
+fn describe_backlog() {
+    describe_gauge!(
+        "hyperhash_ledger_backlog_records",
+        "Durable records of the share log that are not in the ledger yet"
+    );
+    describe_gauge!(
+        "hyperhash_ledger_backlog_age_seconds",
+        "Age of the oldest of them; 0 while it is younger than a second or two"
+    );
+}
+
+fn copy_backlog(shared: &Shared, shipping: &Shipping) {
+    let durable_seq = *shared.log.durable().borrow();
+    let age = shipping
+        .oldest_waiting_ms
+        .map_or(0, |at_ms| unix_ms() - at_ms);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    let (records, age) = (
+        durable_seq.saturating_sub(shipping.shipped_seq) as f64,
+        age.max(0) as f64 / 1000.0,
+    );
+    gauge!("hyperhash_ledger_backlog_records").set(records);
+    gauge!("hyperhash_ledger_backlog_age_seconds").set(age);
 }

@@ -29,6 +29,7 @@ mod kick;
 mod links;
 mod listener;
 mod node_watch;
+mod pruner;
 mod rate;
 mod rejects;
 mod rounds;
@@ -38,6 +39,7 @@ mod session;
 pub mod share_log;
 mod shipper;
 mod state_file;
+mod tail;
 mod template_client;
 mod work;
 mod zeroed_file;
@@ -60,16 +62,19 @@ use hh_trust::ChangeJournal;
 use links::Links;
 use listener::{Door, Listener};
 use node_watch::Nodes;
+use pruner::Pruner;
 use rand::Rng;
 use rejects::Rejects;
 use session::Shared;
 use share_log::{Recovered, ShareLog};
-use shipper::{Shipper, ShipperError};
+use shipper::{Shipper, ShipperError, Shipping};
 use state_file::StateFile;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tail::ShareTail;
 use template_client::TemplateClient;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use work::WorkBoard;
 
 /// Starts everything, in this order, and returns when there is work for miners.
@@ -116,6 +121,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         stop: stop.clone(),
     });
     let admission = Arc::new(Admission::new(&config.limits, bans, clock, stop.clone()));
+    let tail = share_tail(&context, log, &shared);
     let control = Control {
         context: context.clone(),
         shared: Arc::clone(&shared),
@@ -125,20 +131,22 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         server_id: config.server_id,
         authority_public_key: authority.public_key(),
         providers: providers.clone(),
+        future_templates: template_client.future_templates(),
         nodes: nodes.links.clone(),
         shipping: shipper.status(),
+        tail,
         journal: ChangeJournal::new(config.journal_path(), context.name),
         ledger: ledger.clone(),
         ledger_location,
     };
 
-    let client = template_client.run(tasks.clone());
-    spawn(&context, "template client", client);
-    spawn_watchers(&context, &shared, nodes, &ledger, keeper.in_hand());
-    let exported = exported::keep(Arc::clone(&shared), Arc::clone(&admission), stop.clone());
-    spawn(&context, "exported metrics", exported);
-    let stock = listener::keep_stocked(Arc::clone(&authority), stop.clone());
-    spawn(&context, "handshake stock", stock);
+    spawn(
+        &context,
+        "template client",
+        template_client.run(tasks.clone()),
+    );
+    let watchers = Watchers::new(&config, nodes, &ledger, &keeper, &shipper);
+    watchers.spawn(&context, &shared, &admission);
     spawn(&context, "block keeper", keeper.run());
     spawn_shipper(&context, shipper, &admission);
     control.serve()?;
@@ -149,26 +157,46 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
 }
 
 /// What looks on: nodes, blocks, counters. No share waits for any of them.
-fn spawn_watchers(
-    context: &Context,
-    shared: &Arc<Shared>,
+struct Watchers {
     nodes: Nodes,
-    ledger: &Ledger,
+    ledger: Ledger,
     in_hand: blocks::InHand,
-) {
-    let stop = context.tasks.token();
-    let (named, work) = (nodes.named.clone(), shared.work.clone());
-    let follow = blocks::follow(ledger.clone(), named, in_hand, work, stop.clone());
-    spawn(context, "block follower", follow);
-    spawn(context, "node watch", nodes.watch(stop.clone()));
-    let rejects = shared.rejects.clone();
-    spawn(
-        context,
-        "rejects",
-        rejects.keep(ledger.clone(), stop.clone()),
-    );
-    let rounds = rounds::keep(ledger.clone(), stop.clone());
-    spawn(context, "rounds", rounds);
+    pruner: Pruner,
+    shipping: watch::Receiver<Shipping>,
+}
+
+impl Watchers {
+    fn new(
+        config: &PoolConfig,
+        nodes: Nodes,
+        ledger: &Ledger,
+        keeper: &BlockKeeper,
+        shipper: &Shipper,
+    ) -> Self {
+        Self {
+            nodes,
+            ledger: ledger.clone(),
+            in_hand: keeper.in_hand(),
+            pruner: Pruner::new(ledger, &config.ledger),
+            shipping: shipper.status(),
+        }
+    }
+
+    fn spawn(self, context: &Context, shared: &Arc<Shared>, admission: &Arc<Admission>) {
+        let (stop, ledger) = (context.tasks.token(), self.ledger);
+        let (named, work) = (self.nodes.named.clone(), shared.work.clone());
+        let follow = blocks::follow(ledger.clone(), named, self.in_hand, work, stop.clone());
+        spawn(context, "block follower", follow);
+        spawn(context, "node watch", self.nodes.watch(stop.clone()));
+        let rejects = shared.rejects.clone().keep(ledger.clone(), stop.clone());
+        spawn(context, "rejects", rejects);
+        let rounds = rounds::keep(ledger, stop.clone());
+        spawn(context, "rounds", rounds);
+        spawn(context, "pruner", self.pruner.run(stop.clone()));
+        let (shared, admission) = (Arc::clone(shared), Arc::clone(admission));
+        let exported = exported::keep(shared, admission, self.shipping, stop.clone());
+        spawn(context, "exported metrics", exported);
+    }
 }
 
 /// It outlives the connections, so that what they make durable at a stop is shipped.
@@ -180,6 +208,14 @@ fn spawn_shipper(context: &Context, shipper: Shipper, admission: &Arc<Admission>
     });
 }
 
+/// What operators follow shares with, and the task that lets go of what nobody follows any more.
+fn share_tail(context: &Context, log: ShareLog, shared: &Shared) -> ShareTail {
+    let tail = ShareTail::new(log, shared.rejects.clone());
+    let tidy = tail.clone().tidy(context.tasks.token().clone());
+    spawn(context, "share tail", tidy);
+    tail
+}
+
 /// A listener for each lane.
 fn listen(
     config: &PoolConfig,
@@ -189,6 +225,8 @@ fn listen(
     admission: &Arc<Admission>,
     context: &Context,
 ) {
+    let stock = listener::keep_stocked(Arc::clone(authority), context.tasks.token().clone());
+    spawn(context, "handshake stock", stock);
     let proxies = Arc::new(config.proxy_protocol.clone());
     for (socket, lane) in sockets.into_iter().zip(shared.directory.lanes()) {
         let door = Door {

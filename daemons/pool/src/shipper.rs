@@ -46,6 +46,8 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 pub(crate) struct Shipping {
     /// The last record of the log that is known to be in the ledger, 0 if there is none.
     pub shipped_seq: u64,
+    /// The time of the oldest record that waits, milliseconds since 1970; none while all but the last second's are shipped.
+    pub oldest_waiting_ms: Option<i64>,
     /// Why shipping does not work at present, with its causes.
     pub last_error: Option<String>,
     /// When something was last shipped, milliseconds since 1970.
@@ -222,7 +224,7 @@ impl Shipper {
                     self.start_over(&error);
                 }
                 Some(Err(error)) => {
-                    self.note(&error);
+                    self.note(&error).await;
                     retry_at = Instant::now() + retry_interval;
                     retry_interval = (retry_interval * 2).min(RETRY_INTERVAL_MAX);
                 }
@@ -312,7 +314,11 @@ impl Shipper {
                 "shipped segment of the share log stays"
             );
         }
-        Ok(shipment(&self.log, entries?))
+        let entries = entries?;
+        let oldest_ms = entries.first().map(|entry| entry.record.at_ms());
+        self.status
+            .send_modify(|status| status.oldest_waiting_ms = oldest_ms);
+        Ok(shipment(&self.log, entries))
     }
 
     /// A reader that starts after the last record in the ledger.
@@ -370,8 +376,10 @@ impl Shipper {
         });
     }
 
-    fn note(&self, error: &AttemptError) {
+    async fn note(&self, error: &AttemptError) {
+        let oldest_ms = self.oldest_waiting_ms().await;
         self.status.send_modify(|status| {
+            status.oldest_waiting_ms = oldest_ms;
             if status.last_error.is_none() {
                 tracing::warn!(error = error as &dyn Error, "shares wait in the share log");
             }
@@ -384,6 +392,18 @@ impl Shipper {
             epoch: hex::encode(self.log.epoch()),
             shipped_seq: self.status.borrow().shipped_seq,
         }
+    }
+
+    /// The time of the oldest record that waits. While the ledger has not said where it is that may be one which it has.
+    async fn oldest_waiting_ms(&self) -> Option<i64> {
+        let status = self.status.borrow().clone();
+        if status.oldest_waiting_ms.is_some() {
+            return status.oldest_waiting_ms;
+        }
+        let mut reader = self.log.reader(status.shipped_seq + 1).ok()?;
+        let first = tokio::task::spawn_blocking(move || reader.read(1));
+        let first = first.await.ok()?.ok()?;
+        first.first().map(|entry| entry.record.at_ms())
     }
 
     async fn finish(&mut self, connections_ended: impl Future<Output = ()>) {

@@ -68,6 +68,11 @@ impl TemplateClient {
         self.board.subscribe()
     }
 
+    /// Where the templates are seen that wait for their tip.
+    pub(crate) fn future_templates(&self) -> work::FutureTemplates {
+        self.board.future_templates()
+    }
+
     /// Keeps the connections until the daemon stops.
     pub(crate) async fn run(mut self, tasks: Tasks) {
         let (events, mut received) = mpsc::channel(EVENT_QUEUE);

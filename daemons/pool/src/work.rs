@@ -27,6 +27,9 @@ pub(crate) type Transactions = Arc<[Vec<u8>]>;
 /// Where the newest work is seen; none before the first.
 pub(crate) type Receiver = watch::Receiver<Option<Arc<Work>>>;
 
+/// Where the templates are seen that wait for their tip.
+pub(crate) type FutureTemplates = watch::Receiver<Vec<Arc<TemplateWork>>>;
+
 /// A template, the jobs made of it, and its transactions.
 #[derive(Debug)]
 pub(crate) struct TemplateWork {
@@ -122,6 +125,16 @@ impl TemplateWork {
         known_to.push((template_id, provider.clone()));
     }
 
+    /// A provider that announced it, of those that are still connected where there is one, and whether it is.
+    pub(crate) fn provider(&self) -> Option<(Arc<str>, bool)> {
+        let known_to = self.known_to();
+        let connected = |(_, provider): &&(u64, Provider)| !provider.solutions.is_closed();
+        let found = known_to.iter().find(connected);
+        let is_connected = found.is_some();
+        let found = found.or_else(|| known_to.last());
+        found.map(|(_, provider)| (Arc::clone(&provider.address), is_connected))
+    }
+
     fn known_to(&self) -> MutexGuard<'_, Vec<(u64, Provider)>> {
         // Nothing in between can panic.
         self.known_to.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,6 +209,11 @@ impl PoolJob {
     /// Which of its template's jobs this is.
     pub(crate) fn variant_index(&self) -> u32 {
         self.id % VARIANTS
+    }
+
+    /// Whether the job with this id is of the same template.
+    pub(crate) fn shares_template_with(&self, job_id: u32) -> bool {
+        self.id / VARIANTS == job_id / VARIANTS
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn report(session: &mut Session) -> Report {
         checks.push(checks::block_paths(pool));
         checks.push(checks::shares(pool));
         checks.push(checks::share_log(pool));
-        checks.push(checks::ledger(pool));
+        checks.push(checks::ledger(pool, now));
     }
     checks.extend(translator.as_ref().ok().map(checks::upstreams));
     checks.push(checks::clock(tp.as_ref().ok(), pool.as_ref().ok(), now));

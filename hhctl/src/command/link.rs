@@ -6,11 +6,25 @@ use jiff::Timestamp;
 
 /// Up or down, since when, and why.
 pub(super) fn cell(link: &LinkStatus, now: Timestamp) -> Cell {
+    Cell::state(state(link), words(link, now))
+}
+
+/// How a connection is.
+pub(super) fn state(link: &LinkStatus) -> State {
+    match link.state {
+        LinkState::Up => State::Ok,
+        LinkState::Connecting => State::Warn,
+        LinkState::Down => State::Fail,
+    }
+}
+
+/// Up or down, and since when.
+pub(super) fn words(link: &LinkStatus, now: Timestamp) -> String {
     let age = text::age(now, link.since_at);
     match link.state {
-        LinkState::Up => Cell::state(State::Ok, format!("up {age}")),
-        LinkState::Connecting => Cell::state(State::Warn, format!("connecting {age}")),
-        LinkState::Down => Cell::state(State::Fail, format!("down {age}")),
+        LinkState::Up => format!("up {age}"),
+        LinkState::Connecting => format!("connecting {age}"),
+        LinkState::Down => format!("down {age}"),
     }
 }
 

@@ -150,17 +150,24 @@ pub(super) fn gone(lost: &LostRecords) -> String {
 pub(super) const RESTORE: &str = "restore a newer backup of the ledger that has them";
 
 fn ledger(status: &PoolStatus, now: Timestamp) -> Cell {
-    let behind = status
-        .share_log
-        .durable_seq
-        .saturating_sub(status.share_log.shipped_seq);
-    let behind = text::count(behind);
+    let behind = backlog(status, now);
     match &status.ledger.last_error {
-        Some(error) => Cell::state(State::Warn, format!("{behind} behind: {error}")),
+        Some(error) => Cell::state(State::Warn, format!("{behind}: {error}")),
         None => {
             let shipped = text::ago(now, status.ledger.last_shipped_at);
-            Cell::state(State::Ok, format!("{behind} behind, shipped {shipped}"))
+            Cell::state(State::Ok, format!("{behind}, shipped {shipped}"))
         }
+    }
+}
+
+/// What is durable and not in the ledger, and how old that is: `1,234 records behind, the oldest 3m12s old`.
+pub(super) fn backlog(status: &PoolStatus, now: Timestamp) -> String {
+    let log = &status.share_log;
+    let records = log.durable_seq.saturating_sub(log.shipped_seq);
+    let behind = format!("{} behind", text::plural(records, "record"));
+    match status.ledger.oldest_waiting_at {
+        Some(at) => format!("{behind}, the oldest {} old", text::age(now, at)),
+        None => behind,
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Table {
 pub(crate) struct Column {
     heading: String,
     right: bool,
+    /// It is no narrower than that.
+    least: usize,
 }
 
 impl Column {
@@ -22,6 +24,7 @@ impl Column {
         Self {
             heading: heading.into(),
             right: false,
+            least: 0,
         }
     }
 
@@ -30,6 +33,15 @@ impl Column {
         Self {
             heading: heading.into(),
             right: true,
+            least: 0,
+        }
+    }
+
+    /// As wide as that at least, for tables that go on below each other.
+    pub(crate) fn at_least(self, width: usize) -> Self {
+        Self {
+            least: width,
+            ..self
         }
     }
 }
@@ -65,7 +77,10 @@ impl Table {
         }
         let rows = self.rows.iter();
         drawn.extend(rows.map(|row| row.iter().map(|cell| style.draw(cell)).collect()));
-        let width = |index: usize| drawn.iter().map(|row| row[index].1).max().unwrap_or(0);
+        let width = |index: usize| {
+            let widest = drawn.iter().map(|row| row[index].1).max();
+            widest.unwrap_or(0).max(self.columns[index].least)
+        };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let mut text = String::new();
         for row in &drawn {

@@ -103,6 +103,18 @@ pub(crate) fn plural(value: u64, noun: &str) -> String {
     format!("{} {noun}{s}", count(value))
 }
 
+/// `1 hash`, `2 hashes`.
+pub(crate) fn plural_of(value: u64, one: &str, many: &str) -> String {
+    let noun = if value == 1 { one } else { many };
+    format!("{} {noun}", count(value))
+}
+
+/// An amount in both units, such as `50.00003456 BTC (5,000,003,456 sat)`.
+pub(crate) fn bitcoin(value_sat: u64) -> String {
+    let (whole, rest) = (value_sat / 100_000_000, value_sat % 100_000_000);
+    format!("{}.{rest:08} BTC ({} sat)", count(whole), count(value_sat))
+}
+
 /// How long ago, such as `3m12s`; what is in the future is now.
 pub(crate) fn age(now: Timestamp, at: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0);

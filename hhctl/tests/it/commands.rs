@@ -36,6 +36,54 @@ async fn pool_status_shows_work_and_durability() {
 }
 
 #[tokio::test]
+async fn pool_job_current_shows_what_miners_work_on() {
+    check("job_current", "hhctl pool job current").await;
+}
+
+#[tokio::test]
+async fn a_job_whose_template_provider_is_away_says_so() {
+    let mut answers = Answers::good();
+    let job = answers.job.as_mut().expect("there is work");
+    job.template_provider = down("127.0.0.1:34250", "connection refused");
+    job.template_connection_up = false;
+    job.transactions = None;
+    let devnet = Devnet::start(answers);
+    let outcome = Operator::at(&devnet).types("hhctl pool job current").await;
+    let lines = ["provider", "Transactions"].map(|name| {
+        let mut lines = outcome.stdout.lines();
+        lines.find(|line| line.contains(name)).unwrap_or("nothing")
+    });
+    assert_snapshot!("job_of_a_provider_that_is_away", lines.join("\n"));
+}
+
+#[tokio::test]
+async fn pool_coinbase_show_takes_the_coinbase_apart() {
+    check("coinbase_show", "hhctl pool coinbase show").await;
+    let mut answers = Answers::good();
+    let coinbase = answers.coinbase.as_mut().expect("there is work");
+    coinbase.template_value_sat += 1;
+    let devnet = Devnet::start(answers);
+    let outcome = Operator::at(&devnet)
+        .types("hhctl pool coinbase show")
+        .await;
+    assert_eq!(outcome.exit, Exit::Degraded);
+    let wrong = "50.00003456 BTC (5,000,003,456 sat); the template allows 50.00003457 BTC";
+    assert!(outcome.stdout.contains(wrong), "{}", outcome.stdout);
+}
+
+#[tokio::test]
+async fn a_pool_without_work_says_so_and_why() {
+    let mut answers = Answers::good();
+    (answers.job, answers.coinbase) = (None, None);
+    let devnet = Devnet::start(answers);
+    let operator = Operator::at(&devnet);
+    let job = operator.types("hhctl pool job current").await;
+    assert_snapshot!("job_none", job.transcript());
+    let coinbase = operator.types("hhctl pool coinbase show").await;
+    assert_eq!(coinbase.exit, Exit::NotFound);
+}
+
+#[tokio::test]
 async fn pool_vardiff_show_tells_what_was_set() {
     check("vardiff_show", "hhctl pool vardiff show").await;
 }
@@ -61,8 +109,50 @@ async fn ban_list_shows_who_is_kept_out_by_whom_and_until_when() {
 }
 
 #[tokio::test]
+async fn worker_list_shows_who_mines_and_who_is_away() {
+    check("worker_list", "hhctl worker list").await;
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let one = operator.types("hhctl worker list --limit 1").await;
+    assert!(one.stdout.contains("1 of 2 shown"), "{}", one.stdout);
+    let bob = operator
+        .types("hhctl worker list --account bob --no-headers")
+        .await;
+    assert_eq!(bob.stdout.lines().count(), 1, "{}", bob.stdout);
+}
+
+#[tokio::test]
 async fn share_stats_shows_accounts() {
     check("share_stats", "hhctl share stats").await;
+}
+
+#[tokio::test]
+async fn share_tail_follows_what_comes_until_the_pool_ends_it() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let outcome = operator.types("hhctl share tail -n 3").await;
+    assert_eq!(outcome.exit, Exit::Failed);
+    assert_snapshot!("share_tail_table", outcome.transcript());
+    let lines = operator.types("hhctl share tail -n 1 -o jsonl").await;
+    assert_snapshot!("share_tail_jsonl", lines.stdout);
+    let json = operator.types("hhctl share tail -n 1 -o json").await;
+    assert_eq!(json.stdout, lines.stdout);
+}
+
+#[tokio::test]
+async fn share_tail_shows_whose_it_is_asked_for_and_waits_for_nothing_if_told_so() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let mut seen = String::new();
+    for line in [
+        "hhctl share tail --no-follow --no-headers",
+        "hhctl share tail --no-follow --no-headers -n 2 --worker rig1",
+        "hhctl share tail --no-follow --account zoe",
+        "hhctl share tail --watch",
+    ] {
+        seen += &format!("$ {line}\n{}\n", operator.types(line).await.transcript());
+    }
+    assert_snapshot!("share_tail_some", seen);
 }
 
 #[tokio::test]
@@ -231,6 +321,24 @@ fn broken() -> Answers {
 }
 
 #[tokio::test]
+async fn shares_that_wait_for_the_ledger_are_told_with_their_age() {
+    let mut answers = Answers::good();
+    answers.pool.share_log.shipped_seq -= 1_234;
+    answers.pool.ledger.oldest_waiting_at = Some("2026-11-25T11:56:48Z".parse().unwrap());
+    let devnet = Devnet::start(answers);
+    let operator = Operator::at(&devnet);
+    let status = operator.types("hhctl pool status").await;
+    let doctor = operator.types("hhctl doctor").await;
+    assert_eq!(doctor.exit, Exit::Done);
+    let lines = [status, doctor].map(|outcome| {
+        let mut lines = outcome.stdout.lines();
+        let found = lines.find(|line| line.contains("Ledger ") || line.contains("ledger "));
+        found.unwrap_or("nothing").trim_end().to_owned()
+    });
+    assert_snapshot!("ledger_behind", lines.join("\n"));
+}
+
+#[tokio::test]
 async fn status_of_a_broken_network_names_the_worst_and_exits_3() {
     let devnet = Devnet::start(broken());
     let outcome = Operator::at(&devnet).types("hhctl status").await;
@@ -281,6 +389,7 @@ async fn records_that_a_restored_ledger_lacks_are_told_with_their_time() {
 async fn what_is_empty_says_what_that_means() {
     let mut answers = Answers::good();
     answers.miners.clear();
+    answers.workers.clear();
     answers.translator.connections = 0;
     answers.blocks.clear();
     answers.templates.clear();
@@ -296,6 +405,8 @@ async fn what_is_empty_says_what_that_means() {
     for line in [
         "hhctl miner list",
         "hhctl miner list --account zoe",
+        "hhctl worker list",
+        "hhctl worker list --account zoe",
         "hhctl block list",
         "hhctl event list",
         "hhctl template list",
@@ -383,6 +494,10 @@ async fn help_of_every_command() {
         "pool",
         "pool status",
         "pool retire",
+        "pool job",
+        "pool job current",
+        "pool coinbase",
+        "pool coinbase show",
         "pool vardiff",
         "pool vardiff show",
         "pool vardiff set",
@@ -394,8 +509,11 @@ async fn help_of_every_command() {
         "miner unban",
         "ban",
         "ban list",
+        "worker",
+        "worker list",
         "share",
         "share stats",
+        "share tail",
         "block",
         "block list",
         "block show",

@@ -1,12 +1,15 @@
 //! The services with fixed answers, on the sockets of a devnet in a temporary folder.
 
+mod job;
 mod pool;
 mod round;
+mod tail;
+mod worker;
 
 use hh_ipc::api::pool::{
-    AccountShares, Ban, Block, BlockState, CurrentWork, DoorStatus, Lane, LedgerStatus, Miner,
-    Pool, PoolStatus, Retired, RoundAccount, RoundPage, ShareLogStatus, ShareStats, SubmissionPath,
-    VardiffSettings,
+    AccountShares, Ban, Block, BlockState, CoinbaseDetail, CurrentJob, CurrentWork, DoorStatus,
+    Lane, LedgerStatus, Miner, Pool, PoolStatus, Retired, RoundAccount, RoundPage, ShareEvent,
+    ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings, Worker,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -42,8 +45,14 @@ pub(crate) struct Answers {
     pub(crate) tp: TemplateProviderStatus,
     pub(crate) templates: Vec<TemplateSummary>,
     pub(crate) pool: PoolStatus,
+    /// None while no template has come.
+    pub(crate) job: Option<CurrentJob>,
+    pub(crate) coinbase: Option<CoinbaseDetail>,
     pub(crate) miners: Vec<Miner>,
     pub(crate) stats: ShareStats,
+    pub(crate) workers: Vec<Worker>,
+    /// What comes in, the oldest first.
+    pub(crate) shares: Vec<ShareEvent>,
     pub(crate) vardiff: VardiffSettings,
     /// Server ids that pools hold.
     pub(crate) server_ids: Vec<Retired>,
@@ -225,11 +234,15 @@ impl Answers {
             tp: tp_status(&template),
             templates: vec![template, older],
             pool: pool_status(),
+            job: Some(job::current()),
+            coinbase: Some(job::coinbase()),
             miners: vec![
                 miner(3, "alice", "rig1", 812_400.0),
                 miner(7, "bob", "", 1250.0),
             ],
             stats: share_stats(),
+            workers: worker::list(),
+            shares: tail::shares(),
             vardiff: pool::vardiff(),
             server_ids: pool::server_ids(),
             bans: pool::bans(),
@@ -488,6 +501,8 @@ fn pool_status() -> PoolStatus {
             path: "/proc/hyperhash/pool.db".to_owned(),
             last_error: None,
             last_shipped_at: Some(seconds_ago(1)),
+            backlog_records: 4,
+            oldest_waiting_at: None,
         },
         blocks_found: 2,
         last_block: Some(block()),

@@ -1,10 +1,11 @@
 //! Small daemons in this process: the services of hh-tp, hh-pool and hh-translator with fixed answers.
 
 use hh_ipc::api::pool::{
-    Ban, BanPage, BanRequest, Banned, Block, BlockState, DoorStatus, KickRequest, Kicked, Lane,
-    LedgerStatus, Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired,
-    RoundDetail, RoundPage, RoundSelector, ShareLogStatus, ShareStats, UnbanRequest, VardiffChange,
-    VardiffChanged, VardiffSettings,
+    Ban, BanPage, BanRequest, Banned, Block, BlockState, CoinbaseDetail, CurrentJob, DoorStatus,
+    KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool, PoolStatus,
+    RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus, SharePage,
+    ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
+    WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -237,11 +238,21 @@ impl Pool for FakePool {
                 path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
                 last_error: None,
                 last_shipped_at: Some(Timestamp::now()),
+                backlog_records: 0,
+                oldest_waiting_at: None,
             },
             blocks_found: 1,
             last_block: Some(block()),
             door: DoorStatus::default(),
         }
+    }
+
+    async fn current_job(self, _: Context) -> Result<CurrentJob, ApiError> {
+        Err(unasked())
+    }
+
+    async fn coinbase(self, _: Context) -> Result<CoinbaseDetail, ApiError> {
+        Err(unasked())
     }
 
     async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
@@ -285,6 +296,14 @@ impl Pool for FakePool {
     }
 
     async fn retire(self, _: Context, _: RetireRequest) -> Result<Retired, ApiError> {
+        Err(unasked())
+    }
+
+    async fn workers(self, _: Context, _: WorkerQuery) -> Result<WorkerPage, ApiError> {
+        Err(unasked())
+    }
+
+    async fn shares_since(self, _: Context, _: ShareQuery) -> Result<SharePage, ApiError> {
         Err(unasked())
     }
 

@@ -1,18 +1,27 @@
 //! hh-pool as an operator sees it.
 
 mod ban;
+mod job;
 mod kick;
 mod retire;
 mod round;
+mod tail;
 mod vardiff;
+mod worker;
 
 pub use ban::{Ban, BanPage, BanRequest, BanTarget, Banned, UnbanRequest};
+pub use job::{
+    CoinbaseDetail, CoinbaseOutput, CurrentJob, ExtranonceLayout, FutureTemplate, JobChannels,
+    ScriptSigPart,
+};
 pub use kick::{KickRequest, Kicked, KickedMiner, MinerSelector};
 pub use retire::{RetireRequest, Retired};
 pub use round::{
     LaggingPool, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary,
 };
+pub use tail::{ShareCursor, ShareEvent, SharePage, ShareQuery};
 pub use vardiff::{DifficultyBounds, VardiffChange, VardiffChanged, VardiffSettings};
+pub use worker::{Worker, WorkerPage, WorkerQuery};
 
 use super::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use crate::ApiError;
@@ -26,6 +35,10 @@ pub trait Pool {
     async fn hello() -> Hello;
     /// One look at everything.
     async fn status() -> PoolStatus;
+    /// What miners work on now.
+    async fn current_job() -> Result<CurrentJob, ApiError>;
+    /// The coinbase of it.
+    async fn coinbase() -> Result<CoinbaseDetail, ApiError>;
     /// The channels that are open now, by account and worker.
     async fn miners(query: MinerQuery) -> MinerPage;
     /// One open channel.
@@ -44,6 +57,10 @@ pub trait Pool {
     async fn set_vardiff(change: VardiffChange) -> Result<VardiffChanged, ApiError>;
     /// Frees the server id of another pool on the ledger, one that will not come back. Only on the control socket.
     async fn retire(request: RetireRequest) -> Result<Retired, ApiError>;
+    /// The workers of accounts, connected or not.
+    async fn workers(query: WorkerQuery) -> Result<WorkerPage, ApiError>;
+    /// Shares as they come: those after a cursor, or the last ones.
+    async fn shares_since(query: ShareQuery) -> Result<SharePage, ApiError>;
     /// Shares since the start and in the ledger.
     async fn share_stats() -> Result<ShareStats, ApiError>;
     /// What operators have changed, as the daemon's journal has it.
@@ -172,6 +189,12 @@ pub struct LedgerStatus {
     /// None while it takes what it is given.
     pub last_error: Option<String>,
     pub last_shipped_at: Option<Timestamp>,
+    /// Durable records that are not in it yet: a few seconds' while all is well.
+    #[serde(default)]
+    pub backlog_records: u64,
+    /// Time of the oldest of them; none while it is younger than a second or two.
+    #[serde(default)]
+    pub oldest_waiting_at: Option<Timestamp>,
 }
 
 /// Which miners to list.

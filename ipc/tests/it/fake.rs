@@ -2,9 +2,10 @@
 
 use crate::sample;
 use hh_ipc::api::pool::{
-    Ban, BanPage, BanRequest, Banned, Block, KickRequest, Kicked, Miner, MinerPage, MinerQuery,
-    Pool, PoolClient, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector,
-    ShareStats, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
+    Ban, BanPage, BanRequest, Banned, Block, CoinbaseDetail, CurrentJob, KickRequest, Kicked,
+    Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus, RetireRequest, Retired,
+    RoundDetail, RoundPage, RoundSelector, SharePage, ShareQuery, ShareStats, UnbanRequest,
+    VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -28,6 +29,14 @@ impl Pool for FakePool {
 
     async fn status(self, _: Context) -> PoolStatus {
         sample::pool_status()
+    }
+
+    async fn current_job(self, _: Context) -> Result<CurrentJob, ApiError> {
+        Ok(sample::current_job())
+    }
+
+    async fn coinbase(self, _: Context) -> Result<CoinbaseDetail, ApiError> {
+        Ok(sample::coinbase())
     }
 
     async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
@@ -80,6 +89,14 @@ impl Pool for FakePool {
 
     async fn retire(self, _: Context, _request: RetireRequest) -> Result<Retired, ApiError> {
         Ok(sample::retired())
+    }
+
+    async fn workers(self, _: Context, _: WorkerQuery) -> Result<WorkerPage, ApiError> {
+        Ok(sample::worker_page())
+    }
+
+    async fn shares_since(self, _: Context, _: ShareQuery) -> Result<SharePage, ApiError> {
+        Ok(sample::share_page())
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

@@ -1,12 +1,13 @@
 //! One value of every type that crosses a socket, with every field set to something that shows.
 
 use hh_ipc::api::pool::{
-    AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockState, CurrentWork,
-    DifficultyBounds, DoorStatus, KickRequest, Kicked, KickedMiner, LaggingPool, Lane,
-    LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus,
-    RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector,
-    RoundSummary, ShareLogStatus, ShareStats, SubmissionPath, UnbanRequest, VardiffChange,
-    VardiffChanged, VardiffSettings,
+    AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockState, CoinbaseDetail,
+    CurrentJob, CurrentWork, DifficultyBounds, DoorStatus, ExtranonceLayout, FutureTemplate,
+    JobChannels, KickRequest, Kicked, KickedMiner, LaggingPool, Lane, LedgerStatus, LostRecords,
+    Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus, RetireRequest, Retired, Round,
+    RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary, ScriptSigPart, ShareCursor,
+    ShareEvent, ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest,
+    VardiffChange, VardiffChanged, VardiffSettings, Worker, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -111,6 +112,8 @@ pub(crate) fn pool_status() -> PoolStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
             last_error: Some("database is locked".into()),
             last_shipped_at: Some(at(3)),
+            backlog_records: 0,
+            oldest_waiting_at: None,
         },
         blocks_found: 2,
         last_block: Some(block()),
@@ -129,6 +132,73 @@ pub(crate) fn lost_records() -> LostRecords {
         last_seq: 200,
         after: Some(at(11)),
         until: Some(at(12)),
+    }
+}
+
+pub(crate) fn current_job() -> CurrentJob {
+    CurrentJob {
+        job_id: 1204,
+        template_id: 99,
+        template_provider: link("127.0.0.1:34250", LinkState::Down),
+        template_connection_up: false,
+        received_at: at(2),
+        height: 211,
+        prev_hash: HASH.into(),
+        nbits: "1e0377ae".into(),
+        network_difficulty: 0.001_126,
+        min_ntime: 1_790_000_000,
+        version: "20000000".into(),
+        transactions: Some(17),
+        coinbase_only: false,
+        value_sat: 5_000_001_234,
+        merkle_path_length: 5,
+        jobs: vec![JobChannels {
+            job_id: 1205,
+            channels: 3,
+        }],
+        channels_behind: 1,
+        future_templates: vec![FutureTemplate {
+            template_id: 100,
+            height: 212,
+            received_at: at(3),
+        }],
+    }
+}
+
+pub(crate) fn coinbase() -> CoinbaseDetail {
+    CoinbaseDetail {
+        job_id: 1204,
+        template_id: 99,
+        height: 211,
+        prefix_hex: "02000000".into(),
+        suffix_hex: "feffffff".into(),
+        extranonce: ExtranonceLayout {
+            offset_bytes: 59,
+            size_bytes: 16,
+            server_id: 7,
+            server_id_bytes: 2,
+            channel_bytes: 6,
+            miner_bytes: 8,
+        },
+        script_sig: vec![ScriptSigPart {
+            part: "height".into(),
+            hex: "d300".into(),
+            text: Some("211".into()),
+        }],
+        script_sig_bytes: 33,
+        version: 2,
+        sequence: 0xffff_fffe,
+        locktime: 210,
+        outputs: vec![hh_ipc::api::pool::CoinbaseOutput {
+            value_sat: 5_000_001_234,
+            kind: "p2wpkh".into(),
+            address: Some("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx".into()),
+            script_hex: "0014751e76e8199196d454941c45d1b3a323f1433bd6".into(),
+            of_pool: true,
+        }],
+        value_sat: 5_000_001_234,
+        template_value_sat: 5_000_001_234,
+        weight_wu: 700,
     }
 }
 
@@ -274,6 +344,70 @@ pub(crate) fn retired() -> Retired {
         shipped_through_at: Some(at(31)),
         heard_at: at(32),
         complete: true,
+    }
+}
+
+pub(crate) fn worker_query() -> WorkerQuery {
+    WorkerQuery {
+        account: Some("alice".into()),
+        offset: 10,
+        limit: 20,
+    }
+}
+
+pub(crate) fn worker_page() -> WorkerPage {
+    WorkerPage {
+        workers: vec![Worker {
+            account: "alice".into(),
+            worker: "rig1".into(),
+            lanes: vec!["default".into(), "sv1".into()],
+            channels: 1,
+            hashrate_10m_hs: 2.55e5,
+            hashrate_1h_hs: 2.5e5,
+            hashrate_24h_hs: 1.2e5,
+            shares: 1200,
+            work: "340282366920938463463374607431768211455".into(),
+            shares_24h: 900,
+            rejected_24h: 3,
+            last_share_at: Some(at(7)),
+        }],
+        total: 11,
+    }
+}
+
+pub(crate) fn share_query() -> ShareQuery {
+    ShareQuery {
+        cursor: Some(share_page().cursor),
+        max: 100,
+        wait_ms: 5_000,
+        account: Some("alice".into()),
+        worker: Some("rig1".into()),
+        lane: Some("default".into()),
+        rejected_only: true,
+    }
+}
+
+pub(crate) fn share_page() -> SharePage {
+    SharePage {
+        shares: vec![ShareEvent {
+            at: at(7),
+            result: "accepted".into(),
+            account: "alice".into(),
+            worker: "rig1".into(),
+            node: "core".into(),
+            lane: "default".into(),
+            channel: 12,
+            difficulty: Some(0.000_244_140_625),
+            hash_difficulty: Some(0.25),
+            hash: Some(HASH.into()),
+            seq: Some(1850),
+            is_block: true,
+        }],
+        cursor: ShareCursor {
+            accepted: 1851,
+            rejected: 3,
+        },
+        missed: 7,
     }
 }
 

@@ -31,6 +31,8 @@ fn answers_of_all_daemons_are_as_they_were() {
 fn messages_of_pool_are_as_they_were() {
     assert_wire!(pool_status);
     assert_wire!(lost_records);
+    assert_wire!(current_job);
+    assert_wire!(coinbase);
     assert_wire!(miner_query);
     assert_wire!(miner_page);
     assert_wire!(kick_request);
@@ -43,6 +45,10 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(vardiff_changed);
     assert_wire!(retire_request);
     assert_wire!(retired);
+    assert_wire!(worker_query);
+    assert_wire!(worker_page);
+    assert_wire!(share_query);
+    assert_wire!(share_page);
     assert_wire!(share_stats);
     assert_wire!(block);
     assert_wire!(round_page);
@@ -124,6 +130,8 @@ async fn requests_are_as_they_were() {
     let requests = [
         request!(pool, hello()),
         request!(pool, status()),
+        request!(pool, current_job()),
+        request!(pool, coinbase()),
         request!(pool, miners(sample::miner_query())),
         request!(pool, miner(12)),
         request!(pool, kick(sample::kick_request())),
@@ -134,6 +142,8 @@ async fn requests_are_as_they_were() {
         request!(pool, vardiff()),
         request!(pool, set_vardiff(sample::vardiff_change())),
         request!(pool, retire(sample::retire_request())),
+        request!(pool, workers(sample::worker_query())),
+        request!(pool, shares_since(sample::share_query())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
         request!(pool, rounds(5)),

@@ -24,6 +24,8 @@ mod round;
 mod shipment;
 mod sqlite;
 mod sums;
+mod window;
+mod worker;
 mod writer;
 
 use std::fmt;
@@ -43,6 +45,7 @@ pub use reader::{AccountSum, FirstUse, LedgerReader, LogRow, MinuteSum};
 pub use round::{Round, RoundAccount};
 pub use shipment::{BindingRow, RejectedCount, ShareRow, Shipment};
 pub use sums::Sum;
+pub use worker::{WorkerSum, WorkerWindows};
 use writer::{Call, Writer};
 
 /// The random id of a share log.

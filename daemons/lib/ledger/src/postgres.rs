@@ -14,6 +14,7 @@ mod server;
 mod session;
 mod shipment;
 mod value;
+mod worker;
 mod writer;
 
 use std::time::Duration;

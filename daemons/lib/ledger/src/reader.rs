@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use hh_mining::BlockHash;
 
+use crate::sums::{minute, minute_start_ms};
 use crate::{
     BlockRow, Epoch, Holder, LedgerError, Location, Origin, Round, RoundAccount, ShareRow,
-    Standing, postgres, sqlite,
+    Standing, WorkerSum, WorkerWindows, postgres, sqlite,
 };
 
 /// What an account has brought in since the ledger was made.
@@ -168,6 +169,27 @@ impl LedgerReader {
         }
     }
 
+    /// What the workers have brought in, all or those of an account, in the order of account and name. Reads a day's sums:
+    /// seconds, with tens of thousands of workers.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn worker_sums(
+        &self,
+        account: Option<String>,
+        windows: WorkerWindows,
+    ) -> Result<Vec<WorkerSum>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| {
+                    reader.worker_sums(account.as_deref(), windows)
+                })
+                .await
+            }
+            Engine::Postgres(reader) => reader.worker_sums(account.as_deref(), windows).await,
+        }
+    }
+
     /// The accounts in the order of their first use.
     ///
     /// # Errors
@@ -249,6 +271,35 @@ impl LedgerReader {
                 sqlite::read(path, move |reader| reader.round_accounts(ends, limit)).await
             }
             Engine::Postgres(reader) => reader.round_accounts(ends, limit).await,
+        }
+    }
+
+    /// The time from which on all shares lie that a window of the last `score` takes in, for every window that ends at
+    /// `end_ms` or later; up to two minutes earlier than need be. None where a window may take in all shares there are.
+    ///
+    /// Reads the sums of as many minutes as the window has: seconds, on a large pool.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn window_start(&self, end_ms: i64, score: u128) -> Result<Option<i64>, LedgerError> {
+        let end = minute(end_ms);
+        let begins = match &self.0 {
+            Engine::Sqlite(path) => {
+                sqlite::read(path, move |reader| reader.window_start(end, score)).await
+            }
+            Engine::Postgres(reader) => reader.window_start(end, score).await,
+        };
+        Ok(begins?.map(minute_start_ms))
+    }
+
+    /// When the oldest block was found whose outcome is not known; milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn oldest_open_block(&self) -> Result<Option<i64>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => sqlite::read(path, |reader| reader.oldest_open_block()).await,
+            Engine::Postgres(reader) => reader.oldest_open_block().await,
         }
     }
 

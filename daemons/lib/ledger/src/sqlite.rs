@@ -8,6 +8,8 @@ mod origins;
 mod reader;
 mod schema;
 mod shipment;
+mod window;
+mod worker;
 mod writer;
 
 use std::path::Path;

@@ -121,6 +121,16 @@ fn a_segment_that_is_none_is_refused() {
 }
 
 #[test]
+fn shares_are_not_let_go_of_before_a_reward_is_mature() {
+    let from = "# [ledger]\n# keep_shares_days = 90";
+    for days in ["0", "1", "3651"] {
+        let to = format!("[ledger]\nkeep_shares_days = {days}");
+        let expected = ["ledger.keep_shares_days", days, "write 2 to 3650"];
+        check_refused(from, &to, &expected);
+    }
+}
+
+#[test]
 fn difficulties_that_cross_are_refused_also_between_a_lane_and_everybody() {
     check_refused(
         "#min_difficulty = 1000.0\n#max_difficulty = 1000000.0",

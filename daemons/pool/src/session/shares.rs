@@ -213,7 +213,7 @@ impl Session {
         self.flood.on_rejected(code);
         if let Some(channel) = self.channels.get(&channel_id) {
             channel.view.reject(code);
-            self.shared.rejects.count(&channel.origin, code);
+            self.shared.rejects.count(channel_id, &channel.origin, code);
         }
         let error_code = text(code);
         Ok(self.connection.queue(SubmitSharesError {

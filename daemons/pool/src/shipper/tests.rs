@@ -72,6 +72,16 @@ impl Running {
             .unwrap();
     }
 
+    /// The oldest record that waits was made in the first moments after `began_ms`.
+    async fn check_waits_since(&mut self, began_ms: i64) {
+        let told = self
+            .status
+            .wait_for(|status| status.oldest_waiting_ms.is_some());
+        let oldest_ms = told.await.unwrap().oldest_waiting_ms.unwrap_or_default();
+        let latest_ms = began_ms + 5_000;
+        assert!((began_ms..=latest_ms).contains(&oldest_ms), "{oldest_ms}");
+    }
+
     async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
@@ -265,6 +275,7 @@ async fn a_ledger_that_is_away_loses_nothing_and_catches_up() {
     // A file where the ledger's directory should be.
     let blocker = site.dir.path().join("ledger");
     fs::write(&blocker, "").unwrap();
+    let began_ms = unix_ms();
     let mut running = site.run();
     let last_seq = append(&site.log, 0..2_000).await;
     running
@@ -275,8 +286,19 @@ async fn a_ledger_that_is_away_loses_nothing_and_catches_up() {
     let error = running.status.borrow().last_error.clone().unwrap();
     assert!(error.contains("could not create"), "{error}");
     assert_eq!(site.log.first_seq(), 1, "nothing is let go");
+    running.check_waits_since(began_ms).await;
+    running.task.abort();
+
+    // Nor does a pool that is started again without its ledger know where that is; the log has what it needs.
+    let mut running = site.run();
+    running.check_waits_since(began_ms).await;
     fs::remove_file(&blocker).unwrap();
     running.wait_for_shipped(last_seq).await;
+    running
+        .status
+        .wait_for(|status| status.oldest_waiting_ms.is_none())
+        .await
+        .unwrap();
     assert!(running.status.borrow().last_error.is_none());
     check_holds(&site, 2_000).await;
     // The segments go with the next shipment.

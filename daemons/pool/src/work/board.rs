@@ -5,7 +5,9 @@
 //! miners keep and whose blocks go to both. No job is given a second time: what comes back gets new jobs.
 
 use super::choice::{Standing, choose};
-use super::{PoolJob, Provider, TemplateWork, TipWork, Transactions, Work, WorkError};
+use super::{
+    FutureTemplates, PoolJob, Provider, TemplateWork, TipWork, Transactions, Work, WorkError,
+};
 use crate::group::GroupMessages;
 use bitcoin::ScriptBuf;
 use hh_mining::{CoinbaseRecipe, Template, Tip};
@@ -38,6 +40,7 @@ pub(crate) struct WorkBoard {
     /// What miners were given last.
     last: Option<Arc<TemplateWork>>,
     sender: watch::Sender<Option<Arc<Work>>>,
+    announced: watch::Sender<Vec<Arc<TemplateWork>>>,
 }
 
 /// What one provider has announced on its connection.
@@ -79,12 +82,18 @@ impl WorkBoard {
             tip: None,
             last: None,
             sender: watch::Sender::new(None),
+            announced: watch::Sender::default(),
         }
     }
 
     /// The newest work; none before the first template and tip.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Work>>> {
         self.sender.subscribe()
+    }
+
+    /// The templates that wait for their tip, of every provider.
+    pub(crate) fn future_templates(&self) -> FutureTemplates {
+        self.announced.subscribe()
     }
 
     /// The provider whose work miners have; none while no provider has any, and they keep the last.
@@ -98,6 +107,7 @@ impl WorkBoard {
             provider: Some(provider),
             ..Feed::default()
         };
+        self.announce();
     }
 
     /// A provider is gone. What miners have of it stays valid.
@@ -106,6 +116,7 @@ impl WorkBoard {
     /// As of [`Self::look`].
     pub(crate) fn on_down(&mut self, index: usize, now_ms: u64) -> Result<(), WorkError> {
         self.feeds[index] = Feed::default();
+        self.announce();
         self.look(now_ms)
     }
 
@@ -137,6 +148,7 @@ impl WorkBoard {
                 while feed.future.len() > MAX_FUTURE_TEMPLATES {
                     feed.future.pop_first();
                 }
+                self.announce();
                 Ok(())
             }
         }
@@ -161,7 +173,13 @@ impl WorkBoard {
             feed.ready_since_ms = now_ms;
         }
         feed.current = Some((tip, work));
+        self.announce();
         self.on_news(index, now_ms)
+    }
+
+    fn announce(&self) {
+        let future = self.feeds.iter().flat_map(|feed| feed.future.values());
+        self.announced.send_replace(future.cloned().collect());
     }
 
     /// RequestTransactionData.Success for a template of this connection (SV2 specification 7.5).

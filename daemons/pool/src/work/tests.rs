@@ -83,11 +83,13 @@ fn a_future_template_becomes_work_with_its_tip_only() {
         .on_new_template(0, sample::template(1), true, 0)
         .unwrap();
     assert!(work.borrow().is_none());
+    assert_eq!(board.future_templates().borrow().len(), 1);
     board.on_set_new_prev_hash(0, 1, sample::tip(1), 0).unwrap();
     let first = newest(&board);
     assert_eq!(first.job.template.template.template_id, 1);
     assert_eq!(first.job.template.height, sample::HEIGHT);
     assert_eq!(first.tip.number, 1);
+    assert!(board.future_templates().borrow().is_empty());
 }
 
 #[test]

@@ -20,6 +20,9 @@ const DEAD_TEMPLATE: SignedDuration = SignedDuration::from_mins(10);
 /// A healthy pool ships every second: this many shares are some seconds of a large one.
 const MAX_LEDGER_LAG: u64 = 10_000;
 
+/// The same in time, for a small one: a record that waits for so long is no matter of one slow transaction.
+const MAX_LEDGER_LAG_AGE: SignedDuration = SignedDuration::from_secs(60);
+
 /// Apart by more, clocks make shares look older or younger than they are.
 const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 
@@ -179,18 +182,21 @@ pub(super) fn share_log(pool: &PoolStatus) -> Check {
     Check::ok(name, durable)
 }
 
-pub(super) fn ledger(pool: &PoolStatus) -> Check {
+pub(super) fn ledger(pool: &PoolStatus, now: Timestamp) -> Check {
     let name = "ledger";
     let log = &pool.share_log;
-    let lag = log.durable_seq.saturating_sub(log.shipped_seq);
-    let behind = format!("{} records behind", text::count(lag));
+    let records = log.durable_seq.saturating_sub(log.shipped_seq);
+    let oldest = pool.ledger.oldest_waiting_at;
+    let is_old = oldest.is_some_and(|at| now.duration_since(at) > MAX_LEDGER_LAG_AGE);
+    let behind = super::super::pool::backlog(pool, now);
     match &pool.ledger.last_error {
         Some(error) => {
             let fix = "correct that; nothing is lost, the share log keeps them";
             Check::fail(name, format!("{behind}: {error}"), fix)
         }
-        None if lag > MAX_LEDGER_LAG => {
-            let fix = "give its disk a look (iostat -x 1): it writes less than the pool accepts";
+        None if is_old || records > MAX_LEDGER_LAG => {
+            let fix = "give its disk a look (iostat -x 1): it writes less than the pool accepts, unless it catches up \
+                       just now; nothing is lost";
             Check::warn(name, behind, fix)
         }
         None => Check::ok(name, behind),

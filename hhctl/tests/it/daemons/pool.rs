@@ -1,11 +1,12 @@
 //! hh-pool with fixed answers.
 
-use super::{Fake, seconds_ago};
+use super::{Fake, job, seconds_ago, tail};
 use hh_ipc::api::pool::{
-    Ban, BanPage, BanRequest, BanTarget, Banned, Block, DifficultyBounds, KickRequest, Kicked,
-    KickedMiner, Miner, MinerPage, MinerQuery, MinerSelector, Pool, PoolStatus, RetireRequest,
-    Retired, Round, RoundDetail, RoundPage, RoundSelector, ShareStats, UnbanRequest, VardiffChange,
-    VardiffChanged, VardiffSettings,
+    Ban, BanPage, BanRequest, BanTarget, Banned, Block, CoinbaseDetail, CurrentJob,
+    DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
+    MinerSelector, Pool, PoolStatus, RetireRequest, Retired, Round, RoundDetail, RoundPage,
+    RoundSelector, SharePage, ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged,
+    VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -17,6 +18,14 @@ impl Pool for Fake {
 
     async fn status(self, _: Context) -> PoolStatus {
         self.answers.pool.clone()
+    }
+
+    async fn current_job(self, _: Context) -> Result<CurrentJob, ApiError> {
+        self.answers.job.clone().ok_or_else(job::none)
+    }
+
+    async fn coinbase(self, _: Context) -> Result<CoinbaseDetail, ApiError> {
+        self.answers.coinbase.clone().ok_or_else(job::none)
     }
 
     async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
@@ -160,6 +169,18 @@ impl Pool for Fake {
             self.change(format!("retire {} lost {}", held.pool, request.lost))?;
         }
         Ok(held.clone())
+    }
+
+    async fn workers(self, _: Context, query: WorkerQuery) -> Result<WorkerPage, ApiError> {
+        let mut workers = self.answers.workers.clone();
+        workers.retain(|worker| query.account.as_ref().is_none_or(|a| *a == worker.account));
+        let total = u32::try_from(workers.len()).unwrap();
+        workers.truncate(usize::try_from(query.limit).unwrap());
+        Ok(WorkerPage { workers, total })
+    }
+
+    async fn shares_since(self, _: Context, query: ShareQuery) -> Result<SharePage, ApiError> {
+        tail::page(&self.answers.shares, &query)
     }
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {

@@ -10,12 +10,14 @@ use tokio_postgres::types::ToSql;
 use super::server::PostgresServer;
 use super::session::Session;
 use super::value::{Bytes, Natural, Numeric};
-use super::{CallError, block, claim, cut, schema, shipment, within_limit};
+use super::{CallError, block, claim, cut, schema, shipment, within_limit, worker};
 use crate::round::{RoundParts, blocks_from_ms};
 use crate::sums::minute;
+use crate::window::{Step, WindowSearch};
+use crate::worker::by_worker;
 use crate::{
     AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, Round,
-    RoundAccount, ShareRow, Standing,
+    RoundAccount, ShareRow, Standing, WorkerSum, WorkerWindows,
 };
 
 /// Queries at one time; more wait. A server takes a hundred connections by default, of all its users.
@@ -145,6 +147,21 @@ impl Reader {
         .await
     }
 
+    pub(crate) async fn worker_sums(
+        &self,
+        account: Option<&str>,
+        windows: WorkerWindows,
+    ) -> Result<Vec<WorkerSum>, LedgerError> {
+        let parameters: Parameters<'_> = &[&account, &windows.day, &windows.hour];
+        let origins = self.rows(
+            "sum workers up",
+            worker::ORIGINS,
+            parameters,
+            worker::origin,
+        );
+        by_worker(origins.await?)
+    }
+
     pub(crate) async fn accounts(&self) -> Result<Vec<FirstUse>, LedgerError> {
         let query = "SELECT account, NULL, first_used_at_ms FROM accounts ORDER BY 3, 1";
         self.rows("list accounts", query, &[], first_use).await
@@ -224,6 +241,46 @@ impl Reader {
             .rows(action, cut::ACCOUNTS, parameters, cut::account)
             .await;
         accounts.map(Some)
+    }
+
+    pub(crate) async fn window_start(
+        &self,
+        end: i64,
+        score: u128,
+    ) -> Result<Option<i64>, LedgerError> {
+        let action = "find where a window begins";
+        let first = "SELECT min(minute) FROM minute_sums";
+        let first = self.rows(action, first, &[], |row| Ok(row.try_get(0)?));
+        let Some(first) = first.await?.pop().flatten() else {
+            return Ok(None);
+        };
+        let look = "SELECT minute, sum(score) FROM minute_sums WHERE minute BETWEEN $1 AND $2
+            GROUP BY minute ORDER BY minute DESC";
+        let mut search = WindowSearch::new(score, end, first);
+        loop {
+            let (from, to) = match search.step() {
+                Step::BeginsIn(minute) => return Ok(Some(minute)),
+                Step::TakesAll => return Ok(None),
+                Step::Look(from, to) => (from, to),
+            };
+            let minute = |row: &Row| {
+                let (minute, Numeric(score)) = (row.try_get(0)?, row.try_get(1)?);
+                Ok((minute, score))
+            };
+            let seen = self.rows(action, look, &[&from, &to], minute).await?;
+            search.saw(from, seen);
+        }
+    }
+
+    pub(crate) async fn oldest_open_block(&self) -> Result<Option<i64>, LedgerError> {
+        let query = "SELECT min(found_at_ms) FROM blocks WHERE state IN ('found', 'submitted')";
+        let oldest = self.rows(
+            "look for open blocks",
+            query,
+            &[],
+            |row| Ok(row.try_get(0)?),
+        );
+        Ok(oldest.await?.pop().flatten())
     }
 
     pub(crate) async fn server_ids(&self) -> Result<Vec<(u16, Holder)>, LedgerError> {

@@ -288,7 +288,7 @@ fn total(
 }
 
 /// Shares, work and score from column `first` on.
-fn sum(row: &Row<'_>, first: usize) -> rusqlite::Result<Sum> {
+pub(super) fn sum(row: &Row<'_>, first: usize) -> rusqlite::Result<Sum> {
     Ok(Sum {
         shares: row.get(first)?,
         work: u128::from_be_bytes(row.get(first + 1)?),

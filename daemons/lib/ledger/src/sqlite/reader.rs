@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hh_mining::BlockHash;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::{CallError, block, claim, cut, schema};
+use super::{CallError, block, claim, cut, schema, window, worker};
 use crate::{
     AccountSum, BlockRow, Epoch, FirstUse, Holder, LedgerError, LogRow, MinuteSum, Origin, Round,
-    RoundAccount, ShareRow, Standing,
+    RoundAccount, ShareRow, Standing, WorkerSum, WorkerWindows,
 };
 
 /// A connection for reading only. Its calls block.
@@ -110,6 +110,16 @@ impl Reader {
         Ok(sums)
     }
 
+    pub(crate) fn worker_sums(
+        &self,
+        account: Option<&str>,
+        windows: WorkerWindows,
+    ) -> Result<Vec<WorkerSum>, LedgerError> {
+        self.one_moment("sum workers up", |reader| {
+            worker::sums(&reader.connection, account, windows)
+        })
+    }
+
     pub(crate) fn accounts(&self) -> Result<Vec<FirstUse>, LedgerError> {
         let query = "SELECT account, NULL, first_used_at_ms FROM accounts ORDER BY 3, 1";
         self.rows("list accounts", query, [], first_use)
@@ -154,6 +164,18 @@ impl Reader {
         self.one_moment("sum a round up", |reader| {
             cut::accounts_between(&reader.connection, ends, limit)
         })
+    }
+
+    pub(crate) fn window_start(&self, end: i64, score: u128) -> Result<Option<i64>, LedgerError> {
+        self.one_moment("find where a window begins", |reader| {
+            Ok(window::start(&reader.connection, end, score)?)
+        })
+    }
+
+    pub(crate) fn oldest_open_block(&self) -> Result<Option<i64>, LedgerError> {
+        let query = "SELECT min(found_at_ms) FROM blocks WHERE state IN ('found', 'submitted')";
+        let oldest = self.connection.query_row(query, [], |row| row.get(0));
+        oldest.map_err(|source| self.error("look for open blocks", source))
     }
 
     pub(crate) fn server_ids(&self) -> Result<Vec<(u16, Holder)>, LedgerError> {

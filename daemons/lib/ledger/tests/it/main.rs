@@ -27,9 +27,11 @@ mod claims;
 mod cluster;
 mod files;
 mod pools;
+mod pruning;
 mod rounds;
 mod server;
 mod shipping;
+mod workers;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,0 +1,42 @@
+//! What workers bring in, from PostgreSQL.
+
+use tokio_postgres::Row;
+
+use super::CallError;
+use super::shipment::sum;
+use super::value::Natural;
+use crate::worker::WorkerSum;
+
+/// The sums of each origin of the account $1, or of all; those of a day from minute $2 on, of an hour from $3 on.
+pub(super) const ORIGINS: &str = "WITH total AS (
+        SELECT origin, sum(shares)::bigint AS shares, sum(work) AS work, sum(score) AS score,
+            max(last_share_at_ms) AS last_share_at_ms
+        FROM totals GROUP BY origin
+    ), day AS (
+        SELECT origin, sum(shares)::bigint AS shares, sum(work) AS work, sum(score) AS score,
+            sum(shares) FILTER (WHERE minute >= $3)::bigint AS hour_shares,
+            sum(work) FILTER (WHERE minute >= $3) AS hour_work,
+            sum(score) FILTER (WHERE minute >= $3) AS hour_score
+        FROM minute_sums WHERE minute >= $2 GROUP BY origin
+    ), refused AS (
+        SELECT origin, sum(shares)::bigint AS shares FROM rejected WHERE minute >= $2 GROUP BY origin
+    )
+    SELECT account, worker, lane,
+        coalesce(total.shares, 0), coalesce(total.work, 0), coalesce(total.score, 0), last_share_at_ms,
+        coalesce(day.shares, 0), coalesce(day.work, 0), coalesce(day.score, 0),
+        coalesce(hour_shares, 0), coalesce(hour_work, 0), coalesce(hour_score, 0), coalesce(refused.shares, 0)
+    FROM origins
+        LEFT JOIN total ON total.origin = id LEFT JOIN day ON day.origin = id LEFT JOIN refused ON refused.origin = id
+    WHERE $1::text IS NULL OR account = $1";
+
+/// A row of them.
+pub(super) fn origin(row: &Row) -> Result<WorkerSum, CallError> {
+    let mut origin = WorkerSum::new(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    origin.total = sum(row, 3)?;
+    origin.last_share_at_ms = row.try_get(6)?;
+    origin.day = sum(row, 7)?;
+    origin.hour = sum(row, 10)?;
+    let Natural(rejected_day) = row.try_get(13)?;
+    origin.rejected_day = rejected_day;
+    Ok(origin)
+}
