@@ -19,6 +19,7 @@ mod ledger_away;
 mod load;
 mod metrics;
 mod mining;
+mod operator;
 mod postgres;
 mod providers;
 mod proxy;
