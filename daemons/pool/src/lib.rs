@@ -83,8 +83,7 @@ use work::WorkBoard;
 /// A mistake in the configuration; a port, a share log or a journal that can't be used; a server id that is another
 /// log's; no template provider within the start timeout.
 pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> {
-    let tasks = &context.tasks;
-    let stop = tasks.token();
+    let stop = context.tasks.token();
     let authority = Arc::new(authority(&config)?);
     let nodes = Nodes::new(&config.nodes, config.chain)?;
     nodes.check().await?;
@@ -143,7 +142,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     spawn(
         &context,
         "template client",
-        template_client.run(tasks.clone()),
+        template_client.run(context.tasks.clone()),
     );
     let watchers = Watchers::new(&config, nodes, &ledger, &keeper, &shipper);
     watchers.spawn(&context, &shared, &admission);
