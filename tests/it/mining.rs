@@ -131,7 +131,13 @@ async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
             ours.any(|s| s.outcomes.iter().any(|(_, outcome)| good(outcome)))
         };
         let settled = |b: &Block| b.state == BlockState::Accepted && by_rpc(b) && by_tp(b);
-        (blocks.len() >= at_least && blocks.iter().all(settled)).then_some(blocks)
+        // Of two at one height the second is open until a block follows, and nobody mines any more.
+        let second = |b: &Block| {
+            let mut others = blocks.iter().filter(|other| other.hash != b.hash);
+            others.any(|other| other.height == b.height && settled(other))
+        };
+        let known = blocks.iter().all(|b| settled(b) || second(b));
+        (blocks.len() >= at_least && known).then_some(blocks)
     })
     .await
 }
