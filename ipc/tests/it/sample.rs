@@ -2,20 +2,20 @@
 
 use hh_ipc::api::pool::{
     AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockState, CoinbaseDetail,
-    CurrentJob, CurrentWork, DifficultyBounds, DoorStatus, ExtranonceLayout, FutureTemplate,
-    JobChannels, KickRequest, Kicked, KickedMiner, LaggingPool, Lane, LedgerStatus, LostRecords,
-    Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus, RetireRequest, Retired, Round,
-    RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary, ScriptSigPart, ShareCursor,
-    ShareEvent, ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest,
-    VardiffChange, VardiffChanged, VardiffSettings, Worker, WorkerPage, WorkerQuery,
-};
-use hh_ipc::api::template_provider::{
-    CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
-    TemplateProviderStatus, TemplateSummary, TemplateValidity,
+    CoinbaseOutput, CurrentJob, CurrentWork, DifficultyBounds, DoorStatus, ExtranonceLayout,
+    FutureTemplate, JobChannels, KickRequest, Kicked, KickedMiner, LaggingPool, Lane, LedgerStatus,
+    LostRecords, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus, RetireRequest, Retired,
+    Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary, ScriptSigPart,
+    ShareCursor, ShareEvent, ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath,
+    UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, Worker, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use jiff::Timestamp;
+
+mod template_provider;
+
+pub(crate) use template_provider::*;
 
 const HASH: &str = "00000000000000000001b2f6e7f0d9c8a1b2c3d4e5f60718293a4b5c6d7e8f90";
 
@@ -189,7 +189,7 @@ pub(crate) fn coinbase() -> CoinbaseDetail {
         version: 2,
         sequence: 0xffff_fffe,
         locktime: 210,
-        outputs: vec![hh_ipc::api::pool::CoinbaseOutput {
+        outputs: vec![CoinbaseOutput {
             value_sat: 5_000_001_234,
             kind: "p2wpkh".into(),
             address: Some("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx".into()),
@@ -500,77 +500,6 @@ pub(crate) fn round_detail() -> RoundDetail {
             score_ratio: 1.0,
         }],
         lagging_pools: Vec::new(),
-    }
-}
-
-pub(crate) fn template() -> TemplateSummary {
-    TemplateSummary {
-        template_id: 99,
-        height: 211,
-        prev_hash: HASH.into(),
-        trigger: "new_block".into(),
-        node: "near".into(),
-        transactions: 17,
-        fees_sat: 1234,
-        value_sat: 5_000_001_234,
-        weight_wu: 12_345,
-        generation_seconds: 0.0125,
-        created_at: at(10),
-    }
-}
-
-pub(crate) fn template_detail() -> TemplateDetail {
-    TemplateDetail {
-        summary: template(),
-        validity: TemplateValidity::Stale,
-        version: 0x2000_0000,
-        nbits: "1d00ffff".into(),
-        header_timestamp: 1_764_000_000,
-        coinbase_prefix_hex: "02d300".into(),
-        coinbase_outputs: vec![CoinbaseOutput {
-            value_sat: 0,
-            script_hex: "6a24aa21a9ed".into(),
-        }],
-        merkle_path_length: 5,
-        reserved_weight_wu: 2000,
-        reserved_sigops: 400,
-    }
-}
-
-pub(crate) fn template_provider_status() -> TemplateProviderStatus {
-    TemplateProviderStatus {
-        chain: "signet".into(),
-        listen_address: "127.0.0.1:34250".into(),
-        authority_public_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".into(),
-        nodes: vec![NodeStatus {
-            name: "near".into(),
-            active: true,
-            condition: NodeCondition::Lagging,
-            since_at: at(10),
-            reason: Some("it is at height 210, far has more work at height 212".into()),
-            templates: link("/var/lib/bitcoin/node.sock", LinkState::Connecting),
-            rpc: link("http://127.0.0.1:38332", LinkState::Up),
-            version: Some(310_000),
-            height: Some(210),
-            tip_hash: Some(HASH.into()),
-            initial_block_download: Some(false),
-            latency_seconds: Some(0.0025),
-        }],
-        clients: vec![TemplateClient {
-            peer: "127.0.0.1:40404".into(),
-            connected_at: at(11),
-            coinbase_output_max_additional_size_bytes: Some(64),
-            coinbase_output_max_additional_sigops: Some(4),
-        }],
-        templates_total: 99,
-        last_template: Some(template()),
-        solutions: vec![Solution {
-            template_id: 98,
-            hash: HASH.into(),
-            height: 210,
-            received_at: at(12),
-            outcomes: vec![("near ipc".into(), "inconclusive".into())],
-        }],
     }
 }
 
