@@ -96,9 +96,9 @@ pub struct Options {
     pub commit_interval: Duration,
     /// Most records that are queued or being written; more wait in [`ShareLog::append`].
     pub queue_records_max: u32,
-    /// Most header hashes handed back by recovery (32 bytes each): ten minutes at 2,000 shares/s by default, longer
-    /// than a job lives.
-    pub recent_hashes_max: usize,
+    /// Records that are checked at the opening, the newest first, and whole segments: some hundred megabytes by default, which
+    /// take about a second. What lies before is checked when it is read.
+    pub checked_records_min: u64,
     /// How often a log that can't be written tries again.
     pub retry_interval: Duration,
     /// How long an append waits for a log that can't be written. Miners get no answer in that time: it outlasts a disk that
@@ -113,7 +113,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             commit_interval: Duration::from_millis(8),
             queue_records_max: 65_536,
-            recent_hashes_max: 1_200_000,
+            checked_records_min: 1_200_000,
             retry_interval: Duration::from_secs(1),
             hold_max: Duration::from_secs(30),
         }

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::segment::{self, Header};
-use super::{Binding, Epoch, ExtranoncePrefix, Identity, LogError, Options, Record, SegmentRef};
+use super::{Epoch, ExtranoncePrefix, Identity, LogError, Options, Record, SegmentRef};
 
 /// What the log held when it was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,20 +27,15 @@ pub struct Recovered {
     pub last_at_ms: i64,
     /// Highest prefix ever bound in this epoch, compared byte by byte. Prefixes above it were never bound.
     pub highest_prefix: Option<ExtranoncePrefix>,
-    /// Bindings in the segments that were read, oldest first. Earlier ones are in the ledger.
-    pub bindings: Vec<Binding>,
-    /// Header hashes of the last shares, oldest first, at most [`Options::recent_hashes_max`].
-    pub recent_hashes: Vec<[u8; 32]>,
     /// Bytes cut off the end because their frame was not whole. It was not acknowledged.
     pub torn_bytes: u64,
     /// Highest index of a segment, 0 if there is none.
     pub(super) last_index: u64,
 }
 
-/// What a segment holds, oldest first, and where it ends.
+/// What a segment holds, and where it ends.
 struct Scan {
-    hashes: Vec<[u8; 32]>,
-    bindings: Vec<Binding>,
+    highest_prefix: Option<ExtranoncePrefix>,
     last_at_ms: Option<i64>,
     end_seq: u64,
     /// Where the frames end.
@@ -65,37 +60,26 @@ pub(super) fn recover(
         next_seq: 1,
         last_at_ms: i64::MIN,
         highest_prefix: None,
-        bindings: Vec::new(),
-        recent_hashes: Vec::new(),
         torn_bytes: 0,
         last_index: headers.last().map_or(0, |(_, header)| header.index),
     };
-    let mut scans: Vec<Scan> = Vec::new();
+    let mut checked = 0;
+    let mut newest = None;
     let mut next_first_seq = None;
     for (path, header) in headers.iter().rev() {
-        let scan = scan(path, header, next_first_seq)?;
-        if next_first_seq.is_none() {
-            recovered.take_last(header, &scan);
-        }
-        next_first_seq = Some(header.first_seq);
-        scans.push(scan);
-        if scans.iter().map(|scan| scan.hashes.len()).sum::<usize>() >= options.recent_hashes_max {
+        if checked >= options.checked_records_min {
             break;
         }
+        let scan = scan(path, header, next_first_seq)?;
+        checked += scan.end_seq - header.first_seq;
+        next_first_seq = Some(header.first_seq);
+        newest.get_or_insert((path, header, scan));
     }
     // Not before all was read: a log that is refused stays as it is.
-    if let (Some((path, _)), Some(newest)) = (headers.last(), scans.first()) {
-        truncate(path, newest.end)?;
+    if let Some((path, header, scan)) = newest {
+        recovered.take_last(header, &scan);
+        truncate(path, scan.end)?;
     }
-    for scan in scans.into_iter().rev() {
-        recovered.bindings.extend(scan.bindings);
-        recovered.recent_hashes.extend(scan.hashes);
-    }
-    let surplus = recovered
-        .recent_hashes
-        .len()
-        .saturating_sub(options.recent_hashes_max);
-    recovered.recent_hashes.drain(..surplus);
     let segments = headers.iter().map(|(_, h)| SegmentRef {
         index: h.index,
         first_seq: h.first_seq,
@@ -111,11 +95,7 @@ impl Recovered {
         self.next_seq = scan.end_seq;
         self.torn_bytes = scan.torn_bytes;
         self.last_at_ms = scan.last_at_ms.unwrap_or(header.last_at_ms);
-        let bound = scan
-            .bindings
-            .iter()
-            .map(|binding| binding.extranonce_prefix);
-        self.highest_prefix = bound.chain(header.highest_prefix).max();
+        self.highest_prefix = scan.highest_prefix.max(header.highest_prefix);
     }
 }
 
@@ -126,10 +106,8 @@ impl Scan {
             .map_or(self.last_at_ms, |record| Some(record.at_ms()));
         self.end_seq += records.len() as u64;
         for record in records {
-            match record {
-                Record::Share(share) => self.hashes.push(share.hash),
-                Record::Binding(binding) => self.bindings.push(binding),
-                Record::Watermark { .. } => {}
+            if let Record::Binding(binding) = record {
+                self.highest_prefix = self.highest_prefix.max(Some(binding.extranonce_prefix));
             }
         }
     }
@@ -181,8 +159,7 @@ fn headers(dir: &Path, identity: &Identity) -> Result<Vec<(PathBuf, Header)>, Lo
 fn scan(path: &Path, header: &Header, next_first_seq: Option<u64>) -> Result<Scan, LogError> {
     let bytes = fs::read(path).map_err(|e| LogError::io("read", path, e))?;
     let mut scan = Scan {
-        hashes: Vec::new(),
-        bindings: Vec::new(),
+        highest_prefix: None,
         last_at_ms: None,
         end_seq: header.first_seq,
         end: 0,

@@ -203,8 +203,6 @@ async fn appended_records_are_there_after_a_crash_and_a_restart() {
     assert!(!recovered.is_new);
     assert_eq!((recovered.first_seq, recovered.next_seq), (1, 4));
     assert_eq!(recovered.highest_prefix, Some(9_u64.to_be_bytes()));
-    assert_eq!(recovered.bindings.len(), 1);
-    assert_eq!(recovered.recent_hashes.len(), 2);
     assert_eq!(recovered.torn_bytes, 0);
     assert_eq!(log.append(vec![share(3)]).await.unwrap().first_seq, 4);
     let entries = read_all(&log, 1);
@@ -290,20 +288,30 @@ async fn a_reader_goes_on_in_a_segment_that_was_released() {
 }
 
 #[tokio::test]
-async fn recovery_gives_the_newest_hashes_across_segments() {
+async fn an_opening_checks_as_many_records_as_it_is_told_and_a_reader_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path());
     for n in 0..1_000 {
         log.append(vec![share(n)]).await.unwrap();
     }
-    let all = hashes(&read_all(&log, 1));
     log.close().await;
-    let options = Options {
-        recent_hashes_max: 600,
-        ..options()
+    let oldest = segment::path(dir.path(), 1);
+    let mut bytes = fs::read(&oldest).unwrap();
+    bytes[4_096 + 40] ^= 1;
+    fs::write(&oldest, &bytes).unwrap();
+    let checking = |checked_records_min| {
+        let options = Options {
+            checked_records_min,
+            ..options()
+        };
+        ShareLog::open(dir.path(), &identity(), &options)
     };
-    let (_, recovered) = ShareLog::open(dir.path(), &identity(), &options).unwrap();
-    assert_eq!(recovered.recent_hashes, all[400..]);
+    let error = checking(1_000).unwrap_err();
+    assert!(matches!(error, LogError::Damaged { path, .. } if path == oldest));
+    let (log, recovered) = checking(100).unwrap();
+    assert_eq!(recovered.next_seq, 1_001);
+    let unread = log.reader(1).unwrap().read(usize::MAX).unwrap_err();
+    assert!(matches!(unread, LogError::Damaged { path, .. } if path == oldest));
 }
 
 #[tokio::test]
