@@ -48,6 +48,17 @@ pub(crate) enum Part {
     Note(String),
 }
 
+impl Part {
+    /// Says under a table that it has `shown` of `total` rows, and what to do about it; nothing where it has all of them.
+    pub(crate) fn cut(shown: usize, total: u32, way_out: &str) -> Option<Self> {
+        let (shown, total) = (shown as u64, u64::from(total));
+        (shown < total).then(|| {
+            let (shown, total) = (text::count(shown), text::count(total));
+            Self::Note(format!("{shown} of {total} shown{way_out}"))
+        })
+    }
+}
+
 /// A text in a table, perhaps with a state that gives it a mark and a colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {

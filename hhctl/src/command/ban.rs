@@ -56,14 +56,7 @@ pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
         ]);
     }
     let mut view = vec![Part::Table(table)];
-    let shown = page.bans.len() as u64;
-    if u64::from(page.total) > shown {
-        let total = text::count(page.total.into());
-        view.push(Part::Note(format!(
-            "{} of {total} shown",
-            text::count(shown)
-        )));
-    }
+    view.extend(Part::cut(page.bans.len(), page.total, ""));
     Ok(Report::list("BanList", &page.bans, view))
 }
 

@@ -32,14 +32,11 @@ pub(super) async fn list(
     let page = daemon.answer(answer)?;
     let now = session.now();
     let mut view = vec![Part::Table(table(&page.miners, now, when_empty))];
-    let shown = page.miners.len() as u64;
-    if u64::from(page.total) > shown {
-        let total = text::count(page.total.into());
-        view.push(Part::Note(format!(
-            "{} of {total} shown; --limit shows more, --account fewer",
-            text::count(shown)
-        )));
-    }
+    view.extend(Part::cut(
+        page.miners.len(),
+        page.total,
+        "; --limit shows more, --account fewer",
+    ));
     Ok(Report::list("MinerList", &page.miners, view))
 }
 

@@ -25,14 +25,11 @@ pub(super) async fn list(
     let answer = daemon.client.workers(daemon.call(), query).await;
     let page = daemon.granted(answer)?;
     let mut view = vec![Part::Table(table(&page.workers, session.now(), when_empty))];
-    let shown = page.workers.len() as u64;
-    if u64::from(page.total) > shown {
-        let total = text::count(page.total.into());
-        view.push(Part::Note(format!(
-            "{} of {total} shown; --limit shows more, --account fewer",
-            text::count(shown)
-        )));
-    }
+    view.extend(Part::cut(
+        page.workers.len(),
+        page.total,
+        "; --limit shows more, --account fewer",
+    ));
     let mut report = Report::list("WorkerList", &page.workers, view);
     report.add("total", json!(page.total));
     Ok(report)
