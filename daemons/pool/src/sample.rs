@@ -19,6 +19,26 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// For anything on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at a condition that nothing tells of.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What `condition` gives, once it gives something.
+pub(crate) async fn wait_for<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or_else(|_elapsed| panic!("waited in vain for: {what}"))
+}
+
 /// How many cases a property is tried with: `few`, or `many` where what is long is to be run too (`scripts/test --all`).
 pub(crate) fn cases(few: u32, many: u32) -> u32 {
     let all = std::env::var_os("HH_TEST_ALL").is_some();

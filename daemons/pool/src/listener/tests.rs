@@ -5,11 +5,11 @@ use crate::config::{AutoBanConfig, LimitsConfig};
 use crate::difficulty::{Change, DifficultyRange};
 use crate::directory::unix_ms;
 use crate::kick::{Chosen, Selector};
-use crate::sample::server::{Options, PATIENCE, TestMiner, TestPool};
+use crate::sample::PATIENCE;
+use crate::sample::server::{Options, TestMiner, TestPool};
 use hh_daemon::ProxyProtocol;
 use hh_sv2::Message;
 use hh_sv2::message::SubmitSharesExtended;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -29,18 +29,6 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut bytes = [0; 512];
     let read = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await;
     matches!(read.expect("the pool closes it"), Ok(0) | Err(_))
-}
-
-/// How many connections ended for `reason`, once that is `expected`.
-async fn wait_for_disconnects(pool: &TestPool, reason: &str, expected: u64) {
-    let lane = &pool.shared.directory.lanes()[0];
-    let reached = async {
-        while lane.disconnects()[reason] != expected {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, reached).await;
-    assert!(waited.is_ok(), "{reason}: {:?}", lane.disconnects());
 }
 
 async fn assert_mines(pool: &TestPool) {
@@ -68,10 +56,10 @@ async fn half_open_handshakes_make_room_for_who_means_it() {
     for stream in &mut half_open[..4] {
         assert!(is_closed(stream).await);
     }
-    wait_for_disconnects(&pool, "displaced", 4).await;
+    pool.wait_for_disconnects("displaced", 4).await;
     assert_eq!(pool.admission.half_open(), 4);
     assert_mines(&pool).await;
-    wait_for_disconnects(&pool, "displaced", 5).await;
+    pool.wait_for_disconnects("displaced", 5).await;
     assert_eq!(pool.admission.half_open(), 3, "the miner is none of them");
 }
 
@@ -91,7 +79,7 @@ async fn a_banned_address_is_closed_unread_and_its_connections_end() {
     assert!(miner.recv().await.is_none(), "it is closed");
     let mut banned = TcpStream::connect(pool.address).await.unwrap();
     assert!(is_closed(&mut banned).await);
-    wait_for_disconnects(&pool, "banned", 1).await;
+    pool.wait_for_disconnects("banned", 1).await;
     assert_eq!(pool.admission.half_open(), 0);
     let lifted = pool.shared.bans.lift(&Target::Address(range), unix_ms());
     lifted.unwrap();
@@ -128,11 +116,11 @@ async fn who_sends_garbage_again_and_again_is_banned_and_nobody_who_works() {
     miner.verdict().await.unwrap();
     for n in 1..=25 {
         send_garbage(&pool).await;
-        wait_for_disconnects(&pool, "handshake_failed", n).await;
+        pool.wait_for_disconnects("handshake_failed", n).await;
     }
     assert_eq!(pool.shared.bans.count(unix_ms()), 0, "alice works there");
     drop(miner);
-    wait_for_disconnects(&pool, "closed", 1).await;
+    pool.wait_for_disconnects("closed", 1).await;
     for _ in 1..=25 {
         send_garbage(&pool).await;
     }
@@ -169,7 +157,7 @@ async fn a_flood_of_invalid_shares_ends_the_connection_and_bans_its_address() {
     let (mut miner, channel) = pool.mine("mallory").await;
     assert!(submit_alike(&mut miner, channel.id, channel.job_id, 4_000).await);
     while miner.recv().await.is_some() {}
-    wait_for_disconnects(&pool, "share_flood", 1).await;
+    pool.wait_for_disconnects("share_flood", 1).await;
     assert_eq!(pool.shared.bans.count(unix_ms()), 1);
 }
 
@@ -235,7 +223,7 @@ async fn behind_a_proxy_a_miner_is_who_the_header_tells() {
     let mut banned = TcpStream::connect(pool.address).await.unwrap();
     banned.write_all(&header([203, 0, 113, 7])).await.unwrap();
     assert!(is_closed(&mut banned).await);
-    wait_for_disconnects(&pool, "banned", 1).await;
+    pool.wait_for_disconnects("banned", 1).await;
     let mut other = TcpStream::connect(pool.address).await.unwrap();
     other.write_all(&header([203, 0, 113, 8])).await.unwrap();
     pool.set_up(other, 0).await.open("bob").await.unwrap();
@@ -247,12 +235,12 @@ async fn a_proxy_without_a_header_and_a_header_without_a_proxy_are_refused() {
     let mut direct = TcpStream::connect(pool.address).await.unwrap();
     direct.write_all(&[0xab; 64]).await.unwrap();
     assert!(is_closed(&mut direct).await);
-    wait_for_disconnects(&pool, "proxy_header", 1).await;
+    pool.wait_for_disconnects("proxy_header", 1).await;
 
     let pool = TestPool::start(Options::default()).await;
     let mut spoofed = TcpStream::connect(pool.address).await.unwrap();
     spoofed.write_all(&header([203, 0, 113, 7])).await.unwrap();
     assert!(is_closed(&mut spoofed).await);
-    wait_for_disconnects(&pool, "handshake_failed", 1).await;
+    pool.wait_for_disconnects("handshake_failed", 1).await;
     assert_mines(&pool).await;
 }

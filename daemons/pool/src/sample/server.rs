@@ -9,7 +9,7 @@ use crate::difficulty::{DifficultyBoard, DifficultyRange};
 use crate::directory::{Clock, Directory, NewLane};
 use crate::listener::{Door, Listener};
 use crate::rejects::Rejects;
-use crate::sample;
+use crate::sample::{self, PATIENCE};
 use crate::session::Shared;
 use crate::share_log::{self, Record, Recovered, ShareLog};
 use crate::state_file::StateFile;
@@ -28,9 +28,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
-
-/// For anything on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test wants otherwise.
 #[derive(Clone)]
@@ -80,6 +77,13 @@ pub(crate) struct TestPool {
 }
 
 impl TestPool {
+    /// Waits until `expected` connections have ended for `reason`.
+    pub(crate) async fn wait_for_disconnects(&self, reason: &str, expected: u64) {
+        let lane = &self.shared.directory.lanes()[0];
+        let ended = async || (lane.disconnects()[reason] == expected).then_some(());
+        sample::wait_for(&format!("{expected} x {reason}"), ended).await;
+    }
+
     /// A pool with one lane and work on one tip.
     pub(crate) async fn start(options: Options) -> Self {
         Self::start_in(Arc::new(tempfile::tempdir().unwrap()), options).await

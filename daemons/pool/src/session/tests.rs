@@ -269,14 +269,7 @@ async fn a_miner_that_does_not_read_is_dropped_and_others_notice_nothing() {
     let deaf = deaf(&pool).await;
     miner.submit(&mut channel).await;
     miner.verdict().await.unwrap();
-    let lane = &pool.shared.directory.lanes()[0];
-    let dropped = async {
-        while lane.disconnects()["slow_reader"] == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(crate::sample::server::PATIENCE, dropped).await;
-    waited.expect("it is dropped");
+    pool.wait_for_disconnects("slow_reader", 1).await;
     drop(deaf);
     miner.submit(&mut channel).await;
     miner.verdict().await.unwrap();

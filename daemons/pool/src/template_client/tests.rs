@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sample;
-use crate::sample::server::PATIENCE;
+use crate::sample::PATIENCE;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use hh_sv2::message::{Protocol, RequestTransactionDataError};
 use hh_sv2::setup::{SETUP_DEADLINE, server_setup};

@@ -2,8 +2,8 @@
 
 use super::super::journal::Journal;
 use super::*;
-use crate::sample;
 use crate::sample::core::FakeCore;
+use crate::sample::{self, PATIENCE, wait_for};
 use crate::share_log::{Identity, Options, Record, Retention, ShareLog, ShareRecord};
 use crate::shipper::Shipper;
 use crate::state_file::StateFile;
@@ -13,11 +13,6 @@ use hh_ledger::{Ledger, Location};
 use hh_mining::{Extranonce, Target};
 use hh_sv2::message::SubmitSolution;
 use std::path::Path;
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at a condition.
-const POLL: Duration = Duration::from_millis(10);
 
 /// A keeper that runs; its tasks end when it is dropped.
 struct Site {
@@ -88,25 +83,13 @@ impl Site {
     }
 
     async fn wait_for_state(&self, hash: BlockHash, state: BlockState) -> BlockRow {
-        self.wait_for(async || {
+        wait_for(&format!("{state:?} in the ledger"), async || {
             // There is none before the first row is booked.
             let rows = self.ledger.blocks(99).await.unwrap_or_default();
             rows.into_iter()
                 .find(|row| (row.hash, row.state) == (hash, state))
         })
         .await
-    }
-
-    async fn wait_for<T>(&self, condition: impl AsyncFn() -> Option<T>) -> T {
-        let waiting = async {
-            loop {
-                if let Some(found) = condition().await {
-                    return found;
-                }
-                tokio::time::sleep(POLL).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap()
     }
 
     /// Hashes of the shares in the log.
@@ -122,7 +105,7 @@ impl Site {
 
     /// Waits until the ledger has the share of this hash; how often it has it.
     async fn wait_until_shipped(&self, hash: BlockHash) -> usize {
-        self.wait_for(async || {
+        wait_for("its share is in the ledger", async || {
             let shares = self.ledger.reader().shares_by_hash(hash).await;
             shares
                 .ok()
@@ -223,15 +206,19 @@ async fn a_block_goes_by_every_path_and_again_to_a_node_that_forgot_it() {
     assert_eq!(site.core.submissions(), 1);
 
     site.core.forget();
-    site.wait_for(async || site.core.has(&hash.to_string()).then_some(()))
-        .await;
+    wait_for("the node has the block", async || {
+        site.core.has(&hash.to_string()).then_some(())
+    })
+    .await;
     assert_eq!(site.core.submissions(), 2);
     // Also when the node is away in between.
     site.core.set_away(true);
     site.core.forget();
     site.core.set_away(false);
-    site.wait_for(async || site.core.has(&hash.to_string()).then_some(()))
-        .await;
+    wait_for("the node has the block", async || {
+        site.core.has(&hash.to_string()).then_some(())
+    })
+    .await;
     assert_eq!(site.journalled(), 1);
 }
 
@@ -241,15 +228,21 @@ async fn what_a_killed_pool_left_is_looked_after_and_counts_once() {
     let (found, hash) = found(1);
     site.blocks.found(found);
     site.wait_for_state(hash, BlockState::Accepted).await;
-    site.wait_for(async || (!site.logged().is_empty()).then_some(()))
-        .await;
-    site.wait_for(async || (site.journalled() == 1).then_some(()))
-        .await;
+    wait_for("its share is in the log", async || {
+        (!site.logged().is_empty()).then_some(())
+    })
+    .await;
+    wait_for("the journal has 1 blocks", async || {
+        (site.journalled() == 1).then_some(())
+    })
+    .await;
 
     site.core.forget();
     let site = site.restart().await;
-    site.wait_for(async || site.core.has(&hash.to_string()).then_some(()))
-        .await;
+    wait_for("the node has the block", async || {
+        site.core.has(&hash.to_string()).then_some(())
+    })
+    .await;
     let row = site.wait_for_state(hash, BlockState::Accepted).await;
     assert_eq!((&*row.account, &*row.worker), ("alice", "rig1"));
     assert_eq!(site.wait_until_shipped(hash).await, 1);
@@ -262,8 +255,10 @@ async fn the_share_of_an_accepted_block_is_logged_once_though_its_connection_log
     let share = found.share.clone();
     site.blocks.found(found);
     site.wait_for_state(hash, BlockState::Accepted).await;
-    site.wait_for(async || (!site.logged().is_empty()).then_some(()))
-        .await;
+    wait_for("its share is in the log", async || {
+        (!site.logged().is_empty()).then_some(())
+    })
+    .await;
     let mut own = share.clone();
     own.hash[0] ^= 1;
     own.is_block = false;
@@ -280,8 +275,10 @@ async fn a_share_that_no_earlier_process_logged_is_logged_when_the_ledger_lacks_
     site.core.set_away(true);
     let (found, hash) = found(1);
     site.blocks.found(found);
-    site.wait_for(async || (site.journalled() == 1).then_some(()))
-        .await;
+    wait_for("the journal has 1 blocks", async || {
+        (site.journalled() == 1).then_some(())
+    })
+    .await;
     let site = site.restart().await;
     site.core.set_away(false);
     site.wait_for_state(hash, BlockState::Accepted).await;
@@ -297,8 +294,10 @@ async fn a_refused_block_is_booked_with_the_reason_and_its_share_left_to_its_con
     let row = site.wait_for_state(hash, BlockState::Rejected).await;
     assert_eq!(row.reason.as_deref(), Some("bad-txns-nonfinal"));
     // Its only node has spoken: the journal lets go of it.
-    site.wait_for(async || (site.journalled() == 0).then_some(()))
-        .await;
+    wait_for("the journal has 0 blocks", async || {
+        (site.journalled() == 0).then_some(())
+    })
+    .await;
     assert!(site.logged().is_empty());
 }
 
@@ -310,8 +309,10 @@ async fn a_block_whose_transactions_come_late_is_submitted_when_they_do() {
     site.blocks.found(found);
     let solution = solutions.recv().await;
     solution.expect("it goes to the template provider");
-    site.wait_for(async || (site.journalled() == 1).then_some(()))
-        .await;
+    wait_for("the journal has 1 blocks", async || {
+        (site.journalled() == 1).then_some(())
+    })
+    .await;
     assert_eq!(site.core.submissions(), 0);
     work.job.template.set_transactions(Vec::new());
     site.wait_for_state(hash, BlockState::Accepted).await;
