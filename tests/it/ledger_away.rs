@@ -1,13 +1,12 @@
 //! A PostgreSQL that is away for as long as an hour of mining takes, and one that comes back older than it was.
 
-use crate::cluster::{Cluster, Database};
+use crate::cluster::Cluster;
 use crate::crash::check_ledger;
 use crate::load::Load;
-use crate::postgres::config_on;
+use crate::postgres::network_on;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::client::within;
 use hh_ledger::{LedgerReader, Location};
-use hh_tests::bitcoin_core::Chain;
 use hh_tests::network::{CALL, Network};
 use std::process::Command;
 use std::time::Instant;
@@ -23,14 +22,6 @@ const BYTES_A_SHARE_MAX: u64 = 200;
 
 /// The segment that is written to, one that is prepared, and one that the first was started with.
 const SEGMENTS_BYTES: u64 = 3 * (64 << 20);
-
-async fn on(database: &Database) -> Network {
-    let mut network = Network::start(Chain::Signet).await;
-    network.pool.write_config(&config_on(&network, database));
-    network.pool.restart();
-    network.pool.wait_until_ready().await;
-    network
-}
 
 async fn status(network: &Network) -> PoolStatus {
     let status = network.pool.pool().await.status(within(CALL)).await;
@@ -49,7 +40,7 @@ async fn shares_of_an_hour_without_postgresql_are_all_caught_up() {
         return;
     };
     let database = cluster.database();
-    let network = on(&database).await;
+    let network = network_on(&database).await;
     let mut load = Load::start(&network, CONNECTIONS);
     load.wait_for_shares(100).await;
     cluster.kill();
@@ -107,7 +98,7 @@ async fn a_postgresql_restored_from_a_backup_gets_again_what_it_lacks() {
         return;
     };
     let database = cluster.database();
-    let network = on(&database).await;
+    let network = network_on(&database).await;
     let mut load = Load::start(&network, CONNECTIONS);
     load.wait_for_shares(2_000).await;
     cluster.kill();

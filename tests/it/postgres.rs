@@ -23,7 +23,7 @@ const SHARES: usize = 200;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// hh-pool's configuration with its ledger in this database, and without vardiff to slow the load down.
-pub(crate) fn config_on(network: &Network, database: &Database) -> String {
+fn config_on(network: &Network, database: &Database) -> String {
     let options = database.options("postgres");
     let config = network.pool_config();
     let config = config.replace("[vardiff]", "[vardiff]\nshares_per_minute = 60000.0");
@@ -31,6 +31,15 @@ pub(crate) fn config_on(network: &Network, database: &Database) -> String {
         "{config}\n[ledger.postgres]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nuser = \"postgres\"\n",
         options.host, options.port, options.database
     )
+}
+
+/// A network whose pool's ledger is that database.
+pub(crate) async fn network_on(database: &Database) -> Network {
+    let mut network = Network::start(Chain::Signet).await;
+    network.pool.write_config(&config_on(&network, database));
+    network.pool.restart();
+    network.pool.wait_until_ready().await;
+    network
 }
 
 async fn mine(channel: &mut Channel, shares: usize) {
@@ -61,10 +70,7 @@ async fn a_postgresql_killed_under_load_has_every_acknowledged_share_once() {
         return;
     };
     let database = cluster.database();
-    let mut network = Network::start(Chain::Signet).await;
-    network.pool.write_config(&config_on(&network, &database));
-    network.pool.restart();
-    network.pool.wait_until_ready().await;
+    let network = network_on(&database).await;
     let channel = Channel::open(network.pool_address, &network.pool_key, "crash.postgres").await;
     let mut channel = channel.expect("the pool takes miners");
     for _ in 0..if hh_tests::all() { 20 } else { 3 } {
@@ -107,10 +113,7 @@ async fn a_pool_that_stopped_cleanly_is_retired_by_another_and_refused_when_it_c
         return;
     };
     let database = cluster.database();
-    let mut network = Network::start(Chain::Signet).await;
-    network.pool.write_config(&config_on(&network, &database));
-    network.pool.restart();
-    network.pool.wait_until_ready().await;
+    let mut network = network_on(&database).await;
     let channel = Channel::open(network.pool_address, &network.pool_key, "retire.one").await;
     let mut channel = channel.expect("the pool takes miners");
     mine(&mut channel, SHARES).await;

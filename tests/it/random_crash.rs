@@ -6,11 +6,10 @@
 use crate::cluster::{Cluster, Database};
 use crate::crash::check_ledger;
 use crate::load::Load;
-use crate::postgres::config_on;
+use crate::postgres::network_on;
 use hh_ipc::client::within;
 use hh_ledger::{BlockRow, BlockState, LedgerReader, Location};
 use hh_mining::BlockHash;
-use hh_tests::bitcoin_core::Chain;
 use hh_tests::channel::{Channel, FoundBlock};
 use hh_tests::network::{CALL, Network};
 use hh_tests::wait::wait_for;
@@ -76,10 +75,7 @@ impl Site {
     async fn start(seed: u64) -> Option<Self> {
         let cluster = Cluster::start("")?;
         let database = cluster.database();
-        let mut network = Network::start(Chain::Signet).await;
-        network.pool.write_config(&config_on(&network, &database));
-        network.pool.restart();
-        network.pool.wait_until_ready().await;
+        let network = network_on(&database).await;
         let load = Load::start(&network, CONNECTIONS);
         let mut dice = StdRng::seed_from_u64(seed);
         let mut victims = VICTIMS.to_vec();
