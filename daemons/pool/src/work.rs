@@ -118,10 +118,12 @@ impl TemplateWork {
         sent.map(|(_, provider)| provider.address).collect()
     }
 
-    /// Another connection has announced the same template under an id of its own.
+    /// A connection has announced the template under an id of its own; it may know an earlier one no more.
     pub(crate) fn add_known_to(&self, template_id: u64, provider: &Provider) {
         let mut known_to = self.known_to();
-        known_to.retain(|(_, provider)| !provider.solutions.is_closed());
+        known_to.retain(|(_, known)| {
+            !known.solutions.is_closed() && !known.solutions.same_channel(&provider.solutions)
+        });
         known_to.push((template_id, provider.clone()));
     }
 

@@ -4,7 +4,7 @@
 //! another on the same tip makes no job stale; and where both announced the same template it is one piece of work, which
 //! miners keep and whose blocks go to both. No job is given a second time: what comes back gets new jobs.
 
-use super::choice::{Standing, choose};
+use super::choice::{LAG_GRACE_MS, Standing, choose};
 use super::{
     FutureTemplates, PoolJob, Provider, TemplateWork, TipWork, Transactions, Work, WorkError,
 };
@@ -198,10 +198,7 @@ impl WorkBoard {
         let heights = self.feeds.iter().filter_map(Feed::height);
         let highest = heights.max().unwrap_or(0);
         for feed in &mut self.feeds {
-            feed.behind_since_ms = match feed.height() {
-                Some(height) if height < highest => feed.behind_since_ms.or(Some(now_ms)),
-                _ => None,
-            };
+            feed.look(highest, now_ms);
         }
         let standings: Vec<_> = self.feeds.iter().map(Feed::standing).collect();
         let chosen = choose(self.active, &standings, now_ms, self.return_after_ms);
@@ -326,6 +323,19 @@ impl Feed {
 
     fn height(&self) -> Option<u32> {
         self.current.as_ref().map(|(_, work)| work.height)
+    }
+
+    /// Notes whether it is behind the highest there is. One that was left for that has to do well anew.
+    fn look(&mut self, highest: u32, now_ms: u64) {
+        let is_behind = self.height().is_some_and(|height| height < highest);
+        self.behind_since_ms = match self.behind_since_ms {
+            since if is_behind => since.or(Some(now_ms)),
+            Some(since) if now_ms.saturating_sub(since) >= LAG_GRACE_MS => {
+                self.ready_since_ms = now_ms;
+                None
+            }
+            _ => None,
+        };
     }
 
     fn standing(&self) -> Option<Standing> {

@@ -1,7 +1,7 @@
 //! Which template provider miners get their work from. A pure rule: it is told the time.
 
 /// How long a provider may be behind another one before it is left: a new block reaches their nodes seconds apart.
-const LAG_GRACE_MS: u64 = 5_000;
+pub(super) const LAG_GRACE_MS: u64 = 5_000;
 
 /// What is known of a provider that has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

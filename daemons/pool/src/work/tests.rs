@@ -261,6 +261,15 @@ fn a_provider_that_lags_behind_another_is_left() {
     board.look(5_000).unwrap();
     assert_eq!(board.active(), Some(1));
     assert_eq!(newest(&board).tip.number, 2);
+
+    // It has caught up, and has to do well for a while before it is gone back to.
+    let mut same = sample::template(3);
+    same.coinbase_prefix[1] += 1;
+    announce(&mut board, 0, same, 2, 6_000);
+    board.look(6_000 + RETURN_AFTER_MS - 1).unwrap();
+    assert_eq!(board.active(), Some(1));
+    board.look(6_000 + RETURN_AFTER_MS).unwrap();
+    assert_eq!(board.active(), Some(0));
 }
 
 #[test]
