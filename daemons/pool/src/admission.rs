@@ -112,13 +112,18 @@ impl Admission {
         drop(connections);
         let displaced = connection.ending.child_token();
         let half_open = self.half_open.enter(peer.ip(), displaced.clone());
-        Ok(Place {
+        let place = Place {
             connection,
             displaced,
             half_open: Some(half_open),
             admission: Arc::clone(self),
             _counted: counted,
-        })
+        };
+        // A ban that was made meanwhile has ended what was open, and this was not yet.
+        match self.bans.of_address(peer.ip(), unix_ms()) {
+            Some(range) => Err(TurnedAway::Banned(range)),
+            None => Ok(place),
+        }
     }
 
     /// Waits until no connection is open. One that comes after the daemon was told to stop ends before it does anything.

@@ -27,14 +27,15 @@ impl Control {
         let length = request.seconds.map(Duration::from_secs);
         let ban = Ban::new(target, reason, length, unix_ms()).map_err(|error| refused(&error))?;
         if request.dry_run {
-            return Ok(self.banned(&ban));
+            return Ok(banned(&ban, &self.chosen(&ban.target)));
         }
         let set = async {
             let made = ban.clone();
             self.on_file(move |bans| bans.set(made)).await?;
             // From here on nobody comes in; who is in goes.
-            let banned = self.banned(&ban);
-            self.chosen(&ban.target).end();
+            let chosen = self.chosen(&ban.target);
+            chosen.end();
+            let banned = banned(&ban, &chosen);
             let target = ban.target.to_string();
             let reason = ban.reason.as_str();
             let connections = banned.kicked.connections;
@@ -97,13 +98,6 @@ impl Control {
         changed.map_err(|error| refused(&error))
     }
 
-    fn banned(&self, ban: &Ban) -> Banned {
-        Banned {
-            ban: wire(ban.clone()),
-            kicked: super::kick::answer(&self.chosen(&ban.target)),
-        }
-    }
-
     fn chosen(&self, target: &Target) -> Chosen {
         let selector = match target {
             Target::Address(range) => Selector::Address(*range),
@@ -120,6 +114,13 @@ impl Control {
                 Target::Account(account)
             }
         })
+    }
+}
+
+fn banned(ban: &Ban, chosen: &Chosen) -> Banned {
+    Banned {
+        ban: wire(ban.clone()),
+        kicked: super::kick::answer(chosen),
     }
 }
 

@@ -179,6 +179,14 @@ impl Session {
             nominal_hashrate_hs: f64::from(opening.nominal_hashrate_hs),
             target: start,
         });
+        // A ban that was made while the binding was written has closed what was open, and this was not yet.
+        if self
+            .shared
+            .bans
+            .is_account_banned(opening.origin.account(), unix_ms())
+        {
+            view.close_soon();
+        }
         self.lane.on_channel_opened();
         let id = view.id;
         let Opening {
