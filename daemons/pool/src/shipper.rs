@@ -211,7 +211,7 @@ impl Shipper {
             if now >= watermark_due {
                 watermark_due = now + WATERMARK_INTERVAL;
                 self.mark();
-                self.measure().await;
+                self.tidy().await;
             }
             if now < retry_at {
                 continue;
@@ -244,6 +244,7 @@ impl Shipper {
         );
         self.reader = None;
         self.pending = None;
+        self.status.send_modify(|status| status.shipped_seq = 0);
     }
 
     /// Puts the time into the log. The record is shipped in its turn, so it can't overtake a share.
@@ -254,12 +255,24 @@ impl Shipper {
         }
     }
 
-    /// Finds out what the log takes of the disk, whether the ledger is there or not.
-    async fn measure(&self) {
-        let log = self.log.clone();
-        let Ok(log_bytes) = tokio::task::spawn_blocking(move || log.disk_bytes()).await else {
+    /// Lets go of segments that the ledger has, and finds out what the log takes of the disk: whether the ledger is there or
+    /// not, since a disk that is full needs the room now.
+    async fn tidy(&self) {
+        let (log, retention) = (self.log.clone(), self.retention);
+        let shipped_seq = self.status.borrow().shipped_seq;
+        let tidying = tokio::task::spawn_blocking(move || {
+            let released = log.release(shipped_seq, &retention, unix_ms());
+            (released, log.disk_bytes())
+        });
+        let Ok((released, log_bytes)) = tidying.await else {
             return;
         };
+        if let Err(error) = released {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "shipped segment of the share log stays"
+            );
+        }
         self.status
             .send_modify(|status| status.log_bytes = log_bytes);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -284,36 +297,26 @@ impl Shipper {
         }
     }
 
-    /// Reads the next durable records, and lets go of the segments that the ledger has.
+    /// Reads the next durable records.
     async fn next_shipment(&mut self) -> Result<Option<Shipment>, AttemptError> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
             None => self.start().await?,
         };
-        let (log, retention) = (self.log.clone(), self.retention);
         let is_due = self.noted_at.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
         let note = is_due.then(|| (self.file.clone(), self.place()));
-        self.noted_at = if is_due {
-            Some(Instant::now())
-        } else {
-            self.noted_at
-        };
+        if is_due {
+            self.noted_at = Some(Instant::now());
+        }
         let reading = tokio::task::spawn_blocking(move || {
             if let Some((file, place)) = note {
                 write_note(&file, &place);
             }
-            let released = log.release(reader.next_seq() - 1, &retention, unix_ms());
             let entries = reader.read(SHIPMENT_RECORDS_MAX);
-            (reader, released, entries)
+            (reader, entries)
         });
-        let (reader, released, entries) = reading.await?;
+        let (reader, entries) = reading.await?;
         self.reader = Some(reader);
-        if let Err(error) = released {
-            tracing::warn!(
-                error = &error as &dyn Error,
-                "shipped segment of the share log stays"
-            );
-        }
         let entries = entries?;
         let oldest_ms = entries.first().map(|entry| entry.record.at_ms());
         self.status
