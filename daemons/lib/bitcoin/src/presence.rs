@@ -51,7 +51,7 @@ pub async fn look(rpc: &Rpc, highest_first: &[Sought]) -> Sight {
         if sought.settled && is_covered {
             continue;
         }
-        match presence(rpc, sought.hash).await {
+        match of(rpc, sought.hash).await {
             Ok(presence) => {
                 is_covered |= matches!(presence, Presence::OnBestChain { .. });
                 sight.seen.push((sought.hash, presence));
@@ -65,7 +65,11 @@ pub async fn look(rpc: &Rpc, highest_first: &[Sought]) -> Sight {
     sight
 }
 
-async fn presence(rpc: &Rpc, hash: BlockHash) -> Result<Presence, RpcError> {
+/// Asks a node for one block.
+///
+/// # Errors
+/// The node does not say.
+pub async fn of(rpc: &Rpc, hash: BlockHash) -> Result<Presence, RpcError> {
     match rpc.block_header(hash).await {
         // A peer has sent the header, and the block may never come.
         Ok(header) if header.n_tx == 0 => Ok(Presence::Unknown),

@@ -268,14 +268,16 @@ impl Case {
         }
     }
 
-    /// What the first node says that has it.
+    /// What the first node says that has it on its best chain; where none has, the first that has it at all. A preferred node
+    /// that is catching up has it on no chain yet.
     fn deciding(&self) -> Option<&View> {
-        self.views.iter().find(|view| {
-            matches!(
-                view.presence,
-                Some(Presence::OnBestChain { .. } | Presence::OffBestChain)
-            )
-        })
+        let on_it = |view: &&View| matches!(view.presence, Some(Presence::OnBestChain { .. }));
+        let off_it = |view: &&View| view.presence == Some(Presence::OffBestChain);
+        let views = self.views.iter();
+        views
+            .clone()
+            .find(on_it)
+            .or_else(|| views.clone().find(off_it))
     }
 
     fn is_unanimous(&self) -> bool {

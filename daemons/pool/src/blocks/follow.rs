@@ -4,7 +4,7 @@
 use super::InHand;
 use crate::work;
 use bitcoin::hashes::Hash;
-use hh_bitcoin::Rpc;
+use hh_bitcoin::{Presence, Rpc, presence};
 use hh_ledger::{BlockRow, BlockState, Ledger};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -76,15 +76,18 @@ async fn check(ledger: &Ledger, nodes: &[(String, Rpc)], in_hand: &InHand, next_
     }
 }
 
-/// Whether the first node that knows the block has it on its best chain.
+/// Whether a node has the block on its best chain; none where no node has it.
 async fn ask(nodes: &[(String, Rpc)], row: &BlockRow) -> Option<bool> {
     let hash = bitcoin::BlockHash::from_byte_array(row.hash.to_byte_array());
+    let mut found = None;
     for (_, rpc) in nodes {
-        if let Ok(header) = rpc.block_header(hash).await {
-            return Some(header.confirmations >= 0);
+        match presence::of(rpc, hash).await {
+            Ok(Presence::OnBestChain { .. }) => return Some(true),
+            Ok(Presence::OffBestChain) => found = Some(false),
+            Ok(Presence::Unknown) | Err(_) => {}
         }
     }
-    None
+    found
 }
 
 async fn change(ledger: &Ledger, mut row: BlockRow, state: BlockState) {

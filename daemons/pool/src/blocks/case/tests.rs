@@ -218,12 +218,16 @@ fn an_open_block_is_orphaned_when_the_chain_has_gone_on_without_it() {
 }
 
 #[test]
-fn the_preferred_node_decides_while_it_answers() {
+fn a_node_that_catches_up_orphans_no_block_that_another_has_on_its_best_chain() {
     let mut case = case(2);
     case.on_seen(1, deep(1), HEIGHT + 1);
     assert_eq!(case.row.state, BlockState::Accepted);
     for _ in 0..2 {
         case.on_seen(0, Presence::OffBestChain, HEIGHT + 1);
+    }
+    assert_eq!(case.row.state, BlockState::Accepted);
+    for _ in 0..2 {
+        case.on_seen(1, Presence::OffBestChain, HEIGHT + 1);
     }
     assert_eq!(case.row.state, BlockState::Orphaned);
     case.on_away(0);
