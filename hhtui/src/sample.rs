@@ -197,7 +197,6 @@ fn pool_status(now: i64) -> PoolStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
             last_error: None,
             last_shipped_at: Some(at(now - 2)),
-            backlog_records: 0,
             oldest_waiting_at: None,
         },
         blocks_found: 4,

@@ -271,38 +271,27 @@ impl Control {
 
     fn ledger_status(&self) -> LedgerStatus {
         let shipping = self.shipping.borrow();
-        let durable_seq = *self.shared.log.durable().borrow();
         LedgerStatus {
             path: self.ledger_location.to_string(),
             last_error: shipping.last_error.clone(),
             last_shipped_at: shipping.last_shipped_at_ms.map(timestamp),
-            backlog_records: durable_seq.saturating_sub(shipping.shipped_seq),
             oldest_waiting_at: shipping.oldest_waiting_ms.map(timestamp),
         }
     }
 
     fn miners(&self, query: &MinerQuery) -> MinerPage {
-        let limit = match query.limit as usize {
-            0 => MAX_LISTED,
-            limit => limit.min(MAX_LISTED),
-        };
         let mut channels = self.shared.directory.channels();
         if let Some(account) = &query.account {
             channels.retain(|view| view.origin.account() == account);
         }
         channels.sort_by(|a, b| {
-            let key = |view: &ChannelView| {
-                (
-                    view.origin.account().to_owned(),
-                    view.origin.worker().to_owned(),
-                    view.id,
-                )
-            };
-            key(a).cmp(&key(b))
+            let [a, b] = [a, b].map(|view| (view.origin.account(), view.origin.worker(), view.id));
+            a.cmp(&b)
         });
-        let page = channels.iter().skip(query.offset as usize).take(limit);
+        let page = channels.iter().skip(query.offset as usize);
+        let page = page.take(page_rows(query.limit));
         MinerPage {
-            total: u32::try_from(channels.len()).unwrap_or(u32::MAX),
+            total: count(channels.len()),
             miners: page.map(|view| self.row(view)).collect(),
         }
     }
@@ -398,6 +387,24 @@ fn check_account(account: &str, chain: Network) -> Result<(), ApiError> {
 
 fn wrong_account(message: String) -> ApiError {
     ApiError::new(ErrorKind::Usage, "HH2008", message)
+}
+
+/// For tables: what is counted here is far below 2^32.
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Rows of a page of which `limit` were asked for; 0 asks for as many as there may be.
+fn page_rows(limit: u32) -> usize {
+    match limit as usize {
+        0 => MAX_LISTED,
+        limit => limit.min(MAX_LISTED),
+    }
+}
+
+/// Something that should have worked.
+fn failed(message: String) -> ApiError {
+    ApiError::new(ErrorKind::Failed, "HH2007", message)
 }
 
 fn unavailable(error: &LedgerError) -> ApiError {

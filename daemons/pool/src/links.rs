@@ -72,6 +72,19 @@ impl Links {
         active.map(|link| link.address.clone())
     }
 
+    /// Why none of them gives anything, one after the other: `ADDRESS: why; ADDRESS: why`.
+    pub(crate) fn why_nothing_comes(&self) -> String {
+        let each = self.snapshot().into_iter().map(|link| {
+            let why = match (link.state, link.last_error) {
+                (LinkState::Up, _) => "connected, but has sent nothing".to_owned(),
+                (_, Some(error)) => error,
+                (_, None) => "no answer yet".to_owned(),
+            };
+            format!("{}: {why}", link.address)
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
+
     /// The service with this index is away; gives whether that, or the reason, is news.
     pub(crate) fn set_down(&self, index: usize, error: String) -> bool {
         let news = self.lock().get(index).is_none_or(|link| {

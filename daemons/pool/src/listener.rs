@@ -1,7 +1,7 @@
 //! Accepts miners: limits, handshake and setup, and then a [`Session`] each.
 
 use crate::admission::{Admission, Place};
-use crate::ban::Times;
+use crate::ban::{Target, Times};
 use crate::config::LaneConfig;
 use crate::directory::{LaneView, NewLane, unix_ms};
 use crate::disconnect::{self, MinerError, TurnedAway};
@@ -217,15 +217,17 @@ impl Miner {
             return;
         };
         metrics::counter!("hyperhash_miner_automatic_bans_total").increment(1);
-        let (target, reason) = (ban.target.to_string(), ban.reason);
+        let Target::Address(range) = ban.target else {
+            return;
+        };
+        let (target, reason) = (range.to_string(), ban.reason);
         tracing::warn!(
             target,
             reason,
             until_ms = ban.until_ms,
             "banned by its conduct"
         );
-        let banned = |address| bans.of_address(address, times.unix_ms).is_some();
-        for connection in self.place.connections_from(banned) {
+        for connection in self.place.connections_from(|peer| range.contains(peer)) {
             connection.ending.cancel();
         }
     }

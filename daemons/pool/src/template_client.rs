@@ -9,7 +9,7 @@ mod link;
 
 use crate::config::TemplateProviderConfig;
 use crate::directory::Clock;
-use crate::links::{LinkState, Links};
+use crate::links::Links;
 use crate::work::{self, WorkBoard, WorkError};
 use bitcoin::{Amount, Script, TxOut};
 use hh_daemon::{Failure, Tasks};
@@ -258,18 +258,9 @@ pub(crate) async fn wait_for_work(
 }
 
 fn no_provider(providers: &Links) -> String {
-    let each = providers.snapshot().into_iter().map(|link| {
-        let state = match (link.state, link.last_error) {
-            (LinkState::Up, _) => "connected, but sends no template".to_owned(),
-            (_, Some(error)) => error,
-            (_, None) => "no answer".to_owned(),
-        };
-        format!("{}: {state}", link.address)
-    });
-    let each: Vec<String> = each.collect();
+    let why = providers.why_nothing_comes();
     format!(
-        "no template provider gave work ({}); start hh-tp, or correct [[template_providers]]",
-        each.join("; ")
+        "no template provider gave work ({why}); start hh-tp, or correct [[template_providers]]"
     )
 }
 

@@ -162,8 +162,7 @@ fn ledger(status: &PoolStatus, now: Timestamp) -> Cell {
 
 /// What is durable and not in the ledger, and how old that is: `1,234 records behind, the oldest 3m12s old`.
 pub(super) fn backlog(status: &PoolStatus, now: Timestamp) -> String {
-    let log = &status.share_log;
-    let records = log.durable_seq.saturating_sub(log.shipped_seq);
+    let records = status.share_log.not_shipped();
     let behind = format!("{} behind", text::plural(records, "record"));
     match status.ledger.oldest_waiting_at {
         Some(at) => format!("{behind}, the oldest {} old", text::age(now, at)),

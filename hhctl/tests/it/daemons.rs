@@ -501,7 +501,6 @@ fn pool_status() -> PoolStatus {
             path: "/proc/hyperhash/pool.db".to_owned(),
             last_error: None,
             last_shipped_at: Some(seconds_ago(1)),
-            backlog_records: 4,
             oldest_waiting_at: None,
         },
         blocks_found: 2,

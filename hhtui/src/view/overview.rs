@@ -335,11 +335,10 @@ fn share_log_line(model: &Model, status: &PoolStatus) -> Line<'static> {
         let why = name(why, model.symbols.ascii);
         return state(model, "share log", Health::Warn, why);
     }
-    let waiting = log.durable_seq.saturating_sub(log.shipped_seq);
     let words = format!(
         "{} durable, {} to ship",
         count(log.durable_seq),
-        count(waiting)
+        count(log.not_shipped())
     );
     state(model, "share log", Health::Good, words)
 }
@@ -354,7 +353,7 @@ fn ledger_line(model: &Model, status: &PoolStatus) -> Line<'static> {
         let why = name(why, model.symbols.ascii);
         return state(model, "ledger", Health::Bad, format!("{why}, {when}"));
     }
-    let waits = status.share_log.durable_seq > status.share_log.shipped_seq;
+    let waits = status.share_log.not_shipped() > 0;
     let late = shipped.is_some_and(|at| seconds_since(at, now) > SHIPPING_LATE_SECONDS);
     let health = if waits && late {
         Health::Warn

@@ -238,7 +238,6 @@ impl Pool for FakePool {
                 path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
                 last_error: None,
                 last_shipped_at: Some(Timestamp::now()),
-                backlog_records: 0,
                 oldest_waiting_at: None,
             },
             blocks_found: 1,

@@ -170,6 +170,14 @@ pub struct ShareLogStatus {
     pub lost: Option<LostRecords>,
 }
 
+impl ShareLogStatus {
+    /// Durable records that are not in the ledger yet: a few seconds' while all is well.
+    #[must_use]
+    pub fn not_shipped(&self) -> u64 {
+        self.durable_seq.saturating_sub(self.shipped_seq)
+    }
+}
+
 /// Records of the share log that are nowhere any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostRecords {
@@ -189,10 +197,7 @@ pub struct LedgerStatus {
     /// None while it takes what it is given.
     pub last_error: Option<String>,
     pub last_shipped_at: Option<Timestamp>,
-    /// Durable records that are not in it yet: a few seconds' while all is well.
-    #[serde(default)]
-    pub backlog_records: u64,
-    /// Time of the oldest of them; none while it is younger than a second or two.
+    /// Time of the oldest durable record that is not in it yet; none while it is younger than a second or two.
     #[serde(default)]
     pub oldest_waiting_at: Option<Timestamp>,
 }

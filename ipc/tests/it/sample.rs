@@ -112,7 +112,6 @@ pub(crate) fn pool_status() -> PoolStatus {
             path: "/var/lib/hyperhash/hh-pool/pool.db".into(),
             last_error: Some("database is locked".into()),
             last_shipped_at: Some(at(3)),
-            backlog_records: 0,
             oldest_waiting_at: None,
         },
         blocks_found: 2,

@@ -1,6 +1,6 @@
 //! The answers to `ban`, `unban` and `bans`.
 
-use super::{Control, MAX_LISTED, timestamp};
+use super::{Control, MAX_LISTED, count, failed, timestamp};
 use crate::ban::{Ban, BanBook, BanError, Target};
 use crate::directory::unix_ms;
 use crate::kick::{Chosen, Selector};
@@ -82,7 +82,7 @@ impl Control {
     pub(super) fn bans(&self) -> BanPage {
         let bans = self.shared.bans.list(unix_ms());
         BanPage {
-            total: u32::try_from(bans.len()).unwrap_or(u32::MAX),
+            total: count(bans.len()),
             bans: bans.into_iter().take(MAX_LISTED).map(wire).collect(),
         }
     }
@@ -146,8 +146,4 @@ fn refused(error: &BanError) -> ApiError {
         }
     };
     ApiError::new(kind, code, error.to_string())
-}
-
-fn failed(message: String) -> ApiError {
-    ApiError::new(ErrorKind::Failed, "HH2007", message)
 }

@@ -1,6 +1,6 @@
 //! Who is at the door, for the status.
 
-use super::Control;
+use super::{Control, count};
 use crate::directory::unix_ms;
 use crate::disconnect;
 use hh_ipc::api::pool::DoorStatus;
@@ -21,7 +21,6 @@ impl Control {
             });
             counted.collect()
         };
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         DoorStatus {
             half_open: count(self.admission.half_open()),
             turned_away: of(&disconnect::TURNED_AWAY),

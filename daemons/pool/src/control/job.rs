@@ -1,6 +1,6 @@
 //! The answers to `current_job` and `coinbase`.
 
-use super::{Control, link, timestamp};
+use super::{Control, count, link, timestamp};
 use crate::links::{Link, LinkState};
 use crate::work::{TemplateWork, Work};
 use hh_daemon::Chain;
@@ -95,16 +95,8 @@ impl Control {
     fn newest_work(&self) -> Result<Arc<Work>, ApiError> {
         let work = self.shared.work.borrow().clone();
         work.ok_or_else(|| {
-            let reasons = self.providers.snapshot().into_iter().map(|link| {
-                let why = match (link.state, link.last_error) {
-                    (LinkState::Up, _) => "connected, but has sent no template".to_owned(),
-                    (_, Some(error)) => error,
-                    (_, None) => "still connecting".to_owned(),
-                };
-                format!("{}: {why}", link.address)
-            });
-            let reasons: Vec<String> = reasons.collect();
-            let message = format!("there is no job: no template came ({})", reasons.join("; "));
+            let why = self.providers.why_nothing_comes();
+            let message = format!("there is no job: no template came ({why})");
             ApiError::new(ErrorKind::NotFound, "HH2011", message)
         })
     }
@@ -184,9 +176,4 @@ fn no_coinbase(error: &JobError) -> ApiError {
         Chain(error)
     );
     ApiError::new(ErrorKind::Failed, "HH2012", message)
-}
-
-/// What counts bytes of a coinbase, transactions of a block or hashes of a path is far below 2^32.
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
 //! The answer to `kick`.
 
-use super::{Control, MAX_LISTED};
+use super::{Control, MAX_LISTED, count};
 use crate::directory::ChannelView;
 use crate::kick::{Chosen, Selector};
 use hh_daemon::{AddressRange, Caller};
@@ -72,11 +72,11 @@ pub(super) fn answer(chosen: &Chosen) -> Kicked {
     let whole = chosen.with_connection.iter().map(|view| row(view, false));
     let alone = chosen.alone.iter().map(|view| row(view, true));
     let mut miners: Vec<KickedMiner> = whole.chain(alone).collect();
-    let channels = u32::try_from(miners.len()).unwrap_or(u32::MAX);
+    let channels = count(miners.len());
     miners.sort_by(|a, b| (&a.account, &a.worker, a.id).cmp(&(&b.account, &b.worker, b.id)));
     miners.truncate(MAX_LISTED);
     Kicked {
-        connections: u32::try_from(chosen.connections.len()).unwrap_or(u32::MAX),
+        connections: count(chosen.connections.len()),
         channels,
         miners,
     }

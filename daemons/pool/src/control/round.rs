@@ -125,7 +125,7 @@ fn round(row: hh_ledger::Round, next_height: Option<u32>) -> Round {
 fn summary(rounds: &[hh_ledger::Round]) -> Option<RoundSummary> {
     let ended = rounds.iter().filter(|round| round.block.is_some());
     let sums: Vec<Sum> = ended.filter_map(|round| round.sum).collect();
-    let count = u32::try_from(sums.len()).unwrap_or(u32::MAX);
+    let count = super::count(sums.len());
     let spread = Spread::of_rounds(count)?;
     let score = sums
         .iter()

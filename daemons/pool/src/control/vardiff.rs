@@ -1,6 +1,6 @@
 //! The answers to `vardiff` and `set_vardiff`.
 
-use super::{Control, MAX_LISTED};
+use super::{Control, MAX_LISTED, count, failed};
 use crate::difficulty::{Change, ChangeError, DifficultyRange, Overrides};
 use hh_daemon::{Caller, Chain};
 use hh_ipc::api::pool::{DifficultyBounds, VardiffChange, VardiffChanged, VardiffSettings};
@@ -36,7 +36,7 @@ impl Control {
             account.is_none_or(|account| account == channel.origin.account())
         });
         Ok(VardiffChanged {
-            channels: u32::try_from(meant.count()).unwrap_or(u32::MAX),
+            channels: count(meant.count()),
             settings: self.settings(&overrides),
         })
     }
@@ -87,7 +87,7 @@ impl Control {
             set: set.map(|(name, _)| (*name).to_owned()).collect(),
             lanes: lanes.collect(),
             accounts: accounts.map(|(name, range)| bounds(name, *range)).collect(),
-            accounts_total: u32::try_from(settings.accounts.len()).unwrap_or(u32::MAX),
+            accounts_total: count(settings.accounts.len()),
         }
     }
 }
@@ -105,8 +105,4 @@ fn refused(error: &ChangeError) -> ApiError {
         ChangeError::File(_) => failed(Chain(error).to_string()),
         _ => ApiError::new(ErrorKind::Usage, "HH2006", error.to_string()),
     }
-}
-
-fn failed(message: String) -> ApiError {
-    ApiError::new(ErrorKind::Failed, "HH2007", message)
 }

@@ -1,6 +1,6 @@
 //! The answer to `workers`: what the ledger has of them, and which of their channels are open.
 
-use super::{Control, MAX_LISTED, timestamp, unavailable};
+use super::{Control, count, page_rows, timestamp, unavailable};
 use crate::directory::unix_ms;
 use crate::rate::TEN_MINUTES;
 use hh_ipc::ApiError;
@@ -23,16 +23,12 @@ impl Control {
             .map(|sum| in_ledger(sum, windows, now_ms))
             .collect();
         self.add_live(&mut workers, query.account.as_deref());
-        let limit = match query.limit as usize {
-            0 => MAX_LISTED,
-            limit => limit.min(MAX_LISTED),
-        };
         Ok(WorkerPage {
-            total: u32::try_from(workers.len()).unwrap_or(u32::MAX),
+            total: count(workers.len()),
             workers: workers
                 .into_values()
                 .skip(query.offset as usize)
-                .take(limit)
+                .take(page_rows(query.limit))
                 .collect(),
         })
     }

@@ -184,8 +184,7 @@ pub(super) fn share_log(pool: &PoolStatus) -> Check {
 
 pub(super) fn ledger(pool: &PoolStatus, now: Timestamp) -> Check {
     let name = "ledger";
-    let log = &pool.share_log;
-    let records = log.durable_seq.saturating_sub(log.shipped_seq);
+    let records = pool.share_log.not_shipped();
     let oldest = pool.ledger.oldest_waiting_at;
     let is_old = oldest.is_some_and(|at| now.duration_since(at) > MAX_LEDGER_LAG_AGE);
     let behind = super::super::pool::backlog(pool, now);
