@@ -8,26 +8,28 @@ use super::value::Natural;
 use crate::worker::WorkerSum;
 
 /// The sums of each origin of the account $1, or of all; those of a day from minute $2 on, of an hour from $3 on.
-pub(super) const ORIGINS: &str = "WITH total AS (
+pub(super) const ORIGINS: &str = "WITH meant AS (
+        SELECT id, account, worker, lane FROM origins WHERE $1::text IS NULL OR account = $1
+    ), total AS (
         SELECT origin, sum(shares)::bigint AS shares, sum(work) AS work, sum(score) AS score,
             max(last_share_at_ms) AS last_share_at_ms
-        FROM totals GROUP BY origin
+        FROM totals WHERE origin IN (SELECT id FROM meant) GROUP BY origin
     ), day AS (
         SELECT origin, sum(shares)::bigint AS shares, sum(work) AS work, sum(score) AS score,
             sum(shares) FILTER (WHERE minute >= $3)::bigint AS hour_shares,
             sum(work) FILTER (WHERE minute >= $3) AS hour_work,
             sum(score) FILTER (WHERE minute >= $3) AS hour_score
-        FROM minute_sums WHERE minute >= $2 GROUP BY origin
+        FROM minute_sums WHERE minute >= $2 AND origin IN (SELECT id FROM meant) GROUP BY origin
     ), refused AS (
-        SELECT origin, sum(shares)::bigint AS shares FROM rejected WHERE minute >= $2 GROUP BY origin
+        SELECT origin, sum(shares)::bigint AS shares FROM rejected
+        WHERE minute >= $2 AND origin IN (SELECT id FROM meant) GROUP BY origin
     )
     SELECT account, worker, lane,
         coalesce(total.shares, 0), coalesce(total.work, 0), coalesce(total.score, 0), last_share_at_ms,
         coalesce(day.shares, 0), coalesce(day.work, 0), coalesce(day.score, 0),
         coalesce(hour_shares, 0), coalesce(hour_work, 0), coalesce(hour_score, 0), coalesce(refused.shares, 0)
-    FROM origins
-        LEFT JOIN total ON total.origin = id LEFT JOIN day ON day.origin = id LEFT JOIN refused ON refused.origin = id
-    WHERE $1::text IS NULL OR account = $1";
+    FROM meant
+        LEFT JOIN total ON total.origin = id LEFT JOIN day ON day.origin = id LEFT JOIN refused ON refused.origin = id";
 
 /// A row of them.
 pub(super) fn origin(row: &Row) -> Result<WorkerSum, CallError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::CallError;
 use super::cut::sum;
@@ -26,9 +26,10 @@ pub(super) fn sums(
         origin.last_share_at_ms = row.get(7)?;
         origins.insert(row.get::<_, i64>(0)?, origin);
     }
-    let query = "SELECT origin, shares, work, score, minute FROM minute_sums WHERE minute >= ?";
+    let query = "SELECT origin, shares, work, score, minute FROM minute_sums WHERE minute >= ?1
+        AND (?2 IS NULL OR origin IN (SELECT id FROM origins WHERE account = ?2))";
     let mut statement = connection.prepare(query)?;
-    let mut rows = statement.query([windows.day])?;
+    let mut rows = statement.query(params![windows.day, account])?;
     while let Some(row) = rows.next()? {
         let Some(origin) = origins.get_mut(&row.get::<_, i64>(0)?) else {
             continue;
@@ -39,9 +40,10 @@ pub(super) fn sums(
             origin.hour = origin.hour.plus(sum)?;
         }
     }
-    let query = "SELECT origin, sum(shares) FROM rejected WHERE minute >= ? GROUP BY origin";
+    let query = "SELECT origin, sum(shares) FROM rejected WHERE minute >= ?1
+        AND (?2 IS NULL OR origin IN (SELECT id FROM origins WHERE account = ?2)) GROUP BY origin";
     let mut statement = connection.prepare(query)?;
-    let mut rows = statement.query([windows.day])?;
+    let mut rows = statement.query(params![windows.day, account])?;
     while let Some(row) = rows.next()? {
         if let Some(origin) = origins.get_mut(&row.get::<_, i64>(0)?) {
             origin.rejected_day = row.get(1)?;
