@@ -382,11 +382,7 @@ fn retarget(
     work: &Arc<Work>,
 ) -> Result<(), SessionError> {
     let next = match channel.last_job() {
-        Some(last)
-            if last.template.template.template_id == work.job.template.template.template_id =>
-        {
-            last.variant_index() + 1
-        }
+        Some(last) if work.job.shares_template_with(last.id) => last.variant_index() + 1,
         _ => 1,
     };
     let Some(job) = work.job.template.variant(next)? else {

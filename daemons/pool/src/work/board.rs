@@ -173,8 +173,9 @@ impl WorkBoard {
             feed.ready_since_ms = now_ms;
         }
         feed.current = Some((tip, work));
+        let given = self.on_news(index, now_ms);
         self.announce();
-        self.on_news(index, now_ms)
+        given
     }
 
     fn announce(&self) {

@@ -289,6 +289,16 @@ fn what_two_providers_announce_alike_is_one_piece_of_work_and_its_block_goes_to_
     assert_eq!(solved(&work), ["provider:1"]);
 }
 
+#[test]
+fn a_block_goes_to_a_provider_once_under_the_id_that_it_gave_last() {
+    let (mut board, [mut first, _second]) = two_providers();
+    announce(&mut board, 0, sample::template(1), 1, 0);
+    announce(&mut board, 0, under_id(sample::template(1), 70), 1, 0);
+    assert_eq!(solved(&newest(&board)), ["provider:0"]);
+    assert_eq!(first.try_recv().unwrap().template_id, 70);
+    assert!(first.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn transactions_from_any_provider_serve_a_template_that_both_have() {
     let (mut board, _receivers) = two_providers();
