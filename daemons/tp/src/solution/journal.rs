@@ -3,18 +3,20 @@
 //! Owns: a folder with a file a block, its whole serialization, so that it can be submitted by hand
 //! (`bitcoin-cli submitblock $(xxd -p -c0 FILE)`). `HEIGHT-HASH.block` is not settled; then the extension becomes
 //! `accepted` (it was on the best chain), `refused` (a node found it invalid) or `orphaned` (no best chain had it in two
-//! hours). Never: stops a submission, whatever the disk does.
+//! hours). `HEIGHT-HASH.new` is still being written. Never: stops a submission, whatever the disk does, nor gives anybody a
+//! part of a block: a node refuses that, and would not be given the whole one.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bitcoin::BlockHash;
+use bitcoin::consensus::encode::deserialize;
+use bitcoin::{Block, BlockHash};
 use hh_daemon::Chain;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Settled blocks that stay for people to look at; at 4 MB each that is 400 MB at the worst.
 const SETTLED_MAX: usize = 100;
@@ -23,6 +25,8 @@ const SETTLED_MAX: usize = 100;
 const NODE_WRITES_WITHIN: Duration = Duration::from_secs(2 * 60 * 60);
 /// Extension of a block without a verdict.
 const UNSETTLED: &str = "block";
+/// Extension of a block that may not be whole.
+const UNFINISHED: &str = "new";
 
 /// The journal can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,8 @@ pub(crate) struct JournalError {
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     dir: PathBuf,
+    /// One at a time: a client may send a block twice, and both would write to the same new file.
+    writing: Arc<Mutex<()>>,
 }
 
 /// A block that a node could still forget.
@@ -66,9 +72,12 @@ impl Write {
 }
 
 impl Journal {
-    /// Makes the folder where it is missing, and tries to write to it.
+    /// Makes the folder where it is missing, tries to write to it, and ends the writes that an earlier process did not end.
     pub(crate) fn open(dir: PathBuf) -> Result<Self, JournalError> {
-        let journal = Self { dir };
+        let journal = Self {
+            dir,
+            writing: Arc::default(),
+        };
         let probe = journal.dir.join(".probe");
         fs::create_dir_all(&journal.dir)
             .and_then(|()| File::create(&probe)?.sync_data())
@@ -77,6 +86,7 @@ impl Journal {
                 path: journal.dir.clone(),
                 source,
             })?;
+        journal.finish_writes();
         journal.prune();
         Ok(journal)
     }
@@ -90,8 +100,12 @@ impl Journal {
         patience: Duration,
     ) -> Option<Write> {
         let path = self.dir.join(format!("{height}-{hash}.{UNSETTLED}"));
-        let mut writing =
-            tokio::task::spawn_blocking(move || write_block(&path, &block).map(|()| path));
+        let lock = Arc::clone(&self.writing);
+        let mut writing = tokio::task::spawn_blocking(move || {
+            // A write that panics leaves nothing that the next one does not do anew.
+            let _writing = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            write_block(&path, &block).map(|()| path)
+        });
         match tokio::time::timeout(patience, &mut writing).await {
             Ok(written) => {
                 let path = logged(written)?;
@@ -158,12 +172,32 @@ impl Journal {
         kept
     }
 
+    /// A block that was written whole gets its name; one that was cut is gone.
+    fn finish_writes(&self) {
+        let files = self.files().into_iter();
+        for new in files.filter(|path| path.extension() == Some(OsStr::new(UNFINISHED))) {
+            let finished = if is_whole(&new) {
+                info!(path = %new.display(), "block in the journal was written whole");
+                fs::rename(&new, new.with_extension(UNSETTLED))
+            } else {
+                warn!(path = %new.display(), "block in the journal was cut short, its file is removed");
+                fs::remove_file(&new)
+            };
+            if let Err(source) = finished {
+                error!(path = %new.display(), error = %source, "block journal cannot be updated");
+            }
+        }
+    }
+
     /// Removes the oldest settled blocks that are too many.
     fn prune(&self) {
         let mut settled: Vec<_> = self
             .files()
             .into_iter()
-            .filter(|path| path.extension() != Some(OsStr::new(UNSETTLED)))
+            .filter(|path| {
+                let is_open = |open| path.extension() == Some(OsStr::new(open));
+                ![UNSETTLED, UNFINISHED].into_iter().any(is_open)
+            })
             .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
             .collect();
         settled.sort();
@@ -196,10 +230,33 @@ fn parse(path: PathBuf) -> Option<Kept> {
     })
 }
 
+/// Whether a file has all of the block that it is named after.
+fn is_whole(path: &Path) -> bool {
+    let name = path.file_stem().and_then(OsStr::to_str);
+    let hash = name.and_then(|name| name.split_once('-')?.1.parse::<BlockHash>().ok());
+    let bytes = fs::read(path).unwrap_or_default();
+    let block = deserialize::<Block>(&bytes);
+    block.is_ok_and(|block| {
+        hash == Some(block.block_hash())
+            && block.check_merkle_root()
+            && block.check_witness_commitment()
+    })
+}
+
+/// Under its name it is whole: guards look while this writes, and a disk may refuse the rest of it.
 fn write_block(path: &Path, block: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(block)?;
-    file.sync_data()?;
+    let new = path.with_extension(UNFINISHED);
+    let written = File::create(&new)
+        .and_then(|mut file| {
+            file.write_all(block)?;
+            file.sync_data()
+        })
+        .and_then(|()| fs::rename(&new, path));
+    if let Err(source) = written {
+        // What there is of it takes room that other blocks need.
+        fs::remove_file(&new).ok();
+        return Err(source);
+    }
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
@@ -274,6 +331,52 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn a_write_that_the_disk_refuses_leaves_no_part_of_the_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path().into()).unwrap();
+        let new = dir.path().join(format!("7-{}.new", hash(1)));
+        std::os::unix::fs::symlink("/dev/full", new).unwrap();
+        let block = Arc::from([1, 2, 3]);
+        assert!(journal.write(7, hash(1), block, PATIENCE).await.is_none());
+        assert!(journal.files().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_block_that_comes_twice_at_once_is_whole_and_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path().into()).unwrap();
+        let block: Arc<[u8]> = Arc::from(vec![1; 1 << 16]);
+        for height in 0..20 {
+            let write = async || {
+                let block = Arc::clone(&block);
+                let writing = journal.write(height, hash(1), block, PATIENCE).await;
+                writing.unwrap().path().await.unwrap()
+            };
+            let (path, same) = tokio::join!(write(), write());
+            assert_eq!(path, same);
+            assert_eq!(fs::read(path).unwrap().len(), block.len());
+        }
+    }
+
+    #[test]
+    fn at_a_start_a_block_that_was_written_whole_is_kept_and_one_that_was_cut_is_not() {
+        let block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
+        let (hash, bytes) = (block.block_hash(), bitcoin::consensus::serialize(&block));
+        let dir = tempfile::tempdir().unwrap();
+        let path = |height: u32, extension| dir.path().join(format!("{height}-{hash}.{extension}"));
+        for cut in 0..bytes.len() {
+            fs::write(path(1, UNFINISHED), &bytes[..cut]).unwrap();
+            assert!(!is_whole(&path(1, UNFINISHED)), "{cut} bytes");
+        }
+        let mut torn = bytes.clone();
+        torn[200..].fill(0);
+        fs::write(path(2, UNFINISHED), torn).unwrap();
+        fs::write(path(3, UNFINISHED), bytes).unwrap();
+        let journal = Journal::open(dir.path().into()).unwrap();
+        assert_eq!(journal.files(), [path(3, UNSETTLED)]);
+    }
+
     #[test]
     fn only_the_newest_settled_blocks_stay() {
         let dir = tempfile::tempdir().unwrap();
@@ -282,8 +385,9 @@ mod tests {
             fs::write(dir.path().join(format!("{number}-x.accepted")), [0]).unwrap();
         }
         fs::write(dir.path().join("1-y.block"), [0]).unwrap();
+        fs::write(dir.path().join("1-z.new"), [0]).unwrap();
         journal.prune();
-        assert_eq!(journal.files().len(), SETTLED_MAX + 1);
+        assert_eq!(journal.files().len(), SETTLED_MAX + 2);
         assert_eq!(journal.unsettled().len(), 1);
     }
 

@@ -1,5 +1,8 @@
 //! Blocks that clients find.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use hh_sv2::message::SubmitSolution;
 
 use crate::client::Client;
@@ -18,7 +21,8 @@ fn files(tp: &Tp) -> Vec<String> {
 async fn wait_for_file(tp: &Tp, extension: &str) -> String {
     wait_for(extension, SOON, async || {
         let files = files(tp);
-        let settled = files.iter().find(|name| !name.ends_with(".block"));
+        let is_open = |name: &str| name.ends_with(".block") || name.ends_with(".new");
+        let settled = files.iter().find(|name| !is_open(name));
         assert!(
             settled.is_none_or(|name| name.ends_with(extension)),
             "{files:?}\n{}",
@@ -166,6 +170,52 @@ async fn a_block_that_its_node_forgets_by_kill_9_is_on_its_chain_again_without_t
     assert_ne!(node.rpc().best_block_hash().await.unwrap(), hash);
     tp.restart();
     is_again_at_the_tip(&node, hash).await;
+}
+
+/// On a real full disk, where the machine lets us mount one.
+#[tokio::test]
+async fn a_block_is_on_the_chain_though_the_disk_of_the_journal_is_full() {
+    let node = Node::start().await;
+    node.generate(20).await;
+    let tp = Tp::start(&node);
+    let mut client = Client::start(&tp).await;
+    let (template, _) = client.template().await;
+    let Some(_disk) = SmallDisk::mount(tp.blocks_dir()) else {
+        println!("skipped: can't mount a tmpfs");
+        return;
+    };
+    let filler = tp.blocks_dir().join("filler");
+    let error = std::fs::write(filler, vec![0; 1 << 20]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+
+    let before = node.rpc().best_block_hash().await.unwrap();
+    client.send(client.solve(&template)).await;
+    tp.logged("block is on the best chain", "hash").await;
+    assert_ne!(node.rpc().best_block_hash().await.unwrap(), before);
+    tp.logged("block cannot be journalled", "error").await;
+    // No part of it that a node could be given.
+    assert_eq!(files(&tp), ["filler"]);
+}
+
+/// A disk over a folder, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(dir: PathBuf) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k", "hh-tp-test"])
+            .arg(&dir)
+            .status();
+        let is_mounted = mounted.is_ok_and(|status| status.success());
+        is_mounted.then_some(Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
 }
 
 async fn is_again_at_the_tip(node: &Node, hash: bitcoin::BlockHash) {
