@@ -186,9 +186,8 @@ impl Case {
 
     /// When this node is to get it.
     pub(super) fn wanted_by(&self, node: usize, now_ms: i64) -> Wanted {
-        let has_block = self.block.is_some() || self.journalled == Journalled::Whole;
         match self.views.get(node) {
-            Some(view) if has_block && !view.is_under_way => match view.answer {
+            Some(view) if self.has_block() && !view.is_under_way => match view.answer {
                 None => Wanted::IfNotOnBestChain,
                 Some(BlockOutcome::Rejected(_)) => Wanted::No,
                 Some(BlockOutcome::ParentUnknown)
@@ -261,11 +260,31 @@ impl Case {
                 }
             }
             Some(Presence::Unknown) | None => {
-                if !state.is_final() && self.is_passed_by(next_height, BEYOND_RETURN) {
+                let may_be_lost = matches!(
+                    state,
+                    BlockState::Found | BlockState::Submitted | BlockState::Accepted
+                );
+                if may_be_lost && self.is_nowhere() && self.is_passed_by(next_height, BEYOND_RETURN)
+                {
                     self.set(BlockState::Orphaned, Some("no node has it"));
                 }
             }
         }
+    }
+
+    /// Every node says that it does not have the block, and that will not change by itself: none is being given it, and there is
+    /// nothing to give, or each was given it and did not take it. One that is away may have it.
+    fn is_nowhere(&self) -> bool {
+        let can_be_given = self.has_block();
+        self.views.iter().all(|view| {
+            view.presence == Some(Presence::Unknown)
+                && !view.is_under_way
+                && (!can_be_given || view.did_not_take())
+        })
+    }
+
+    fn has_block(&self) -> bool {
+        self.block.is_some() || self.journalled == Journalled::Whole
     }
 
     /// What the first node says that has it on its best chain; where none has, the first that has it at all. A preferred node
@@ -309,6 +328,15 @@ impl Case {
             at_ms,
         });
         self.is_unbooked = true;
+    }
+}
+
+impl View {
+    fn did_not_take(&self) -> bool {
+        matches!(
+            self.answer,
+            Some(BlockOutcome::ParentUnknown | BlockOutcome::Rejected(_))
+        )
     }
 }
 

@@ -211,10 +211,42 @@ fn an_open_block_is_orphaned_when_the_chain_has_gone_on_without_it() {
     assert_eq!(side.row.state, BlockState::Orphaned);
 
     let mut nowhere = case(1);
+    answer(&mut nowhere, 0, BlockOutcome::ParentUnknown);
     nowhere.on_seen(0, Presence::Unknown, HEIGHT + BEYOND_RETURN);
     assert_eq!(nowhere.row.state, BlockState::Submitted);
     nowhere.on_seen(0, Presence::Unknown, HEIGHT + BEYOND_RETURN + 1);
     assert_eq!(nowhere.row.reason.as_deref(), Some("no node has it"));
+}
+
+#[test]
+fn a_block_is_nowhere_only_when_every_node_was_asked_and_given_it() {
+    let far = HEIGHT + BEYOND_RETURN + 1;
+    let Case { entry, row, .. } = case(2);
+    let mut case = Case::recovered(entry, row.hash, Journalled::Whole, 2);
+    answer(&mut case, 0, BlockOutcome::ParentUnknown);
+    case.on_seen(0, Presence::Unknown, far);
+    assert_eq!(case.row.state, BlockState::Found, "one was not asked");
+    case.on_seen(1, Presence::Unknown, far);
+    assert_eq!(case.row.state, BlockState::Found, "one was not given it");
+    answer(&mut case, 1, BlockOutcome::ParentUnknown);
+    case.on_away(0);
+    case.on_seen(1, Presence::Unknown, far);
+    assert_eq!(case.row.state, BlockState::Found, "one is away");
+    case.on_seen(0, Presence::Unknown, far);
+    assert_eq!(case.row.state, BlockState::Orphaned);
+    assert!(is_over(&mut case, 0, far));
+}
+
+#[test]
+fn an_accepted_block_that_all_nodes_forgot_is_orphaned_when_there_is_nothing_to_give_them() {
+    let far = HEIGHT + BEYOND_RETURN + 1;
+    let mut case = case(1);
+    answer(&mut case, 0, BlockOutcome::Accepted);
+    case.on_seen(0, Presence::Unknown, far);
+    assert_eq!(case.row.state, BlockState::Accepted, "it gets it again");
+    case.journalled = Journalled::WithoutBlock;
+    case.on_seen(0, Presence::Unknown, far);
+    assert_eq!(case.row.reason.as_deref(), Some("no node has it"));
 }
 
 #[test]
