@@ -87,6 +87,8 @@ struct View {
     answered_at_ms: i64,
     /// A submission goes on until there is an answer.
     is_under_way: bool,
+    /// It did not answer when it was last visited.
+    is_away: bool,
 }
 
 impl Case {
@@ -140,24 +142,20 @@ impl Case {
         self.note(&format!("template-provider {address}"), "sent", at_ms);
     }
 
-    /// A node has answered. Accepted is accepted, whatever another says: a refusal is final only when it is the last word.
+    /// A node has answered. Accepted is accepted, whatever another says.
     pub(super) fn on_answer(&mut self, node: usize, name: &str, outcome: BlockOutcome, at_ms: i64) {
         self.note(&format!("node {name}"), &outcome.to_string(), at_ms);
-        match &outcome {
-            BlockOutcome::Accepted => self.set(BlockState::Accepted, None),
-            // Valid or not judged; the look at the chain tells whether it is on it.
-            BlockOutcome::Duplicate | BlockOutcome::Inconclusive | BlockOutcome::ParentUnknown => {}
-            BlockOutcome::Rejected(reason) => {
-                if !matches!(self.row.state, BlockState::Accepted | BlockState::Orphaned) {
-                    self.set(BlockState::Rejected, Some(reason));
-                }
-            }
-        }
+        let is_accepted = outcome == BlockOutcome::Accepted;
         if let Some(view) = self.views.get_mut(node) {
             view.is_under_way = false;
+            view.is_away = false;
             view.answer = Some(outcome);
             view.answered_at_ms = at_ms;
         }
+        if is_accepted {
+            self.set(BlockState::Accepted, None);
+        }
+        self.judge_refusal();
     }
 
     /// The work that miners have builds on it.
@@ -173,15 +171,19 @@ impl Case {
                 Presence::OnBestChain { .. } | Presence::Unknown => 0,
             };
             view.presence = Some(presence);
+            view.is_away = false;
         }
         self.judge(next_height);
+        self.judge_refusal();
     }
 
-    /// A node does not answer: what it said no longer counts.
+    /// A node does not answer: what it said of the chain no longer counts, and its answer is not waited for.
     pub(super) fn on_away(&mut self, node: usize) {
         if let Some(view) = self.views.get_mut(node) {
             view.presence = None;
+            view.is_away = true;
         }
+        self.judge_refusal();
     }
 
     /// When this node is to get it.
@@ -272,6 +274,18 @@ impl Case {
         }
     }
 
+    /// A refusal counts when it is the last word: a block that one node refuses is not lost while another may take it.
+    fn judge_refusal(&mut self) {
+        let is_open = matches!(self.row.state, BlockState::Found | BlockState::Submitted);
+        if !is_open || self.views.iter().any(View::may_take) {
+            return;
+        }
+        let reason = self.views.iter().find_map(View::refusal).map(str::to_owned);
+        if let Some(reason) = reason {
+            self.set(BlockState::Rejected, Some(&reason));
+        }
+    }
+
     /// Every node says that it does not have the block, and that will not change by itself: none is being given it, and there is
     /// nothing to give, or each was given it and did not take it. One that is away may have it.
     fn is_nowhere(&self) -> bool {
@@ -300,8 +314,7 @@ impl Case {
     }
 
     fn is_unanimous(&self) -> bool {
-        let refuses = |view: &View| matches!(view.answer, Some(BlockOutcome::Rejected(_)));
-        self.views.iter().all(refuses)
+        self.views.iter().all(|view| view.refusal().is_some())
     }
 
     fn is_written(&self, now_ms: i64) -> bool {
@@ -332,11 +345,34 @@ impl Case {
 }
 
 impl View {
+    fn refusal(&self) -> Option<&str> {
+        self.answer.as_ref().and_then(BlockOutcome::reason)
+    }
+
     fn did_not_take(&self) -> bool {
         matches!(
             self.answer,
             Some(BlockOutcome::ParentUnknown | BlockOutcome::Rejected(_))
         )
+    }
+
+    /// It has not spoken, or has the block and may be connecting it.
+    fn may_take(&self) -> bool {
+        let is_judging = match self.presence {
+            None => true,
+            Some(Presence::OffBestChain) => self.looks_off_chain < LOOKS_OFF_CHAIN,
+            Some(Presence::OnBestChain { .. } | Presence::Unknown) => false,
+        };
+        !self.is_away
+            && match self.answer {
+                None => true,
+                Some(BlockOutcome::Duplicate | BlockOutcome::Inconclusive) => is_judging,
+                Some(
+                    BlockOutcome::Accepted
+                    | BlockOutcome::ParentUnknown
+                    | BlockOutcome::Rejected(_),
+                ) => false,
+            }
     }
 }
 

@@ -247,7 +247,10 @@ impl BlockKeeper {
         self.visiting[node] = false;
         let next_height = self.paths.next_height();
         if report.error.is_some() {
-            self.cases.values_mut().for_each(|case| case.on_away(node));
+            let keys: Vec<Key> = self.cases.keys().copied().collect();
+            for key in keys {
+                self.change(key, |case| case.on_away(node));
+            }
         } else {
             for (key, presence) in report.seen {
                 self.change(key, |case| case.on_seen(node, presence, next_height));

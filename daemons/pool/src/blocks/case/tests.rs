@@ -67,6 +67,22 @@ fn one_path_that_accepts_is_enough_in_any_order() {
 }
 
 #[test]
+fn a_block_is_rejected_when_nobody_can_take_it_any_more_and_not_before() {
+    let mut case = case(3);
+    answer(&mut case, 0, refused("bad-txns"));
+    answer(&mut case, 1, BlockOutcome::Duplicate);
+    answer(&mut case, 2, refused("high-hash"));
+    assert_eq!(case.row.state, BlockState::Submitted, "one has it");
+    case.on_seen(1, Presence::OffBestChain, HEIGHT + 1);
+    assert_eq!(case.row.state, BlockState::Submitted, "it may connect it");
+    case.on_seen(1, Presence::OffBestChain, HEIGHT + 1);
+    assert_eq!(case.row.state, BlockState::Rejected);
+    assert_eq!(case.row.reason.as_deref(), Some("bad-txns"));
+    case.on_seen(1, deep(1), HEIGHT + 1);
+    assert_eq!(case.row.state, BlockState::Accepted);
+}
+
+#[test]
 fn a_refusal_keeps_the_words_of_the_node() {
     check(
         &[refused("bad-txnmrklroot")],
@@ -174,6 +190,9 @@ fn a_block_of_an_earlier_run_is_given_to_whoever_has_it_on_a_side_to_hear_its_ve
 fn a_refused_block_waits_for_the_last_node_but_not_for_ever() {
     let mut case = case(2);
     answer(&mut case, 0, refused("bad-txns"));
+    assert_eq!(case.row.state, BlockState::Submitted, "one has not spoken");
+    case.on_away(1);
+    assert_eq!(case.row.state, BlockState::Rejected);
     assert!(!is_over(&mut case, LAST_WORD_MS - 1, HEIGHT + 9));
     assert!(is_over(&mut case, LAST_WORD_MS, HEIGHT + 9));
     answer(&mut case, 1, refused("bad-txns"));
