@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Transaction, Witness};
-use hh_bitcoin::{BlockSubmitter, PathOutcome, Rpc, RpcError};
+use hh_bitcoin::{BlockOutcome, BlockSubmitter, PathOutcome, Rpc, RpcError};
 use hh_daemon::{Chain, Tasks};
 use hh_ipc::api::template_provider::Solution;
 use hh_mining::Header;
@@ -78,7 +78,7 @@ struct Solved {
 /// What became of a block.
 enum Verdict {
     OnChain,
-    /// With the word of the first node that found it invalid.
+    /// With the word of the first node; each found it invalid.
     Refused {
         reason: String,
     },
@@ -255,48 +255,47 @@ impl Inner {
         }
     }
 
-    /// As soon as one node has the block on its best chain, that is it; else what the others say counts as well. `None` where
-    /// none has it there and none found it invalid: `inconclusive` and `prev-blk-not-found` are no verdicts.
+    /// As soon as one node has the block on its best chain, that is it; else all have to refuse it. `None` where it is open.
     async fn verdict(
         &self,
         hash: BlockHash,
         outcomes: &mut mpsc::Receiver<PathOutcome>,
     ) -> Option<Verdict> {
-        let mut refusal = None;
+        let mut answers = Vec::new();
         let mut next = outcomes.recv().await;
         let deadline = tokio::time::Instant::now() + OTHERS_WITHIN;
         while let Some(outcome) = next {
             self.note_rpc(hash, &outcome);
-            match self.is_on_chain(hash, &outcome).await {
-                Some(true) => return Some(Verdict::OnChain),
-                Some(false) | None => {
-                    let told = outcome.outcome.reason().map(str::to_owned);
-                    refusal = refusal.or(told);
-                }
+            if self.is_on_chain(hash, &outcome).await {
+                return Some(Verdict::OnChain);
             }
+            answers.push(outcome.outcome);
             next = tokio::time::timeout_at(deadline, outcomes.recv())
                 .await
                 .unwrap_or_default();
         }
-        refusal.map(|reason| Verdict::Refused { reason })
+        let reason = unanimous_refusal(&answers, self.submitter.path_count())?.to_owned();
+        Some(Verdict::Refused { reason })
     }
 
-    /// Whether the node that gave this outcome has the block on its best chain; `None` where it does not say.
-    async fn is_on_chain(&self, hash: BlockHash, outcome: &PathOutcome) -> Option<bool> {
-        let (_, rpc) = self.nodes.iter().find(|(name, _)| *name == outcome.path)?;
+    /// Whether the node that gave this outcome says that it has the block on its best chain.
+    async fn is_on_chain(&self, hash: BlockHash, outcome: &PathOutcome) -> bool {
+        let Some((_, rpc)) = self.nodes.iter().find(|(name, _)| *name == outcome.path) else {
+            return false;
+        };
         let started = Instant::now();
         loop {
             match rpc.block_header(hash).await {
-                Ok(header) if header.confirmations > 0 => return Some(true),
+                Ok(header) if header.confirmations > 0 => return true,
                 // It may be about to connect it.
                 Ok(_) | Err(RpcError::Refused { .. })
                     if outcome.outcome.reason().is_none()
                         && started.elapsed() < CONNECTED_WITHIN => {}
                 // It knows it, and it is not on its best chain; or it does not know it.
-                Ok(_) | Err(RpcError::Refused { .. }) => return Some(false),
+                Ok(_) | Err(RpcError::Refused { .. }) => return false,
                 Err(error) => {
                     warn!(%hash, node = outcome.path, error = %Chain(&error), "node does not say what became of the block");
-                    return None;
+                    return false;
                 }
             }
             tokio::time::sleep(CONNECTED_LOOK).await;
@@ -338,6 +337,16 @@ impl Inner {
     }
 }
 
+/// What the first node says against a block that every node finds invalid. One that has not answered, or has no verdict, may
+/// still take it: the refusal may be the other's fault.
+fn unanimous_refusal(answers: &[BlockOutcome], path_count: usize) -> Option<&str> {
+    let all_refuse = answers.iter().all(|answer| answer.reason().is_some());
+    if answers.len() < path_count || !all_refuse {
+        return None;
+    }
+    answers.first()?.reason()
+}
+
 /// Checks the proof of work, and completes the coinbase where the client left out its witness.
 fn solve(template: Arc<ServedTemplate>, solution: &SubmitSolution) -> Result<Solved, Refusal> {
     let mut coinbase: Transaction =
@@ -370,3 +379,6 @@ fn solve(template: Arc<ServedTemplate>, solution: &SubmitSolution) -> Result<Sol
         template,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Owns: a folder with a file a block, its whole serialization, so that it can be submitted by hand
 //! (`bitcoin-cli submitblock $(xxd -p -c0 FILE)`). `HEIGHT-HASH.block` is not settled; then the extension becomes
-//! `accepted` (it was on the best chain), `refused` (a node found it invalid) or `orphaned` (no best chain had it in two
+//! `accepted` (it was on the best chain), `refused` (every node found it invalid) or `orphaned` (no best chain had it in two
 //! hours). `HEIGHT-HASH.new` is still being written. Never: stops a submission, whatever the disk does, nor gives anybody a
 //! part of a block: a node refuses that, and would not be given the whole one.
 
