@@ -172,18 +172,11 @@ impl Journal {
         kept
     }
 
-    /// A block that was written whole gets its name; one that was cut is gone.
+    /// A block that was written whole gets its name; one that was cut is gone. What cannot be read stays: it may be whole.
     fn finish_writes(&self) {
         let files = self.files().into_iter();
         for new in files.filter(|path| path.extension() == Some(OsStr::new(UNFINISHED))) {
-            let finished = if is_whole(&new) {
-                info!(path = %new.display(), "block in the journal was written whole");
-                fs::rename(&new, new.with_extension(UNSETTLED))
-            } else {
-                warn!(path = %new.display(), "block in the journal was cut short, its file is removed");
-                fs::remove_file(&new)
-            };
-            if let Err(source) = finished {
+            if let Err(source) = finish_write(&new) {
                 error!(path = %new.display(), error = %source, "block journal cannot be updated");
             }
         }
@@ -230,12 +223,21 @@ fn parse(path: PathBuf) -> Option<Kept> {
     })
 }
 
-/// Whether a file has all of the block that it is named after.
-fn is_whole(path: &Path) -> bool {
+fn finish_write(new: &Path) -> io::Result<()> {
+    if is_whole(new, &fs::read(new)?) {
+        info!(path = %new.display(), "block in the journal was written whole");
+        fs::rename(new, new.with_extension(UNSETTLED))
+    } else {
+        warn!(path = %new.display(), "block in the journal was cut short, its file is removed");
+        fs::remove_file(new)
+    }
+}
+
+/// Whether these bytes of a file are all of the block that it is named after.
+fn is_whole(path: &Path, bytes: &[u8]) -> bool {
     let name = path.file_stem().and_then(OsStr::to_str);
     let hash = name.and_then(|name| name.split_once('-')?.1.parse::<BlockHash>().ok());
-    let bytes = fs::read(path).unwrap_or_default();
-    let block = deserialize::<Block>(&bytes);
+    let block = deserialize::<Block>(bytes);
     block.is_ok_and(|block| {
         hash == Some(block.block_hash())
             && block.check_merkle_root()
@@ -366,15 +368,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |height: u32, extension| dir.path().join(format!("{height}-{hash}.{extension}"));
         for cut in 0..bytes.len() {
-            fs::write(path(1, UNFINISHED), &bytes[..cut]).unwrap();
-            assert!(!is_whole(&path(1, UNFINISHED)), "{cut} bytes");
+            assert!(!is_whole(&path(1, UNFINISHED), &bytes[..cut]), "{cut}");
         }
+        fs::write(path(1, UNFINISHED), &bytes[..100]).unwrap();
         let mut torn = bytes.clone();
         torn[200..].fill(0);
         fs::write(path(2, UNFINISHED), torn).unwrap();
         fs::write(path(3, UNFINISHED), bytes).unwrap();
         let journal = Journal::open(dir.path().into()).unwrap();
         assert_eq!(journal.files(), [path(3, UNSETTLED)]);
+    }
+
+    #[test]
+    fn at_a_start_a_write_that_cannot_be_read_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = dir.path().join(format!("7-{}.new", hash(1)));
+        std::os::unix::fs::symlink("/", &new).unwrap();
+        let journal = Journal::open(dir.path().into()).unwrap();
+        assert_eq!(journal.files(), [new]);
     }
 
     #[test]
