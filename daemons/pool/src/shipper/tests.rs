@@ -410,3 +410,35 @@ async fn a_start_without_the_ledger_does_not_take_what_is_kept_for_what_waits() 
     assert_eq!(running.status.borrow().shipped_seq, site.durable_seq());
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_disk_without_room_gets_shipped_segments_back_though_the_ledger_is_away() {
+    let mut site = Site::new();
+    site.retention = Retention {
+        age: Duration::from_secs(3_600),
+        segments_max: 100,
+    };
+    let mut running = site.run();
+    let last_seq = append(&site.log, 0..1_000).await;
+    running.wait_for_shipped(last_seq).await;
+    running.stop().await;
+    assert_eq!(site.log.first_seq(), 1);
+    fs::remove_dir_all(site.dir.path().join("ledger")).unwrap();
+    fs::write(site.dir.path().join("ledger"), "").unwrap();
+    site.log = open_log(&site.dir.path().join("log"));
+    let mut running = site.run();
+    let failed = running
+        .status
+        .wait_for(|status| status.last_error.is_some());
+    failed.await.unwrap();
+    // No segment can be made any more.
+    fs::rename(site.dir.path().join("log"), site.dir.path().join("away")).unwrap();
+    let held = (0..100).map(|_| site.log.try_append((0..10).map(share).collect()));
+    let held: Vec<_> = held.collect();
+    crate::sample::wait_for("shipped segments are let go", async || {
+        (site.log.first_seq() > 1).then_some(())
+    })
+    .await;
+    drop(held);
+    running.stop().await;
+}
