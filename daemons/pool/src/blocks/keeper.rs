@@ -376,21 +376,30 @@ impl BlockKeeper {
         }
     }
 
-    /// Has the share log take the share of one accepted block, which it may have.
+    /// Has the share log take the share of one accepted block, which it may have. Those of an earlier process come last, and when
+    /// the ledger can be asked for them: it may be away for hours, and holds up no others.
     fn log_next(&mut self) {
         if self.is_logging || Instant::now() < self.log_from {
             return;
         }
-        let due = |case: &Case| Some((case.key(), case.share_to_log()?, case.is_recovered));
-        let Some((key, share, is_recovered)) = self.cases.values().find_map(due) else {
+        let ready =
+            winning_share::is_ledger_ready(&self.paths.shipping.borrow(), self.recovered_seq);
+        let due = |is_recovered: bool| {
+            let mut cases = self.cases.values();
+            cases.find_map(|case| {
+                let share = (case.is_recovered == is_recovered).then(|| case.share_to_log())?;
+                Some((case.key(), share?, is_recovered))
+            })
+        };
+        let next = due(false).or_else(|| due(true).filter(|_| ready));
+        let Some((key, share, is_recovered)) = next else {
             return;
         };
         self.is_logging = true;
         let paths = self.paths.clone();
-        let recovered_seq = is_recovered.then_some(self.recovered_seq);
         let (events, stop) = (self.sender.clone(), self.tasks.token().clone());
         self.tasks.spawn_session("winning share", async move {
-            let logging = winning_share::log(paths, share, recovered_seq);
+            let logging = winning_share::log(paths, share, is_recovered);
             if let Some(result) = stop.run_until_cancelled(logging).await {
                 events.send(Event::ShareLogged { key, result }).await.ok();
             }

@@ -6,6 +6,7 @@
 
 use super::Paths;
 use crate::share_log::{LogError, Record, ShareRecord};
+use crate::shipper::Shipping;
 use hh_ledger::LedgerError;
 use hh_mining::BlockHash;
 
@@ -16,29 +17,25 @@ pub(super) enum WinningShareError {
     Ledger(#[from] LedgerError),
     #[error("could not log the share of a block")]
     Log(#[from] LogError),
-    #[error("the shipper has ended")]
-    Shipper(#[from] tokio::sync::watch::error::RecvError),
 }
 
-/// Sees to it that the log or the ledger has the share. `recovered_seq` is the last record that the log had at the start, for a
-/// share of an earlier process. Waits for a ledger that is away.
+/// Whether the ledger has all that the log held at the start, of which `recovered_seq` was the last record.
+pub(super) fn is_ledger_ready(shipping: &Shipping, recovered_seq: u64) -> bool {
+    // Before the first shipment it is what an earlier process knew; the ledger may have gone back since.
+    shipping.last_shipped_at_ms.is_some() && shipping.shipped_seq >= recovered_seq
+}
+
+/// Sees to it that the log has the share, or the ledger that of an earlier process; that must be ready.
 ///
 /// # Errors
 /// It is to be tried again.
 pub(super) async fn log(
     paths: Paths,
     share: ShareRecord,
-    recovered_seq: Option<u64>,
+    is_recovered: bool,
 ) -> Result<(), WinningShareError> {
     let hash = BlockHash::from_byte_array(share.hash);
-    if let Some(recovered_seq) = recovered_seq {
-        let mut shipping = paths.shipping;
-        shipping
-            .wait_for(|shipping| {
-                // Before the first shipment it is what an earlier process knew; the ledger may have gone back since.
-                shipping.last_shipped_at_ms.is_some() && shipping.shipped_seq >= recovered_seq
-            })
-            .await?;
+    if is_recovered {
         let shares = paths.ledger.reader().shares_by_hash(hash).await?;
         if !shares.is_empty() {
             return Ok(());

@@ -23,6 +23,8 @@ struct Site {
     log: ShareLog,
     tasks: Tasks,
     _work: watch::Sender<Option<Arc<Work>>>,
+    /// Where it does not run.
+    _shipper: Option<Shipper>,
 }
 
 impl Drop for Site {
@@ -33,10 +35,10 @@ impl Drop for Site {
 
 impl Site {
     fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), FakeCore::start())
+        Self::start_in(tempfile::tempdir().unwrap(), FakeCore::start(), true)
     }
 
-    fn start_in(dir: tempfile::TempDir, core: FakeCore) -> Self {
+    fn start_in(dir: tempfile::TempDir, core: FakeCore, ships: bool) -> Self {
         let tasks = Tasks::default();
         let nodes = vec![("near".to_owned(), core.rpc())];
         let tracker = tasks.tracker().clone();
@@ -58,9 +60,12 @@ impl Site {
         };
         let (blocks, keeper) = BlockKeeper::new(paths, left, tasks.clone());
         tasks.spawn_session("keeper", keeper.run());
-        let stop = tasks.token().clone();
-        let shipping = shipper.run(stop, std::future::ready(()));
-        tasks.spawn_session("shipper", async { shipping.await.unwrap() });
+        let mut idle = Some(shipper);
+        if let Some(shipper) = idle.take_if(|_| ships) {
+            let stop = tasks.token().clone();
+            let shipping = shipper.run(stop, std::future::ready(()));
+            tasks.spawn_session("shipper", async { shipping.await.unwrap() });
+        }
         Self {
             dir,
             core,
@@ -69,17 +74,23 @@ impl Site {
             log,
             tasks,
             _work: work,
+            _shipper: idle,
         }
     }
 
     /// Ends as a process does that is killed, and starts again on the same files.
-    async fn restart(mut self) -> Self {
+    async fn restart(self) -> Self {
+        self.restart_with(true).await
+    }
+
+    /// The same; whether the ledger then gets the share log.
+    async fn restart_with(mut self, ships: bool) -> Self {
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
         let (tasks, core, log) = (self.tasks.clone(), self.core.clone(), self.log.clone());
         drop(self);
         tasks.shutdown(PATIENCE).await.unwrap();
         log.close().await;
-        Self::start_in(dir, core)
+        Self::start_in(dir, core, ships)
     }
 
     async fn wait_for_state(&self, hash: BlockHash, state: BlockState) -> BlockRow {
@@ -283,6 +294,29 @@ async fn a_share_that_no_earlier_process_logged_is_logged_when_the_ledger_lacks_
     site.core.set_away(false);
     site.wait_for_state(hash, BlockState::Accepted).await;
     assert_eq!(site.wait_until_shipped(hash).await, 1);
+}
+
+#[tokio::test]
+async fn a_share_that_waits_for_the_ledger_holds_up_none_that_does_not() {
+    let site = Site::start();
+    site.core.set_away(true);
+    let (earlier, earlier_hash) = found(1);
+    site.blocks.found(earlier);
+    wait_for("the journal has 1 blocks", async || {
+        (site.journalled() == 1).then_some(())
+    })
+    .await;
+    let site = site.restart_with(false).await;
+    site.core.set_away(false);
+    site.wait_for_state(earlier_hash, BlockState::Accepted)
+        .await;
+    let (later, hash) = found(2);
+    site.blocks.found(later);
+    wait_for("its share is in the log", async || {
+        (!site.logged().is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(site.logged(), [hash.to_byte_array()]);
 }
 
 #[tokio::test]
