@@ -53,7 +53,8 @@ pub(super) struct Case {
     views: Vec<View>,
 }
 
-/// What the journal has of a block.
+/// What the journal has of a block. While that is under way the case stays: a write that ends later would leave an entry that
+/// is submitted again at the next start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Journalled {
     /// Its last write failed.
@@ -127,8 +128,15 @@ impl Case {
         }
     }
 
-    /// It is on its way to every node.
-    pub(super) fn on_submitted(&mut self) {
+    /// It is on its way to every node, and to the journal, if that has not got it.
+    pub(super) fn on_submitted(&mut self, block: Arc<[u8]>) {
+        if self.journalled != Journalled::Whole {
+            self.block = Some(block);
+        }
+        if self.journalled == Journalled::WithoutBlock {
+            // Its transactions came late: it is written anew, with them.
+            self.journalled = Journalled::UnderWay;
+        }
         for view in &mut self.views {
             view.is_under_way = true;
         }
@@ -223,6 +231,7 @@ impl Case {
     pub(super) fn is_over(&self, now_ms: i64, next_height: u32) -> bool {
         let age_ms = now_ms.saturating_sub(self.row.found_at_ms);
         !self.is_unbooked
+            && self.journalled != Journalled::UnderWay
             && match self.row.state {
                 BlockState::Found | BlockState::Submitted => false,
                 BlockState::Accepted => {
@@ -237,7 +246,9 @@ impl Case {
     pub(super) fn is_dispensable(&self) -> bool {
         let presence = self.deciding().and_then(|view| view.presence);
         let lost = presence == Some(Presence::OffBestChain);
-        !self.is_unbooked && (self.is_safe() || (lost && self.row.state != BlockState::Accepted))
+        !self.is_unbooked
+            && self.journalled != Journalled::UnderWay
+            && (self.is_safe() || (lost && self.row.state != BlockState::Accepted))
     }
 
     /// It lies deep on the best chain.

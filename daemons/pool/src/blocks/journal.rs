@@ -27,7 +27,7 @@ pub(crate) struct Journal(Arc<Inner>);
 struct Inner {
     dir: PathBuf,
     reserves: Reserves,
-    /// One at a time: of two writes of an entry the better one is to stay.
+    /// One at a time: of two writes of an entry the better one is to stay, and a file and its place are one.
     writing: Mutex<()>,
     places: Mutex<BTreeMap<Key, Place>>,
 }
@@ -119,12 +119,7 @@ impl Journal {
         block: Option<&[u8]>,
     ) -> Result<(), JournalError> {
         let bytes = content::encode(entry, block)?;
-        // Nothing is left half done by a panic that the next write would not do anew.
-        let _writing = self
-            .0
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.0.writing();
         if self
             .0
             .places()
@@ -202,17 +197,24 @@ impl Journal {
         }
     }
 
-    /// The entry is not needed any more. Blocks.
+    /// The entry is not needed any more, nor written any more: a write that begins later would bring it back. Blocks.
     ///
     /// # Errors
     /// The file can't be removed; a missing one is no error.
     pub(crate) fn remove(&self, key: Key) -> Result<(), JournalError> {
+        // Not between a write's file and its place.
+        let _writing = self.0.writing();
         let place = self.0.places().remove(&key);
         place.map_or(Ok(()), |place| remove_file(&place.path))
     }
 }
 
 impl Inner {
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        // Nothing is left half done by a panic that the next write would not do anew.
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn places(&self) -> MutexGuard<'_, BTreeMap<Key, Place>> {
         // It is changed by one call each time.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)

@@ -190,12 +190,7 @@ impl BlockKeeper {
             Event::Sent { key, address } => {
                 self.change(key, |case| case.on_sent(&address, now_ms));
             }
-            Event::Submitted { key, block } => self.change(key, |case| {
-                case.on_submitted();
-                if case.journalled != Journalled::Whole {
-                    case.block = Some(block);
-                }
-            }),
+            Event::Submitted { key, block } => self.change(key, |case| case.on_submitted(block)),
             Event::Answered { key, outcome } => {
                 let PathOutcome { path, outcome, .. } = outcome;
                 let named = |(name, _): &(String, _)| *name == path;

@@ -18,8 +18,8 @@ fn case(nodes: usize) -> Case {
         share: None,
     };
     let mut case = Case::found(entry, BlockHash::from_byte_array([1; 32]), nodes);
-    case.on_submitted();
     case.journalled = Journalled::Whole;
+    case.on_submitted(Arc::from([]));
     case
 }
 
@@ -145,6 +145,21 @@ fn nothing_is_over_that_the_ledger_does_not_have() {
     answer(&mut case, 0, refused("bad-txns"));
     assert!(!case.is_over(FOUND_AT_MS, HEIGHT));
     assert!(is_over(&mut case, 0, HEIGHT));
+}
+
+#[test]
+fn nothing_ends_while_it_is_written_to_the_journal() {
+    let mut case = case(1);
+    case.journalled = Journalled::WithoutBlock;
+    case.on_submitted(Arc::from([]));
+    answer(&mut case, 0, refused("bad-txns"));
+    assert!(!is_over(&mut case, LAST_WORD_MS, HEIGHT + 9));
+    case.on_seen(0, deep(SAFE_DEPTH), HEIGHT + 6);
+    case.is_unbooked = false;
+    assert!(!case.is_dispensable());
+    case.journalled = Journalled::Whole;
+    assert!(case.is_dispensable());
+    assert!(is_over(&mut case, LAST_WORD_MS, HEIGHT + 9));
 }
 
 #[test]

@@ -83,6 +83,26 @@ fn an_entry_that_gets_its_block_later_is_one_entry() {
 }
 
 #[test]
+fn an_entry_that_is_removed_while_it_is_written_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let file = path(dir.path(), key(7));
+    for _ in 0..100 {
+        journal.write(key(7), &entry(7), None).unwrap();
+        let length = fs::metadata(&file).unwrap().len();
+        std::thread::scope(|scope| {
+            scope.spawn(|| journal.write(key(7), &entry(7), Some(&[1; 99])).unwrap());
+            while fs::metadata(&file).unwrap().len() == length {
+                std::thread::yield_now();
+            }
+            journal.remove(key(7)).unwrap();
+        });
+        assert!(!file.exists());
+        assert_eq!(journal.read_block(key(7)).unwrap(), None);
+    }
+}
+
+#[test]
 fn a_reserve_becomes_the_entry_gives_its_rest_back_and_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
