@@ -145,6 +145,31 @@ impl Case {
         }
     }
 
+    /// The journal's answer to a write, with the block in it or without.
+    pub(super) fn on_journalled(&mut self, whole: bool, written: bool) {
+        if self.journalled == Journalled::Whole {
+            return;
+        }
+        self.journalled = match (written, whole) {
+            (true, true) => Journalled::Whole,
+            (true, false) => Journalled::WithoutBlock,
+            (false, _) => Journalled::No,
+        };
+        if written && whole {
+            self.block = None;
+        }
+    }
+
+    /// There is more to write than the journal has.
+    pub(super) fn needs_journal(&self) -> bool {
+        match self.journalled {
+            Journalled::No => true,
+            // Two writes were under way, and the one with the block failed first.
+            Journalled::WithoutBlock => self.block.is_some(),
+            Journalled::UnderWay | Journalled::Whole => false,
+        }
+    }
+
     /// It was sent to the template provider at `address`. SubmitSolution has no answer, so that is all there is to say.
     pub(super) fn on_sent(&mut self, address: &str, at_ms: i64) {
         self.note(&format!("template-provider {address}"), "sent", at_ms);

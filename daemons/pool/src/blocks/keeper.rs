@@ -186,7 +186,7 @@ impl BlockKeeper {
                 key,
                 whole,
                 written,
-            } => self.on_journalled(key, whole, written),
+            } => self.change(key, |case| case.on_journalled(whole, written)),
             Event::Sent { key, address } => {
                 self.change(key, |case| case.on_sent(&address, now_ms));
             }
@@ -202,22 +202,6 @@ impl BlockKeeper {
             Event::ShareLogged { key, result } => self.on_share_logged(key, result),
             Event::Booked { row, result } => self.on_booked(&row, result),
         }
-    }
-
-    fn on_journalled(&mut self, key: Key, whole: bool, written: bool) {
-        self.change(key, |case| {
-            if case.journalled == Journalled::Whole {
-                return;
-            }
-            case.journalled = match (written, whole) {
-                (true, true) => Journalled::Whole,
-                (true, false) => Journalled::WithoutBlock,
-                (false, _) => Journalled::No,
-            };
-            if written && whole {
-                case.block = None;
-            }
-        });
     }
 
     fn on_answer(&mut self, key: Key, node: usize, outcome: BlockOutcome) {
@@ -265,7 +249,7 @@ impl BlockKeeper {
             }
         }
         for case in self.cases.values_mut() {
-            if case.journalled == Journalled::No {
+            if case.needs_journal() {
                 case.journalled = Journalled::UnderWay;
                 let (key, block) = (case.key(), case.block.clone());
                 let journal = self.paths.journal.clone();

@@ -148,6 +148,21 @@ fn nothing_is_over_that_the_ledger_does_not_have() {
 }
 
 #[test]
+fn a_block_whose_write_failed_is_written_again_though_its_entry_is_there() {
+    let mut case = case(1);
+    (case.journalled, case.block) = (Journalled::UnderWay, Some(Arc::from([])));
+    assert!(!case.needs_journal());
+    case.on_journalled(true, false);
+    assert!(case.needs_journal());
+    case.on_journalled(false, true);
+    assert!(case.needs_journal());
+    case.on_journalled(true, true);
+    assert!(!case.needs_journal() && case.block.is_none());
+    case.on_journalled(true, false);
+    assert_eq!(case.journalled, Journalled::Whole);
+}
+
+#[test]
 fn nothing_ends_while_it_is_written_to_the_journal() {
     let mut case = case(1);
     case.journalled = Journalled::WithoutBlock;
