@@ -6,7 +6,7 @@ mod share;
 mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hh_ipc::api::pool::RoundSelector;
+use hh_ipc::api::pool::{BlockSelector, RoundSelector};
 use hh_trust::Head;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
 pub(crate) use miner::{BanChoice, BanCommand, MinerChoice, MinerCommand};
@@ -286,14 +286,6 @@ pub(crate) enum BlockCommand {
 const BLOCK_SHOW: &str = "Examples:\n  hhctl block show 1203\n  hhctl block show 000002a7d0c1b2a3...f3e4d5c6 -o json\n\n\
     STATE is found, submitted, accepted, rejected (with Bitcoin Core's reason) or orphaned (the chain went on without it). A block \
     stays in the pool's journal until it is six deep and two hours old: a node that forgets it gets it again.";
-
-/// Which block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BlockSelector {
-    Height(u32),
-    /// As Bitcoin Core prints it.
-    Hash(String),
-}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RoundCommand {

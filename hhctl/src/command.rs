@@ -53,7 +53,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         }
         Command::Share(ShareCommand::Stats) => share::stats(session).await,
         Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
-        Command::Block(BlockCommand::Show { block }) => block::show(session, block).await,
+        Command::Block(BlockCommand::Show { block }) => block::show(session, block.clone()).await,
         Command::Round(RoundCommand::List { limit }) => round::list(session, *limit).await,
         Command::Round(RoundCommand::Show { round }) => round::show(session, round.clone()).await,
         Command::Event(EventCommand::List { limit }) => event::list(session, *limit).await,

@@ -314,17 +314,6 @@ impl Failure {
         )
     }
 
-    /// The pool has no such block among its newest.
-    pub(crate) fn no_such_block(block: &str) -> Self {
-        Self::new(
-            "HH0141",
-            Exit::NotFound,
-            format!("there is no block {block} of ours"),
-            "it is not among the last 1,000 that our miners found".to_owned(),
-            "list them: hhctl block list".to_owned(),
-        )
-    }
-
     /// A help topic that does not exist.
     pub(crate) fn no_such_topic(words: &str) -> Self {
         Self::new(

@@ -24,11 +24,11 @@ use crate::work::FutureTemplates;
 use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
-    AccountShares, Ban, BanPage, BanRequest, Banned, Block, BlockState, CoinbaseDetail, CurrentJob,
-    CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, LostRecords, Miner, MinerPage,
-    MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector,
-    ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest, VardiffChange,
-    VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
+    AccountShares, Ban, BanPage, BanRequest, Banned, Block, BlockSelector, BlockState,
+    CoinbaseDetail, CurrentJob, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, LostRecords,
+    Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage,
+    RoundSelector, ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest,
+    VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -160,6 +160,10 @@ impl Pool for Answers {
 
     async fn blocks(self, _: Call, limit: u32) -> Result<Vec<Block>, ApiError> {
         self.control.blocks(limit as usize).await
+    }
+
+    async fn block(self, _: Call, block: BlockSelector) -> Result<Block, ApiError> {
+        self.control.block(&block).await
     }
 
     async fn rounds(self, _: Call, limit: u32) -> Result<RoundPage, ApiError> {
@@ -374,6 +378,18 @@ impl Control {
         let block = |row| block(row, next_height);
         Ok(rows.into_iter().map(block).collect())
     }
+
+    async fn block(&self, selector: &BlockSelector) -> Result<Block, ApiError> {
+        let rows = self.ledger.blocks(usize::MAX).await;
+        let rows = rows.map_err(|error| unavailable(&error))?;
+        let is_meant = |row: &BlockRow| match selector {
+            BlockSelector::Height(height) => row.height == *height,
+            BlockSelector::Hash(hash) => row.hash.to_string() == *hash,
+        };
+        let found = rows.into_iter().find(is_meant);
+        let found = found.ok_or_else(|| no_such_block(selector))?;
+        Ok(block(found, self.next_height()))
+    }
 }
 
 /// The name of an account as an operator wrote it: one that no miner can have is a mistake of typing.
@@ -387,6 +403,15 @@ fn check_account(account: &str, chain: Network) -> Result<(), ApiError> {
 
 fn wrong_account(message: String) -> ApiError {
     ApiError::new(ErrorKind::Usage, "HH2008", message)
+}
+
+fn no_such_block(selector: &BlockSelector) -> ApiError {
+    let which = match selector {
+        BlockSelector::Height(height) => format!("at height {height}"),
+        BlockSelector::Hash(hash) => format!("with the hash {hash}"),
+    };
+    let message = format!("there is no block of ours {which}");
+    ApiError::new(ErrorKind::NotFound, "HH2014", message)
 }
 
 /// For tables: what is counted here is far below 2^32.

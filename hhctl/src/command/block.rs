@@ -1,15 +1,11 @@
 //! `hhctl block`.
 
-use crate::cli::BlockSelector;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::pool::{Block, BlockState, SubmissionPath};
+use hh_ipc::api::pool::{Block, BlockSelector, BlockState, SubmissionPath};
 use jiff::Timestamp;
 use serde_json::json;
-
-/// What the pool answers at most.
-const ALL: u32 = 1_000;
 
 pub(super) async fn list(session: &mut Session, limit: u32) -> Result<Report, Failure> {
     let daemon = session.pool().await?;
@@ -30,21 +26,11 @@ pub(super) async fn list(session: &mut Session, limit: u32) -> Result<Report, Fa
 
 pub(super) async fn show(
     session: &mut Session,
-    selector: &BlockSelector,
+    selector: BlockSelector,
 ) -> Result<Report, Failure> {
     let daemon = session.pool().await?;
-    let answer = daemon.client.blocks(daemon.call(), ALL).await;
-    let blocks = daemon.granted(answer)?;
-    let is_meant = |block: &Block| match selector {
-        BlockSelector::Height(height) => block.height == *height,
-        BlockSelector::Hash(hash) => block.hash == *hash,
-    };
-    let Some(block) = blocks.into_iter().find(is_meant) else {
-        return Err(Failure::no_such_block(&match selector {
-            BlockSelector::Height(height) => height.to_string(),
-            BlockSelector::Hash(hash) => hash.clone(),
-        }));
-    };
+    let answer = daemon.client.block(daemon.call(), selector).await;
+    let block = daemon.granted(answer)?;
     let now = session.now();
     let view = vec![
         Part::Fields(fields(&block, now)),

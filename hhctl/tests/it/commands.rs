@@ -171,7 +171,7 @@ async fn block_show_shows_what_every_path_said() {
     assert!(refused.stdout.contains(reason), "{}", refused.stdout);
     let none = operator.types("hhctl block show 7").await;
     assert_eq!(none.exit, Exit::NotFound);
-    assert!(none.stderr.contains("HH0141"), "{}", none.stderr);
+    assert!(none.stderr.contains("HH2014"), "{}", none.stderr);
     let wrong = operator.types("hhctl block show open").await;
     assert_eq!(wrong.exit, Exit::Usage);
 }

@@ -1,11 +1,11 @@
 //! Small daemons in this process: the services of hh-tp, hh-pool and hh-translator with fixed answers.
 
 use hh_ipc::api::pool::{
-    Ban, BanPage, BanRequest, Banned, Block, BlockState, CoinbaseDetail, CurrentJob, DoorStatus,
-    KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool, PoolStatus,
-    RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus, SharePage,
-    ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
-    WorkerPage, WorkerQuery,
+    Ban, BanPage, BanRequest, Banned, Block, BlockSelector, BlockState, CoinbaseDetail, CurrentJob,
+    DoorStatus, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
+    PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
+    SharePage, ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged,
+    VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -316,6 +316,10 @@ impl Pool for FakePool {
 
     async fn round(self, _: Context, _: RoundSelector) -> Result<RoundDetail, ApiError> {
         Err(ApiError::new(ErrorKind::Failed, "HH2000", "no rounds here"))
+    }
+
+    async fn block(self, _: Context, _: BlockSelector) -> Result<Block, ApiError> {
+        Ok(block())
     }
 
     async fn blocks(self, _: Context, _: u32) -> Result<Vec<Block>, ApiError> {

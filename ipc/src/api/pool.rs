@@ -67,6 +67,8 @@ pub trait Pool {
     async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
     /// The newest blocks of ours, newest first; at most `limit` and never more than 1,000.
     async fn blocks(limit: u32) -> Result<Vec<Block>, ApiError>;
+    /// One block of ours; of several at one height the newest.
+    async fn block(block: BlockSelector) -> Result<Block, ApiError>;
     /// The round that goes on, and the last ones that have ended, newest first; at most `limit` of these and never more than
     /// 1,000.
     async fn rounds(limit: u32) -> Result<RoundPage, ApiError>;
@@ -269,6 +271,15 @@ pub struct AccountShares {
     /// Expected hashes, a decimal integer (it can pass 2^64).
     pub work: String,
     pub last_share_at: Option<Timestamp>,
+}
+
+/// Which block of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockSelector {
+    Height(u32),
+    /// As Bitcoin Core prints it.
+    Hash(String),
 }
 
 /// A block that a miner of ours found.

@@ -2,10 +2,10 @@
 
 use crate::sample;
 use hh_ipc::api::pool::{
-    Ban, BanPage, BanRequest, Banned, Block, CoinbaseDetail, CurrentJob, KickRequest, Kicked,
-    Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus, RetireRequest, Retired,
-    RoundDetail, RoundPage, RoundSelector, SharePage, ShareQuery, ShareStats, UnbanRequest,
-    VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
+    Ban, BanPage, BanRequest, Banned, Block, BlockSelector, CoinbaseDetail, CurrentJob,
+    KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus, RetireRequest,
+    Retired, RoundDetail, RoundPage, RoundSelector, SharePage, ShareQuery, ShareStats,
+    UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -101,6 +101,10 @@ impl Pool for FakePool {
 
     async fn share_stats(self, _: Context) -> Result<ShareStats, ApiError> {
         Ok(sample::share_stats())
+    }
+
+    async fn block(self, _: Context, _: BlockSelector) -> Result<Block, ApiError> {
+        Ok(sample::block())
     }
 
     async fn rounds(self, _: Context, _limit: u32) -> Result<RoundPage, ApiError> {

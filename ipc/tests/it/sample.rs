@@ -1,13 +1,14 @@
 //! One value of every type that crosses a socket, with every field set to something that shows.
 
 use hh_ipc::api::pool::{
-    AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockState, CoinbaseDetail,
-    CoinbaseOutput, CurrentJob, CurrentWork, DifficultyBounds, DoorStatus, ExtranonceLayout,
-    FutureTemplate, JobChannels, KickRequest, Kicked, KickedMiner, LaggingPool, Lane, LedgerStatus,
-    LostRecords, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus, RetireRequest, Retired,
-    Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary, ScriptSigPart,
-    ShareCursor, ShareEvent, ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath,
-    UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, Worker, WorkerPage, WorkerQuery,
+    AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockSelector, BlockState,
+    CoinbaseDetail, CoinbaseOutput, CurrentJob, CurrentWork, DifficultyBounds, DoorStatus,
+    ExtranonceLayout, FutureTemplate, JobChannels, KickRequest, Kicked, KickedMiner, LaggingPool,
+    Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus,
+    RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector,
+    RoundSummary, ScriptSigPart, ShareCursor, ShareEvent, ShareLogStatus, SharePage, ShareQuery,
+    ShareStats, SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
+    Worker, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
@@ -486,6 +487,10 @@ pub(crate) fn round_selectors() -> [RoundSelector; 3] {
         RoundSelector::Height(210),
         RoundSelector::Hash(HASH.into()),
     ]
+}
+
+pub(crate) fn block_selectors() -> [BlockSelector; 2] {
+    [BlockSelector::Height(210), BlockSelector::Hash(HASH.into())]
 }
 
 pub(crate) fn round_detail() -> RoundDetail {

@@ -51,6 +51,7 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(share_page);
     assert_wire!(share_stats);
     assert_wire!(block);
+    assert_wire!(block_selectors);
     assert_wire!(round_page);
     assert_wire!(round_selectors);
     assert_wire!(round_detail);
@@ -146,6 +147,7 @@ async fn requests_are_as_they_were() {
         request!(pool, shares_since(sample::share_query())),
         request!(pool, share_stats()),
         request!(pool, blocks(5)),
+        request!(pool, block(sample::block_selectors()[0].clone())),
         request!(pool, rounds(5)),
         request!(pool, round(sample::round_selectors()[1].clone())),
         request!(template_provider, hello()),

@@ -2,7 +2,7 @@
 
 use super::{Fake, job, seconds_ago, tail};
 use hh_ipc::api::pool::{
-    Ban, BanPage, BanRequest, BanTarget, Banned, Block, CoinbaseDetail, CurrentJob,
+    Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockSelector, CoinbaseDetail, CurrentJob,
     DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
     MinerSelector, Pool, PoolStatus, RetireRequest, Retired, Round, RoundDetail, RoundPage,
     RoundSelector, SharePage, ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged,
@@ -210,6 +210,18 @@ impl Pool for Fake {
             accounts: self.answers.round_accounts.clone(),
             lagging_pools: page.lagging_pools.clone(),
         })
+    }
+
+    async fn block(self, _: Context, selector: BlockSelector) -> Result<Block, ApiError> {
+        let mut blocks = self.answers.blocks.iter();
+        let found = blocks.find(|block| match &selector {
+            BlockSelector::Height(height) => block.height == *height,
+            BlockSelector::Hash(hash) => block.hash == *hash,
+        });
+        let message = "there is no block of ours at height 7";
+        found
+            .cloned()
+            .ok_or_else(|| ApiError::new(ErrorKind::NotFound, "HH2014", message))
     }
 
     async fn blocks(self, _: Context, limit: u32) -> Result<Vec<Block>, ApiError> {
