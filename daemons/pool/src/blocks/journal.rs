@@ -248,7 +248,11 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 
 fn read(path: &Path) -> Result<Content, JournalError> {
     let bytes = fs::read(path).map_err(|source| io_error("read", path, source))?;
-    content::decode(&bytes).map_err(|source| JournalError::Content {
+    decode(path, &bytes)
+}
+
+fn decode(path: &Path, bytes: &[u8]) -> Result<Content, JournalError> {
+    content::decode(bytes).map_err(|source| JournalError::Content {
         path: path.to_owned(),
         source,
     })

@@ -2,7 +2,7 @@
 //! stops nothing.
 
 use super::content::Content;
-use super::{JournalEntry, JournalError, Key, Left, Place, io_error, path, read, reserve};
+use super::{JournalEntry, JournalError, Key, Left, Place, decode, io_error, path, reserve};
 use crate::zeroed_file::is_zero;
 use hh_mining::BlockHash;
 use std::collections::BTreeMap;
@@ -90,8 +90,7 @@ fn look_at(path: &Path) -> Result<Option<Left>, JournalError> {
     if is_zero(&bytes) {
         return Ok(None);
     }
-    drop(bytes);
-    let Content { entry, block } = read(path)?;
+    let Content { entry, block } = decode(path, &bytes)?;
     let key = key(&entry, path)?;
     let has_block = block.is_some();
     Ok(Some(Left {
