@@ -67,13 +67,14 @@ pub(super) fn recover(
     let mut newest = None;
     let mut next_first_seq = None;
     for (path, header) in headers.iter().rev() {
-        if checked >= options.checked_records_min {
-            break;
-        }
         let scan = scan(path, header, next_first_seq)?;
         checked += scan.end_seq - header.first_seq;
         next_first_seq = Some(header.first_seq);
         newest.get_or_insert((path, header, scan));
+        // Not before the newest: it tells where the log goes on.
+        if checked >= options.checked_records_min {
+            break;
+        }
     }
     // Not before all was read: a log that is refused stays as it is.
     if let Some((path, header, scan)) = newest {

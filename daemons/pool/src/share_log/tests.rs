@@ -308,6 +308,9 @@ async fn an_opening_checks_as_many_records_as_it_is_told_and_a_reader_the_others
     };
     let error = checking(1_000).unwrap_err();
     assert!(matches!(error, LogError::Damaged { path, .. } if path == oldest));
+    let (log, recovered) = checking(0).unwrap();
+    assert_eq!(recovered.next_seq, 1_001);
+    log.close().await;
     let (log, recovered) = checking(100).unwrap();
     assert_eq!(recovered.next_seq, 1_001);
     let unread = log.reader(1).unwrap().read(usize::MAX).unwrap_err();
