@@ -29,6 +29,9 @@ const FLOOD_RATIO: u64 = 10;
 /// 40 bytes each, 4 MB. The limit on connects has bounded what such a crowd can do.
 const MAX_PEERS: usize = 100_000;
 
+/// Pause between two searches for windows that are over: each goes through all peers, while connections wait to be let in.
+const SEARCH_PAUSE_MS: u64 = 1_000;
+
 /// What a peer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offence {
@@ -66,7 +69,10 @@ impl Offence {
 
 /// The offences of peers.
 #[derive(Debug, Default)]
-pub(crate) struct Conducts(HashMap<AddressRange, Conduct>);
+pub(crate) struct Conducts {
+    peers: HashMap<AddressRange, Conduct>,
+    search_from_ms: u64,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Conduct {
@@ -79,10 +85,10 @@ struct Conduct {
 impl Conducts {
     /// Counts an offence, and says whether it was one too many; what was counted is forgotten then.
     pub(crate) fn offend(&mut self, peer: AddressRange, offence: Offence, now_ms: u64) -> bool {
-        if !self.0.contains_key(&peer) && !self.has_room(now_ms) {
+        if !self.peers.contains_key(&peer) && !self.has_room(now_ms) {
             return false;
         }
-        let conduct = self.0.entry(peer).or_insert(Conduct {
+        let conduct = self.peers.entry(peer).or_insert(Conduct {
             started_ms: now_ms,
             ..Conduct::default()
         });
@@ -100,17 +106,18 @@ impl Conducts {
         *count += 1;
         let too_many = *count >= offence.max();
         if too_many {
-            self.0.remove(&peer);
+            self.peers.remove(&peer);
         }
         too_many
     }
 
     fn has_room(&mut self, now_ms: u64) -> bool {
-        if self.0.len() >= MAX_PEERS {
-            self.0
+        if self.peers.len() >= MAX_PEERS && now_ms >= self.search_from_ms {
+            self.peers
                 .retain(|_, conduct| now_ms.saturating_sub(conduct.started_ms) < WINDOW_MS);
+            self.search_from_ms = now_ms.saturating_add(SEARCH_PAUSE_MS);
         }
-        self.0.len() < MAX_PEERS
+        self.peers.len() < MAX_PEERS
     }
 }
 
@@ -189,6 +196,20 @@ mod tests {
         assert!(conducts.offend(peer(1), Offence::Garbage, 0));
         // It starts anew after its ban.
         assert!(!conducts.offend(peer(1), Offence::Garbage, 0));
+    }
+
+    #[test]
+    fn a_crowd_has_windows_that_are_over_searched_once_a_second() {
+        let mut conducts = Conducts::default();
+        for number in 0..u32::try_from(MAX_PEERS).unwrap() {
+            let peer = AddressRange::of_peer(std::net::Ipv4Addr::from_bits(number).into());
+            assert!(!conducts.offend(peer, Offence::Garbage, 0));
+        }
+        let mut is_counted =
+            |at_ms| conducts.offend(peer(1), Offence::Flood, WINDOW_MS - 1 + at_ms);
+        assert!(!is_counted(0), "no window is over");
+        assert!(!is_counted(SEARCH_PAUSE_MS - 1), "it was searched just now");
+        assert!(is_counted(SEARCH_PAUSE_MS));
     }
 
     #[track_caller]
