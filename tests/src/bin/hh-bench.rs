@@ -215,7 +215,7 @@ async fn measured(
             blocks::new_blocks_under_shares(server, stage, 1_000, count(8, 4)).await?
         }
         Measure::Idle => connects::idle(server).await?,
-        Measure::Template => templates::empty(stage, count(40, 10)).await?,
+        Measure::Template => templates::empty(stage, count(200, 10)).await?,
         Measure::TemplateFull => templates::full(stage, count(20, 5), 4_000).await?,
     };
     Ok(Run {
