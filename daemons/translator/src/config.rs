@@ -1,10 +1,13 @@
 //! hh-translator's configuration.
 
+mod lane;
+
+pub use lane::{LaneConfig, LaneProtocol};
+
 use hh_daemon::{Mistakes, ProxyProtocol};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::net::SocketAddr;
 
 /// The file `hh-translator.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,18 +21,6 @@ pub struct TranslatorConfig {
     /// Load balancers in front of the lanes.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// A listener for SV1 miners.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LaneConfig {
-    pub name: String,
-    pub listen_address: SocketAddr,
-    /// What a miner is taken to do before it is known, in hashes a second; the pool finds its real difficulty from there. A
-    /// miner that suggests a difficulty is started at that.
-    #[serde(default = "default_nominal_hashrate_hs")]
-    pub nominal_hashrate_hs: f32,
 }
 
 /// A pool.
@@ -59,12 +50,6 @@ impl Default for LimitsConfig {
             max_connections_per_address: 5_000,
         }
     }
-}
-
-/// Between a microcontroller (10^5) and a rack machine (10^14): the one waits half a minute for its first share, the other
-/// sends some hundred before it is slowed down.
-fn default_nominal_hashrate_hs() -> f32 {
-    1e11
 }
 
 impl UpstreamConfig {
@@ -111,12 +96,7 @@ impl TranslatorConfig {
                 let fix = "give each lane a name of its own";
                 mistakes.add(format!("lanes.{index}.name"), what, fix);
             }
-            let hashrate = lane.nominal_hashrate_hs;
-            if !(hashrate.is_finite() && hashrate > 0.0) {
-                let what = format!("{hashrate} is no hashrate");
-                let fix = "write hashes a second, such as 1e12";
-                mistakes.add(format!("lanes.{index}.nominal_hashrate_hs"), what, fix);
-            }
+            lane.check(index, mistakes);
         }
     }
 }
@@ -144,7 +124,8 @@ mod tests {
         let path = dir.path().join("hh-translator.toml");
         let text = "upstreams = []\n\
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\n\
-            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\n\
+            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\nmin_difficulty = 0\n\
+            [[lanes]]\nname = \"b\"\nlisten_address = \"127.0.0.1:0\"\nmin_difficulty = 4\nmax_difficulty = 2\n\
             [limits]\nmax_connections = 0\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<TranslatorConfig>(&path).unwrap_err();
@@ -156,6 +137,9 @@ mod tests {
             "upstreams: there is no work without a pool",
             "lanes.0.nominal_hashrate_hs: -1 is no hashrate",
             "lanes.1.name: the name \"a\" is empty or taken",
+            "lanes.1.protocol: sv2 is not spoken yet",
+            "lanes.1.min_difficulty: 0 is no difficulty",
+            "lanes.2.max_difficulty: the largest difficulty 2 is below the smallest, 4",
             "limits.max_connections: no miner can connect",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");

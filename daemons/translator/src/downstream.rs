@@ -8,6 +8,7 @@ mod shares;
 mod work;
 
 use crate::bridge::{ExtranonceFixed, ExtranonceSplit, MinerJob, Tip, UpstreamJob};
+use crate::difficulty::MinerDifficulty;
 use crate::miners::{Miner, Place};
 use crate::sv1::line::{LineBuffer, LineTooLong, MAX_LINE_BYTES, MAX_LINE_BYTES_UNAUTHORIZED};
 use crate::sv1::message::{Call, Id, Incoming, RejectCode, answer, parse, refusal};
@@ -152,10 +153,7 @@ pub(crate) struct Session {
     version_mask: Option<u32>,
     /// The mask that the miner was told last by a notification.
     version_mask_told: Option<u32>,
-    /// Where the pool is to start.
-    suggested_difficulty: Option<f64>,
-    /// What the pool must not go below.
-    minimum_difficulty: Option<f64>,
+    difficulty: MinerDifficulty,
     /// User names that may submit; all of one account.
     users: Vec<String>,
     /// Authorize calls that wait for the pool.
@@ -163,8 +161,6 @@ pub(crate) struct Session {
 
     events: Option<mpsc::Receiver<Event>>,
     channel: Option<Channel>,
-    /// The target of the last channel, to start the next one with.
-    last_target: Option<Target>,
     future_jobs: VecDeque<Arc<UpstreamJob>>,
     tip: Option<Arc<Tip>>,
     /// Jobs that the miner may submit for, oldest first.
@@ -206,13 +202,11 @@ impl Session {
             split: None,
             version_mask: None,
             version_mask_told: None,
-            suggested_difficulty: None,
-            minimum_difficulty: None,
+            difficulty: MinerDifficulty::default(),
             users: Vec::new(),
             authorizing: Vec::new(),
             events: None,
             channel: None,
-            last_target: None,
             future_jobs: VecDeque::new(),
             tip: None,
             jobs: VecDeque::new(),
@@ -350,7 +344,7 @@ impl Session {
     async fn on_call(&mut self, id: Id, call: Call) -> Result<(), SessionEnd> {
         match call {
             Call::Configure(configure) => self.on_configure(&id, &configure).await?,
-            Call::Subscribe { user_agent } => self.on_subscribe(&id, user_agent),
+            Call::Subscribe { user_agent } => self.on_subscribe(&id, user_agent).await?,
             Call::Authorize {
                 user_name,
                 difficulty,

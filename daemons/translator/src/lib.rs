@@ -12,6 +12,7 @@
 pub mod bridge;
 pub mod config;
 mod control;
+mod difficulty;
 mod downstream;
 mod hashrate;
 mod listener;

@@ -4,6 +4,7 @@
 
 use crate::bridge::Rejection;
 use crate::config::{LaneConfig, LimitsConfig};
+use crate::difficulty::LaneDifficulty;
 use crate::downstream::SessionEnd;
 use crate::hashrate::Hashrate;
 use hh_daemon::{Full, Places};
@@ -63,7 +64,7 @@ struct Connections {
 pub(crate) struct Lane {
     pub name: String,
     pub listen_address: SocketAddr,
-    pub nominal_hashrate_hs: f32,
+    pub difficulty: LaneDifficulty,
     connections: AtomicU32,
     in_flight: AtomicU64,
     counts: Mutex<(ShareCounts, Hashrate)>,
@@ -213,7 +214,7 @@ impl Lane {
         });
         Self {
             listen_address,
-            nominal_hashrate_hs: config.nominal_hashrate_hs,
+            difficulty: LaneDifficulty::new(config),
             connections: AtomicU32::new(0),
             in_flight: AtomicU64::new(0),
             counts: Mutex::new((ShareCounts::default(), Hashrate::new(Instant::now()))),
@@ -393,11 +394,7 @@ mod tests {
     use super::*;
 
     fn miners(max_connections: usize, max_connections_per_address: usize) -> Miners {
-        let lane = LaneConfig {
-            name: "main".to_owned(),
-            listen_address: "127.0.0.1:0".parse().unwrap(),
-            nominal_hashrate_hs: 1e9,
-        };
+        let lane = LaneConfig::new("main", "127.0.0.1:0".parse().unwrap());
         let limits = LimitsConfig {
             max_connections,
             max_connections_per_address,

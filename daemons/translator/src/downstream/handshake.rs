@@ -5,19 +5,16 @@
 
 use super::{HANDSHAKE_DEADLINE, Session, SessionEnd};
 use crate::bridge::{ExtranonceSplit, granted_version_mask};
+use crate::difficulty::MinerDifficulty;
 use crate::sv1::message::{Configure, Id, RejectCode, answer, quoted, refusal};
 use crate::upstream::{
     ChannelTerms, ChannelWish, Command, EVENT_QUEUE, MIN_EXTRANONCE_SIZE_TOO_LARGE,
 };
-use hh_mining::Target;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// User names of one connection: rigs and proxies authorize a few workers of an account.
 const USERS_MAX: usize = 64;
-
-/// The rate that a difficulty stands for when it is turned into a hashrate: the specification's.
-const SHARES_PER_MINUTE: f64 = 18.0;
 
 impl Session {
     pub(super) async fn on_configure(
@@ -41,12 +38,8 @@ impl Session {
             results.push(format!("{}:{granted}", quoted(name)));
         }
         self.say(&answer(id, &format!("{{{}}}", results.join(","))));
-        let minimum = self.minimum_difficulty;
-        self.raise_minimum_difficulty(configure.minimum_difficulty);
-        if self.minimum_difficulty == minimum {
-            return Ok(());
-        }
-        self.send_terms().await
+        self.want(|difficulty| difficulty.raise_minimum(configure.minimum_difficulty))
+            .await
     }
 
     /// The mask for now: if the upstream turns out to forbid rolling, or to allow it after all, the miner is told with the next
@@ -63,12 +56,19 @@ impl Session {
         }
     }
 
-    pub(super) fn on_subscribe(&mut self, id: &Id, user_agent: String) {
+    pub(super) async fn on_subscribe(
+        &mut self,
+        id: &Id,
+        user_agent: String,
+    ) -> Result<(), SessionEnd> {
         let split = self.split();
         let extranonce1 = hex::encode(&split.extranonce1);
         let size = split.extranonce2_size;
         let session = format!("{:08x}", self.miner().id);
         self.subscribed = true;
+        // One that is authorized already has its channel; the others are opened with it.
+        self.want(|difficulty| difficulty.learn_user_agent(&user_agent))
+            .await?;
         self.miner().update(|state| state.user_agent = user_agent);
         self.say(&answer(
             id,
@@ -77,6 +77,7 @@ impl Session {
             ),
         ));
         self.send_newest_job();
+        Ok(())
     }
 
     /// How the extranonce is cut; decided when it is first needed, and for the whole session.
@@ -115,7 +116,7 @@ impl Session {
             self.add_user(&id, user_name);
             return Ok(());
         }
-        self.raise_minimum_difficulty(difficulty);
+        self.difficulty.raise_minimum(difficulty);
         self.handshake_deadline = None;
         let opening = !self.authorizing.is_empty();
         self.authorizing.push((id, user_name.clone()));
@@ -196,17 +197,15 @@ impl Session {
         if !id.is_null() {
             self.say(&answer(id, "true"));
         }
-        if self.suggested_difficulty == Some(difficulty) {
-            return Ok(());
-        }
-        self.suggested_difficulty = Some(difficulty);
-        self.last_target = None;
-        self.send_terms().await
+        self.want(|wishes| wishes.suggest(difficulty)).await
     }
 
-    /// Tells the upstream what the channel's target is to be chosen from, for the open channel and for later ones.
-    async fn send_terms(&mut self) -> Result<(), SessionEnd> {
-        if self.events.is_none() {
+    /// Takes a wish of the miner. If it is a new one, the upstream is told what an open channel's target is to be chosen from
+    /// now, and later ones'.
+    async fn want(&mut self, wish: impl FnOnce(&mut MinerDifficulty)) -> Result<(), SessionEnd> {
+        let before = self.difficulty;
+        wish(&mut self.difficulty);
+        if self.events.is_none() || self.difficulty == before {
             return Ok(());
         }
         self.tell_upstream(Command::Update {
@@ -216,28 +215,8 @@ impl Session {
         .await
     }
 
-    fn raise_minimum_difficulty(&mut self, difficulty: Option<f64>) {
-        let known = self.minimum_difficulty.into_iter();
-        self.minimum_difficulty = known.chain(difficulty).reduce(f64::max);
-    }
-
-    /// The hashrate is what was last seen of the miner, what its suggestion or its minimum stands for, or what the lane takes
-    /// new miners for. A minimum difficulty (`d=` in a password, BIP310) is kept by the pool, a suggestion is where it starts.
     pub(super) fn terms(&self) -> ChannelTerms {
-        let suggested = self.suggested_difficulty.map(Target::from_difficulty);
-        let minimum = self.minimum_difficulty.map(Target::from_difficulty);
-        let nominal_hash_rate = match self.last_target.or(suggested).or(minimum) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "an estimate; SV2 carries it as f32"
-            )]
-            Some(target) => target.hashrate(SHARES_PER_MINUTE) as f32,
-            None => self.miner().lane.nominal_hashrate_hs,
-        };
-        ChannelTerms {
-            nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
-            max_target: minimum.unwrap_or(Target::MAX),
-        }
+        self.difficulty.terms(self.miner().lane.difficulty)
     }
 }
 

@@ -61,7 +61,7 @@ impl Session {
             fixed,
             target: opened.target,
         });
-        self.last_target = Some(opened.target);
+        self.difficulty.on_target(opened.target);
         self.last_sequence_number = 0;
         self.on_authorized();
         Ok(())
@@ -75,7 +75,7 @@ impl Session {
         if channel.target != target {
             let harder = target < channel.target;
             channel.target = target;
-            self.last_target = Some(target);
+            self.difficulty.on_target(target);
             self.miner().lane.on_retarget(harder);
         }
     }

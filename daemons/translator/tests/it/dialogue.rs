@@ -356,6 +356,67 @@ async fn a_difficulty_in_the_password_or_in_configure_is_a_minimum_that_the_pool
 }
 
 #[tokio::test]
+async fn a_lanes_bounds_go_to_the_pool_with_every_channel() {
+    let pool = Pool::start().await;
+    let bounded = |config: &mut hh_translator::config::TranslatorConfig| {
+        config.lanes[0].min_difficulty = Some(16.0);
+        config.lanes[0].max_difficulty = Some(64.0);
+    };
+    let translator = Translator::start_as(&pool, bounded).await;
+    let mut upstream = pool.accept().await;
+    for (suggested, start) in [(0.001, 16.0), (32.0, 32.0), (1e9, 64.0)] {
+        let mut miner = translator.miner().await;
+        miner
+            .call("mining.suggest_difficulty", json!([suggested]))
+            .await;
+        miner
+            .send(json!(1), "mining.authorize", json!(["alice"]))
+            .await;
+        let open = upstream.recv_open().await;
+        check_starts_at(open.nominal_hash_rate, start);
+        assert_eq!(
+            open.max_target.to_array(),
+            Target::from_difficulty(16.0).to_le_bytes()
+        );
+    }
+    translator.stop().await;
+}
+
+/// It drops a pool that gives it less, and says who it is before or after it authorizes.
+#[tokio::test]
+async fn nicehash_is_given_its_minimum_in_any_order() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let mut upstream = pool.accept().await;
+    let least = Target::from_difficulty(524_288.0).to_le_bytes();
+    let mut miner = translator.miner().await;
+    miner
+        .call("mining.subscribe", json!(["NiceHash/1.0.0"]))
+        .await;
+    miner
+        .send(json!(2), "mining.authorize", json!(["alice.rented", "x"]))
+        .await;
+    let open = upstream.recv_open().await;
+    check_starts_at(open.nominal_hash_rate, 524_288.0);
+    assert_eq!(open.max_target.to_array(), least);
+
+    let mut miner = translator.miner().await;
+    miner
+        .send(json!(1), "mining.authorize", json!(["alice.rented", "x"]))
+        .await;
+    upstream.open().await;
+    assert_eq!(miner.answer().await["result"], true);
+    miner
+        .call("mining.subscribe", json!(["NiceHash/1.0.0"]))
+        .await;
+    let Message::UpdateChannel(update) = upstream.recv().await else {
+        panic!("the pool is told of the minimum");
+    };
+    assert_eq!(update.maximum_target.to_array(), least);
+    translator.stop().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_speaks_no_sv1_is_closed() {
     let pool = Pool::start().await;
     let translator = Translator::start(&pool).await;

@@ -26,43 +26,35 @@ impl Translator {
 
     /// With `pool` as its upstream, behind a proxy on this machine.
     pub(crate) async fn start_proxied(pool: &Pool) -> Self {
-        let proxies = ProxyProtocol {
-            from: vec!["127.0.0.0/8".parse().unwrap()],
-        };
-        Self::start_behind(proxies, pool.address(), pool.public_key()).await
+        Self::start_as(pool, |config| {
+            config.proxy_protocol = ProxyProtocol {
+                from: vec!["127.0.0.0/8".parse().unwrap()],
+            };
+        })
+        .await
     }
 
     pub(crate) async fn start_with(
         upstream: SocketAddr,
         authority_public_key: AuthorityPublicKey,
     ) -> Self {
-        Self::start_behind(ProxyProtocol::default(), upstream, authority_public_key).await
+        Self::run(config(upstream, authority_public_key)).await
     }
 
-    async fn start_behind(
-        proxy_protocol: ProxyProtocol,
-        upstream: SocketAddr,
-        authority_public_key: AuthorityPublicKey,
-    ) -> Self {
+    /// With `pool` as its upstream, and what else a test wants of the configuration.
+    pub(crate) async fn start_as(pool: &Pool, change: impl FnOnce(&mut TranslatorConfig)) -> Self {
+        let mut config = config(pool.address(), pool.public_key());
+        change(&mut config);
+        Self::run(config).await
+    }
+
+    async fn run(config: TranslatorConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings {
             runtime_dir: dir.path().to_owned(),
             ..Settings::default()
         };
         let context = Context::new("hh-translator", "0.0.0", settings);
-        let config = TranslatorConfig {
-            lanes: vec![LaneConfig {
-                name: "main".to_owned(),
-                listen_address: "127.0.0.1:0".parse().unwrap(),
-                nominal_hashrate_hs: 1e9,
-            }],
-            upstreams: vec![UpstreamConfig {
-                address: upstream.to_string(),
-                authority_public_key,
-            }],
-            limits: LimitsConfig::default(),
-            proxy_protocol,
-        };
         hh_translator::start(config, context.clone()).await.unwrap();
         let socket = dir.path().join("hh-translator").join("view.sock");
         let client = hh_ipc::client::translator(hh_ipc::client::dial(&socket).await.unwrap());
@@ -125,5 +117,21 @@ impl Translator {
 
     pub(crate) async fn stop(self) {
         self.context.tasks.shutdown(DEADLINE).await.unwrap();
+    }
+}
+
+/// One plain lane.
+fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> TranslatorConfig {
+    TranslatorConfig {
+        lanes: vec![LaneConfig {
+            nominal_hashrate_hs: 1e9,
+            ..LaneConfig::new("main", "127.0.0.1:0".parse().unwrap())
+        }],
+        upstreams: vec![UpstreamConfig {
+            address: upstream.to_string(),
+            authority_public_key,
+        }],
+        limits: LimitsConfig::default(),
+        proxy_protocol: ProxyProtocol::default(),
     }
 }
