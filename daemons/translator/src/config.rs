@@ -124,8 +124,8 @@ mod tests {
         let path = dir.path().join("hh-translator.toml");
         let text = "upstreams = []\n\
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\n\
-            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\nmin_difficulty = 0\n\
-            [[lanes]]\nname = \"b\"\nlisten_address = \"127.0.0.1:0\"\nmin_difficulty = 4\nmax_difficulty = 2\n\
+            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\nmin_difficulty = 0\ncertificate_file = \"/crt\"\n\
+            [[lanes]]\nname = \"b\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv1-tls\"\ncertificate_file = \"/crt\"\nmin_difficulty = 4\nmax_difficulty = 2\n\
             [limits]\nmax_connections = 0\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<TranslatorConfig>(&path).unwrap_err();
@@ -138,6 +138,8 @@ mod tests {
             "lanes.0.nominal_hashrate_hs: -1 is no hashrate",
             "lanes.1.name: the name \"a\" is empty or taken",
             "lanes.1.protocol: sv2 is not spoken yet",
+            "lanes.2.private_key_file: TLS needs a certificate and its private key",
+            "lanes.1.certificate_file: only TLS has a use for it",
             "lanes.1.min_difficulty: 0 is no difficulty",
             "lanes.2.max_difficulty: the largest difficulty 2 is below the smallest, 4",
             "limits.max_connections: no miner can connect",

@@ -10,6 +10,7 @@ mod work;
 use crate::bridge::{ExtranonceFixed, ExtranonceSplit, MinerJob, Tip, UpstreamJob};
 use crate::difficulty::MinerDifficulty;
 use crate::miners::{Miner, Place};
+use crate::stream::MinerStream;
 use crate::sv1::line::{LineBuffer, LineTooLong, MAX_LINE_BYTES, MAX_LINE_BYTES_UNAUTHORIZED};
 use crate::sv1::message::{Call, Id, Incoming, RejectCode, answer, parse, refusal};
 use crate::upstream::link::Upstreams;
@@ -20,7 +21,6 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,9 @@ const LINES_UNAUTHORIZED_MAX: u32 = 64;
 /// Lines that are no JSON-RPC, after which the peer is taken for something else.
 const MALFORMED_MAX: u32 = 8;
 
+/// How a TLS handshake begins: the type of its record, and the first byte of any version.
+const TLS_HELLO: [u8; 2] = [0x16, 0x03];
+
 /// One read. It is on the stack for as long as the read takes only.
 const READ_BYTES: usize = 4096;
 
@@ -64,6 +67,12 @@ pub(crate) enum SessionEnd {
     Closed,
     #[error("socket failed")]
     Io(#[source] io::Error),
+    #[error(
+        "TLS failed; a miner that speaks plain Stratum V1 belongs on a lane with protocol = \"sv1\""
+    )]
+    Tls(#[source] io::Error),
+    #[error("speaks TLS, which belongs on a lane with protocol = \"sv1-tls\"")]
+    UnexpectedTls,
     #[error("not authorized within {} s", HANDSHAKE_DEADLINE.as_secs())]
     HandshakeDeadline,
     #[error(transparent)]
@@ -88,9 +97,11 @@ pub(crate) enum SessionEnd {
 
 impl SessionEnd {
     /// What [`Self::label`] may be.
-    pub(crate) const LABELS: [&str; 12] = [
+    pub(crate) const LABELS: [&str; 14] = [
         "closed",
         "io",
+        "tls",
+        "unexpected_tls",
         "handshake_deadline",
         "line_too_long",
         "malformed",
@@ -108,6 +119,8 @@ impl SessionEnd {
         match self {
             Self::Closed => "closed",
             Self::Io(_) => "io",
+            Self::Tls(_) => "tls",
+            Self::UnexpectedTls => "unexpected_tls",
             Self::HandshakeDeadline => "handshake_deadline",
             Self::LineTooLong(_) => "line_too_long",
             Self::Malformed => "malformed",
@@ -118,6 +131,16 @@ impl SessionEnd {
             Self::NoRoom => "no_room",
             Self::FellBehind => "fell_behind",
             Self::Stop => "stop",
+        }
+    }
+
+    fn of_socket(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
+            _ if is_tls => Self::Tls(error),
+            _ => Self::Io(error),
         }
     }
 }
@@ -135,7 +158,7 @@ struct Channel {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
-    stream: TcpStream,
+    stream: MinerStream,
     place: Place,
     upstream: UpstreamHandle,
     lines: LineBuffer,
@@ -187,7 +210,7 @@ enum Wake {
 }
 
 impl Session {
-    pub(crate) fn new(stream: TcpStream, place: Place, upstream: UpstreamHandle) -> Self {
+    pub(crate) fn new(stream: MinerStream, place: Place, upstream: UpstreamHandle) -> Self {
         Self {
             stream,
             place,
@@ -226,6 +249,7 @@ impl Session {
             Ok(never) => match never {},
             Err(end) => end,
         };
+        self.stream.close();
         self.leave().await;
         end
     }
@@ -242,7 +266,7 @@ impl Session {
                 () = stop.cancelled() => Wake::Stop,
                 () = sleep_until(deadline), if deadline.is_some() => Wake::Deadline,
                 event = next_event(&mut self.events) => Wake::Event(event),
-                ready = self.stream.writable(), if !self.out.is_empty() => Wake::Writable(ready),
+                ready = self.stream.writable(), if self.wants_output() => Wake::Writable(ready),
                 ready = self.stream.readable(), if self.wants_input() => Wake::Readable(ready),
             };
             match wake {
@@ -258,6 +282,10 @@ impl Session {
 
     fn wants_input(&self) -> bool {
         self.unsettled.len() < UNSETTLED_MAX && self.out.len() < OUT_BYTES_PAUSE
+    }
+
+    fn wants_output(&self) -> bool {
+        !self.out.is_empty() || self.stream.wants_write()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -295,13 +323,15 @@ impl Session {
         let mut buffer = [0; READ_BYTES];
         match self.stream.try_read(&mut buffer) {
             Ok(0) => Err(SessionEnd::Closed),
+            Ok(_) if buffer.starts_with(&TLS_HELLO) && self.lines_unauthorized == 0 => {
+                Err(SessionEnd::UnexpectedTls)
+            }
             Ok(length) => {
                 self.lines.push(&buffer[..length]);
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(SessionEnd::Closed),
-            Err(error) => Err(SessionEnd::Io(error)),
+            Err(error) => Err(SessionEnd::of_socket(error)),
         }
     }
 
@@ -377,14 +407,17 @@ impl Session {
             match self.stream.try_write(&self.out[written..]) {
                 Ok(length) => written += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Err(SessionEnd::Closed);
-                }
-                Err(error) => return Err(SessionEnd::Io(error)),
+                Err(error) => return Err(SessionEnd::of_socket(error)),
             }
         }
+        match self.stream.try_flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Err(SessionEnd::of_socket(error));
+            }
+            _ => {}
+        }
         self.out.drain(..written);
-        if self.out.is_empty() {
+        if !self.wants_output() {
             self.on_all_written();
             return Ok(());
         }

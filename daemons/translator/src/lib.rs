@@ -10,6 +10,7 @@
 //! ```
 
 pub mod bridge;
+mod certificate;
 pub mod config;
 mod control;
 mod difficulty;
@@ -17,9 +18,11 @@ mod downstream;
 mod hashrate;
 mod listener;
 mod miners;
+mod stream;
 pub mod sv1;
 mod upstream;
 
+use certificate::LaneCertificate;
 use config::TranslatorConfig;
 use control::Control;
 use downstream::UpstreamHandle;
@@ -35,10 +38,11 @@ use upstream::{COMMAND_QUEUE, Upstream};
 /// Starts everything, in this order, and returns when miners can connect. The pool may come later: it is tried for ever.
 ///
 /// # Errors
-/// A port or a control socket that can't be used.
+/// A certificate, a port or a control socket that can't be used.
 pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Failure> {
     let tasks = &context.tasks;
     let stop = tasks.token();
+    let certificates = certificates(&config)?;
     let sockets = bind(&config).await?;
     let mut lanes = Vec::new();
     for (lane, socket) in config.lanes.iter().zip(&sockets) {
@@ -53,7 +57,8 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
 
     let proxies = Arc::new(config.proxy_protocol.clone());
     let mut upstreams = Vec::new();
-    for (lane, socket) in miners.lanes().iter().zip(sockets) {
+    let lanes = miners.lanes().iter().zip(sockets).zip(certificates);
+    for ((lane, socket), certificate) in lanes {
         let known = Upstreams::new(&config.upstreams);
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let link = Link::new(config.upstreams.clone(), known.clone());
@@ -73,7 +78,12 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
                 upstreams: known,
             },
             proxies: Arc::clone(&proxies),
+            tls: certificate.as_ref().map(LaneCertificate::server_config),
         };
+        if let Some(certificate) = certificate {
+            let follow = certificate.follow(stop.clone());
+            spawn(&context, "certificate", follow);
+        }
         let listener = Listener {
             socket,
             door,
@@ -90,6 +100,12 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     control.serve()?;
     context.set_ready(true);
     Ok(())
+}
+
+/// Of each lane, none where it speaks no TLS.
+fn certificates(config: &TranslatorConfig) -> Result<Vec<Option<LaneCertificate>>, Failure> {
+    let loaded: Result<_, _> = config.lanes.iter().map(LaneCertificate::load).collect();
+    loaded.map_err(Failure::config)
 }
 
 async fn bind(config: &TranslatorConfig) -> Result<Vec<TcpListener>, Failure> {

@@ -1,8 +1,10 @@
 //! Accepts miners on one lane, within the limits, and starts a session for each.
 
-use crate::downstream::{Session, UpstreamHandle};
+use crate::downstream::{Session, SessionEnd, UpstreamHandle};
 use crate::miners::{Lane, Miners, OVER_LIMIT, PROXY_HEADER, Place};
+use crate::stream::MinerStream;
 use hh_daemon::{Chain, Full, ProxyProtocol, Tasks};
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub(crate) struct Door {
     pub miners: Miners,
     pub upstream: UpstreamHandle,
     pub proxies: Arc<ProxyProtocol>,
+    /// For a lane that speaks TLS.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 impl Listener {
@@ -56,7 +60,7 @@ impl Listener {
             let session = door.serve_proxied(stream, peer, stop);
             self.tasks.spawn_session("miner", session);
         } else if let Some(place) = door.admit(&stream, peer) {
-            let session = async move { serve(stream, place, door.upstream, &stop).await };
+            let session = async move { door.serve(stream, place, &stop).await };
             self.tasks.spawn_session("miner", session);
         }
     }
@@ -102,7 +106,7 @@ impl Door {
             Ok(client) => {
                 if let Some(place) = self.admit(&stream, client) {
                     drop(unannounced);
-                    serve(stream, place, self.upstream, &stop).await;
+                    self.serve(stream, place, &stop).await;
                 }
             }
             Err(error) => {
@@ -112,22 +116,24 @@ impl Door {
             }
         }
     }
-}
 
-async fn serve(
-    stream: TcpStream,
-    place: Place,
-    upstream: UpstreamHandle,
-    stop: &CancellationToken,
-) {
-    let miner = Arc::clone(&place.miner);
-    let end = Session::new(stream, place, upstream).run(stop).await;
-    miner.lane.on_disconnect(end.label());
-    let state = miner.state();
-    tracing::info!(
-        session = miner.id, peer = %miner.peer, lane = miner.lane.name, user_name = state.user_name,
-        accepted = state.shares.accepted, reason = %Chain(&end), "miner left"
-    );
+    async fn serve(self, stream: TcpStream, place: Place, stop: &CancellationToken) {
+        let miner = Arc::clone(&place.miner);
+        let stream = match self.tls {
+            None => Ok(MinerStream::Plain(stream)),
+            Some(tls) => MinerStream::tls(stream, tls),
+        };
+        let end = match stream {
+            Ok(stream) => Session::new(stream, place, self.upstream).run(stop).await,
+            Err(error) => SessionEnd::Tls(error),
+        };
+        miner.lane.on_disconnect(end.label());
+        let state = miner.state();
+        tracing::info!(
+            session = miner.id, peer = %miner.peer, lane = miner.lane.name, user_name = state.user_name,
+            accepted = state.shares.accepted, reason = %Chain(&end), "miner left"
+        );
+    }
 }
 
 /// No Nagle (a notify would come 40 ms late), and an end for peers that vanish.

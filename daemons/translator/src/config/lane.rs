@@ -1,9 +1,10 @@
 //! One lane of the configuration, and what can be wrong with it.
 
-use hh_daemon::Mistakes;
+use hh_daemon::{Mistakes, SecretRef};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 /// Difficulties (1 = 2^32 hashes) that a lane can have: below there is no hash that fails, above no target that can be met.
 const DIFFICULTIES: RangeInclusive<f64> = 1e-12..=1e60;
@@ -16,6 +17,12 @@ pub struct LaneConfig {
     pub listen_address: SocketAddr,
     #[serde(default)]
     pub protocol: LaneProtocol,
+    /// For TLS: a PEM file with the lane's certificate and those between it and a root. Read again when it changes.
+    #[serde(default)]
+    pub certificate_file: Option<PathBuf>,
+    /// For TLS: the private key of the certificate, in PEM.
+    #[serde(default)]
+    pub private_key_file: Option<SecretRef>,
     /// No job is easier than this difficulty (1 = 2^32 hashes). The pool is told and keeps it.
     #[serde(default)]
     pub min_difficulty: Option<f64>,
@@ -66,6 +73,8 @@ impl LaneConfig {
             name: name.to_owned(),
             listen_address,
             protocol: LaneProtocol::default(),
+            certificate_file: None,
+            private_key_file: None,
             min_difficulty: None,
             max_difficulty: None,
             nominal_hashrate_hs: default_nominal_hashrate_hs(),
@@ -75,10 +84,11 @@ impl LaneConfig {
     /// Adds what is wrong with the lane at `index`, but for its name.
     pub(super) fn check(&self, index: usize, mistakes: &mut Mistakes) {
         let key = |name: &str| format!("lanes.{index}.{name}");
-        if self.protocol != LaneProtocol::Sv1 {
+        if self.protocol == LaneProtocol::Sv2 {
             let what = format!("{} is not spoken yet", self.protocol.name());
-            mistakes.add(key("protocol"), what, "write \"sv1\", or leave it out");
+            mistakes.add(key("protocol"), what, "write \"sv1\" or \"sv1-tls\"");
         }
+        self.check_tls(index, mistakes);
         let hashrate = self.nominal_hashrate_hs;
         if !(hashrate.is_finite() && hashrate > 0.0) {
             let what = format!("{hashrate} is no hashrate");
@@ -102,6 +112,26 @@ impl LaneConfig {
             let what = format!("the largest difficulty {max} is below the smallest, {min}");
             let fix = "write the smaller one as min_difficulty";
             mistakes.add(key("max_difficulty"), what, fix);
+        }
+    }
+    fn check_tls(&self, index: usize, mistakes: &mut Mistakes) {
+        let given = [
+            ("certificate_file", self.certificate_file.is_some()),
+            ("private_key_file", self.private_key_file.is_some()),
+        ];
+        let wanted = self.protocol == LaneProtocol::Sv1Tls;
+        for (name, _) in given.iter().filter(|(_, given)| *given != wanted) {
+            let (what, fix) = if wanted {
+                let what = "TLS needs a certificate and its private key";
+                (
+                    what,
+                    "write certificate_file = \"/PATH\" and private_key_file = \"file:/PATH\"",
+                )
+            } else {
+                let what = "only TLS has a use for it";
+                (what, "take it out, or write protocol = \"sv1-tls\"")
+            };
+            mistakes.add(format!("lanes.{index}.{name}"), what, fix);
         }
     }
 }

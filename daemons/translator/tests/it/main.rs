@@ -8,6 +8,7 @@ mod miner;
 mod minerd;
 mod pool;
 mod shares;
+mod tls;
 mod translator;
 mod upstream;
 

@@ -4,20 +4,30 @@ use crate::DEADLINE;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// TCP, or TLS over it.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 pub(crate) struct Miner {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     /// Notifications that came while an answer was waited for.
     notifications: VecDeque<Value>,
 }
 
 impl Miner {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// A miner on a connection that is there.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
         Self {
-            stream: BufReader::new(TcpStream::connect(address).await.unwrap()),
+            stream: BufReader::new(Box::new(stream)),
             notifications: VecDeque::new(),
         }
     }
