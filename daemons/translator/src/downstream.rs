@@ -32,6 +32,10 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(15);
 /// A miner that takes nothing from its socket for so long is gone.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// After so long without a word for it a miner is told its difficulty again: while the pool is away there are no jobs, and firmware
+/// leaves a server that has been silent for 90 s or two minutes.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
 /// What may wait to be written: dozens of jobs.
 const OUT_BYTES_MAX: usize = 256 * 1024;
 
@@ -189,6 +193,9 @@ pub(crate) struct Session {
     /// Jobs that the miner may submit for, oldest first.
     jobs: VecDeque<MinerJob>,
     last_job_id: u64,
+    /// When something was last written to the miner.
+    last_said_at: Instant,
+    idle_max: Duration,
     difficulty_told: Option<f64>,
     /// The next notify drops all earlier jobs.
     clean_next: bool,
@@ -206,7 +213,7 @@ enum Wake {
     Event(Option<Event>),
     Readable(io::Result<()>),
     Writable(io::Result<()>),
-    Deadline,
+    Timer,
 }
 
 impl Session {
@@ -233,7 +240,9 @@ impl Session {
             future_jobs: VecDeque::new(),
             tip: None,
             jobs: VecDeque::new(),
-            last_job_id: 0,
+            last_job_id: first_job_id(),
+            last_said_at: Instant::now(),
+            idle_max: IDLE_MAX,
             difficulty_told: None,
             clean_next: true,
             notify_received_at: None,
@@ -258,13 +267,17 @@ impl Session {
         &mut self,
         stop: &CancellationToken,
     ) -> Result<std::convert::Infallible, SessionEnd> {
+        // One for all deadlines: it goes off at the next one or before it, and is set anew.
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(self.deadline()));
         loop {
-            let deadline = self.deadline();
+            if self.deadline() < timer.deadline() {
+                timer.as_mut().reset(self.deadline());
+            }
             let wake = tokio::select! {
                 // A new block before the shares of the old one.
                 biased;
                 () = stop.cancelled() => Wake::Stop,
-                () = sleep_until(deadline), if deadline.is_some() => Wake::Deadline,
+                () = &mut timer => Wake::Timer,
                 event = next_event(&mut self.events) => Wake::Event(event),
                 ready = self.stream.writable(), if self.wants_output() => Wake::Writable(ready),
                 ready = self.stream.readable(), if self.wants_input() => Wake::Readable(ready),
@@ -274,7 +287,10 @@ impl Session {
                 Wake::Event(event) => self.on_events(event)?,
                 Wake::Readable(ready) => self.on_readable(ready).await?,
                 Wake::Writable(ready) => ready.map_err(SessionEnd::Io)?,
-                Wake::Deadline => return Err(self.on_deadline()),
+                Wake::Timer => {
+                    self.on_timer(Instant::now())?;
+                    timer.as_mut().reset(self.deadline());
+                }
             }
             self.flush()?;
         }
@@ -288,20 +304,30 @@ impl Session {
         !self.out.is_empty() || self.stream.wants_write()
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    /// When something is to be done without an event.
+    fn deadline(&self) -> Instant {
         let write = self.blocked_since.map(|since| since + WRITE_DEADLINE);
-        [self.handshake_deadline, write].into_iter().flatten().min()
+        let deadlines = [self.handshake_deadline, write].into_iter().flatten();
+        deadlines.fold(self.last_said_at + self.idle_max, Instant::min)
     }
 
-    fn on_deadline(&self) -> SessionEnd {
+    fn on_timer(&mut self, now: Instant) -> Result<(), SessionEnd> {
         if self
             .blocked_since
-            .is_some_and(|since| since.elapsed() >= WRITE_DEADLINE)
+            .is_some_and(|since| now >= since + WRITE_DEADLINE)
         {
-            SessionEnd::SlowReader
-        } else {
-            SessionEnd::HandshakeDeadline
+            return Err(SessionEnd::SlowReader);
         }
+        if self
+            .handshake_deadline
+            .is_some_and(|deadline| now >= deadline)
+        {
+            return Err(SessionEnd::HandshakeDeadline);
+        }
+        if now >= self.last_said_at + self.idle_max {
+            self.keep_alive(now);
+        }
+        Ok(())
     }
 
     async fn on_readable(&mut self, ready: io::Result<()>) -> Result<(), SessionEnd> {
@@ -356,6 +382,13 @@ impl Session {
             Ok(Incoming::Request {
                 id,
                 call: Err(error),
+            }) if error.method == "mining.submit" => {
+                self.on_unreadable_share(&id, error);
+                Ok(())
+            }
+            Ok(Incoming::Request {
+                id,
+                call: Err(error),
             }) => {
                 self.refuse(&id, RejectCode::Other, &error.to_string());
                 Ok(())
@@ -394,6 +427,7 @@ impl Session {
     /// Puts a line into the queue; it goes out when everything at hand is done.
     fn say(&mut self, line: &str) {
         self.out.extend_from_slice(line.as_bytes());
+        self.last_said_at = Instant::now();
     }
 
     fn refuse(&mut self, id: &Id, code: RejectCode, reason: &str) {
@@ -463,6 +497,12 @@ impl Session {
     }
 }
 
+/// Where a session's job ids begin. Not where another's do: a miner that comes back may still send shares for jobs of its last
+/// connection, which are to be told as such and not as work that is wrong.
+fn first_job_id() -> u64 {
+    u64::from(rand::random::<u16>()) << 16
+}
+
 /// Never completes while there is no channel to have events.
 async fn next_event(events: &mut Option<mpsc::Receiver<Event>>) -> Option<Event> {
     match events {
@@ -471,8 +511,5 @@ async fn next_event(events: &mut Option<mpsc::Receiver<Event>>) -> Option<Event>
     }
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline).await;
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,16 @@
 
 use super::{Session, SessionEnd};
 use crate::bridge::{Rejection, Share};
-use crate::sv1::message::{Id, RejectCode, Submit, answer};
+use crate::sv1::message::{BadParameters, Id, RejectCode, Submit, answer};
 use crate::upstream::Command;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Headers that are remembered to tell duplicates without the pool. It tells them in any case.
 const SEEN_MAX: usize = 16 * 1024;
+
+/// Shortest that firmware truncates names to: Avalon's 63 bytes; others have 79 and 127.
+const TRUNCATED_BYTES_MIN: usize = 63;
 
 /// What a miner is told of shares that nobody will ever settle: SV2 can't resume a channel.
 const LOST: &str = "the connection to the pool was lost before it settled the share";
@@ -34,12 +37,22 @@ impl Session {
         }
     }
 
+    /// A share that can't be read is one all the same.
+    pub(super) fn on_unreadable_share(&mut self, id: &Id, error: BadParameters) {
+        self.miner().on_rejected(Rejection::Invalid, false);
+        self.refuse(id, RejectCode::Other, &error.to_string());
+    }
+
     /// What can be told without the pool.
     fn check(&self, submit: &Submit) -> Result<Share, Rejection> {
         let Some(split) = self.split.as_ref().filter(|_| self.subscribed) else {
             return Err(Rejection::NotSubscribed);
         };
-        if !self.users.contains(&submit.user_name) {
+        if !self
+            .users
+            .iter()
+            .any(|user| is_meant(user, &submit.user_name))
+        {
             return Err(Rejection::Unauthorized);
         }
         if self.channel.is_none() {
@@ -138,6 +151,12 @@ impl Session {
     }
 }
 
+/// Whether firmware that authorized as `user` means it by `name`: some keeps fewer bytes of a long name for its shares. It is the
+/// connection's account in any case.
+fn is_meant(user: &str, name: &str) -> bool {
+    user == name || (name.len() >= TRUNCATED_BYTES_MIN && user.starts_with(name))
+}
+
 /// Whether `number` comes after `other`, in numbers that wrap.
 fn is_after(number: u32, other: u32) -> bool {
     let distance = number.wrapping_sub(other);
@@ -147,6 +166,16 @@ fn is_after(number: u32, other: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_may_be_cut_and_a_short_one_may_not() {
+        let long = "x".repeat(70);
+        for (name, expected) in [(70, true), (69, true), (63, true), (62, false), (71, false)] {
+            assert_eq!(is_meant(&long, &"x".repeat(name)), expected, "{name}");
+        }
+        assert!(!is_meant("alice.rig1", "alice"));
+        assert!(!is_meant("alice.rig1", ""));
+    }
 
     #[test]
     fn sequence_numbers_may_wrap() {

@@ -173,6 +173,17 @@ impl Session {
         self.miner().update(|state| state.difficulty = difficulty);
     }
 
+    /// A word for a miner that has not been told anything for long; one that changes nothing.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        self.last_said_at = now;
+        if let Some(difficulty) = self.difficulty_told {
+            self.say(&notification(
+                "mining.set_difficulty",
+                &difficulty_json(difficulty),
+            ));
+        }
+    }
+
     /// Once for every miner that rolls (some firmware waits for it), and whenever the pool changes its mind.
     fn tell_version_mask(&mut self, rolling: bool) {
         let Some(granted) = self.version_mask else {

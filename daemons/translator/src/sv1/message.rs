@@ -53,7 +53,8 @@ pub enum Incoming {
         /// The error says what is wrong with the parameters.
         call: Result<Call, BadParameters>,
     },
-    /// An answer to something, such as to a `client.get_version` of another pool. We ask nothing.
+    /// An answer to something, such as to a `client.get_version` of another pool. We ask nothing. ESP-Miner answers a ping by a
+    /// request with the method `pong`.
     Response,
 }
 
@@ -137,8 +138,10 @@ pub fn parse(line: &[u8]) -> Result<Incoming, MalformedLine> {
     if !is_depth_within(line, MAX_DEPTH) {
         return Err(MalformedLine::TooDeep);
     }
-    let envelope: Envelope<'_> = serde_json::from_slice(line).map_err(MalformedLine::NotJsonRpc)?;
-    let Some(method) = envelope.method else {
+    // A device that names itself in Latin-1 still wants to mine: what is no UTF-8 is replaced.
+    let line = String::from_utf8_lossy(line);
+    let envelope: Envelope<'_> = serde_json::from_str(&line).map_err(MalformedLine::NotJsonRpc)?;
+    let Some(method) = envelope.method.filter(|method| method != "pong") else {
         return Ok(Incoming::Response);
     };
     let id = envelope.id.map(RawValue::get);
@@ -220,7 +223,7 @@ fn parse_configure(params: &[Value]) -> Configure {
 }
 
 fn parse_authorize(params: &[Value]) -> Result<Call, BadParameters> {
-    let user_name = text(params.first()).into_owned();
+    let user_name = user_name(params.first());
     if user_name.len() > MAX_USER_NAME_BYTES {
         return Err(BadParameters {
             method: "mining.authorize",
@@ -268,7 +271,7 @@ fn parse_submit(params: &[Value]) -> Result<Submit, BadParameters> {
         Some(_) => Some(hex_field(5, "version bits in hex")?),
     };
     Ok(Submit {
-        user_name: text(params.first()).into_owned(),
+        user_name: user_name(params.first()),
         job_id: u64::from_str_radix(&text(params.get(1)), 16).ok(),
         extranonce2: hex::decode(extranonce2.as_bytes())
             .ok()
@@ -277,6 +280,28 @@ fn parse_submit(params: &[Value]) -> Result<Submit, BadParameters> {
         nonce: hex_field(4, "a nonce of 8 hex digits")?,
         version_bits,
     })
+}
+
+/// A user name, of which some firmware encodes all but letters and digits as URLs do: no account has a `%` in its name.
+fn user_name(value: Option<&Value>) -> String {
+    let written = text(value);
+    let mut decoded = Vec::with_capacity(written.len());
+    let mut rest = written.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.first_chunk::<2>().filter(|_| byte == b'%');
+        let mut encoded = [0];
+        match digits.map(|digits| hex::decode_to_slice(digits, &mut encoded)) {
+            Some(Ok(())) => {
+                decoded.push(encoded[0]);
+                rest = &after[2..];
+            }
+            _ => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_not_text| written.into_owned())
 }
 
 /// A string or a number as text; empty for anything else. A job id of digits comes back as a number from some clients.

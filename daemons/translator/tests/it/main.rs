@@ -7,6 +7,7 @@ mod jobs;
 mod miner;
 mod minerd;
 mod pool;
+mod quirks;
 mod shares;
 mod tls;
 mod translator;

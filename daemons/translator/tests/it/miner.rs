@@ -45,11 +45,16 @@ impl Miner {
 
     /// The next line, whatever it is.
     pub(crate) async fn line(&mut self) -> Value {
+        serde_json::from_str(&self.raw_line().await).unwrap()
+    }
+
+    /// The next line, as it was written.
+    pub(crate) async fn raw_line(&mut self) -> String {
         let mut line = String::new();
         let read = timeout(DEADLINE, self.stream.read_line(&mut line)).await;
         let length = read.expect("the translator sends a line").unwrap();
         assert_ne!(length, 0, "the translator closed the connection");
-        serde_json::from_str(&line).unwrap()
+        line
     }
 
     /// The next answer; notifications before it are kept.

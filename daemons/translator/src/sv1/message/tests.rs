@@ -51,10 +51,16 @@ fn a_long_id_a_deep_line_and_duplicate_keys_are_malformed() {
         parse(b"GET / HTTP/1.1"),
         Err(MalformedLine::NotJsonRpc(_))
     ));
-    assert!(matches!(
-        parse(b"{\"method\":\"\xff\"}"),
-        Err(MalformedLine::NotJsonRpc(_))
-    ));
+}
+
+#[test]
+fn what_is_no_utf_8_is_replaced() {
+    let latin1 = b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"min\xebr/1\"]}";
+    let Ok(Incoming::Request { call, .. }) = parse(latin1) else {
+        panic!("a request");
+    };
+    let user_agent = "min\u{fffd}r/1".to_owned();
+    assert_eq!(call, Ok(Call::Subscribe { user_agent }));
 }
 
 #[test]
@@ -72,6 +78,8 @@ fn an_answer_is_not_a_request() {
         parse(br#"{"id":1,"result":"cgminer/4","error":null}"#).ok(),
         Some(Incoming::Response)
     );
+    let of_esp_miner = parse(br#"{"id":5,"method":"pong","params":[]}"#);
+    assert_eq!(of_esp_miner.ok(), Some(Incoming::Response));
 }
 
 #[test]
@@ -129,6 +137,11 @@ fn authorize_does_without_a_password_and_reads_the_difficulty_in_it() {
     check_authorize(r#"["alice","d=-1"]"#, "alice", None);
     check_authorize(r#"["alice","d=NaN"]"#, "alice", None);
     check_authorize("[]", "", None);
+    check_authorize(r#"["alice%2Erig1"]"#, "alice.rig1", None);
+    check_authorize(r#"["u%40example.com%2fr%C3%A9"]"#, "u@example.com/ré", None);
+    for left_alone in ["50%", "%zz", "%4", "a%ff"] {
+        check_authorize(&format!("[\"{left_alone}\"]"), left_alone, None);
+    }
     let long = format!(
         r#"{{"id":2,"method":"mining.authorize","params":["{}"]}}"#,
         "x".repeat(256)
