@@ -1,5 +1,5 @@
 //! The rules of mining as pure functions and small values: targets, work and score, headers, jobs and their coinbase, the
-//! extranonce space, share checks, vardiff, a round's luck, and who a miner says he is.
+//! extranonce space, share checks, vardiff, a round's luck, who a miner says he is, and how the reward of a block is split.
 //!
 //! Nothing here does I/O, reads a clock or waits: times come in as arguments. Whatever is a matter of policy (limits,
 //! lanes, accounts' rights) belongs to the daemons.
@@ -11,10 +11,13 @@ pub mod header;
 pub mod identity;
 pub mod job;
 pub mod luck;
+pub mod msat;
+pub mod reward;
 pub mod share;
 pub mod target;
 pub mod template;
 pub mod vardiff;
+pub mod window;
 pub mod work;
 
 pub use bitcoin::Network;
@@ -25,8 +28,11 @@ pub use header::{BlockHash, Header};
 pub use identity::{Account, Identity, IdentityError, WorkerName};
 pub use job::{CoinbaseRecipe, Job, JobError, merkle_root, merkle_root_of};
 pub use luck::{Effort, Spread};
+pub use msat::Msat;
+pub use reward::{Division, Reward, RewardError};
 pub use share::{CheckedShare, RejectedShare, ShareError, ShareTarget, ShareTerms};
 pub use target::{CompactError, Target};
 pub use template::{Template, Tip, coinbase_merkle_path};
 pub use vardiff::{Bounds, Vardiff};
+pub use window::{Credit, Credits, Window};
 pub use work::{Score, Work};
