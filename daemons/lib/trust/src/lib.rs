@@ -1,11 +1,18 @@
 //! What lets one who was not there believe what happened: the journal of the changes that operators make over a daemon's
-//! control socket, and the chain that shows whether it was tampered with.
+//! control socket, the chain that shows whether it was tampered with, and the credential by which a node proves that shares
+//! came through it.
 //!
-//! Owns the file format and its proof. It never decides who may do what: the control socket does (hh-daemon), and nothing in
-//! front of a miner waits for it.
+//! Owns formats and their proofs. It never decides who may do what: the control socket does (hh-daemon), and hh-pool says
+//! which nodes it knows. Nothing in front of a miner waits for it.
 
 pub mod chain;
 pub mod change_journal;
+pub mod node_credential;
+pub mod node_key;
+mod pool_authority;
 
 pub use chain::{Chain, ChainError, Entry, Event, Head};
 pub use change_journal::{ChangeJournal, ChangeJournalError};
+pub use node_credential::{CredentialError, LaneName, NodeCredential, NodeId, PresentedCredential};
+pub use node_key::{NodeKeyError, NodePublicKey, NodeSecretKey};
+pub use pool_authority::{PoolAuthority, PoolAuthorityError};
