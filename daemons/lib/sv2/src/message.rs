@@ -3,6 +3,7 @@
 //! Owns the table of message types and `channel_msg` bits (specification 8). It never looks at what a field means.
 //! Messages of the Job Declaration protocol are not in the table and arrive as [`Message::Unknown`].
 
+mod credential;
 mod tlv;
 
 use stratum_core::{
@@ -11,6 +12,7 @@ use stratum_core::{
     template_distribution_sv2 as template,
 };
 
+pub use credential::{PresentCredential, PresentCredentialError, PresentCredentialSuccess};
 pub use stratum_core::binary_sv2::{
     B016MOwned as B016M, B032Owned as B032, B064KOwned as B064K, B0255Owned as B0255,
     Seq064KOwned as Seq064K, Seq0255Owned as Seq0255, Str0255Owned as Str0255,
@@ -70,6 +72,9 @@ const SETUP_CONNECTION: u8 = 0x00;
 pub const EXTENSION_NEGOTIATION: u16 = 0x0001;
 /// Extension 0x0002: a worker's name in each SubmitSharesExtended.
 pub const EXTENSION_WORKER_HASHRATE: u16 = 0x0002;
+/// Our own extension, "HH": a node presents its credential. It lies in the range of experiments, 0x4000 to 0x7fff, which nobody
+/// hands out (specification 3.4).
+pub const EXTENSION_NODE_CREDENTIAL: u16 = 0x4848;
 
 /// Why bytes are no message, or a message has no bytes.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +121,7 @@ impl Unknown {
 
 macro_rules! messages {
     ($($name:ident: $extension:ident, $kind:literal, $channel:literal, $wire:path;)*) => {
-        /// Any message of the common, Mining and Template Distribution protocols and of extension 0x0001.
+        /// Any message of the common, Mining and Template Distribution protocols, of extension 0x0001 and of our own.
         #[derive(Debug, Clone)]
         pub enum Message {
             $(
@@ -274,6 +279,10 @@ messages! {
     RequestExtensions: EXTENSION_NEGOTIATION, 0x00, false, extensions::RequestExtensions<'_>;
     RequestExtensionsSuccess: EXTENSION_NEGOTIATION, 0x01, false, extensions::RequestExtensionsSuccess<'_>;
     RequestExtensionsError: EXTENSION_NEGOTIATION, 0x02, false, extensions::RequestExtensionsError<'_>;
+
+    PresentCredential: EXTENSION_NODE_CREDENTIAL, 0x00, false, PresentCredential;
+    PresentCredentialSuccess: EXTENSION_NODE_CREDENTIAL, 0x01, false, PresentCredentialSuccess;
+    PresentCredentialError: EXTENSION_NODE_CREDENTIAL, 0x02, false, PresentCredentialError;
 }
 
 impl From<SubmitSharesExtended> for Message {

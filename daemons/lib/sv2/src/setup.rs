@@ -275,4 +275,4 @@ fn text(value: &str) -> Str0255 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

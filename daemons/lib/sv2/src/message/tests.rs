@@ -38,7 +38,11 @@ fn types_and_channel_bits_are_those_of_the_reference() {
         let header = header(&message);
         assert_eq!(header.message_type, kind, "{name}");
         assert_eq!(header.channel_msg, channel_bit, "{name}");
-        let extension = u16::from(name.starts_with("RequestExtensions"));
+        let extension = match name {
+            _ if name.starts_with("RequestExtensions") => EXTENSION_NEGOTIATION,
+            _ if name.starts_with("PresentCredential") => EXTENSION_NODE_CREDENTIAL,
+            _ => EXTENSION_CORE,
+        };
         assert_eq!(header.extension_type, extension, "{name}");
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 
 const SUPPORTED: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
 
-async fn pair() -> (Connection, Connection) {
+/// Both ends of a connection after the handshake.
+pub(crate) async fn pair() -> (Connection, Connection) {
     let authority = Authority::new(AuthoritySecretKey::generate(), CERTIFICATE_VALIDITY);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap());

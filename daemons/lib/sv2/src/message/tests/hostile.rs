@@ -155,7 +155,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_of_any_type_are_a_message_or_an_error(
-        extension_type in prop_oneof![3 => 0_u16..3, 1 => 0_u16..0x8000], message_type in any::<u8>(),
+        extension_type in prop_oneof![3 => 0_u16..3, 1 => Just(EXTENSION_NODE_CREDENTIAL), 1 => 0_u16..0x8000], message_type in any::<u8>(),
         channel_msg in any::<bool>(), payload in vec(any::<u8>(), 0..400),
     ) {
         check(Header { extension_type, channel_msg, message_type, length: 0 }, payload);

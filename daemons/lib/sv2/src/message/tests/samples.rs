@@ -477,6 +477,22 @@ fn negotiation() -> Vec<(Message, u8, bool)> {
     ]
 }
 
+/// Ours: there is no reference to compare with.
+fn credentials() -> Vec<(Message, u8, bool)> {
+    let present = PresentCredential {
+        credential: b"header.claims.signature".to_vec().try_into().unwrap(),
+        lane: "asics".try_into().unwrap(),
+    };
+    let error = PresentCredentialError {
+        error_code: "expired".try_into().unwrap(),
+    };
+    vec![
+        (present.into(), 0x00, false),
+        (PresentCredentialSuccess {}.into(), 0x01, false),
+        (error.into(), 0x02, false),
+    ]
+}
+
 /// One of each message, with SRI's constants for its type and `channel_msg` bit.
 pub(super) fn all() -> Vec<(Message, u8, bool)> {
     [
@@ -489,6 +505,7 @@ pub(super) fn all() -> Vec<(Message, u8, bool)> {
         templates(),
         transaction_data(),
         negotiation(),
+        credentials(),
     ]
     .concat()
 }
