@@ -8,6 +8,7 @@ use crate::config::LimitsConfig;
 use crate::directory::{Clock, unix_ms};
 use crate::disconnect::TurnedAway;
 use hh_daemon::{ConnectRate, Entered, Full, HalfOpen, Places};
+use hh_trust::NodeId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +46,30 @@ pub(crate) struct ConnectionView {
     pub peer: SocketAddr,
     /// Cancelled when it is to end: with the daemon, or alone.
     pub ending: CancellationToken,
+    /// The node whose credential it has presented, while that holds.
+    node: Mutex<Option<NodeId>>,
+}
+
+impl ConnectionView {
+    /// One that has presented no credential.
+    pub(crate) fn new(id: u64, peer: SocketAddr, ending: CancellationToken) -> Self {
+        Self {
+            id,
+            peer,
+            ending,
+            node: Mutex::default(),
+        }
+    }
+
+    /// Whose credential holds from now on.
+    pub(crate) fn set_node(&self, node: Option<NodeId>) {
+        *self.lock_node() = node;
+    }
+
+    fn lock_node(&self) -> MutexGuard<'_, Option<NodeId>> {
+        // It is replaced as a whole.
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A place for one connection, given back when it is dropped.
@@ -99,11 +124,9 @@ impl Admission {
         rate.admit(peer.ip(), now)?;
         drop(rate);
         let mut connections = self.lock();
-        let connection = Arc::new(ConnectionView {
-            id: connections.next_id,
-            peer,
-            ending: self.stop.child_token(),
-        });
+        let ending = self.stop.child_token();
+        let connection = ConnectionView::new(connections.next_id, peer, ending);
+        let connection = Arc::new(connection);
         connections.next_id += 1;
         connections
             .by_id
@@ -159,6 +182,14 @@ impl Admission {
             .filter(from_there)
             .cloned()
             .collect()
+    }
+
+    /// The connections that have presented the credential of `node`, the oldest first.
+    pub(crate) fn connections_through(&self, node: &NodeId) -> Vec<Arc<ConnectionView>> {
+        let connections = self.lock();
+        let views = connections.by_id.values();
+        let through = views.filter(|view| view.lock_node().as_ref() == Some(node));
+        through.cloned().collect()
     }
 
     /// How many connections are not set up.

@@ -133,7 +133,7 @@ impl Channel {
             id,
             kind,
             prefix,
-            origin: Arc::clone(&view.origin),
+            origin: view.origin(),
             view,
             announced: vardiff.target(),
             vardiff,
@@ -213,6 +213,13 @@ impl Channel {
         let block = stale.and_then(|sent| measure(sent, submission, now_unix).1);
         let share = Err(self.unknown_job(submission.job_id));
         Verdict { share, block }
+    }
+
+    /// Shares come through another node or lane from now on; account and worker are the same.
+    pub(crate) fn set_origin(&mut self, origin: Arc<Origin>) {
+        self.workers.clear();
+        self.view.set_origin(Arc::clone(&origin));
+        self.origin = origin;
     }
 
     /// Who is credited for a share that names `worker` (extension 0x0002): a worker of this channel's account, never

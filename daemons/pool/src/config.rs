@@ -1,5 +1,7 @@
 //! hh-pool's configuration.
 
+pub(crate) mod hyper_node;
+
 use crate::difficulty::{DIFFICULTIES, DifficultyRange, SHARES_PER_MINUTE};
 use crate::share_log::Retention;
 use bitcoin::address::{Address, NetworkUnchecked};
@@ -8,6 +10,7 @@ use hh_bitcoin::NodeConfig;
 use hh_daemon::{AddressRange, Failure, Mistakes, ProxyProtocol, SecretRef};
 use hh_ledger::{Location, PostgresServer, ServerOptions};
 use hh_sv2::AuthorityPublicKey;
+use hyper_node::HyperNodeConfig;
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -65,6 +68,9 @@ pub struct PoolConfig {
     pub template_provider_return_after_seconds: u64,
     /// Bitcoin Core nodes that get our blocks by RPC, beside the template provider.
     pub nodes: Vec<NodeConfig>,
+    /// Edges whose credentials are taken.
+    #[serde(default)]
+    pub hyper_nodes: Vec<HyperNodeConfig>,
     #[serde(default)]
     pub share_log: ShareLogConfig,
     #[serde(default)]
@@ -357,6 +363,11 @@ impl PoolConfig {
         self.data_dir.join("bans.json")
     }
 
+    /// The file with the nodes that operators have revoked.
+    pub fn nodes_path(&self) -> PathBuf {
+        self.data_dir.join("nodes.json")
+    }
+
     /// Name of this pool in the ledger's keys.
     pub fn pool_name(&self) -> String {
         format!("pool-{}", self.server_id)
@@ -401,6 +412,7 @@ impl hh_daemon::Config for PoolConfig {
         self.check_ledger(mistakes);
         self.check_share_log(mistakes);
         self.check_limits(mistakes);
+        self.check_hyper_nodes(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }

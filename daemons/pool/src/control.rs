@@ -3,6 +3,7 @@
 
 mod ban;
 mod door;
+mod hyper_node;
 mod job;
 mod kick;
 mod retire;
@@ -25,10 +26,11 @@ use bitcoin::Network;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::pool::{
     AccountShares, Ban, BanPage, BanRequest, Banned, Block, BlockSelector, BlockState,
-    CoinbaseDetail, CurrentJob, CurrentWork, KickRequest, Kicked, Lane, LedgerStatus, LostRecords,
-    Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage,
-    RoundSelector, ShareLogStatus, SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest,
-    VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
+    CoinbaseDetail, CurrentJob, CurrentWork, HyperNodePage, KickRequest, Kicked, Lane,
+    LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, Pool, PoolStatus, RetireRequest,
+    Retired, RevokeNodeRequest, RevokedNode, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
+    SharePage, ShareQuery, ShareStats, SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged,
+    VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -128,6 +130,18 @@ impl Pool for Answers {
 
     async fn bans(self, _: Call) -> BanPage {
         self.control.bans()
+    }
+
+    async fn hyper_nodes(self, _: Call) -> HyperNodePage {
+        self.control.hyper_nodes()
+    }
+
+    async fn revoke_node(
+        self,
+        _: Call,
+        request: RevokeNodeRequest,
+    ) -> Result<RevokedNode, ApiError> {
+        self.control.revoke_node(&self.caller, request).await
     }
 
     async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
@@ -286,11 +300,15 @@ impl Control {
     fn miners(&self, query: &MinerQuery) -> MinerPage {
         let mut channels = self.shared.directory.channels();
         if let Some(account) = &query.account {
-            channels.retain(|view| view.origin.account() == account);
+            channels.retain(|view| view.origin().account() == account);
         }
-        channels.sort_by(|a, b| {
-            let [a, b] = [a, b].map(|view| (view.origin.account(), view.origin.worker(), view.id));
-            a.cmp(&b)
+        channels.sort_by_cached_key(|view| {
+            let origin = view.origin();
+            (
+                origin.account().to_owned(),
+                origin.worker().to_owned(),
+                view.id,
+            )
         });
         let page = channels.iter().skip(query.offset as usize);
         let page = page.take(page_rows(query.limit));
@@ -316,10 +334,10 @@ impl Control {
         let live = view.live();
         Miner {
             id: view.id,
-            account: view.origin.account().to_owned(),
-            worker: view.origin.worker().to_owned(),
-            node: view.origin.node().to_owned(),
-            lane: view.origin.lane().to_owned(),
+            account: live.origin.account().to_owned(),
+            worker: live.origin.worker().to_owned(),
+            node: live.origin.node().to_owned(),
+            lane: live.origin.lane().to_owned(),
             peer: view.connection.peer.to_string(),
             channel: view.kind.to_owned(),
             device: view.device.to_string(),

@@ -48,7 +48,6 @@ pub(crate) struct LaneView {
 #[derive(Debug)]
 pub(crate) struct ChannelView {
     pub id: u32,
-    pub origin: Arc<Origin>,
     pub connection: Arc<ConnectionView>,
     /// `standard` or `extended`.
     pub kind: &'static str,
@@ -63,6 +62,8 @@ pub(crate) struct ChannelView {
 /// What changes while a channel is open.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelLive {
+    /// Node and lane may change; account and worker do not.
+    pub origin: Arc<Origin>,
     /// Of the job that was sent last, as `target` is; none before the first.
     pub job_id: Option<u32>,
     pub target: Target,
@@ -205,6 +206,16 @@ impl ChannelView {
         self.closing.load(Ordering::Relaxed)
     }
 
+    /// Who is credited, and through what its shares come now.
+    pub(crate) fn origin(&self) -> Arc<Origin> {
+        Arc::clone(&lock(&self.live).origin)
+    }
+
+    /// Its shares come through something else from now on.
+    pub(crate) fn set_origin(&self, origin: Arc<Origin>) {
+        lock(&self.live).origin = origin;
+    }
+
     /// The job that was sent last, and its target.
     pub(crate) fn set_job(&self, job_id: u32, target: Target) {
         let mut live = lock(&self.live);
@@ -275,6 +286,7 @@ impl Directory {
             }
         };
         let live = ChannelLive {
+            origin: new.origin,
             job_id: None,
             target: new.target,
             best_difficulty: 0.0,
@@ -283,7 +295,6 @@ impl Directory {
         };
         let view = Arc::new(ChannelView {
             id,
-            origin: new.origin,
             connection: new.connection,
             kind: new.kind,
             device: new.device,

@@ -3,6 +3,7 @@
 
 use crate::admission::Admission;
 use crate::directory::unix_ms;
+use crate::hyper_nodes::REFUSAL_CODES;
 use crate::rate::TEN_MINUTES;
 use crate::session::Shared;
 use crate::shipper::Shipping;
@@ -26,6 +27,7 @@ pub(crate) async fn keep(
     describe();
     describe_door();
     describe_backlog();
+    describe_nodes();
     loop {
         copy(&shared);
         copy_door(&shared, &admission);
@@ -106,6 +108,21 @@ fn describe() {
     for result in ["found", "accepted", "rejected", "orphaned"] {
         counter!("hyperhash_blocks_total", "result" => result).absolute(0);
     }
+}
+
+fn describe_nodes() {
+    describe_counter!(
+        "hyperhash_node_credentials_total",
+        "Credentials of nodes that were presented, by result"
+    );
+    describe_counter!(
+        "hyperhash_node_credentials_ended_total",
+        "Connections whose credential ended and was not renewed"
+    );
+    for result in REFUSAL_CODES.into_iter().chain(["accepted"]) {
+        counter!("hyperhash_node_credentials_total", "result" => result).absolute(0);
+    }
+    counter!("hyperhash_node_credentials_ended_total").absolute(0);
 }
 
 fn describe_door() {

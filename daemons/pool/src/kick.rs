@@ -36,7 +36,7 @@ impl Chosen {
     pub(crate) fn find(selector: &Selector, directory: &Directory, admission: &Admission) -> Self {
         let is_meant = |channel: &ChannelView| match selector {
             Selector::Channel(id) => channel.id == *id,
-            Selector::Account(account) => channel.origin.account() == account,
+            Selector::Account(account) => channel.origin().account() == account,
             Selector::Address(range) => range.contains(channel.connection.peer.ip()),
         };
         let mut by_connection: BTreeMap<u64, Vec<Arc<ChannelView>>> = BTreeMap::new();
@@ -140,7 +140,7 @@ mod tests {
         (
             ended.map(|(index, _)| index).collect(),
             closing
-                .map(|channel| channel.origin.account().to_owned())
+                .map(|channel| channel.origin().account().to_owned())
                 .collect(),
         )
     }

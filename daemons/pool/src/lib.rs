@@ -25,6 +25,7 @@ mod directory;
 mod disconnect;
 mod exported;
 mod group;
+mod hyper_nodes;
 mod kick;
 mod links;
 mod listener;
@@ -58,7 +59,8 @@ use hh_ledger::Ledger;
 use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
 use hh_sv2::Authority;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
-use hh_trust::ChangeJournal;
+use hh_trust::{ChangeJournal, PoolAuthority};
+use hyper_nodes::HyperNodes;
 use links::Links;
 use listener::{Door, Listener};
 use node_watch::Nodes;
@@ -113,6 +115,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         blocks,
         rejects: Rejects::default(),
         bans: Arc::clone(&bans),
+        hyper_nodes: Arc::new(hyper_nodes(&config, &authority)?),
         work: work.clone(),
         difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
@@ -267,6 +270,12 @@ fn ban_book(config: &PoolConfig) -> Result<BanBook, Failure> {
     let file = StateFile::new(config.bans_path());
     let book = BanBook::open(config.auto_ban.clone(), file, directory::unix_ms());
     book.map_err(Failure::config)
+}
+
+fn hyper_nodes(config: &PoolConfig, authority: &Authority) -> Result<HyperNodes, Failure> {
+    let pool = PoolAuthority::from_bytes(authority.public_key().to_bytes());
+    let file = StateFile::new(config.nodes_path());
+    HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)
 }
 
 async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {

@@ -1,6 +1,7 @@
 //! Templates, tips and channels for the tests of this crate.
 
 pub(crate) mod core;
+pub(crate) mod node;
 pub(crate) mod server;
 pub(crate) mod witness;
 
@@ -121,11 +122,7 @@ pub(crate) fn no_bans() -> BanBook {
 pub(crate) fn connection() -> Arc<ConnectionView> {
     let peer = "127.0.0.1:1".parse().unwrap();
     let ending = CancellationToken::new();
-    Arc::new(ConnectionView {
-        id: 1,
-        peer,
-        ending,
-    })
+    Arc::new(ConnectionView::new(1, peer, ending))
 }
 
 /// An extended channel with prefix `index`, whose jobs take any hash up to `target`.

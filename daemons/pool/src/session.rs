@@ -6,6 +6,7 @@
 //! and one job made, and the peer is dropped after the write deadline.
 
 mod open;
+mod passage;
 mod shares;
 
 use crate::admission::ConnectionView;
@@ -14,16 +15,17 @@ use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
 use crate::config::{LimitsConfig, ReconnectConfig};
 use crate::difficulty::DifficultySettings;
-use crate::directory::{Directory, LaneView};
+use crate::directory::{Directory, LaneView, unix_ms};
 use crate::group::{self, EncodeError};
+use crate::hyper_nodes::{HyperNodes, Passage};
 use crate::rejects::Rejects;
 use crate::share_log::{Appended, Appending, LogError, ShareLog};
 use crate::work::{PoolJob, Work};
 use bitcoin::Network;
 use hh_mining::{JobError, PrefixAllocator};
 use hh_sv2::message::{
-    EXTENSION_WORKER_HASHRATE, OpenMiningChannelError, REQUIRES_STANDARD_JOBS, Reconnect,
-    SetCustomMiningJobError, SetTarget, SetupConnection,
+    EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE, OpenMiningChannelError,
+    REQUIRES_STANDARD_JOBS, Reconnect, SetCustomMiningJobError, SetTarget, SetupConnection,
 };
 use hh_sv2::{Connection, ConnectionError, Message};
 use open::Opening;
@@ -52,6 +54,9 @@ const FAREWELL_GRACE: Duration = Duration::from_secs(2);
 /// How soon a batch that the log had no room for is offered again.
 const FULL_LOG_RETRY: Duration = Duration::from_millis(5);
 
+/// Extensions that a client is granted: a worker's name in each share, and our own, with which a node presents its credential.
+const EXTENSIONS: [u16; 2] = [EXTENSION_WORKER_HASHRATE, EXTENSION_NODE_CREDENTIAL];
+
 /// What all connections of the pool share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -62,6 +67,7 @@ pub(crate) struct Shared {
     pub blocks: Blocks,
     pub rejects: Rejects,
     pub bans: Arc<BanBook>,
+    pub hyper_nodes: Arc<HyperNodes>,
     pub work: watch::Receiver<Option<Arc<Work>>>,
     pub difficulty: watch::Receiver<Arc<DifficultySettings>>,
     pub limits: LimitsConfig,
@@ -107,6 +113,10 @@ pub(crate) struct Session {
     standard_jobs: bool,
     /// Extension 0x0002 was granted: shares may name a worker of their channel's account.
     workers_granted: bool,
+    /// Our own extension was granted: it may present a node's credential.
+    credentials_granted: bool,
+    /// Through which node its shares come; none where it has not proven any, or its credential has ended.
+    passage: Option<Passage>,
     /// Boxed: a node of the map has room for eleven, and most connections have one.
     channels: BTreeMap<u32, Box<Channel>>,
     work: watch::Receiver<Option<Arc<Work>>>,
@@ -146,6 +156,8 @@ impl Session {
             device: printable(device.trim()).into(),
             standard_jobs: setup.flags & REQUIRES_STANDARD_JOBS != 0,
             workers_granted: false,
+            credentials_granted: false,
+            passage: None,
             channels: BTreeMap::new(),
             work: shared.work.clone(),
             difficulty: shared.difficulty.clone(),
@@ -271,11 +283,12 @@ impl Session {
                 Ok(())
             }
             Message::RequestExtensions(request) => {
-                let (answer, granted) =
-                    hh_sv2::extensions::answer(request, &[EXTENSION_WORKER_HASHRATE]);
+                let (answer, granted) = hh_sv2::extensions::answer(request, &EXTENSIONS);
                 self.workers_granted |= granted.contains(&EXTENSION_WORKER_HASHRATE);
+                self.credentials_granted |= granted.contains(&EXTENSION_NODE_CREDENTIAL);
                 Ok(self.connection.queue(answer)?)
             }
+            Message::PresentCredential(message) => self.on_present_credential(&message),
             Message::SetCustomMiningJob(job) => {
                 Ok(self.connection.queue(SetCustomMiningJobError {
                     channel_id: job.channel_id,
@@ -322,6 +335,7 @@ impl Session {
 
     fn on_tick(&mut self) -> Result<(), SessionError> {
         self.close_marked()?;
+        self.expire_passage(unix_ms() / 1000)?;
         let now_ms = self.shared.directory.clock().now_ms();
         if self.flood.is_flood(now_ms) {
             return Err(SessionError::Flood);

@@ -8,8 +8,8 @@ mod worker;
 
 use hh_ipc::api::pool::{
     AccountShares, Ban, Block, BlockState, CoinbaseDetail, CurrentJob, CurrentWork, DoorStatus,
-    Lane, LedgerStatus, Miner, Pool, PoolStatus, Retired, RoundAccount, RoundPage, ShareEvent,
-    ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings, Worker,
+    HyperNode, Lane, LedgerStatus, Miner, Pool, PoolStatus, Retired, RoundAccount, RoundPage,
+    ShareEvent, ShareLogStatus, ShareStats, SubmissionPath, VardiffSettings, Worker,
 };
 use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
@@ -57,6 +57,7 @@ pub(crate) struct Answers {
     /// Server ids that pools hold.
     pub(crate) server_ids: Vec<Retired>,
     pub(crate) bans: Vec<Ban>,
+    pub(crate) hyper_nodes: Vec<HyperNode>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) rounds: RoundPage,
     pub(crate) round_accounts: Vec<RoundAccount>,
@@ -246,6 +247,7 @@ impl Answers {
             vardiff: pool::vardiff(),
             server_ids: pool::server_ids(),
             bans: pool::bans(),
+            hyper_nodes: pool::hyper_nodes(),
             blocks: vec![block(), refused_block()],
             rounds: round::page(),
             round_accounts: round::accounts(),

@@ -2,10 +2,10 @@
 
 use hh_ipc::api::pool::{
     Ban, BanPage, BanRequest, Banned, Block, BlockSelector, BlockState, CoinbaseDetail, CurrentJob,
-    DoorStatus, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage, MinerQuery, Pool,
-    PoolStatus, RetireRequest, Retired, RoundDetail, RoundPage, RoundSelector, ShareLogStatus,
-    SharePage, ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged,
-    VardiffSettings, WorkerPage, WorkerQuery,
+    DoorStatus, HyperNodePage, KickRequest, Kicked, Lane, LedgerStatus, Miner, MinerPage,
+    MinerQuery, Pool, PoolStatus, RetireRequest, Retired, RevokeNodeRequest, RevokedNode,
+    RoundDetail, RoundPage, RoundSelector, ShareLogStatus, SharePage, ShareQuery, ShareStats,
+    UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
@@ -284,6 +284,14 @@ impl Pool for FakePool {
 
     async fn bans(self, _: Context) -> BanPage {
         BanPage::default()
+    }
+
+    async fn hyper_nodes(self, _: Context) -> HyperNodePage {
+        HyperNodePage::default()
+    }
+
+    async fn revoke_node(self, _: Context, _: RevokeNodeRequest) -> Result<RevokedNode, ApiError> {
+        Err(unasked())
     }
 
     async fn vardiff(self, _: Context) -> VardiffSettings {

@@ -1,6 +1,7 @@
 //! hh-pool as an operator sees it.
 
 mod ban;
+mod hyper_node;
 mod job;
 mod kick;
 mod retire;
@@ -10,6 +11,7 @@ mod vardiff;
 mod worker;
 
 pub use ban::{Ban, BanPage, BanRequest, BanTarget, Banned, UnbanRequest};
+pub use hyper_node::{HyperNode, HyperNodePage, NodeRevocation, RevokeNodeRequest, RevokedNode};
 pub use job::{
     CoinbaseDetail, CoinbaseOutput, CurrentJob, ExtranonceLayout, FutureTemplate, JobChannels,
     ScriptSigPart,
@@ -51,6 +53,10 @@ pub trait Pool {
     async fn unban(request: UnbanRequest) -> Result<Ban, ApiError>;
     /// The bans that hold.
     async fn bans() -> BanPage;
+    /// The Hyper Nodes whose credentials are taken, or were.
+    async fn hyper_nodes() -> HyperNodePage;
+    /// Lets a node in no more, over restarts, and ends its connections. Only on the control socket.
+    async fn revoke_node(request: RevokeNodeRequest) -> Result<RevokedNode, ApiError>;
     /// How often miners are to send shares, and between which difficulties.
     async fn vardiff() -> VardiffSettings;
     /// Changes that, and keeps it over restarts. Only on the control socket.

@@ -3,9 +3,10 @@
 use crate::sample;
 use hh_ipc::api::pool::{
     Ban, BanPage, BanRequest, Banned, Block, BlockSelector, CoinbaseDetail, CurrentJob,
-    KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus, RetireRequest,
-    Retired, RoundDetail, RoundPage, RoundSelector, SharePage, ShareQuery, ShareStats,
-    UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, WorkerPage, WorkerQuery,
+    HyperNodePage, KickRequest, Kicked, Miner, MinerPage, MinerQuery, Pool, PoolClient, PoolStatus,
+    RetireRequest, Retired, RevokeNodeRequest, RevokedNode, RoundDetail, RoundPage, RoundSelector,
+    SharePage, ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged,
+    VardiffSettings, WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::client;
@@ -73,6 +74,18 @@ impl Pool for FakePool {
 
     async fn bans(self, _: Context) -> BanPage {
         sample::ban_page()
+    }
+
+    async fn hyper_nodes(self, _: Context) -> HyperNodePage {
+        sample::hyper_node_page()
+    }
+
+    async fn revoke_node(
+        self,
+        _: Context,
+        _request: RevokeNodeRequest,
+    ) -> Result<RevokedNode, ApiError> {
+        Ok(sample::revoked_node())
     }
 
     async fn vardiff(self, _: Context) -> VardiffSettings {

@@ -3,12 +3,13 @@
 use hh_ipc::api::pool::{
     AccountShares, Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockSelector, BlockState,
     CoinbaseDetail, CoinbaseOutput, CurrentJob, CurrentWork, DifficultyBounds, DoorStatus,
-    ExtranonceLayout, FutureTemplate, JobChannels, KickRequest, Kicked, KickedMiner, LaggingPool,
-    Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery, MinerSelector, PoolStatus,
-    RetireRequest, Retired, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector,
-    RoundSummary, ScriptSigPart, ShareCursor, ShareEvent, ShareLogStatus, SharePage, ShareQuery,
-    ShareStats, SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
-    Worker, WorkerPage, WorkerQuery,
+    ExtranonceLayout, FutureTemplate, HyperNode, HyperNodePage, JobChannels, KickRequest, Kicked,
+    KickedMiner, LaggingPool, Lane, LedgerStatus, LostRecords, Miner, MinerPage, MinerQuery,
+    MinerSelector, NodeRevocation, PoolStatus, RetireRequest, Retired, RevokeNodeRequest,
+    RevokedNode, Round, RoundAccount, RoundDetail, RoundPage, RoundSelector, RoundSummary,
+    ScriptSigPart, ShareCursor, ShareEvent, ShareLogStatus, SharePage, ShareQuery, ShareStats,
+    SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, Worker,
+    WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
@@ -292,6 +293,43 @@ pub(crate) fn ban_page() -> BanPage {
     BanPage {
         bans: vec![banned().ban],
         total: 2,
+    }
+}
+
+pub(crate) fn hyper_node_page() -> HyperNodePage {
+    let berlin = HyperNode {
+        id: "berlin-1".into(),
+        public_key: "hhnode1qyqszqgpqyqszqgp".into(),
+        lanes: vec!["asics".into(), "gpus".into()],
+        connections: 2,
+        revoked: None,
+    };
+    HyperNodePage {
+        nodes: vec![berlin, revoked_node().node],
+        total: 2,
+    }
+}
+
+pub(crate) fn revoke_node_request() -> RevokeNodeRequest {
+    RevokeNodeRequest {
+        node: "rome".into(),
+        reason: Some("key stolen".into()),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn revoked_node() -> RevokedNode {
+    RevokedNode {
+        node: HyperNode {
+            id: "rome".into(),
+            public_key: "hhnode1qgpqyqszqgpqyqsz".into(),
+            lanes: vec!["asics".into()],
+            connections: 1,
+            revoked: Some(NodeRevocation {
+                reason: "key stolen".into(),
+                since_at: Some(at(7)),
+            }),
+        },
     }
 }
 

@@ -41,6 +41,9 @@ fn messages_of_pool_are_as_they_were() {
     assert_wire!(unban_request);
     assert_wire!(banned);
     assert_wire!(ban_page);
+    assert_wire!(hyper_node_page);
+    assert_wire!(revoke_node_request);
+    assert_wire!(revoked_node);
     assert_wire!(vardiff_change);
     assert_wire!(vardiff_changed);
     assert_wire!(retire_request);
@@ -139,6 +142,8 @@ async fn requests_are_as_they_were() {
         request!(pool, ban(sample::ban_request())),
         request!(pool, unban(sample::unban_request())),
         request!(pool, bans()),
+        request!(pool, hyper_nodes()),
+        request!(pool, revoke_node(sample::revoke_node_request())),
         request!(pool, journal(sample::journal_query())),
         request!(pool, vardiff()),
         request!(pool, set_vardiff(sample::vardiff_change())),

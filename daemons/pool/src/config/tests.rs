@@ -99,6 +99,66 @@ fn a_ledger_on_another_machine_needs_tls() {
     check_refused(LEDGER, table, &expected);
 }
 
+/// Tables of nodes with these lines, each with the key of its length, and what follows in the example.
+fn hyper_nodes(lines: &[&str]) -> String {
+    let table = |line: &&str| {
+        let seed = u8::try_from(line.len() % 256).unwrap();
+        let key = crate::sample::node::config("x", seed).public_key;
+        format!("[[hyper_nodes]]\npublic_key = \"{key}\"\n{line}\n")
+    };
+    lines.iter().map(table).collect::<String>() + LEDGER
+}
+
+#[test]
+fn nodes_are_known_by_name_key_and_lanes() {
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hh-pool.toml");
+    let lines = [
+        "id = \"berlin-1\"\nlanes = [{ name = \"asics\", min_difficulty = 1024.0 }, { name = \"gpus\" }]",
+        "id = \"rome\"\nrevoked = true\nlanes = [{ name = \"asics\" }]",
+    ];
+    std::fs::write(&path, example.replace(LEDGER, &hyper_nodes(&lines))).unwrap();
+    let nodes = load(&path).unwrap().hyper_nodes;
+    assert_eq!(nodes[0].id.as_str(), "berlin-1");
+    assert_eq!(nodes[0].lanes[0].difficulty().min, Some(1024.0));
+    assert_eq!(nodes[1].lanes[0].name.as_str(), "asics");
+    assert!(nodes[1].revoked && !nodes[0].revoked);
+}
+
+#[test]
+fn a_node_that_can_t_be_told_from_another_or_from_core_is_refused() {
+    let one = "id = \"a\"\nlanes = [{ name = \"x\" }]";
+    let twice = [one, one];
+    let expected = [
+        "hyper_nodes.1.id",
+        "another node a",
+        "hyper_nodes.1.public_key",
+    ];
+    check_refused(LEDGER, &hyper_nodes(&twice), &expected);
+    for (line, expected) in [
+        ("id = \"core\"\nlanes = []", "no name of a node"),
+        ("id = \"a b\"\nlanes = []", "no name of a node"),
+        ("id = \"a\"\nlanes = [{ name = \"\" }]", "no name of a lane"),
+        (
+            "id = \"a\"\nlanes = []",
+            "no share can come through no lane",
+        ),
+        (
+            "id = \"a\"\nlanes = [{ name = \"x\" }, { name = \"x\" }]",
+            "another lane x",
+        ),
+        (
+            "id = \"a\"\nlanes = [{ name = \"x\", min_difficulty = 2.0, max_difficulty = 1.0 }]",
+            "above the largest 1",
+        ),
+    ] {
+        check_refused(LEDGER, &hyper_nodes(&[line]), &[expected]);
+    }
+    let key = "[[hyper_nodes]]\nid = \"a\"\nlanes = []\npublic_key = \"9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh\"\n";
+    check_refused(LEDGER, &format!("{key}{LEDGER}"), &["begins with hhnode1"]);
+}
+
 #[test]
 fn several_mistakes_are_told_at_once() {
     check_refused(

@@ -62,12 +62,15 @@ fn nobody(selector: &Selector) -> ApiError {
 }
 
 pub(super) fn answer(chosen: &Chosen) -> Kicked {
-    let row = |view: &ChannelView, connection_stays| KickedMiner {
-        id: view.id,
-        account: view.origin.account().to_owned(),
-        worker: view.origin.worker().to_owned(),
-        peer: view.connection.peer.to_string(),
-        connection_stays,
+    let row = |view: &ChannelView, connection_stays| {
+        let origin = view.origin();
+        KickedMiner {
+            id: view.id,
+            account: origin.account().to_owned(),
+            worker: origin.worker().to_owned(),
+            peer: view.connection.peer.to_string(),
+            connection_stays,
+        }
     };
     let whole = chosen.with_connection.iter().map(|view| row(view, false));
     let alone = chosen.alone.iter().map(|view| row(view, true));

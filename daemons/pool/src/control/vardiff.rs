@@ -33,7 +33,7 @@ impl Control {
         let channels = self.shared.directory.channels();
         let meant = channels.iter().filter(|channel| {
             let account = request.account.as_deref();
-            account.is_none_or(|account| account == channel.origin.account())
+            account.is_none_or(|account| account == channel.origin().account())
         });
         Ok(VardiffChanged {
             channels: count(meant.count()),

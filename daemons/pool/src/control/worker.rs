@@ -37,7 +37,7 @@ impl Control {
     fn add_live(&self, workers: &mut Workers, account: Option<&str>) {
         let now_ms = self.shared.directory.clock().now_ms();
         for channel in self.shared.directory.channels() {
-            let origin = &channel.origin;
+            let origin = channel.origin();
             if account.is_some_and(|account| account != origin.account()) {
                 continue;
             }

@@ -4,9 +4,11 @@
 use crate::admission::Admission;
 use crate::ban::BanBook;
 use crate::blocks::Blocks;
+use crate::config::hyper_node::HyperNodeConfig;
 use crate::config::{AutoBanConfig, LimitsConfig, ReconnectConfig, VardiffConfig};
 use crate::difficulty::{DifficultyBoard, DifficultyRange};
 use crate::directory::{Clock, Directory, NewLane};
+use crate::hyper_nodes::HyperNodes;
 use crate::listener::{Door, Listener};
 use crate::rejects::Rejects;
 use crate::sample::{self, PATIENCE};
@@ -22,6 +24,7 @@ use hh_sv2::message::{
 };
 use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, client_setup};
 use hh_sv2::{Authority, AuthorityPublicKey, AuthoritySecretKey, Connection, Limits, Message};
+use hh_trust::PoolAuthority;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -42,6 +45,7 @@ pub(crate) struct Options {
     /// For a peer that does not read.
     pub write_deadline: Duration,
     pub proxy_protocol: ProxyProtocol,
+    pub hyper_nodes: Vec<HyperNodeConfig>,
 }
 
 impl Default for Options {
@@ -52,6 +56,7 @@ impl Default for Options {
             reconnect_on_stop: None,
             write_deadline: hh_sv2::connection::WRITE_DEADLINE,
             proxy_protocol: ProxyProtocol::default(),
+            hyper_nodes: Vec::new(),
             vardiff: VardiffConfig {
                 // Any hash is a share.
                 min_difficulty: 1e-12,
@@ -113,6 +118,11 @@ impl TestPool {
             difficulty: DifficultyRange::default(),
         };
         let (log, recovered) = open_log(dir.path(), options.server_id);
+        let secret = AuthoritySecretKey::generate();
+        let key = secret.public_key();
+        let pool = PoolAuthority::from_bytes(key.to_bytes());
+        let file = StateFile::new(dir.path().join("nodes.json"));
+        let hyper_nodes = HyperNodes::open(pool, &options.hyper_nodes, file).unwrap();
         let shared = Arc::new(Shared {
             network: Network::Regtest,
             directory: Directory::new(clock, vec![lane]),
@@ -121,14 +131,14 @@ impl TestPool {
             blocks: Blocks::to_nobody(),
             rejects: Rejects::default(),
             bans,
+            hyper_nodes: Arc::new(hyper_nodes),
             work: board.subscribe(),
             difficulty: difficulty.subscribe(),
             limits: options.limits.clone(),
             reconnect_on_stop: options.reconnect_on_stop.clone(),
             stop,
         });
-        let door = door(&shared, &admission, &options);
-        let key = door.authority.public_key();
+        let door = door(&shared, &admission, secret, &options);
         let listener = Listener {
             socket,
             door,
@@ -146,6 +156,11 @@ impl TestPool {
             options,
             key,
         }
+    }
+
+    /// Its name in credentials.
+    pub(crate) fn authority(&self) -> PoolAuthority {
+        PoolAuthority::from_bytes(self.key.to_bytes())
     }
 
     /// Stops as the daemon does: shares that were taken are in the log.
@@ -219,9 +234,13 @@ impl TestPool {
     }
 }
 
-/// What lets miners in, with an authority of its own.
-fn door(shared: &Arc<Shared>, admission: &Arc<Admission>, options: &Options) -> Door {
-    let secret = AuthoritySecretKey::generate();
+/// What lets miners in.
+fn door(
+    shared: &Arc<Shared>,
+    admission: &Arc<Admission>,
+    secret: AuthoritySecretKey,
+    options: &Options,
+) -> Door {
     let validity = hh_sv2::authority::CERTIFICATE_VALIDITY;
     Door {
         lane: Arc::clone(&shared.directory.lanes()[0]),
@@ -279,6 +298,8 @@ pub(crate) struct TestMiner {
 pub(crate) struct TestChannel {
     pub id: u32,
     pub job_id: u32,
+    /// As it was opened with.
+    pub target: Target,
     next_sequence_number: u32,
 }
 
@@ -297,11 +318,20 @@ impl TestMiner {
 
     /// Opens an extended channel and waits for its first job, or gives the pool's refusal.
     pub(crate) async fn open(&mut self, identity: &str) -> Result<TestChannel, String> {
+        self.open_below(identity, Target::MAX).await
+    }
+
+    /// The same, for a miner that takes no easier target.
+    pub(crate) async fn open_below(
+        &mut self,
+        identity: &str,
+        max_target: Target,
+    ) -> Result<TestChannel, String> {
         self.send(OpenExtendedMiningChannel {
             request_id: 1,
             user_identity: identity.try_into().unwrap(),
             nominal_hash_rate: 0.0,
-            max_target: Target::MAX.to_le_bytes().into(),
+            max_target: max_target.to_le_bytes().into(),
             min_extranonce_size: 8,
         })
         .await;
@@ -312,6 +342,7 @@ impl TestMiner {
                     channel = Some(TestChannel {
                         id: success.channel_id,
                         job_id: 0,
+                        target: Target::from_le_bytes(success.target.to_array()),
                         next_sequence_number: 1,
                     });
                 }

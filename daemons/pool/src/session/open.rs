@@ -1,5 +1,6 @@
 //! Channels of a connection: opening, changing and closing them.
 
+use super::passage::bounds;
 use super::{AfterAppend, Session, SessionError, open_error, retarget, send_job};
 use crate::channel::{Channel, ChannelKind};
 use crate::directory::{NewChannel, unix_ms};
@@ -13,9 +14,6 @@ use hh_sv2::message::{
     UpdateChannelError,
 };
 use std::sync::{Arc, PoisonError};
-
-/// The node of shares that came without a credential.
-const CORE_NODE: &str = "core";
 
 /// `extranonce_size` of an extended channel.
 const EXTRANONCE_SIZE: u16 = 8;
@@ -77,6 +75,7 @@ impl Session {
     }
 
     fn on_open(&mut self, request: Request) -> Result<(), SessionError> {
+        self.expire_passage(unix_ms() / 1000)?;
         let request_id = request.request_id;
         match self.prepare(request) {
             Ok(opening) => self.bind(opening),
@@ -135,7 +134,8 @@ impl Session {
         if self.shared.bans.is_account_banned(&account, unix_ms()) {
             return Err("unknown-user");
         }
-        Origin::new(account, worker, CORE_NODE, &self.lane.name).or(Err("invalid-user-identity"))
+        let (node, lane) = self.node_and_lane();
+        Origin::new(account, worker, node, lane).or(Err("invalid-user-identity"))
     }
 
     /// Writes down whose the prefix is before its first job is sent: the finder of a block is read from it.
@@ -165,7 +165,9 @@ impl Session {
     }
 
     /// The binding is durable: the channel exists.
-    pub(super) fn on_bound(&mut self, opening: Opening) -> Result<(), SessionError> {
+    pub(super) fn on_bound(&mut self, mut opening: Opening) -> Result<(), SessionError> {
+        // While its binding was written, a credential may have been presented, or ended.
+        opening.origin = self.origin_now(&opening.origin);
         let vardiff = self.vardiff(&opening);
         let start = vardiff.target();
         let view = self.shared.directory.open(NewChannel {
@@ -208,7 +210,7 @@ impl Session {
         let origin = &opening.origin;
         tracing::info!(
             peer = %self.connection.peer(), channel_id = id, account = origin.account(),
-            worker = origin.worker(), lane = origin.lane(), "channel opened"
+            worker = origin.worker(), node = origin.node(), lane = origin.lane(), "channel opened"
         );
         Ok(())
     }
@@ -220,9 +222,8 @@ impl Session {
     }
 
     fn vardiff(&self, opening: &Opening) -> Vardiff {
+        let bounds = self.bounds(opening.origin.account(), opening.max_target);
         let settings = self.difficulty.borrow();
-        let account = opening.origin.account();
-        let bounds = settings.bounds(self.lane.difficulty, account, opening.max_target);
         let start = if opening.nominal_hashrate_hs > 0.0 {
             let hashrate = f64::from(opening.nominal_hashrate_hs);
             Target::from_hashrate(hashrate, settings.shares_per_minute)
@@ -238,7 +239,8 @@ impl Session {
         let settings = self.difficulty.borrow_and_update().clone();
         for channel in self.channels.values_mut() {
             let account = channel.origin.account();
-            let bounds = settings.bounds(self.lane.difficulty, account, channel.max_target);
+            let passage = self.passage.as_ref();
+            let bounds = bounds(&settings, passage, &self.lane, account, channel.max_target);
             channel.vardiff.set_bounds(bounds);
             let rate = settings.shares_per_minute();
             channel.vardiff.set_shares_per_minute(rate);

@@ -165,6 +165,7 @@ impl Session {
         worker: Option<&str>,
     ) -> Result<(), SessionError> {
         let now_unix_ms = unix_ms();
+        self.expire_passage(now_unix_ms / 1000)?;
         let now_unix = u32::try_from(now_unix_ms / 1000).unwrap_or(u32::MAX);
         let Some(channel) = self.channels.get_mut(&channel_id) else {
             return self.reject(channel_id, submission.sequence_number, "invalid-channel-id");

@@ -2,6 +2,8 @@
 
 mod conformance;
 mod credit;
+mod finder;
+mod node_credential;
 mod spaces;
 
 use crate::config::ReconnectConfig;

@@ -3,10 +3,11 @@
 use super::{Fake, job, seconds_ago, tail};
 use hh_ipc::api::pool::{
     Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockSelector, CoinbaseDetail, CurrentJob,
-    DifficultyBounds, KickRequest, Kicked, KickedMiner, Miner, MinerPage, MinerQuery,
-    MinerSelector, Pool, PoolStatus, RetireRequest, Retired, Round, RoundDetail, RoundPage,
-    RoundSelector, SharePage, ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged,
-    VardiffSettings, WorkerPage, WorkerQuery,
+    DifficultyBounds, HyperNode, HyperNodePage, KickRequest, Kicked, KickedMiner, Miner, MinerPage,
+    MinerQuery, MinerSelector, NodeRevocation, Pool, PoolStatus, RetireRequest, Retired,
+    RevokeNodeRequest, RevokedNode, Round, RoundDetail, RoundPage, RoundSelector, SharePage,
+    ShareQuery, ShareStats, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings,
+    WorkerPage, WorkerQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -119,6 +120,34 @@ impl Pool for Fake {
             bans: self.answers.bans.clone(),
             total: u32::try_from(self.answers.bans.len()).unwrap(),
         }
+    }
+
+    async fn hyper_nodes(self, _: Context) -> HyperNodePage {
+        HyperNodePage {
+            nodes: self.answers.hyper_nodes.clone(),
+            total: u32::try_from(self.answers.hyper_nodes.len()).unwrap(),
+        }
+    }
+
+    async fn revoke_node(
+        self,
+        _: Context,
+        request: RevokeNodeRequest,
+    ) -> Result<RevokedNode, ApiError> {
+        let nodes: &[HyperNode] = &self.answers.hyper_nodes;
+        let Some(node) = nodes.iter().find(|node| node.id == request.node) else {
+            let message = "there is no such node in this pool's configuration";
+            return Err(ApiError::new(ErrorKind::NotFound, "HH2032", message));
+        };
+        let mut node = node.clone();
+        node.revoked = Some(NodeRevocation {
+            reason: request.reason.clone().unwrap_or_default(),
+            since_at: Some("2026-11-25T12:00:00Z".parse().unwrap()),
+        });
+        if !request.dry_run {
+            self.change(format!("{request:?}"))?;
+        }
+        Ok(RevokedNode { node })
     }
 
     async fn vardiff(self, _: Context) -> VardiffSettings {
@@ -294,6 +323,32 @@ pub(super) fn vardiff() -> VardiffSettings {
         }],
         accounts_total: 1,
     }
+}
+
+pub(super) fn hyper_nodes() -> Vec<HyperNode> {
+    let node = |id: &str, lanes: &[&str], connections| HyperNode {
+        id: id.to_owned(),
+        public_key: format!(
+            "hhnode1{id}qqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc0jqgqw5dl"
+        ),
+        lanes: lanes.iter().map(|&lane| lane.to_owned()).collect(),
+        connections,
+        revoked: None,
+    };
+    let mut nodes = vec![
+        node("berlin", &["asics", "gpus"], 2),
+        node("oslo", &["asics"], 0),
+        node("rome", &["asics"], 0),
+    ];
+    nodes[1].revoked = Some(NodeRevocation {
+        reason: "by the configuration".to_owned(),
+        since_at: None,
+    });
+    nodes[2].revoked = Some(NodeRevocation {
+        reason: "key stolen".to_owned(),
+        since_at: Some("2026-11-25T11:55:00Z".parse().unwrap()),
+    });
+    nodes
 }
 
 pub(super) fn bans() -> Vec<Ban> {
