@@ -2,6 +2,7 @@
 
 mod job;
 mod miner;
+mod node;
 mod share;
 mod worker;
 
@@ -10,6 +11,7 @@ use hh_ipc::api::pool::{BlockSelector, RoundSelector};
 use hh_trust::Head;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
 pub(crate) use miner::{BanChoice, BanCommand, MinerChoice, MinerCommand};
+pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -116,6 +118,9 @@ pub(crate) enum Command {
     /// Addresses and accounts that the pool keeps out
     #[command(subcommand, alias = "bans")]
     Ban(BanCommand),
+    /// Hyper Nodes: edges that miners' shares come through
+    #[command(subcommand, alias = "nodes")]
+    Node(NodeCommand),
     /// Workers of accounts, connected or not
     #[command(subcommand, alias = "workers")]
     Worker(WorkerCommand),
@@ -172,9 +177,10 @@ impl Command {
             self,
             Self::Miner(
                 MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. }
-            ) | Self::Pool(
-                PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. }
-            )
+            ) | Self::Node(NodeCommand::Revoke { .. })
+                | Self::Pool(
+                    PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. }
+                )
         )
     }
 }

@@ -11,6 +11,7 @@ mod identity;
 mod job;
 mod link;
 mod miner;
+mod node;
 mod pool;
 mod retire;
 mod round;
@@ -26,12 +27,13 @@ mod worker;
 use crate::change::Plan;
 use crate::cli::{
     BanCommand, BlockCommand, CoinbaseCommand, Command, Confirmation, EventCommand,
-    IdentityCommand, JobCommand, MinerCommand, PoolCommand, RoundCommand, ShareCommand,
-    TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand, WorkerCommand,
+    IdentityCommand, JobCommand, MinerCommand, NodeCommand, PoolCommand, RoundCommand,
+    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
 use crate::session::Session;
+use jiff::Timestamp;
 
 /// Runs a command that makes a report.
 pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<Report, Failure> {
@@ -48,6 +50,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Ban(BanCommand::List) => ban::list(session).await,
+        Command::Node(NodeCommand::List) => node::list(session).await,
         Command::Worker(WorkerCommand::List { account, limit }) => {
             worker::list(session, account.clone(), *limit).await
         }
@@ -64,13 +67,17 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Translator(TranslatorCommand::Status) => translator::status(session).await,
         Command::Version { .. } => Ok(version::of_all(session).await),
         Command::Doctor => Ok(doctor::report(session).await),
-        Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
+        Command::Help { .. }
+        | Command::Identity(_)
+        | Command::System(_)
+        | Command::Node(NodeCommand::Key(_) | NodeCommand::Credential(_)) => {
             unreachable!("run() runs what asks no daemon")
         }
         Command::Share(ShareCommand::Tail(_)) => unreachable!("run() runs what goes on"),
         Command::Miner(
             MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. },
         )
+        | Command::Node(NodeCommand::Revoke { .. })
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
         ) => {
@@ -87,6 +94,7 @@ pub(crate) fn confirmation(command: &Command) -> Confirmation {
             | MinerCommand::Ban { confirmation, .. }
             | MinerCommand::Unban { confirmation, .. },
         )
+        | Command::Node(NodeCommand::Revoke { confirmation, .. })
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
@@ -108,6 +116,9 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
             ..
         }) => ban::plan(session, &ban::Wish::new(target, *length, reason.as_deref())).await,
         Command::Miner(MinerCommand::Unban { target, .. }) => ban::plan_lift(session, target).await,
+        Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
+            node::plan(session, node, reason.as_deref()).await
+        }
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::plan(session, account.as_deref(), settings).await,
@@ -129,6 +140,9 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
             ..
         }) => ban::ban(session, &ban::Wish::new(target, *length, reason.as_deref())).await,
         Command::Miner(MinerCommand::Unban { target, .. }) => ban::lift(session, target).await,
+        Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
+            node::revoke(session, node, reason.as_deref()).await
+        }
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::set(session, account.as_deref(), settings).await,
@@ -147,6 +161,11 @@ pub(crate) fn identity(command: &IdentityCommand) -> Result<Report, Failure> {
         IdentityCommand::Generate { file } => identity::generate(file),
         IdentityCommand::Show { file } => identity::show(file),
     }
+}
+
+/// Runs a command on a node's key and credential.
+pub(crate) fn node_files(command: &NodeCommand, now: Timestamp) -> Result<Report, Failure> {
+    node::on_files(command, now)
 }
 
 /// The report of `version` without `--all`.

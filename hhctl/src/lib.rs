@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod exit;
 mod failure;
+mod key_file;
 mod output;
 mod session;
 mod ssh;
@@ -107,6 +108,11 @@ pub async fn run(
         }
         Command::Identity(command) => command::identity(command)
             .and_then(|report| print_once(&cli.global, &report, surroundings)),
+        Command::Node(command) if command.is_about_files() => {
+            let now = (surroundings.now)();
+            command::node_files(command, now)
+                .and_then(|report| print_once(&cli.global, &report, surroundings))
+        }
         Command::Version { all: false } => {
             print_once(&cli.global, &command::own_version(), surroundings)
         }

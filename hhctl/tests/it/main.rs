@@ -6,5 +6,6 @@ mod changes;
 mod commands;
 mod daemons;
 mod errors;
+mod nodes;
 mod operator;
 mod ssh;

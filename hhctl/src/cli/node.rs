@@ -1,0 +1,112 @@
+//! Hyper Nodes: their keys, their credentials, and who of them is let in.
+
+use super::Confirmation;
+use clap::{Args, Subcommand};
+use hh_trust::node_credential::HOURS_MAX;
+use hh_trust::{LaneName, NodeId, PoolAuthority};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List the nodes that the pool knows, and whether their credentials are taken
+    #[command(after_help = "Examples:\n  hhctl node list\n  hhctl node list -o json")]
+    List,
+    /// Let a node in no more, and close its connections; kept over restarts
+    #[command(
+        after_help = "Examples:\n  hhctl node revoke berlin-1 --reason \"key stolen\"\n  hhctl node revoke berlin-1 --dry-run\n\nIt is \
+                      the node's key that is revoked. To let the node in again, give it another key (`hhctl node key generate`), \
+                      write its public half into hh-pool.toml, and restart the pool. What came through it stays credited."
+    )]
+    Revoke {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+        /// Why, for those who read the list
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// The key by which pools know a node; it never leaves the node
+    #[command(subcommand)]
+    Key(NodeKeyCommand),
+    /// Credentials: a node's signed word, for some hours, that it serves lanes of a pool
+    #[command(subcommand)]
+    Credential(CredentialCommand),
+}
+
+impl NodeCommand {
+    /// Whether it is about files of the node, and no daemon is asked.
+    pub(crate) fn is_about_files(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Credential(_))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeKeyCommand {
+    /// Make a secret key, for its owner alone to read, and show its public key
+    #[command(
+        after_help = "Example:\n  hhctl node key generate /etc/hyperhash/node.key\n\nThe public key goes into hh-pool.toml, as \
+                      `public_key` of a [[hyper_nodes]] table. A file that exists is left alone."
+    )]
+    Generate {
+        /// File to make
+        file: PathBuf,
+    },
+    /// Show the public key of a secret key
+    #[command(after_help = "Example:\n  hhctl node key show /etc/hyperhash/node.key")]
+    Show {
+        /// File with the secret key
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CredentialCommand {
+    /// Sign a credential, for hh-translator to present to the pool
+    #[command(
+        after_help = "Example:\n  hhctl node credential issue --node berlin-1 --lane asics --lane gpus \\\n    --key \
+                      /etc/hyperhash/node.key --hours 24 --out /etc/hyperhash/node.credential \\\n    --pool-authority \
+                      9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh\n\nRun it on the node, as the user of hh-translator, well before the last one \
+                      ends: every six hours by a timer, say. hh-translator notices that the file has changed and renews on \
+                      the connections that it has. It is of no use at another pool, nor on a lane that it does not name."
+    )]
+    Issue(IssueArgs),
+    /// Show what a credential says, and whether it holds now
+    #[command(after_help = "Example:\n  hhctl node credential show /etc/hyperhash/node.credential")]
+    Show {
+        /// File with the credential
+        file: PathBuf,
+    },
+}
+
+/// What a credential is to say.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct IssueArgs {
+    /// File with the node's secret key; `file:` in front may be there
+    #[arg(long, value_name = "FILE", value_parser = key_file)]
+    pub(crate) key: PathBuf,
+    /// Name of the node, as the pool's configuration has it
+    #[arg(long, value_name = "ID")]
+    pub(crate) node: NodeId,
+    /// A lane of hh-translator that it is for; may be given again
+    #[arg(long = "lane", value_name = "NAME", required = true)]
+    pub(crate) lanes: Vec<LaneName>,
+    /// Authority public key of the pool that it is for
+    #[arg(long, value_name = "KEY")]
+    pub(crate) pool_authority: PoolAuthority,
+    /// How long it holds from now on
+    #[arg(long, default_value_t = HOURS_MAX, value_parser = clap::value_parser!(u32).range(1..=i64::from(HOURS_MAX)))]
+    pub(crate) hours: u32,
+    /// File to write, or to replace
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// A path, or a reference as configurations have it.
+fn key_file(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("file:").unwrap_or(text);
+    match path {
+        "" => Err("write the path of the file".to_owned()),
+        path => Ok(path.into()),
+    }
+}

@@ -1,0 +1,134 @@
+//! `hhctl node`: which nodes the pool knows, and letting one in no more.
+
+mod credential;
+mod key;
+
+use crate::change::Plan;
+use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand};
+use crate::failure::Failure;
+use crate::output::{Cell, Column, Part, Report, State, Table, text};
+use crate::session::Session;
+use hh_ipc::api::pool::{HyperNode, RevokeNodeRequest, RevokedNode};
+use jiff::Timestamp;
+use serde_json::json;
+
+pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
+    let daemon = session.pool().await?;
+    let answer = daemon.client.hyper_nodes(daemon.call()).await;
+    let page = daemon.answer(answer)?;
+    let now = session.now();
+    let mut view = vec![Part::Table(table(&page.nodes, now))];
+    view.extend(Part::cut(page.nodes.len(), page.total, ""));
+    Ok(Report::list("HyperNodeList", &page.nodes, view))
+}
+
+/// What a revocation would close. It is asked about in any case: it can't be taken back.
+pub(super) async fn plan(
+    session: &mut Session,
+    node: &str,
+    reason: Option<&str>,
+) -> Result<Plan, Failure> {
+    let revoked = call(session, node, reason, true).await?;
+    let closing = closing(&revoked);
+    let question = format!("Let the node {node} in no more and close {closing}");
+    let summary = format!("would revoke the node {node} and close {closing}");
+    Ok(Plan {
+        report: report(&revoked, session.now(), summary),
+        question: Some(question),
+        typed: None,
+    })
+}
+
+pub(super) async fn revoke(
+    session: &mut Session,
+    node: &str,
+    reason: Option<&str>,
+) -> Result<Report, Failure> {
+    let revoked = call(session, node, reason, false).await?;
+    let summary = format!("revoked the node {node}; closed {}", closing(&revoked));
+    Ok(report(&revoked, session.now(), summary))
+}
+
+/// A command on files of the node; it asks no daemon.
+///
+/// # Errors
+/// What is wrong with the files.
+pub(super) fn on_files(command: &NodeCommand, now: Timestamp) -> Result<Report, Failure> {
+    match command {
+        NodeCommand::Key(NodeKeyCommand::Generate { file }) => key::generate(file),
+        NodeCommand::Key(NodeKeyCommand::Show { file }) => key::show(file),
+        NodeCommand::Credential(CredentialCommand::Issue(args)) => credential::issue(args, now),
+        NodeCommand::Credential(CredentialCommand::Show { file }) => credential::show(file, now),
+        NodeCommand::List | NodeCommand::Revoke { .. } => {
+            unreachable!("NodeCommand::is_about_files() names these")
+        }
+    }
+}
+
+async fn call(
+    session: &mut Session,
+    node: &str,
+    reason: Option<&str>,
+    dry_run: bool,
+) -> Result<RevokedNode, Failure> {
+    let daemon = session.pool_control().await?;
+    let request = RevokeNodeRequest {
+        node: node.to_owned(),
+        reason: reason.map(str::to_owned),
+        dry_run,
+    };
+    let answer = daemon.client.revoke_node(daemon.call(), request).await;
+    daemon.granted(answer)
+}
+
+fn closing(revoked: &RevokedNode) -> String {
+    text::plural(revoked.node.connections.into(), "connection")
+}
+
+fn report(revoked: &RevokedNode, now: Timestamp, summary: String) -> Report {
+    let nodes = std::slice::from_ref(&revoked.node);
+    let view = vec![Part::Table(table(nodes, now)), Part::Note(summary)];
+    Report::item("RevokedNode", json!(revoked), view)
+}
+
+fn table(nodes: &[HyperNode], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("NODE"),
+        Column::left("STATE"),
+        Column::right("CONNECTIONS"),
+        Column::left("LANES"),
+        Column::left("PUBLIC KEY"),
+        Column::left("REASON"),
+    ];
+    let when_empty = "the pool knows no node; [[hyper_nodes]] of hh-pool.toml is where they are";
+    let mut table = Table::new(columns, when_empty);
+    for node in nodes {
+        table.row(vec![
+            node.id.as_str().into(),
+            state(node, now),
+            text::count(node.connections.into()).into(),
+            node.lanes.join(", ").into(),
+            node.public_key.as_str().into(),
+            reason(node).into(),
+        ]);
+    }
+    table
+}
+
+fn state(node: &HyperNode, now: Timestamp) -> Cell {
+    match &node.revoked {
+        None => Cell::state(State::Ok, "let in"),
+        Some(revocation) => match revocation.since_at {
+            None => Cell::state(State::Fail, "revoked"),
+            Some(at) => {
+                let ago = text::ago(now, Some(at));
+                Cell::state(State::Fail, format!("revoked {ago}"))
+            }
+        },
+    }
+}
+
+fn reason(node: &HyperNode) -> &str {
+    let revocation = node.revoked.as_ref();
+    revocation.map_or("", |revocation| revocation.reason.as_str())
+}
