@@ -9,7 +9,7 @@ mod conduct;
 use crate::config::AutoBanConfig;
 use crate::state_file::{StateFile, StateFileError};
 use conduct::Conducts;
-pub(crate) use conduct::{FloodWatch, Offence};
+pub(crate) use conduct::Offence;
 use hh_daemon::AddressRange;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

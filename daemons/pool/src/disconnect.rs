@@ -69,7 +69,7 @@ impl MinerError {
         match self {
             Self::Connection(error)
             | Self::Setup(SetupError::Connection(error))
-            | Self::Session(SessionError::Connection(error)) => of_connection(error),
+            | Self::Session(SessionError::Connection(error)) => error.reason(),
             Self::Setup(SetupError::TimedOut { .. }) | Self::NotSetUp => "not_set_up",
             Self::Setup(SetupError::Unexpected { .. })
             | Self::Session(SessionError::Unexpected { .. }) => "protocol_error",
@@ -103,22 +103,5 @@ impl MinerError {
 
 /// The peer sent what no client of ours sends.
 fn is_hostile(error: &ConnectionError) -> bool {
-    matches!(of_connection(error), "handshake_failed" | "protocol_error")
-}
-
-fn of_connection(error: &ConnectionError) -> &'static str {
-    match error {
-        ConnectionError::Closed { .. } => "closed",
-        ConnectionError::Connect { .. } | ConnectionError::Io { .. } => "io",
-        ConnectionError::TimedOut { .. } => "not_set_up",
-        ConnectionError::SlowReader { .. } | ConnectionError::QueueFull { .. } => "slow_reader",
-        ConnectionError::NotNoise { .. }
-        | ConnectionError::HandshakeFailed { .. }
-        | ConnectionError::ProxyHeader { .. }
-        | ConnectionError::WrongAuthority { .. }
-        | ConnectionError::CertificateTime { .. } => "handshake_failed",
-        ConnectionError::Undecryptable { .. }
-        | ConnectionError::FrameTooLarge { .. }
-        | ConnectionError::Malformed { .. } => "protocol_error",
-    }
+    matches!(error.reason(), "handshake_failed" | "protocol_error")
 }

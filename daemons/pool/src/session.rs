@@ -10,7 +10,7 @@ mod passage;
 mod shares;
 
 use crate::admission::ConnectionView;
-use crate::ban::{BanBook, FloodWatch};
+use crate::ban::BanBook;
 use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
 use crate::config::{LimitsConfig, ReconnectConfig};
@@ -22,7 +22,7 @@ use crate::rejects::Rejects;
 use crate::share_log::{Appended, Appending, LogError, ShareLog};
 use crate::work::{PoolJob, Work};
 use bitcoin::Network;
-use hh_mining::{JobError, PrefixAllocator};
+use hh_mining::{FloodWatch, JobError, PrefixAllocator};
 use hh_sv2::message::{
     EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE, OpenMiningChannelError,
     REQUIRES_STANDARD_JOBS, Reconnect, SetCustomMiningJobError, SetTarget, SetupConnection,

@@ -1,5 +1,6 @@
 //! The rules of mining as pure functions and small values: targets, work and score, headers, jobs and their coinbase, the
-//! extranonce space, share checks, vardiff, a round's luck, who a miner says he is, and how the reward of a block is split.
+//! extranonce space, share checks, floods of bad shares, vardiff, a round's luck, who a miner says he is, and how the reward of a
+//! block is split.
 //!
 //! Nothing here does I/O, reads a clock or waits: times come in as arguments. Whatever is a matter of policy (limits,
 //! lanes, accounts' rights) belongs to the daemons.
@@ -7,6 +8,7 @@
 pub mod block;
 pub mod coinbase;
 pub mod extranonce;
+pub mod flood;
 pub mod header;
 pub mod identity;
 pub mod job;
@@ -25,6 +27,7 @@ pub use bitcoin::Network;
 pub use block::assemble_block;
 pub use coinbase::{Coinbase, ScriptKind, ScriptSigPart};
 pub use extranonce::{Extranonce, ExtranoncePrefix, PrefixAllocator, ServerId};
+pub use flood::FloodWatch;
 pub use header::{BlockHash, Header};
 pub use identity::{Account, Identity, IdentityError, WorkerName};
 pub use job::{CoinbaseRecipe, Job, JobError, merkle_root, merkle_root_of};

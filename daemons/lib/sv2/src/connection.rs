@@ -200,6 +200,25 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Why the connection ended, in the few words of the label `reason` of metrics: `closed`, `io`, `not_set_up`, `slow_reader`,
+    /// and for a peer that sent what no client sends `handshake_failed` or `protocol_error`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::Connect { .. } | Self::Io { .. } => "io",
+            Self::TimedOut { .. } => "not_set_up",
+            Self::SlowReader { .. } | Self::QueueFull { .. } => "slow_reader",
+            Self::NotNoise { .. }
+            | Self::HandshakeFailed { .. }
+            | Self::ProxyHeader { .. }
+            | Self::WrongAuthority { .. }
+            | Self::CertificateTime { .. } => "handshake_failed",
+            Self::Undecryptable { .. } | Self::FrameTooLarge { .. } | Self::Malformed { .. } => {
+                "protocol_error"
+            }
+        }
+    }
+
     fn from_frame(peer: SocketAddr, error: FrameError) -> Self {
         match error {
             FrameError::Undecryptable => Self::Undecryptable { peer },

@@ -4,6 +4,7 @@
 //! below their target never count: a miner that lags, or whose link does, is slow and not hostile.
 
 use hh_daemon::AddressRange;
+use hh_mining::flood::INVALID_SHARES_MAX;
 use std::collections::HashMap;
 
 /// What is counted together. A window begins with its first offence.
@@ -19,12 +20,6 @@ const VIOLATIONS_MAX: u32 = 10;
 /// Connections in a window that were ended for a flood of invalid shares: there is nothing to wait for.
 const FLOODS_MAX: u32 = 1;
 
-/// Invalid shares on one connection in a window that are a flood. A channel sends some 18 a minute, of all kinds.
-const FLOOD_SHARES: u32 = 3_000;
-
-/// So many invalid ones to each accepted one at least: a proxy with a broken miner among many works.
-const FLOOD_RATIO: u64 = 10;
-
 /// Peers remembered. When there are more, those whose window is over are forgotten, and then newcomers are not counted: at
 /// 40 bytes each, 4 MB. The limit on connects has bounded what such a crowd can do.
 const MAX_PEERS: usize = 100_000;
@@ -39,7 +34,7 @@ pub(crate) enum Offence {
     Garbage,
     /// It broke the protocol later.
     Violation,
-    /// It sent more invalid shares than [`FloodWatch`] takes.
+    /// It sent more invalid shares than [`hh_mining::FloodWatch`] takes.
     Flood,
 }
 
@@ -62,7 +57,7 @@ impl Offence {
             Self::Violation => {
                 format!("{VIOLATIONS_MAX} connections within {seconds} s that broke the protocol")
             }
-            Self::Flood => format!("{FLOOD_SHARES} invalid shares within {seconds} s"),
+            Self::Flood => format!("{INVALID_SHARES_MAX} invalid shares within {seconds} s"),
         }
     }
 }
@@ -121,45 +116,6 @@ impl Conducts {
     }
 }
 
-/// The shares of one connection, as far as they tell a flood.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FloodWatch {
-    started_ms: u64,
-    invalid: u32,
-    accepted: u64,
-}
-
-impl FloodWatch {
-    /// Counts accepted shares.
-    pub(crate) fn on_accepted(&mut self, count: u32) {
-        self.accepted += u64::from(count);
-    }
-
-    /// Counts a share that was refused with `code`.
-    pub(crate) fn on_rejected(&mut self, code: &str) {
-        // Time and distance make the first two, our disk the third.
-        if !matches!(
-            code,
-            "stale-share" | "difficulty-too-low" | "share-not-stored"
-        ) {
-            self.invalid = self.invalid.saturating_add(1);
-        }
-    }
-
-    /// Whether the window that goes on shows a flood; one that is over makes room for the next.
-    pub(crate) fn is_flood(&mut self, now_ms: u64) -> bool {
-        let flood = self.invalid >= FLOOD_SHARES
-            && u64::from(self.invalid) >= FLOOD_RATIO.saturating_mul(self.accepted);
-        if now_ms.saturating_sub(self.started_ms) >= WINDOW_MS {
-            *self = Self {
-                started_ms: now_ms,
-                ..Self::default()
-            };
-        }
-        flood
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,44 +168,6 @@ mod tests {
         assert!(is_counted(SEARCH_PAUSE_MS));
     }
 
-    #[track_caller]
-    fn check_flood(code: &str, rejected: u32, accepted: u32, expected: bool) {
-        let mut watch = FloodWatch::default();
-        watch.on_accepted(accepted);
-        (0..rejected).for_each(|_| watch.on_rejected(code));
-        assert_eq!(
-            watch.is_flood(1_000),
-            expected,
-            "{code} {rejected} {accepted}"
-        );
-    }
-
-    #[test]
-    fn only_shares_that_no_slow_miner_sends_are_a_flood() {
-        check_flood("duplicate-share", FLOOD_SHARES, 0, true);
-        check_flood("invalid-job-id", FLOOD_SHARES, 0, true);
-        check_flood("invalid-job-id", FLOOD_SHARES - 1, 0, false);
-        check_flood("duplicate-share", FLOOD_SHARES, FLOOD_SHARES / 10, true);
-        check_flood(
-            "duplicate-share",
-            FLOOD_SHARES,
-            FLOOD_SHARES / 10 + 1,
-            false,
-        );
-        for slow in ["stale-share", "difficulty-too-low", "share-not-stored"] {
-            check_flood(slow, 100 * FLOOD_SHARES, 0, false);
-        }
-    }
-
-    #[test]
-    fn a_flood_is_one_within_a_window() {
-        let mut watch = FloodWatch::default();
-        for minute in 1..100_u64 {
-            (1..FLOOD_SHARES).for_each(|_| watch.on_rejected("duplicate-share"));
-            assert!(!watch.is_flood(minute * WINDOW_MS));
-        }
-    }
-
     proptest! {
         #[test]
         fn whoever_offends_less_often_than_a_window_allows_is_never_too_many(
@@ -264,19 +182,6 @@ mod tests {
                 let in_window = times.iter().filter(|at| now - **at < WINDOW_MS).count();
                 let too_many = conducts.offend(peer(1), Offence::Garbage, now);
                 prop_assert!(!too_many || in_window >= GARBAGE_MAX as usize);
-            }
-        }
-
-        #[test]
-        fn a_miner_whose_shares_are_mostly_good_never_floods(
-            ticks in prop::collection::vec((0_u32..2_000, 0_u32..200), 1..200),
-        ) {
-            // Each second some accepted, and at most nine invalid ones to each.
-            let mut watch = FloodWatch::default();
-            for (second, (invalid, accepted)) in ticks.into_iter().enumerate() {
-                watch.on_accepted(accepted);
-                (0..invalid.min(9 * accepted)).for_each(|_| watch.on_rejected("duplicate-share"));
-                prop_assert!(!watch.is_flood(second as u64 * 1_000));
             }
         }
     }
