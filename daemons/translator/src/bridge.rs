@@ -71,9 +71,9 @@ pub struct ExtranonceFixed {
 
 impl ExtranonceFixed {
     /// `prefix` and `rollable_size` as in OpenExtendedMiningChannel.Success; none if the channel has less room than the
-    /// session was promised.
-    pub fn new(prefix: &[u8], rollable_size: usize, split: &ExtranonceSplit) -> Option<Self> {
-        let padding_size = rollable_size.checked_sub(split.size())?;
+    /// `promised` bytes that the miner rolls.
+    pub fn new(prefix: &[u8], rollable_size: usize, promised: usize) -> Option<Self> {
+        let padding_size = rollable_size.checked_sub(promised)?;
         let mut bytes = prefix.to_vec();
         bytes.resize(prefix.len() + padding_size, 0);
         Some(Self {
@@ -92,6 +92,11 @@ impl ExtranonceFixed {
             padding_size: self.padding_size,
         }
     }
+
+    /// All of them: what an SV2 miner takes for the prefix that the pool set.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// A job of the upstream, made once and shared by every session that gets it.
@@ -101,10 +106,10 @@ pub struct UpstreamJob {
     /// None for a future job, which SetNewPrevHash makes active.
     pub min_ntime: Option<u32>,
     pub version_rolling_allowed: bool,
-    version: u32,
-    coinbase_tx_prefix: Vec<u8>,
-    coinbase_tx_suffix: Vec<u8>,
-    merkle_path: Vec<[u8; 32]>,
+    pub version: u32,
+    pub coinbase_tx_prefix: Vec<u8>,
+    pub coinbase_tx_suffix: Vec<u8>,
+    pub merkle_path: Vec<[u8; 32]>,
     /// coinb2, the merkle branches and the version, as they stand in every notify.
     notify_middle: String,
 }
@@ -136,6 +141,18 @@ impl From<NewExtendedMiningJob> for UpstreamJob {
     }
 }
 
+impl UpstreamJob {
+    /// The merkle root with this whole extranonce in the coinbase.
+    pub fn merkle_root(&self, extranonce: &[u8]) -> [u8; 32] {
+        merkle_root_of(
+            &self.coinbase_tx_prefix,
+            extranonce,
+            &self.coinbase_tx_suffix,
+            &self.merkle_path,
+        )
+    }
+}
+
 /// The block to build on, made once and shared like the jobs.
 #[derive(Debug)]
 pub struct Tip {
@@ -143,7 +160,7 @@ pub struct Tip {
     pub job_id: u32,
     pub prev_hash: [u8; 32],
     pub min_ntime: u32,
-    nbits: u32,
+    pub nbits: u32,
     network_target: Target,
     /// prevhash as it stands in every notify.
     notify_prev_hash: String,
@@ -250,32 +267,33 @@ impl MinerJob {
         }
         let version = rolled_version(self.job.version, version_mask, submit.version_bits)
             .ok_or(Rejection::NonRollableVersionBit)?;
-        let full = [
-            &self.fixed.bytes[..],
-            &split.extranonce1,
-            &submit.extranonce2,
-        ]
-        .concat();
-        let merkle_root = merkle_root_of(
-            &self.job.coinbase_tx_prefix,
-            &full,
-            &self.job.coinbase_tx_suffix,
-            &self.job.merkle_path,
-        );
-        let CheckedShare { hash, work, .. } = check(
-            &self.terms(),
-            merkle_root,
-            version,
-            submit.ntime,
-            submit.nonce,
-        )
-        .map_err(|refused| Rejection::from(refused.reason))?;
+        let rolled = [&split.extranonce1[..], &submit.extranonce2].concat();
+        self.check(&rolled, version, submit.ntime, submit.nonce)
+    }
+
+    /// What the pool is to be sent for a header with these fields, if it has a chance there. `rolled` are the bytes of the
+    /// extranonce that the miner was promised; that there are so many is the caller's to see.
+    ///
+    /// # Errors
+    /// What is wrong with the share.
+    pub fn check(
+        &self,
+        rolled: &[u8],
+        version: u32,
+        ntime: u32,
+        nonce: u32,
+    ) -> Result<Share, Rejection> {
+        let full = [&self.fixed.bytes[..], rolled].concat();
+        let merkle_root = self.job.merkle_root(&full);
+        let CheckedShare { hash, work, .. } =
+            check(&self.terms(), merkle_root, version, ntime, nonce)
+                .map_err(|refused| Rejection::from(refused.reason))?;
         let prefix_size = self.fixed.bytes.len() - self.fixed.padding_size;
         Ok(Share {
             job_id: self.job.job_id,
             version,
-            ntime: submit.ntime,
-            nonce: submit.nonce,
+            ntime,
+            nonce,
             extranonce: full[prefix_size..].to_vec(),
             hash,
             hashes: work.0,

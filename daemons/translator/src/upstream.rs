@@ -12,7 +12,7 @@ use hh_sv2::message::{
     CloseChannel, NewExtendedMiningJob, OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess, OpenMiningChannelError, SetExtranoncePrefix, SetGroupChannel,
     SetNewPrevHash, SetTarget, Str0255, SubmitSharesError, SubmitSharesExtended,
-    SubmitSharesSuccess, UpdateChannel,
+    SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
 };
 use hh_sv2::setup::printable;
 use hh_sv2::{ConnectionError, Message};
@@ -45,6 +45,13 @@ pub(crate) const MIN_EXTRANONCE_SIZE_TOO_LARGE: &str = "min-extranonce-size-too-
 /// Which connection to the upstream: counts up with every one that is made.
 pub(crate) type LinkNumber = u64;
 
+/// A channel, on one connection: what a job is for, and where its shares go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Route {
+    pub link: LinkNumber,
+    pub channel_id: u32,
+}
+
 /// What a session asks of the upstream.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -58,8 +65,7 @@ pub(crate) enum Command {
     Update { session: u64, terms: ChannelTerms },
     /// Forward a share, unless `link` is gone: then [`Event::Lost`] has settled it.
     Submit {
-        link: LinkNumber,
-        channel_id: u32,
+        route: Route,
         sequence_number: u32,
         share: Box<Share>,
     },
@@ -99,25 +105,30 @@ pub(crate) enum Event {
     ExtranoncePrefix(Box<[u8]>),
     /// Settles every share up to this one that was not rejected.
     Accepted {
+        route: Route,
         last_sequence_number: u32,
         count: u32,
     },
     Rejected {
+        route: Route,
         sequence_number: u32,
         reason: Rejection,
+        /// The pool's own word.
+        code: Box<str>,
     },
+    /// The pool does not take what [`Command::Update`] asked for; its error code.
+    UpdateRefused(Box<str>),
     /// The pool closed the channel; its reason. Nothing follows.
     Closed(Box<str>),
     /// The connection is gone and the channel with it: nothing that is not settled ever will be. [`Self::Opened`] follows when
     /// there is another one.
-    Lost,
+    Lost(LinkNumber),
 }
 
 /// A channel that is open.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenedChannel {
-    pub link: LinkNumber,
-    pub channel_id: u32,
+    pub route: Route,
     pub target: Target,
     pub extranonce_prefix: Box<[u8]>,
     /// Bytes of the extranonce that are the miner's.
@@ -233,7 +244,7 @@ impl Upstream {
             .filter_map(|(&session, wanted)| wanted.channel.take().map(|_| session))
             .collect();
         for session in with_channel {
-            self.deliver(session, Event::Lost);
+            self.deliver(session, Event::Lost(self.link.number()));
         }
     }
 
@@ -255,12 +266,11 @@ impl Upstream {
             }
             Command::Update { session, terms } => self.on_update(session, terms),
             Command::Submit {
-                link,
-                channel_id,
+                route,
                 sequence_number,
                 share,
-            } if link == self.link.number() => {
-                let message = submit_message(channel_id, sequence_number, *share);
+            } if route.link == self.link.number() => {
+                let message = submit_message(route.channel_id, sequence_number, *share);
                 self.link.queue(message)
             }
             Command::Submit { .. } => Ok(()),
@@ -322,11 +332,7 @@ impl Upstream {
             Message::SubmitSharesError(error) => self.on_rejected(&error),
             Message::SetGroupChannel(message) => self.on_group(&message),
             Message::CloseChannel(close) => self.on_closed(&close),
-            Message::UpdateChannelError(error) => {
-                let code = printable(error.error_code.as_bytes());
-                let channel_id = error.channel_id;
-                tracing::warn!(channel_id, code, "upstream refused a change of a channel");
-            }
+            Message::UpdateChannelError(error) => self.on_update_refused(&error),
             Message::Reconnect(_) => return self.link.on_reconnect_asked(),
             // For standard channels, which we have none of, and of extensions that we did not ask for.
             other => tracing::debug!(message = other.name(), "upstream message ignored"),
@@ -354,8 +360,10 @@ impl Upstream {
         self.link
             .learn_room(Some(usize::from(opened.extranonce_size)));
         let event = OpenedChannel {
-            link: self.link.number(),
-            channel_id: channel.id,
+            route: Route {
+                link: self.link.number(),
+                channel_id: channel.id,
+            },
             target: Target::from_le_bytes(opened.target.to_array()),
             extranonce_prefix: opened.extranonce_prefix.as_bytes().into(),
             extranonce_size: usize::from(opened.extranonce_size),
@@ -412,10 +420,22 @@ impl Upstream {
     }
 
     fn on_accepted(&mut self, success: &SubmitSharesSuccess) {
+        let route = Route {
+            link: self.link.number(),
+            channel_id: success.channel_id,
+        };
         self.deliver_to(success.channel_id, || Event::Accepted {
+            route,
             last_sequence_number: success.last_sequence_number,
             count: success.new_submits_accepted_count,
         });
+    }
+
+    fn on_update_refused(&mut self, error: &UpdateChannelError) {
+        let code = printable(error.error_code.as_bytes());
+        let channel_id = error.channel_id;
+        tracing::warn!(channel_id, code, "upstream refused a change of a channel");
+        self.deliver_to(channel_id, || Event::UpdateRefused(code.as_str().into()));
     }
 
     fn on_rejected(&mut self, error: &SubmitSharesError) {
@@ -425,9 +445,15 @@ impl Upstream {
         if reason == Rejection::Other {
             tracing::debug!(channel_id, code, "share rejected by the upstream");
         }
+        let route = Route {
+            link: self.link.number(),
+            channel_id,
+        };
         self.deliver_to(channel_id, || Event::Rejected {
+            route,
             sequence_number: error.sequence_number,
             reason,
+            code: code.as_str().into(),
         });
     }
 

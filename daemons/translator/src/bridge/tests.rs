@@ -74,7 +74,7 @@ fn split() -> ExtranonceSplit {
 }
 
 fn miner_job(job: NewExtendedMiningJob, target: Target) -> MinerJob {
-    let fixed = ExtranonceFixed::new(&block_100000::EXTRANONCE_PREFIX, 6, &split()).unwrap();
+    let fixed = ExtranonceFixed::new(&block_100000::EXTRANONCE_PREFIX, 6, split().size()).unwrap();
     let tip = Tip::try_from(tip_message()).unwrap();
     MinerJob::new(0x1f, Arc::new(job.into()), Arc::new(tip), fixed, target).unwrap()
 }
@@ -243,10 +243,10 @@ fn the_split_uses_the_room_there_is() {
 #[test]
 fn a_channel_with_too_little_room_is_told_from_one_with_more() {
     let split = ExtranonceSplit::new(Some(8), 1);
-    assert_eq!(ExtranonceFixed::new(&[7; 8], 7, &split), None);
-    let exact = ExtranonceFixed::new(&[7; 8], 8, &split).unwrap();
+    assert_eq!(ExtranonceFixed::new(&[7; 8], 7, split.size()), None);
+    let exact = ExtranonceFixed::new(&[7; 8], 8, split.size()).unwrap();
     assert_eq!(&exact.bytes[..], &[7; 8]);
-    let wider = ExtranonceFixed::new(&[7; 4], 10, &split).unwrap();
+    let wider = ExtranonceFixed::new(&[7; 4], 10, split.size()).unwrap();
     assert_eq!(&wider.bytes[..], &[7, 7, 7, 7, 0, 0]);
     assert_eq!(&wider.with_prefix(&[9; 3]).bytes[..], &[9, 9, 9, 0, 0]);
 }
@@ -351,7 +351,7 @@ proptest! {
             version_bits,
             ..submit()
         };
-        let fixed = ExtranonceFixed::new(&prefix, rollable_size, &split).unwrap();
+        let fixed = ExtranonceFixed::new(&prefix, rollable_size, split.size()).unwrap();
         let job = Arc::new(UpstreamJob::from(message.clone()));
         let job = MinerJob::new(1, job, Arc::new(tip), fixed, Target::MAX).unwrap();
 

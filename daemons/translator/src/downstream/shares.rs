@@ -76,8 +76,10 @@ impl Session {
         };
         self.last_sequence_number = self.last_sequence_number.wrapping_add(1);
         let command = Command::Submit {
-            link: channel.link,
-            channel_id: channel.id,
+            route: crate::upstream::Route {
+                link: channel.link,
+                channel_id: channel.id,
+            },
             sequence_number: self.last_sequence_number,
             share: Box::new(share.clone()),
         };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{LaneConfig, LimitsConfig};
 use crate::miners::Miners;
-use crate::upstream::OpenedChannel;
+use crate::upstream::{OpenedChannel, Route};
 use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -74,6 +74,7 @@ async fn serve(mut commands: mpsc::Receiver<Command>) {
             } => {
                 if let Some(events) = &session_events {
                     let accepted = Event::Accepted {
+                        route: ROUTE,
                         last_sequence_number: sequence_number,
                         count: 1,
                     };
@@ -84,6 +85,11 @@ async fn serve(mut commands: mpsc::Receiver<Command>) {
         }
     }
 }
+
+const ROUTE: Route = Route {
+    link: 1,
+    channel_id: 1,
+};
 
 fn work() -> [Event; 3] {
     let job = NewExtendedMiningJob {
@@ -104,8 +110,7 @@ fn work() -> [Event; 3] {
         nbits: 0x207f_ffff,
     };
     let opened = OpenedChannel {
-        link: 1,
-        channel_id: 1,
+        route: ROUTE,
         target: Target::MAX,
         extranonce_prefix: vec![9; 8].into(),
         extranonce_size: 8,
@@ -131,7 +136,7 @@ async fn a_miner_that_hears_nothing_for_long_is_told_its_difficulty_again() {
     for event in work() {
         events.send(event).await.unwrap();
     }
-    events.send(Event::Lost).await.unwrap();
+    events.send(Event::Lost(ROUTE.link)).await.unwrap();
     let mut told = 0;
     while told < 4 {
         let line = bench.line().await.unwrap();

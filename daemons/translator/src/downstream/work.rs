@@ -38,26 +38,35 @@ impl Session {
             Event::Target(target) => self.on_target(*target),
             Event::ExtranoncePrefix(prefix) => self.on_extranonce_prefix(&prefix),
             Event::Accepted {
+                route: _,
                 last_sequence_number,
                 count,
             } => self.on_accepted(last_sequence_number, count),
             Event::Rejected {
+                route: _,
                 sequence_number,
                 reason,
+                code: _,
             } => self.on_rejected(sequence_number, reason),
+            // SV1 has no word for it, and the channel goes on as it was.
+            Event::UpdateRefused(_) => {}
             Event::Closed(reason) => return Err(SessionEnd::ChannelClosed(reason)),
-            Event::Lost => self.on_lost(),
+            Event::Lost(_) => self.on_lost(),
         }
         Ok(())
     }
 
     fn on_opened(&mut self, opened: &OpenedChannel) -> Result<(), SessionEnd> {
         let split = self.split.as_ref().ok_or(SessionEnd::NoRoom)?;
-        let fixed = ExtranonceFixed::new(&opened.extranonce_prefix, opened.extranonce_size, split)
-            .ok_or(SessionEnd::NoRoom)?;
+        let fixed = ExtranonceFixed::new(
+            &opened.extranonce_prefix,
+            opened.extranonce_size,
+            split.size(),
+        )
+        .ok_or(SessionEnd::NoRoom)?;
         self.channel = Some(Channel {
-            link: opened.link,
-            id: opened.channel_id,
+            link: opened.route.link,
+            id: opened.route.channel_id,
             fixed,
             target: opened.target,
         });
