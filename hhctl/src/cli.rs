@@ -367,7 +367,7 @@ pub(crate) enum TemplateCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TranslatorCommand {
-    /// Upstreams, SV1 miners and shares of the translator
+    /// Upstreams, miners and shares of the translator, and the key that SV2 miners pin
     #[command(after_help = "Example:\n  hhctl translator status")]
     Status,
 }

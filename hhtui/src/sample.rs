@@ -262,12 +262,14 @@ fn translator_at(now: i64) -> TranslatorStatus {
             name: "default".into(),
             listen_address: "0.0.0.0:3333".into(),
             connections: 1,
+            protocol: "sv1".into(),
         }],
         upstreams: vec![up("127.0.0.1:34254")],
         miners: vec![DownstreamMiner {
             id: 5,
             peer: "192.0.2.9:51000".into(),
             lane: "default".into(),
+            protocol: "sv1".into(),
             user_name: "alice.rig1".into(),
             user_agent: "cpuminer/1.0".into(),
             connected_at: at(9),
@@ -281,6 +283,7 @@ fn translator_at(now: i64) -> TranslatorStatus {
         shares: shares(600, 1, 0),
         shares_in_flight: 2,
         shares_unsettled: 0,
+        authority_public_key: None,
     }
 }
 

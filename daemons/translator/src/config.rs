@@ -4,7 +4,7 @@ mod lane;
 
 pub use lane::{LaneConfig, LaneProtocol};
 
-use hh_daemon::{Mistakes, ProxyProtocol};
+use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -14,6 +14,9 @@ use std::collections::HashSet;
 #[serde(deny_unknown_fields)]
 pub struct TranslatorConfig {
     pub lanes: Vec<LaneConfig>,
+    /// The Noise authority key that SV2 miners pin: 32 bytes in hex. Needed for a lane with protocol `sv2`.
+    #[serde(default)]
+    pub authority_secret_key: Option<SecretRef>,
     /// In the order of preference. Each lane has its own connection to the first that answers.
     pub upstreams: Vec<UpstreamConfig>,
     #[serde(default)]
@@ -39,6 +42,8 @@ pub struct UpstreamConfig {
 pub struct LimitsConfig {
     pub max_connections: usize,
     pub max_connections_per_address: usize,
+    /// Of one SV2 connection.
+    pub max_channels_per_connection: usize,
 }
 
 impl Default for LimitsConfig {
@@ -48,6 +53,8 @@ impl Default for LimitsConfig {
             max_connections: 10_000,
             // A farm behind one address, or a rental market.
             max_connections_per_address: 5_000,
+            // A proxy with a channel for each of its miners; one that has more opens several connections.
+            max_channels_per_connection: 1_000,
         }
     }
 }
@@ -80,6 +87,11 @@ impl hh_daemon::Config for TranslatorConfig {
             let fix = "write how many miners may connect";
             mistakes.add("limits.max_connections", "no miner can connect", fix);
         }
+        if self.limits.max_channels_per_connection == 0 {
+            let key = "limits.max_channels_per_connection";
+            let fix = "write how many channels an SV2 miner may open, such as 1000";
+            mistakes.add(key, "no SV2 miner can open a channel", fix);
+        }
     }
 }
 
@@ -88,6 +100,15 @@ impl TranslatorConfig {
         if self.lanes.is_empty() {
             let fix = "add a [[lanes]] table with `name` and `listen_address`";
             mistakes.add("lanes", "no miner can connect without a lane", fix);
+        }
+        let has_sv2 = self
+            .lanes
+            .iter()
+            .any(|lane| lane.protocol == LaneProtocol::Sv2);
+        if has_sv2 && self.authority_secret_key.is_none() {
+            let what = "a lane for SV2 miners needs the key that they pin";
+            let fix = "write 32 random bytes in hex to a file (openssl rand -hex 32), and name it as file:/PATH";
+            mistakes.add("authority_secret_key", what, fix);
         }
         let mut names = HashSet::new();
         for (index, lane) in self.lanes.iter().enumerate() {
@@ -126,7 +147,7 @@ mod tests {
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\n\
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\nmin_difficulty = 0\ncertificate_file = \"/crt\"\n\
             [[lanes]]\nname = \"b\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv1-tls\"\ncertificate_file = \"/crt\"\nmin_difficulty = 4\nmax_difficulty = 2\n\
-            [limits]\nmax_connections = 0\n";
+            [limits]\nmax_connections = 0\nmax_channels_per_connection = 0\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<TranslatorConfig>(&path).unwrap_err();
         let ConfigError::Mistakes(mistakes) = error else {
@@ -137,12 +158,13 @@ mod tests {
             "upstreams: there is no work without a pool",
             "lanes.0.nominal_hashrate_hs: -1 is no hashrate",
             "lanes.1.name: the name \"a\" is empty or taken",
-            "lanes.1.protocol: sv2 is not spoken yet",
+            "authority_secret_key: a lane for SV2 miners needs the key that they pin",
             "lanes.2.private_key_file: TLS needs a certificate and its private key",
             "lanes.1.certificate_file: only TLS has a use for it",
             "lanes.1.min_difficulty: 0 is no difficulty",
             "lanes.2.max_difficulty: the largest difficulty 2 is below the smallest, 4",
             "limits.max_connections: no miner can connect",
+            "limits.max_channels_per_connection: no SV2 miner can open a channel",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

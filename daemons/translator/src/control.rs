@@ -7,6 +7,7 @@ use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::Context as Call;
 use hh_ipc::api::translator::{DownstreamMiner, Translator, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
+use hh_sv2::AuthorityPublicKey;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,6 +23,8 @@ pub(crate) struct Control {
     pub miners: Miners,
     /// Of each lane.
     pub upstreams: Vec<Upstreams>,
+    /// What SV2 miners pin.
+    pub authority_public_key: Option<AuthorityPublicKey>,
 }
 
 #[derive(Clone)]
@@ -65,6 +68,7 @@ impl Control {
             shares: sum(lanes.iter().map(|lane| share_counts(lane.shares()))),
             shares_in_flight: lanes.iter().map(|lane| lane.in_flight()).sum(),
             shares_unsettled: lanes.iter().map(|lane| lane.shares().unsettled).sum(),
+            authority_public_key: self.authority_public_key.map(|key| key.to_string()),
         }
     }
 }
@@ -84,6 +88,7 @@ fn lane_status(lane: &Lane) -> TranslatorLane {
         name: lane.name.clone(),
         listen_address: lane.listen_address.to_string(),
         connections: lane.connections(),
+        protocol: lane.protocol.name().to_owned(),
     }
 }
 
@@ -106,6 +111,7 @@ fn miner_status(miner: &Miner) -> DownstreamMiner {
         id: miner.id,
         peer: miner.peer.to_string(),
         lane: miner.lane.name.clone(),
+        protocol: miner.lane.protocol.name().to_owned(),
         user_name: state.user_name,
         user_agent: state.user_agent,
         connected_at: timestamp(miner.connected_at),

@@ -67,6 +67,23 @@ impl LaneDifficulty {
             nominal_hashrate_hs: config.nominal_hashrate_hs,
         }
     }
+
+    /// What the pool chooses from for a channel of an SV2 miner that says this of itself; a hashrate of 0 says nothing. `last` is
+    /// the target that it had before, if it had one.
+    pub(crate) fn channel_terms(
+        &self,
+        nominal_hashrate_hs: f32,
+        max_target: Target,
+        last: Option<Target>,
+    ) -> ChannelTerms {
+        let hashrate = match nominal_hashrate_hs {
+            0.0 => self.nominal_hashrate_hs,
+            said => said,
+        };
+        let start =
+            last.unwrap_or_else(|| Target::from_hashrate(hashrate.into(), SHARES_PER_MINUTE));
+        terms(self.bounds.with_max_target(max_target), start)
+    }
 }
 
 impl MinerDifficulty {
@@ -115,16 +132,21 @@ impl MinerDifficulty {
             let estimate = f64::from(lane.nominal_hashrate_hs);
             Target::from_hashrate(estimate, SHARES_PER_MINUTE)
         });
-        let hashrate = bounds.clamp(start).hashrate(SHARES_PER_MINUTE);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "an estimate; SV2 carries it as f32"
-        )]
-        let nominal_hash_rate = hashrate as f32;
-        ChannelTerms {
-            nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
-            max_target: bounds.easiest(),
-        }
+        terms(bounds, start)
+    }
+}
+
+/// What the pool chooses from for a channel that is to start at `start`.
+fn terms(bounds: Bounds, start: Target) -> ChannelTerms {
+    let hashrate = bounds.clamp(start).hashrate(SHARES_PER_MINUTE);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an estimate; SV2 carries it as f32"
+    )]
+    let nominal_hash_rate = hashrate as f32;
+    ChannelTerms {
+        nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
+        max_target: bounds.easiest(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! hh-translator: SV1 miners in, SV2 extended channels out, one channel for each miner.
+//! hh-translator: SV1 and SV2 miners in, SV2 extended channels out, one channel for each miner.
 //!
 //! It never invents and never drops a share: a miner is told that a share is accepted when the pool has said so. It holds no
 //! accounts and judges no work; what it checks, the pool would refuse for the same reason.
@@ -7,6 +7,7 @@
 //!  SV1 miners ──► listener ──► downstream: Session, one per miner ──── commands ───► upstream: one per lane ──► SV2 pool
 //!                                 │   ▲                                                  │
 //!                        sv1, bridge  └── events: jobs, tips, targets, settled shares ◄──┘
+//!  SV2 miners ──► listener ──► proxy: ProxySession, one per connection; the same commands and events for each of its channels
 //! ```
 
 pub mod bridge;
@@ -18,17 +19,19 @@ mod downstream;
 mod hashrate;
 mod listener;
 mod miners;
+mod proxy;
 mod stream;
 pub mod sv1;
 mod upstream;
 
 use certificate::LaneCertificate;
-use config::TranslatorConfig;
+use config::{LaneProtocol, TranslatorConfig};
 use control::Control;
 use downstream::UpstreamHandle;
 use hh_daemon::{Context, Failure};
 use listener::{Door, Listener};
 use miners::Miners;
+use proxy::Entrance;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -38,11 +41,12 @@ use upstream::{COMMAND_QUEUE, Upstream};
 /// Starts everything, in this order, and returns when miners can connect. The pool may come later: it is tried for ever.
 ///
 /// # Errors
-/// A certificate, a port or a control socket that can't be used.
+/// A certificate, an authority key, a port or a control socket that can't be used.
 pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Failure> {
     let tasks = &context.tasks;
     let stop = tasks.token();
     let certificates = certificates(&config)?;
+    let entrance = entrance(&config)?;
     let sockets = bind(&config).await?;
     let mut lanes = Vec::new();
     for (lane, socket) in config.lanes.iter().zip(&sockets) {
@@ -54,6 +58,10 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         "exported metrics",
         miners.clone().export(stop.clone()),
     );
+
+    if let Some(entrance) = entrance.clone() {
+        spawn(&context, "handshakes", entrance.keep_stocked(stop.clone()));
+    }
 
     let proxies = Arc::new(config.proxy_protocol.clone());
     let mut upstreams = Vec::new();
@@ -79,6 +87,9 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
             },
             proxies: Arc::clone(&proxies),
             tls: certificate.as_ref().map(LaneCertificate::server_config),
+            entrance: entrance
+                .clone()
+                .filter(|_| lane.protocol == LaneProtocol::Sv2),
         };
         if let Some(certificate) = certificate {
             let follow = certificate.follow(stop.clone());
@@ -96,6 +107,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         context: context.clone(),
         miners,
         upstreams,
+        authority_public_key: entrance.map(|entrance| entrance.public_key()),
     };
     control.serve()?;
     context.set_ready(true);
@@ -106,6 +118,16 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
 fn certificates(config: &TranslatorConfig) -> Result<Vec<Option<LaneCertificate>>, Failure> {
     let loaded: Result<_, _> = config.lanes.iter().map(LaneCertificate::load).collect();
     loaded.map_err(Failure::config)
+}
+
+/// What SV2 lanes let miners in with, where there is a key for them.
+fn entrance(config: &TranslatorConfig) -> Result<Option<Entrance>, Failure> {
+    let Some(reference) = &config.authority_secret_key else {
+        return Ok(None);
+    };
+    let secret = reference.read().map_err(Failure::config)?;
+    let secret = secret.expose().trim().parse().map_err(Failure::config)?;
+    Ok(Some(Entrance::new(secret, &config.limits)))
 }
 
 async fn bind(config: &TranslatorConfig) -> Result<Vec<TcpListener>, Failure> {

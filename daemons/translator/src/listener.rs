@@ -2,6 +2,7 @@
 
 use crate::downstream::{Session, SessionEnd, UpstreamHandle};
 use crate::miners::{Lane, Miners, OVER_LIMIT, PROXY_HEADER, Place};
+use crate::proxy::{self, Entrance};
 use crate::stream::MinerStream;
 use hh_daemon::{Chain, Full, ProxyProtocol, Tasks};
 use rustls::ServerConfig;
@@ -35,6 +36,8 @@ pub(crate) struct Door {
     pub proxies: Arc<ProxyProtocol>,
     /// For a lane that speaks TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// For a lane that speaks SV2.
+    pub entrance: Option<Entrance>,
 }
 
 impl Listener {
@@ -118,6 +121,18 @@ impl Door {
     }
 
     async fn serve(self, stream: TcpStream, place: Place, stop: &CancellationToken) {
+        match &self.entrance {
+            None => self.serve_sv1(stream, place, stop).await,
+            Some(entrance) => {
+                let (lane, peer) = (self.lane, place.miner.peer);
+                let end = proxy::serve(stream, place, self.upstream, entrance, stop).await;
+                lane.on_disconnect(end.label());
+                tracing::info!(%peer, lane = lane.name, reason = %Chain(&end), "SV2 connection ended");
+            }
+        }
+    }
+
+    async fn serve_sv1(self, stream: TcpStream, place: Place, stop: &CancellationToken) {
         let miner = Arc::clone(&place.miner);
         let stream = match self.tls {
             None => Ok(MinerStream::Plain(stream)),

@@ -3,10 +3,11 @@
 //! Sessions write here what they have done; nothing in a session depends on what stands here.
 
 use crate::bridge::Rejection;
-use crate::config::{LaneConfig, LimitsConfig};
+use crate::config::{LaneConfig, LaneProtocol, LimitsConfig};
 use crate::difficulty::LaneDifficulty;
 use crate::downstream::SessionEnd;
 use crate::hashrate::Hashrate;
+use crate::proxy::ProxyEnd;
 use hh_daemon::{Full, Places};
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
@@ -64,6 +65,7 @@ struct Connections {
 pub(crate) struct Lane {
     pub name: String,
     pub listen_address: SocketAddr,
+    pub protocol: LaneProtocol,
     pub difficulty: LaneDifficulty,
     connections: AtomicU32,
     in_flight: AtomicU64,
@@ -115,6 +117,13 @@ pub(crate) struct Place {
     _counted: hh_daemon::Place,
 }
 
+/// An SV2 channel's row in the list of miners, taken out when it is dropped.
+#[derive(Debug)]
+pub(crate) struct ChannelRow {
+    miners: Miners,
+    pub miner: Arc<Miner>,
+}
+
 impl Miners {
     /// `lanes` with the addresses that their sockets are bound to.
     pub(crate) fn new(lanes: &[(LaneConfig, SocketAddr)], limits: &LimitsConfig) -> Self {
@@ -145,11 +154,7 @@ impl Miners {
     /// If there is none left, in all or for the address.
     pub(crate) fn admit(&self, lane: &Arc<Lane>, peer: SocketAddr) -> Result<Place, Full> {
         let counted = self.0.places.take(peer.ip())?;
-        let mut connections = self.lock();
-        connections.last_id += 1;
-        let miner = Arc::new(Miner::new(connections.last_id, peer, Arc::clone(lane)));
-        connections.miners.insert(miner.id, Arc::clone(&miner));
-        drop(connections);
+        let miner = self.list(lane, peer);
         lane.connections.fetch_add(1, Ordering::Relaxed);
         lane.connections_gauge.increment(1.0);
         let miners = self.clone();
@@ -158,6 +163,15 @@ impl Miners {
             miner,
             _counted: counted,
         })
+    }
+
+    /// Another row of the list.
+    fn list(&self, lane: &Arc<Lane>, peer: SocketAddr) -> Arc<Miner> {
+        let mut connections = self.lock();
+        connections.last_id += 1;
+        let miner = Arc::new(Miner::new(connections.last_id, peer, Arc::clone(lane)));
+        connections.miners.insert(miner.id, Arc::clone(&miner));
+        miner
     }
 
     /// A place for a connection of a proxy until it has told for whom it is.
@@ -184,6 +198,27 @@ impl Miners {
     }
 }
 
+impl Place {
+    /// The connection is listed by its channels from here on, and not by itself.
+    pub(crate) fn list_channels(&self) {
+        self.miners.lock().miners.remove(&self.miner.id);
+    }
+
+    /// A row for another channel of the connection.
+    pub(crate) fn channel(&self) -> ChannelRow {
+        ChannelRow {
+            miners: self.miners.clone(),
+            miner: self.miners.list(&self.miner.lane, self.miner.peer),
+        }
+    }
+}
+
+impl Drop for ChannelRow {
+    fn drop(&mut self) {
+        self.miners.lock().miners.remove(&self.miner.id);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let lane = &self.miner.lane;
@@ -198,6 +233,7 @@ impl Lane {
         let name = config.name.clone();
         for reason in SessionEnd::LABELS
             .into_iter()
+            .chain(ProxyEnd::LABELS)
             .chain([OVER_LIMIT, PROXY_HEADER])
         {
             counter!("hyperhash_miner_disconnects_total", "lane" => name.clone(), "reason" => reason).absolute(0);
@@ -214,6 +250,7 @@ impl Lane {
         });
         Self {
             listen_address,
+            protocol: config.protocol,
             difficulty: LaneDifficulty::new(config),
             connections: AtomicU32::new(0),
             in_flight: AtomicU64::new(0),
@@ -398,6 +435,7 @@ mod tests {
         let limits = LimitsConfig {
             max_connections,
             max_connections_per_address,
+            ..LimitsConfig::default()
         };
         let address = lane.listen_address;
         Miners::new(&[(lane, address)], &limits)

@@ -13,12 +13,15 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
     let answer = daemon.client.status(daemon.call()).await;
     let status = daemon.answer(answer)?;
     let now = session.now();
-    let fields = vec![
+    let mut fields = vec![
         ("Miners", text::count(status.connections.into()).into()),
         ("Shares since start", link::shares(&status.shares).into()),
         ("In flight", text::count(status.shares_in_flight).into()),
         ("Unsettled", text::count(status.shares_unsettled).into()),
     ];
+    if let Some(key) = &status.authority_public_key {
+        fields.push(("Authority key", key.as_str().into()));
+    }
     let links: Vec<_> = status
         .upstreams
         .iter()
@@ -41,6 +44,7 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
 fn lanes(lanes: &[TranslatorLane]) -> Table {
     let columns = vec![
         Column::left("LANE"),
+        Column::left("PROTOCOL"),
         Column::left("LISTENS ON"),
         Column::right("CONNECTIONS"),
     ];
@@ -48,6 +52,7 @@ fn lanes(lanes: &[TranslatorLane]) -> Table {
     for lane in lanes {
         table.row(vec![
             lane.name.as_str().into(),
+            lane.protocol.as_str().into(),
             lane.listen_address.as_str().into(),
             text::count(lane.connections.into()).into(),
         ]);
@@ -60,6 +65,7 @@ fn miners(miners: &[DownstreamMiner], now: Timestamp) -> Table {
         Column::right("ID"),
         Column::left("USER"),
         Column::left("LANE"),
+        Column::left("PROTOCOL"),
         Column::left("PEER"),
         Column::left("DEVICE"),
         Column::right("HASHRATE 10m"),
@@ -69,7 +75,7 @@ fn miners(miners: &[DownstreamMiner], now: Timestamp) -> Table {
         Column::left("LAST SHARE"),
         Column::left("UP"),
     ];
-    let when_empty = "no SV1 miner is connected; point one at a lane: stratum+tcp://HOST:PORT";
+    let when_empty = "no miner is connected; point one at a lane: stratum+tcp://HOST:PORT";
     let mut table = Table::new(columns, when_empty);
     let largest = miners
         .iter()
@@ -85,6 +91,7 @@ fn miners(miners: &[DownstreamMiner], now: Timestamp) -> Table {
             miner.id.to_string().into(),
             user.into(),
             miner.lane.as_str().into(),
+            miner.protocol.as_str().into(),
             miner.peer.as_str().into(),
             miner.user_agent.as_str().into(),
             text::hashrate_like(miner.hashrate_10m_hs, largest).into(),

@@ -562,12 +562,14 @@ fn translator_status() -> TranslatorStatus {
             name: "main".to_owned(),
             listen_address: "0.0.0.0:3333".to_owned(),
             connections: 1,
+            protocol: "sv2".to_owned(),
         }],
         upstreams: vec![up("127.0.0.1:34254")],
         miners: vec![DownstreamMiner {
             id: 1,
             peer: "192.0.2.9:50000".to_owned(),
             lane: "main".to_owned(),
+            protocol: "sv2".to_owned(),
             user_name: "carol.s9".to_owned(),
             user_agent: "cgminer/4.12".to_owned(),
             connected_at: seconds_ago(100),
@@ -581,5 +583,8 @@ fn translator_status() -> TranslatorStatus {
         shares: counts(30, &[]),
         shares_in_flight: 1,
         shares_unsettled: 0,
+        authority_public_key: Some(
+            "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
+        ),
     }
 }

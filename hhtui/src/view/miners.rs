@@ -212,7 +212,7 @@ fn nobody(model: &Model) -> Paragraph<'static> {
         name(&lanes.join(", "), model.symbols.ascii)
     ))];
     if up > 0 {
-        let miners = plural(up.into(), "SV1 miner");
+        let miners = plural(up.into(), "miner");
         lines.push(Line::raw(format!(
             "The translator has {miners} waiting for its upstream."
         )));

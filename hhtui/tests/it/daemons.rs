@@ -393,6 +393,7 @@ impl Translator for Fake {
             shares: shares(),
             shares_in_flight: 0,
             shares_unsettled: 0,
+            authority_public_key: None,
         }
     }
 }

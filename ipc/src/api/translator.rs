@@ -27,6 +27,9 @@ pub struct TranslatorStatus {
     pub shares_in_flight: u64,
     /// Answered with an error because the upstream went away before it settled them.
     pub shares_unsettled: u64,
+    /// What SV2 miners pin, base58check; none where no key is configured.
+    #[serde(default)]
+    pub authority_public_key: Option<String>,
 }
 
 /// A listener with its name.
@@ -35,14 +38,25 @@ pub struct TranslatorLane {
     pub name: String,
     pub listen_address: String,
     pub connections: u32,
+    /// As in the configuration: `sv1`, `sv1-tls` or `sv2`.
+    #[serde(default = "sv1")]
+    pub protocol: String,
 }
 
-/// One SV1 connection.
+/// What a translator speaks that does not say.
+fn sv1() -> String {
+    "sv1".to_owned()
+}
+
+/// One SV1 connection, or one channel of an SV2 connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DownstreamMiner {
     pub id: u64,
     pub peer: String,
     pub lane: String,
+    /// That of its lane.
+    #[serde(default = "sv1")]
+    pub protocol: String,
     /// As the miner gave it; empty before it authorized.
     pub user_name: String,
     pub user_agent: String,

@@ -551,12 +551,14 @@ pub(crate) fn translator_status() -> TranslatorStatus {
             name: "default".into(),
             listen_address: "0.0.0.0:3333".into(),
             connections: 1,
+            protocol: "sv1".into(),
         }],
         upstreams: vec![link("127.0.0.1:34254", LinkState::Up)],
         miners: vec![DownstreamMiner {
             id: 5,
             peer: "192.0.2.9:51000".into(),
             lane: "default".into(),
+            protocol: "sv1".into(),
             user_name: "bob.s9".into(),
             user_agent: "cgminer/4.12".into(),
             connected_at: at(13),
@@ -570,5 +572,6 @@ pub(crate) fn translator_status() -> TranslatorStatus {
         shares: shares(),
         shares_in_flight: 2,
         shares_unsettled: 1,
+        authority_public_key: None,
     }
 }

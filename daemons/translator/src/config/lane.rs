@@ -84,10 +84,6 @@ impl LaneConfig {
     /// Adds what is wrong with the lane at `index`, but for its name.
     pub(super) fn check(&self, index: usize, mistakes: &mut Mistakes) {
         let key = |name: &str| format!("lanes.{index}.{name}");
-        if self.protocol == LaneProtocol::Sv2 {
-            let what = format!("{} is not spoken yet", self.protocol.name());
-            mistakes.add(key("protocol"), what, "write \"sv1\" or \"sv1-tls\"");
-        }
         self.check_tls(index, mistakes);
         let hashrate = self.nominal_hashrate_hs;
         if !(hashrate.is_finite() && hashrate > 0.0) {

@@ -1,4 +1,4 @@
-//! hh-translator in-process: SV1 lines on one side of it, SV2 messages on the other.
+//! hh-translator in-process: SV1 lines or SV2 messages on one side of it, SV2 messages on the other.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
 
@@ -7,6 +7,7 @@ mod jobs;
 mod miner;
 mod minerd;
 mod pool;
+mod proxy;
 mod quirks;
 mod shares;
 mod tls;

@@ -147,9 +147,18 @@ impl PoolConnection {
 
     /// Answers an open and sends no work.
     pub(crate) async fn grant(&mut self, open: &OpenExtendedMiningChannel, target: Target) -> u32 {
+        self.grant_next(open, target, self.channels + 1).await
+    }
+
+    /// The same, as the channel of that number; the next ones come after it.
+    pub(crate) async fn grant_next(
+        &mut self,
+        open: &OpenExtendedMiningChannel,
+        target: Target,
+        channel_id: u32,
+    ) -> u32 {
         assert!(open.min_extranonce_size <= EXTRANONCE_SIZE);
-        self.channels += 1;
-        let channel_id = self.channels;
+        self.channels = channel_id;
         self.send([OpenExtendedMiningChannelSuccess {
             request_id: open.request_id,
             channel_id,

@@ -3,11 +3,15 @@
 use crate::DEADLINE;
 use crate::miner::Miner;
 use crate::pool::{Pool, PoolConnection};
-use hh_daemon::{Context, ProxyProtocol, Settings};
+use hh_daemon::{Context, ProxyProtocol, SecretRef, Settings};
 use hh_ipc::api::translator::{TranslatorClient, TranslatorStatus};
-use hh_sv2::AuthorityPublicKey;
-use hh_translator::config::{LaneConfig, LimitsConfig, TranslatorConfig, UpstreamConfig};
+use hh_sv2::{AuthorityPublicKey, AuthoritySecretKey};
+use hh_translator::config::{
+    LaneConfig, LaneProtocol, LimitsConfig, TranslatorConfig, UpstreamConfig,
+};
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -46,6 +50,21 @@ impl Translator {
         let mut config = config(pool.address(), pool.public_key());
         change(&mut config);
         Self::run(config).await
+    }
+
+    /// With a lane for SV2 miners in the place of the other.
+    pub(crate) async fn start_sv2(pool: &Pool, change: impl FnOnce(&mut TranslatorConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("authority.key");
+        let secret = AuthoritySecretKey::generate().to_secret_hex();
+        std::fs::write(&file, secret).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        Self::start_as(pool, |config| {
+            config.lanes[0].protocol = LaneProtocol::Sv2;
+            config.authority_secret_key = Some(SecretRef::File(file));
+            change(config);
+        })
+        .await
     }
 
     async fn run(config: TranslatorConfig) -> Self {
@@ -133,5 +152,6 @@ fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> Tra
         }],
         limits: LimitsConfig::default(),
         proxy_protocol: ProxyProtocol::default(),
+        authority_secret_key: None,
     }
 }
