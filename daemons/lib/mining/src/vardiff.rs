@@ -48,6 +48,19 @@ const ALARM: f32 = 8.5;
 /// only integers gets exactly the target it is credited for.
 const WHOLE_DIFFICULTY_FROM: f64 = 32.0;
 
+/// Of targets that are those of powers of two, a step is taken for a hashrate that is off by more than this: half way from one
+/// to the next is 1.41, and what lies between is left alone, so that no noise sends a miner to and fro.
+const MIN_DOUBLING_STEP: f32 = 1.5;
+
+/// Which targets may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grid {
+    /// Any; of whole difficulties where that makes no difference.
+    Any,
+    /// Those whose difficulty is a power of two.
+    PowersOfTwo,
+}
+
 /// Between which targets a channel's may move, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -116,6 +129,7 @@ impl Evidence {
 #[derive(Clone, Debug)]
 pub struct Vardiff {
     bounds: Bounds,
+    grid: Grid,
     target: Target,
     last_tick_ms: u64,
     shares_per_second: f32,
@@ -138,12 +152,31 @@ impl Vardiff {
         );
         Self {
             bounds,
+            grid: Grid::Any,
             target: bounds.clamp(start),
             last_tick_ms: now_ms,
             shares_per_second: shares_per_minute / 60.0,
             evidence: PRIOR,
             higher: Evidence::default(),
             lower: Evidence::default(),
+        }
+    }
+
+    /// As [`Self::new`], for targets whose difficulty is a power of two: `start` and both bounds are such, and so are all that
+    /// follow. The rate of shares is then between two thirds and one and a half of what is wanted.
+    ///
+    /// # Panics
+    /// If `shares_per_minute` is not above 0.
+    #[must_use]
+    pub fn in_powers_of_two(
+        bounds: Bounds,
+        shares_per_minute: f32,
+        start: Target,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            grid: Grid::PowersOfTwo,
+            ..Self::new(bounds, shares_per_minute, start, now_ms)
         }
     }
 
@@ -251,11 +284,18 @@ impl Vardiff {
     }
 
     fn retarget(&mut self, ratio: f32) -> Option<Target> {
-        let hashes = self.target.expected_hashes() * f64::from(ratio);
-        self.change_to(
-            self.bounds
-                .clamp(whole_difficulty(Target::from_expected_hashes(hashes))),
-        )
+        let wanted = match self.grid {
+            Grid::Any => {
+                let hashes = self.target.expected_hashes() * f64::from(ratio);
+                whole_difficulty(Target::from_expected_hashes(hashes))
+            }
+            Grid::PowersOfTwo if ratio.max(ratio.recip()) < MIN_DOUBLING_STEP => return None,
+            Grid::PowersOfTwo => {
+                let step = f64::from(ratio.log2().round()).exp2();
+                Target::from_difficulty(self.target.difficulty() * step)
+            }
+        };
+        self.change_to(self.bounds.clamp(wanted))
     }
 
     fn change_to(&mut self, target: Target) -> Option<Target> {

@@ -67,6 +67,24 @@ impl Simulation {
         }
     }
 
+    /// As [`Self::new`], in powers of two of difficulty.
+    fn in_powers_of_two(seed: u64, factor: impl FnOnce(&mut Random) -> f64) -> Self {
+        let power = |log2: f64| Target::from_difficulty(log2.exp2());
+        let start = power(
+            Target::from_hashrate(NOMINAL, RATE)
+                .difficulty()
+                .log2()
+                .round(),
+        );
+        let bounds = Bounds::new(power(-32.0), power(80.0));
+        let vardiff = Vardiff::in_powers_of_two(bounds, 18.0, start, 0);
+        Self {
+            job: start,
+            vardiff,
+            ..Self::new(seed, factor)
+        }
+    }
+
     fn run(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.second();
@@ -314,6 +332,33 @@ fn targets_of_32_and_above_are_whole_difficulties() {
     let difficulty = simulation.vardiff.target().difficulty();
     assert!(difficulty > 32.0);
     assert_eq!(difficulty.fract(), 0.0);
+}
+
+#[test]
+fn powers_of_two_are_found_as_fast_and_are_left_alone_where_they_fit() {
+    let mut simulations: Vec<Simulation> = (0..300)
+        .map(|seed| Simulation::in_powers_of_two(seed, |random| random.factor(100.0)))
+        .collect();
+    for simulation in &mut simulations {
+        simulation.run(120);
+    }
+    let converged = converged(&simulations);
+    assert!(converged >= 0.95, "{converged}");
+    let (mut changes, mut off) = (0, 0);
+    for simulation in &mut simulations {
+        simulation.run(600);
+        let before = simulation.changes;
+        simulation.run(3600);
+        changes += simulation.changes - before;
+        off += u32::from(!simulation.within(1.6));
+        let log2 = simulation.vardiff.target().difficulty().log2();
+        assert_eq!(log2.fract(), 0.0, "{log2}");
+    }
+    assert!(changes < 300 * 4, "{changes} changes in 300 hours");
+    assert!(
+        off < 15,
+        "{off} of 300 are off by more than is to be left alone"
+    );
 }
 
 #[test]
