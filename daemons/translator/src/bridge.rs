@@ -41,10 +41,12 @@ pub struct ExtranonceSplit {
 }
 
 impl ExtranonceSplit {
-    /// For a channel that lets `room` bytes be rolled, if that is known from another channel of the upstream. `session`
-    /// makes extranonce1 differ between sessions, which SV1 tools like to see; nothing depends on it.
-    pub fn new(room: Option<usize>, session: u64) -> Self {
+    /// For a channel that lets `room` bytes be rolled, if that is known from another channel of the upstream, of which
+    /// `lease_size` (at most 6) tell the miners apart that share it. `session` makes extranonce1 differ between sessions, which
+    /// SV1 tools like to see; nothing depends on it.
+    pub fn new(room: Option<usize>, lease_size: usize, session: u64) -> Self {
         let room = room.unwrap_or(ROOM_DEFAULT).max(ROOM_DEFAULT);
+        let room = room.saturating_sub(lease_size).max(2);
         let extranonce1_size = room
             .saturating_sub(EXTRANONCE2_SIZE_MAX)
             .clamp(1, EXTRANONCE1_SIZE_MAX);
@@ -61,35 +63,37 @@ impl ExtranonceSplit {
     }
 }
 
-/// The bytes of the extranonce before extranonce1: the prefix that the pool set, and zeros for what the channel lets be
-/// rolled beyond what the session was promised.
+/// The bytes of the extranonce before extranonce1: the prefix that the pool set, the lease where miners share a channel, and
+/// zeros for what the channel lets be rolled beyond what the session was promised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtranonceFixed {
     bytes: Arc<[u8]>,
-    padding_size: usize,
+    /// Of the prefix.
+    prefix_size: usize,
 }
 
 impl ExtranonceFixed {
-    /// `prefix` and `rollable_size` as in OpenExtendedMiningChannel.Success; none if the channel has less room than the
-    /// `promised` bytes that the miner rolls.
-    pub fn new(prefix: &[u8], rollable_size: usize, promised: usize) -> Option<Self> {
-        let padding_size = rollable_size.checked_sub(promised)?;
-        let mut bytes = prefix.to_vec();
-        bytes.resize(prefix.len() + padding_size, 0);
+    /// `prefix` and `rollable_size` as in OpenExtendedMiningChannel.Success, `lease` the first of the rollable bytes; none if
+    /// the channel has less room than the `promised` bytes that the miner rolls.
+    pub fn new(prefix: &[u8], rollable_size: usize, lease: &[u8], promised: usize) -> Option<Self> {
+        let ours = rollable_size.checked_sub(promised)?;
+        if ours < lease.len() {
+            return None;
+        }
+        let mut bytes = [prefix, lease].concat();
+        bytes.resize(prefix.len() + ours, 0);
         Some(Self {
             bytes: bytes.into(),
-            padding_size,
+            prefix_size: prefix.len(),
         })
     }
 
     /// The same with another prefix (SetExtranoncePrefix).
     #[must_use]
     pub fn with_prefix(&self, prefix: &[u8]) -> Self {
-        let mut bytes = prefix.to_vec();
-        bytes.resize(prefix.len() + self.padding_size, 0);
         Self {
-            bytes: bytes.into(),
-            padding_size: self.padding_size,
+            bytes: [prefix, &self.bytes[self.prefix_size..]].concat().into(),
+            prefix_size: prefix.len(),
         }
     }
 
@@ -100,7 +104,7 @@ impl ExtranonceFixed {
 }
 
 /// A job of the upstream, made once and shared by every session that gets it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpstreamJob {
     pub job_id: u32,
     /// None for a future job, which SetNewPrevHash makes active.
@@ -150,6 +154,15 @@ impl UpstreamJob {
             &self.coinbase_tx_suffix,
             &self.merkle_path,
         )
+    }
+
+    /// This future job once `tip` has made it active, for those who have not had it before.
+    #[must_use]
+    pub fn activated_by(&self, tip: &Tip) -> Self {
+        Self {
+            min_ntime: Some(tip.min_ntime),
+            ..self.clone()
+        }
     }
 }
 
@@ -288,13 +301,12 @@ impl MinerJob {
         let CheckedShare { hash, work, .. } =
             check(&self.terms(), merkle_root, version, ntime, nonce)
                 .map_err(|refused| Rejection::from(refused.reason))?;
-        let prefix_size = self.fixed.bytes.len() - self.fixed.padding_size;
         Ok(Share {
             job_id: self.job.job_id,
             version,
             ntime,
             nonce,
-            extranonce: full[prefix_size..].to_vec(),
+            extranonce: full[self.fixed.prefix_size..].to_vec(),
             hash,
             hashes: work.0,
         })

@@ -2,7 +2,7 @@
 
 mod lane;
 
-pub use lane::{LaneConfig, LaneProtocol};
+pub use lane::{LaneChannels, LaneConfig, LaneProtocol};
 
 use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
 use hh_sv2::AuthorityPublicKey;
@@ -19,6 +19,9 @@ pub struct TranslatorConfig {
     pub authority_secret_key: Option<SecretRef>,
     /// In the order of preference. Each lane has its own connection to the first that answers.
     pub upstreams: Vec<UpstreamConfig>,
+    /// How long one that is preferred to the one in use must be healthy before miners are moved back to it.
+    #[serde(default = "default_return_after_seconds")]
+    pub return_after_seconds: u64,
     #[serde(default)]
     pub limits: LimitsConfig,
     /// Load balancers in front of the lanes.
@@ -57,6 +60,11 @@ impl Default for LimitsConfig {
             max_channels_per_connection: 1_000,
         }
     }
+}
+
+/// Longer than a pool that restarts in a loop lives, and short enough that an operator sees it come back.
+fn default_return_after_seconds() -> u64 {
+    60
 }
 
 impl UpstreamConfig {

@@ -54,7 +54,9 @@ impl Control {
 
     fn status(&self) -> TranslatorStatus {
         let lanes = self.miners.lanes();
+        // Nobody waits for one that is not needed.
         let links = self.upstreams.iter().flat_map(Upstreams::links);
+        let links = links.filter(|link| link.state != LinkState::Standby);
         TranslatorStatus {
             lanes: lanes.iter().map(|lane| lane_status(lane)).collect(),
             upstreams: links.map(link_status).collect(),
@@ -96,9 +98,9 @@ fn link_status(link: LinkView) -> LinkStatus {
     LinkStatus {
         address: link.address,
         state: match link.state {
-            LinkState::Connecting => hh_ipc::api::LinkState::Connecting,
+            LinkState::Connecting | LinkState::Returning => hh_ipc::api::LinkState::Connecting,
             LinkState::Up => hh_ipc::api::LinkState::Up,
-            LinkState::Down => hh_ipc::api::LinkState::Down,
+            LinkState::Down | LinkState::Standby => hh_ipc::api::LinkState::Down,
         },
         since_at: timestamp(link.since),
         last_error: link.last_error,

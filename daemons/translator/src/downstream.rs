@@ -7,6 +7,8 @@ mod handshake;
 mod shares;
 mod work;
 
+pub(crate) use handshake::{account, worker};
+
 use crate::bridge::{ExtranonceFixed, ExtranonceSplit, MinerJob, Tip, UpstreamJob};
 use crate::difficulty::MinerDifficulty;
 use crate::miners::{Miner, Place};
@@ -14,7 +16,7 @@ use crate::stream::MinerStream;
 use crate::sv1::line::{LineBuffer, LineTooLong, MAX_LINE_BYTES, MAX_LINE_BYTES_UNAUTHORIZED};
 use crate::sv1::message::{Call, Id, Incoming, RejectCode, answer, parse, refusal};
 use crate::upstream::link::Upstreams;
-use crate::upstream::{Command, Event, LinkNumber};
+use crate::upstream::{Command, Event, Route};
 use hh_mining::{BlockHash, Target};
 use shares::Unsettled;
 use std::collections::{HashSet, VecDeque};
@@ -62,6 +64,8 @@ const READ_BYTES: usize = 4096;
 pub(crate) struct UpstreamHandle {
     pub commands: mpsc::Sender<Command>,
     pub upstreams: Upstreams,
+    /// Bytes of the extranonce by which miners on one channel are told apart; 0 where each has its own.
+    pub lease_size: usize,
 }
 
 /// Why a session ended.
@@ -152,11 +156,17 @@ impl SessionEnd {
 /// The channel of a session while it is open.
 #[derive(Debug)]
 struct Channel {
-    link: LinkNumber,
-    id: u32,
+    route: Route,
     fixed: ExtranonceFixed,
     /// For the next job.
     target: Target,
+}
+
+/// A job of the miner's, and the channel that its shares go to.
+#[derive(Debug)]
+struct SentJob {
+    route: Route,
+    job: MinerJob,
 }
 
 /// See the module.
@@ -191,7 +201,7 @@ pub(crate) struct Session {
     future_jobs: VecDeque<Arc<UpstreamJob>>,
     tip: Option<Arc<Tip>>,
     /// Jobs that the miner may submit for, oldest first.
-    jobs: VecDeque<MinerJob>,
+    jobs: VecDeque<SentJob>,
     last_job_id: u64,
     /// When something was last written to the miner.
     last_said_at: Instant,
@@ -202,6 +212,7 @@ pub(crate) struct Session {
     /// When the work in `out` came from the pool.
     notify_received_at: Option<Instant>,
 
+    /// Goes on over all channels, so that it is unique in each.
     last_sequence_number: u32,
     unsettled: VecDeque<Unsettled>,
     /// Headers forwarded on the present tip.

@@ -9,7 +9,10 @@
 //!                        sv1, bridge  └── events: jobs, tips, targets, settled shares ◄──┘
 //!  SV2 miners ──► listener ──► proxy: ProxySession, one per connection; the same commands and events for each of its channels
 //! ```
+//!
+//! On an aggregated lane `aggregate` stands between the two, and lets many miners share a channel.
 
+mod aggregate;
 pub mod bridge;
 mod certificate;
 pub mod config;
@@ -24,8 +27,10 @@ mod stream;
 pub mod sv1;
 mod upstream;
 
+use aggregate::task::Aggregator;
+use aggregate::{ClassRange, LEASE_SIZE};
 use certificate::LaneCertificate;
-use config::{LaneProtocol, TranslatorConfig};
+use config::{LaneChannels, LaneConfig, LaneProtocol, TranslatorConfig};
 use control::Control;
 use downstream::UpstreamHandle;
 use hh_daemon::{Context, Failure};
@@ -33,10 +38,11 @@ use listener::{Door, Listener};
 use miners::Miners;
 use proxy::Entrance;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use upstream::link::{Link, Upstreams};
-use upstream::{COMMAND_QUEUE, Upstream};
+use upstream::{COMMAND_QUEUE, Command, Upstream};
 
 /// Starts everything, in this order, and returns when miners can connect. The pool may come later: it is tried for ever.
 ///
@@ -65,11 +71,13 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
 
     let proxies = Arc::new(config.proxy_protocol.clone());
     let mut upstreams = Vec::new();
-    let lanes = miners.lanes().iter().zip(sockets).zip(certificates);
-    for ((lane, socket), certificate) in lanes {
+    let lanes = miners.lanes().iter().zip(&config.lanes);
+    let doors = sockets.into_iter().zip(certificates);
+    for ((lane, lane_config), (socket, certificate)) in lanes.zip(doors) {
         let known = Upstreams::new(&config.upstreams);
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-        let link = Link::new(config.upstreams.clone(), known.clone());
+        let return_after = Duration::from_secs(config.return_after_seconds);
+        let link = Link::new(config.upstreams.clone(), return_after, known.clone());
         spawn(
             &context,
             "upstream",
@@ -81,10 +89,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         let door = Door {
             lane: lane.clone(),
             miners: miners.clone(),
-            upstream: UpstreamHandle {
-                commands,
-                upstreams: known,
-            },
+            upstream: upstream_handle(&context, lane_config, commands, known),
             proxies: Arc::clone(&proxies),
             tls: certificate.as_ref().map(LaneCertificate::server_config),
             entrance: entrance
@@ -112,6 +117,32 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     control.serve()?;
     context.set_ready(true);
     Ok(())
+}
+
+/// The way of a lane's sessions to its upstream: straight, or through the task that lets them share channels.
+fn upstream_handle(
+    context: &Context,
+    lane: &LaneConfig,
+    upstream: mpsc::Sender<Command>,
+    upstreams: Upstreams,
+) -> UpstreamHandle {
+    if lane.channels == LaneChannels::Separate {
+        return UpstreamHandle {
+            commands: upstream,
+            upstreams,
+            lease_size: 0,
+        };
+    }
+    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let range = ClassRange::new(lane.min_difficulty, lane.max_difficulty);
+    let aggregator = Aggregator::new(range, receiver, upstream);
+    let stop = context.tasks.token().clone();
+    spawn(context, "aggregator", aggregator.run(stop));
+    UpstreamHandle {
+        commands,
+        upstreams,
+        lease_size: LEASE_SIZE.into(),
+    }
 }
 
 /// Of each lane, none where it speaks no TLS.

@@ -2,9 +2,22 @@
 //!
 //! It converges: sessions say which channels they want, and whenever there is a connection the channels that are missing are
 //! opened. It never waits for a session (one that does not take its events is dropped), never judges a share, and never
-//! gives up: a pool that is away is tried again for ever.
+//! gives up: a pool that is away is tried again for ever. Where miners are moved to another upstream, each keeps its old
+//! channel until it has a new one, and shares on the old one are settled there for as long as that connection is kept.
 
+mod backoff;
+mod choice;
+mod command;
+mod dial;
+mod known;
 pub(crate) mod link;
+mod probe;
+mod reconnect;
+
+pub(crate) use command::{
+    ChannelTerms, ChannelWish, Command, CurrentWork, Event, EventSink, LaneSink, LinkNumber,
+    OpenedChannel, Route,
+};
 
 use crate::bridge::{Rejection, Share, Tip, UpstreamJob};
 use hh_mining::Target;
@@ -42,111 +55,37 @@ const COMMANDS_A_WRITE: usize = 256;
 /// The error code of a channel that would have to let more of the extranonce be rolled than the pool can give.
 pub(crate) const MIN_EXTRANONCE_SIZE_TOO_LARGE: &str = "min-extranonce-size-too-large";
 
-/// Which connection to the upstream: counts up with every one that is made.
-pub(crate) type LinkNumber = u64;
-
-/// A channel, on one connection: what a job is for, and where its shares go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Route {
-    pub link: LinkNumber,
-    pub channel_id: u32,
-}
-
-/// What a session asks of the upstream.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Keep a channel open for this session, on this connection and all later ones.
-    Open {
-        session: u64,
-        wish: Box<ChannelWish>,
-        events: mpsc::Sender<Event>,
-    },
-    /// The miner's hashrate or its bound of difficulty has changed.
-    Update { session: u64, terms: ChannelTerms },
-    /// Forward a share, unless `link` is gone: then [`Event::Lost`] has settled it.
-    Submit {
-        route: Route,
-        sequence_number: u32,
-        share: Box<Share>,
-    },
-    /// The session has ended.
-    Close { session: u64 },
-}
-
-/// A channel that a session wants.
-#[derive(Clone, Debug)]
-pub(crate) struct ChannelWish {
-    /// As the miner gave it; at most 255 bytes.
-    pub user_identity: String,
-    pub min_extranonce_size: u16,
-    pub terms: ChannelTerms,
-}
-
-/// What the pool chooses a channel's target from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct ChannelTerms {
-    /// Expected, hashes a second.
-    pub nominal_hash_rate: f32,
-    /// Easiest target that the miner takes.
-    pub max_target: Target,
-}
-
-/// What happens to a session's channel. Small, because every session's queue has room for 32 at once.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Opened(Box<OpenedChannel>),
-    /// The pool does not open the channel; its error code. Nothing follows.
-    Refused(Box<str>),
-    Job(Arc<UpstreamJob>, Instant),
-    Tip(Arc<Tip>, Instant),
-    /// For the jobs after it.
-    Target(Box<Target>),
-    /// For the jobs after it.
-    ExtranoncePrefix(Box<[u8]>),
-    /// Settles every share up to this one that was not rejected.
-    Accepted {
-        route: Route,
-        last_sequence_number: u32,
-        count: u32,
-    },
-    Rejected {
-        route: Route,
-        sequence_number: u32,
-        reason: Rejection,
-        /// The pool's own word.
-        code: Box<str>,
-    },
-    /// The pool does not take what [`Command::Update`] asked for; its error code.
-    UpdateRefused(Box<str>),
-    /// The pool closed the channel; its reason. Nothing follows.
-    Closed(Box<str>),
-    /// The connection is gone and the channel with it: nothing that is not settled ever will be. [`Self::Opened`] follows when
-    /// there is another one.
-    Lost(LinkNumber),
-}
-
-/// A channel that is open.
-#[derive(Clone, Debug)]
-pub(crate) struct OpenedChannel {
-    pub route: Route,
-    pub target: Target,
-    pub extranonce_prefix: Box<[u8]>,
-    /// Bytes of the extranonce that are the miner's.
-    pub extranonce_size: usize,
-}
-
 /// What one session wants and has.
 #[derive(Debug)]
 struct Wanted {
     wish: Box<ChannelWish>,
-    events: mpsc::Sender<Event>,
+    events: EventSink,
     channel: Option<Channel>,
+    /// What it had on the connection that is being left.
+    former: Option<Route>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Channel {
-    id: u32,
+    route: Route,
     group_id: u32,
+}
+
+impl Wanted {
+    /// Whether a message on `link` to `channel_id`, a channel's own or a group's, is about work of this session.
+    fn is_in_group(&self, route: Route) -> bool {
+        self.channel.is_some_and(|channel| {
+            channel.route.link == route.link && channel.group_id == route.channel_id
+        })
+    }
+
+    fn has_on(&self, link: LinkNumber) -> bool {
+        let channel = self.channel.map(|channel| channel.route);
+        [channel, self.former]
+            .into_iter()
+            .flatten()
+            .any(|route| route.link == link)
+    }
 }
 
 /// See the module.
@@ -160,8 +99,8 @@ pub(crate) struct Upstream {
     /// Sessions whose channel was asked for, by request id.
     opening: HashMap<u32, u64>,
     last_request_id: u32,
-    /// Sessions by the id of their open channel.
-    channels: HashMap<u32, u64>,
+    /// Sessions by their channels, those on a connection that is being left included.
+    channels: HashMap<Route, u64>,
 }
 
 enum Wake {
@@ -224,27 +163,55 @@ impl Upstream {
     fn on_link(&mut self, event: LinkEvent) -> Result<(), ConnectionError> {
         match event {
             LinkEvent::Changed => Ok(()),
-            LinkEvent::Up => {
-                self.to_open = self.sessions.keys().copied().collect();
+            LinkEvent::Up { gone } => {
+                if let Some(gone) = gone {
+                    self.on_gone(gone);
+                }
+                self.on_up();
                 Ok(())
             }
             LinkEvent::Message(message) => self.on_message(message?),
+            LinkEvent::Late(link, message) => {
+                self.on_late(link, message);
+                Ok(())
+            }
+            LinkEvent::Left(link) => {
+                self.on_gone(link);
+                Ok(())
+            }
         }
     }
 
+    /// Everybody gets a channel on the new connection.
+    fn on_up(&mut self) {
+        self.opening.clear();
+        self.to_open = self.sessions.keys().copied().collect();
+    }
+
     fn on_lost(&mut self, error: &ConnectionError) {
-        self.link.on_lost(error);
+        let lost = self.link.on_lost(error);
         self.to_open.clear();
         self.opening.clear();
-        self.channels.clear();
-        // A session that had no channel yet has nothing to lose, and goes on waiting for one.
-        let with_channel: Vec<u64> = self
-            .sessions
-            .iter_mut()
-            .filter_map(|(&session, wanted)| wanted.channel.take().map(|_| session))
-            .collect();
-        for session in with_channel {
-            self.deliver(session, Event::Lost(self.link.number()));
+        self.on_gone(lost);
+        if self.link.is_up() {
+            self.on_up();
+        }
+    }
+
+    /// Nothing comes from a connection any more. A session that had no channel yet has nothing to lose, and goes on waiting for
+    /// one.
+    fn on_gone(&mut self, link: LinkNumber) {
+        self.channels.retain(|route, _| route.link != link);
+        let mut losing = Vec::new();
+        for (&session, wanted) in &mut self.sessions {
+            if wanted.has_on(link) {
+                losing.push(session);
+            }
+            wanted.channel.take_if(|channel| channel.route.link == link);
+            wanted.former.take_if(|route| route.link == link);
+        }
+        for session in losing {
+            self.deliver(session, Event::Lost(link));
         }
     }
 
@@ -259,6 +226,7 @@ impl Upstream {
                     wish,
                     events,
                     channel: None,
+                    former: None,
                 };
                 self.sessions.insert(session, wanted);
                 self.to_open.push_back(session);
@@ -269,11 +237,15 @@ impl Upstream {
                 route,
                 sequence_number,
                 share,
-            } if route.link == self.link.number() => {
-                let message = submit_message(route.channel_id, sequence_number, *share);
-                self.link.queue(message)
+                ..
+            } => {
+                let share = submit_message(route.channel_id, sequence_number, *share);
+                self.link.queue_on(route.link, share)
             }
-            Command::Submit { .. } => Ok(()),
+            Command::Switch { index, done } => {
+                self.link.switch_to(index, done);
+                Ok(())
+            }
             Command::Close { session } => self.forget(session),
         }
     }
@@ -286,11 +258,12 @@ impl Upstream {
         let Some(channel) = wanted.channel else {
             return Ok(());
         };
-        self.link.queue(UpdateChannel {
-            channel_id: channel.id,
+        let update = UpdateChannel {
+            channel_id: channel.route.channel_id,
             nominal_hash_rate: terms.nominal_hash_rate,
             maximum_target: terms.max_target.to_le_bytes().into(),
-        })
+        };
+        self.link.queue_on(channel.route.link, update)
     }
 
     /// Asks for channels that are wanted, as many as may be under way.
@@ -321,23 +294,41 @@ impl Upstream {
     }
 
     fn on_message(&mut self, message: Message) -> Result<(), ConnectionError> {
+        let link = self.link.number();
         match message {
-            Message::OpenExtendedMiningChannelSuccess(opened) => self.on_opened(opened)?,
+            Message::OpenExtendedMiningChannelSuccess(opened) => return self.on_opened(opened),
             Message::OpenMiningChannelError(error) => self.on_refused(&error),
-            Message::NewExtendedMiningJob(job) => self.on_job(job),
-            Message::SetNewPrevHash(tip) => self.on_tip(tip),
-            Message::SetTarget(message) => self.on_target(&message),
-            Message::SetExtranoncePrefix(message) => self.on_extranonce_prefix(&message),
-            Message::SubmitSharesSuccess(success) => self.on_accepted(&success),
-            Message::SubmitSharesError(error) => self.on_rejected(&error),
-            Message::SetGroupChannel(message) => self.on_group(&message),
-            Message::CloseChannel(close) => self.on_closed(&close),
-            Message::UpdateChannelError(error) => self.on_update_refused(&error),
-            Message::Reconnect(_) => return self.link.on_reconnect_asked(),
+            Message::CloseChannel(close) => self.on_closed(link, &close),
+            Message::Reconnect(asked) => self.link.on_reconnect_asked(&asked),
+            Message::NewExtendedMiningJob(job) => {
+                self.link.learn_version_rolling(job.version_rolling_allowed);
+                self.on_job(link, job);
+            }
+            other => self.on_channel_message(link, other),
+        }
+        Ok(())
+    }
+
+    /// From the connection that is being left: no channel is opened there any more, and none that it closes is missed.
+    fn on_late(&mut self, link: LinkNumber, message: Message) {
+        match message {
+            Message::NewExtendedMiningJob(job) => self.on_job(link, job),
+            other => self.on_channel_message(link, other),
+        }
+    }
+
+    fn on_channel_message(&mut self, link: LinkNumber, message: Message) {
+        match message {
+            Message::SetNewPrevHash(tip) => self.on_tip(link, tip),
+            Message::SetTarget(message) => self.on_target(link, &message),
+            Message::SetExtranoncePrefix(message) => self.on_extranonce_prefix(link, &message),
+            Message::SubmitSharesSuccess(success) => self.on_accepted(link, &success),
+            Message::SubmitSharesError(error) => self.on_rejected(link, &error),
+            Message::SetGroupChannel(message) => self.on_group(link, &message),
+            Message::UpdateChannelError(error) => self.on_update_refused(link, &error),
             // For standard channels, which we have none of, and of extensions that we did not ask for.
             other => tracing::debug!(message = other.name(), "upstream message ignored"),
         }
-        Ok(())
     }
 
     fn on_opened(
@@ -347,26 +338,30 @@ impl Upstream {
         let Some(session) = self.opening.remove(&opened.request_id) else {
             return Ok(());
         };
-        let channel = Channel {
-            id: opened.channel_id,
-            group_id: opened.group_channel_id,
+        let route = Route {
+            link: self.link.number(),
+            channel_id: opened.channel_id,
         };
         let Some(wanted) = self.sessions.get_mut(&session) else {
             // The miner has left while its channel was being opened.
-            return self.link.queue(close_message(channel.id));
+            return self.link.queue(close_message(route.channel_id));
         };
-        wanted.channel = Some(channel);
-        self.channels.insert(channel.id, session);
+        let before = wanted.channel.replace(Channel {
+            route,
+            group_id: opened.group_channel_id,
+        });
+        if let Some(before) = before {
+            wanted.former = Some(before.route);
+        }
+        self.channels.insert(route, session);
         self.link
             .learn_room(Some(usize::from(opened.extranonce_size)));
         let event = OpenedChannel {
-            route: Route {
-                link: self.link.number(),
-                channel_id: channel.id,
-            },
+            route,
             target: Target::from_le_bytes(opened.target.to_array()),
             extranonce_prefix: opened.extranonce_prefix.as_bytes().into(),
             extranonce_size: usize::from(opened.extranonce_size),
+            lease: Box::default(),
         };
         self.deliver(session, Event::Opened(Box::new(event)));
         Ok(())
@@ -385,21 +380,24 @@ impl Upstream {
         self.sessions.remove(&session);
     }
 
-    fn on_job(&mut self, message: NewExtendedMiningJob) {
+    fn on_job(&mut self, link: LinkNumber, message: NewExtendedMiningJob) {
         let received_at = Instant::now();
         let channel_id = message.channel_id;
         let job = Arc::new(UpstreamJob::from(message));
-        self.link.learn_version_rolling(job.version_rolling_allowed);
-        self.deliver_to(channel_id, || Event::Job(Arc::clone(&job), received_at));
+        self.deliver_work(Route { link, channel_id }, || {
+            Event::Job(Arc::clone(&job), received_at)
+        });
     }
 
-    fn on_tip(&mut self, message: SetNewPrevHash) {
+    fn on_tip(&mut self, link: LinkNumber, message: SetNewPrevHash) {
         let received_at = Instant::now();
         let (channel_id, nbits) = (message.channel_id, message.nbits);
         match Tip::try_from(message) {
             Ok(tip) => {
                 let tip = Arc::new(tip);
-                self.deliver_to(channel_id, || Event::Tip(Arc::clone(&tip), received_at));
+                self.deliver_work(Route { link, channel_id }, || {
+                    Event::Tip(Arc::clone(&tip), received_at)
+                });
             }
             Err(error) => {
                 tracing::error!(nbits, %error, "upstream sent a block to build on without a target");
@@ -407,96 +405,104 @@ impl Upstream {
         }
     }
 
-    fn on_target(&mut self, message: &SetTarget) {
+    fn on_target(&mut self, link: LinkNumber, message: &SetTarget) {
         let target = Target::from_le_bytes(message.maximum_target.to_array());
-        self.deliver_to(message.channel_id, || Event::Target(Box::new(target)));
+        let channel_id = message.channel_id;
+        self.deliver_work(Route { link, channel_id }, || {
+            Event::Target(Box::new(target))
+        });
     }
 
-    fn on_extranonce_prefix(&mut self, message: &SetExtranoncePrefix) {
+    fn on_extranonce_prefix(&mut self, link: LinkNumber, message: &SetExtranoncePrefix) {
         let prefix = message.extranonce_prefix.as_bytes();
-        self.deliver_to(message.channel_id, || {
+        let channel_id = message.channel_id;
+        self.deliver_work(Route { link, channel_id }, || {
             Event::ExtranoncePrefix(prefix.into())
         });
     }
 
-    fn on_accepted(&mut self, success: &SubmitSharesSuccess) {
-        let route = Route {
-            link: self.link.number(),
-            channel_id: success.channel_id,
-        };
-        self.deliver_to(success.channel_id, || Event::Accepted {
+    fn on_accepted(&mut self, link: LinkNumber, success: &SubmitSharesSuccess) {
+        let channel_id = success.channel_id;
+        let route = Route { link, channel_id };
+        let event = Event::Accepted {
             route,
             last_sequence_number: success.last_sequence_number,
             count: success.new_submits_accepted_count,
-        });
+        };
+        if let Some(&session) = self.channels.get(&route) {
+            self.deliver(session, event);
+        }
     }
 
-    fn on_update_refused(&mut self, error: &UpdateChannelError) {
+    fn on_update_refused(&mut self, link: LinkNumber, error: &UpdateChannelError) {
         let code = printable(error.error_code.as_bytes());
         let channel_id = error.channel_id;
         tracing::warn!(channel_id, code, "upstream refused a change of a channel");
-        self.deliver_to(channel_id, || Event::UpdateRefused(code.as_str().into()));
+        self.deliver_work(Route { link, channel_id }, || {
+            Event::UpdateRefused(code.as_str().into())
+        });
     }
 
-    fn on_rejected(&mut self, error: &SubmitSharesError) {
+    fn on_rejected(&mut self, link: LinkNumber, error: &SubmitSharesError) {
         let code = printable(error.error_code.as_bytes());
         let reason = Rejection::from_sv2_code(&code);
         let channel_id = error.channel_id;
         if reason == Rejection::Other {
             tracing::debug!(channel_id, code, "share rejected by the upstream");
         }
-        let route = Route {
-            link: self.link.number(),
-            channel_id,
-        };
-        self.deliver_to(channel_id, || Event::Rejected {
+        let route = Route { link, channel_id };
+        let event = Event::Rejected {
             route,
             sequence_number: error.sequence_number,
             reason,
-            code: code.as_str().into(),
-        });
+            code: code.into(),
+        };
+        if let Some(&session) = self.channels.get(&route) {
+            self.deliver(session, event);
+        }
     }
 
-    fn on_group(&mut self, message: &SetGroupChannel) {
-        for channel_id in message.channel_ids.iter() {
-            let session = self.channels.get(channel_id);
+    fn on_group(&mut self, link: LinkNumber, message: &SetGroupChannel) {
+        for &channel_id in message.channel_ids.iter() {
+            let route = Route { link, channel_id };
+            let session = self.channels.get(&route);
             let wanted = session.and_then(|session| self.sessions.get_mut(session));
-            if let Some(channel) = wanted.and_then(|wanted| wanted.channel.as_mut()) {
+            if let Some(channel) = wanted.and_then(|wanted| wanted.channel.as_mut())
+                && channel.route == route
+            {
                 channel.group_id = message.group_channel_id;
             }
         }
     }
 
-    fn on_closed(&mut self, close: &CloseChannel) {
+    fn on_closed(&mut self, link: LinkNumber, close: &CloseChannel) {
         let reason = printable(close.reason_code.as_bytes());
-        for session in self.sessions_of(close.channel_id) {
+        let channel_id = close.channel_id;
+        for session in self.sessions_of(Route { link, channel_id }) {
             self.deliver(session, Event::Closed(reason.as_str().into()));
-            if let Some(channel) = self
-                .sessions
-                .remove(&session)
-                .and_then(|wanted| wanted.channel)
-            {
-                self.channels.remove(&channel.id);
+            if let Some(wanted) = self.sessions.remove(&session) {
+                self.forget_channels(&wanted);
             }
         }
     }
 
-    /// The session that has the channel, or all in the group of that id: they share one namespace.
-    fn sessions_of(&self, channel_id: u32) -> Vec<u64> {
-        if let Some(&session) = self.channels.get(&channel_id) {
-            return vec![session];
+    /// The session whose jobs come from the channel, or all in the group of that id: they share one namespace.
+    fn sessions_of(&self, route: Route) -> Vec<u64> {
+        if let Some(session) = self.channels.get(&route) {
+            let wanted = self.sessions.get(session);
+            let channel = wanted.and_then(|wanted| wanted.channel);
+            let is_present = channel.is_some_and(|channel| channel.route == route);
+            return is_present.then_some(*session).into_iter().collect();
         }
-        let in_group = |wanted: &Wanted| {
-            let group_id = wanted.channel.map(|channel| channel.group_id);
-            group_id == Some(channel_id)
-        };
         let sessions = self.sessions.iter();
-        let members = sessions.filter_map(|(&session, wanted)| in_group(wanted).then_some(session));
+        let members =
+            sessions.filter_map(|(&session, wanted)| wanted.is_in_group(route).then_some(session));
         members.collect()
     }
 
-    fn deliver_to(&mut self, channel_id: u32, event: impl Fn() -> Event) {
-        for session in self.sessions_of(channel_id) {
+    /// Work and its terms: for a session that has another channel meanwhile they are nothing.
+    fn deliver_work(&mut self, route: Route, event: impl Fn() -> Event) {
+        for session in self.sessions_of(route) {
             self.deliver(session, event());
         }
     }
@@ -528,15 +534,23 @@ impl Upstream {
     }
 
     fn forget(&mut self, session: u64) -> Result<(), ConnectionError> {
-        let Some(channel) = self
-            .sessions
-            .remove(&session)
-            .and_then(|wanted| wanted.channel)
-        else {
+        let Some(wanted) = self.sessions.remove(&session) else {
             return Ok(());
         };
-        self.channels.remove(&channel.id);
-        self.link.queue(close_message(channel.id))
+        self.forget_channels(&wanted);
+        match wanted.channel {
+            Some(Channel { route, .. }) => self
+                .link
+                .queue_on(route.link, close_message(route.channel_id)),
+            None => Ok(()),
+        }
+    }
+
+    fn forget_channels(&mut self, wanted: &Wanted) {
+        let channel = wanted.channel.map(|channel| channel.route);
+        for route in [channel, wanted.former].into_iter().flatten() {
+            self.channels.remove(&route);
+        }
     }
 }
 

@@ -74,7 +74,8 @@ fn split() -> ExtranonceSplit {
 }
 
 fn miner_job(job: NewExtendedMiningJob, target: Target) -> MinerJob {
-    let fixed = ExtranonceFixed::new(&block_100000::EXTRANONCE_PREFIX, 6, split().size()).unwrap();
+    let fixed =
+        ExtranonceFixed::new(&block_100000::EXTRANONCE_PREFIX, 6, &[], split().size()).unwrap();
     let tip = Tip::try_from(tip_message()).unwrap();
     MinerJob::new(0x1f, Arc::new(job.into()), Arc::new(tip), fixed, target).unwrap()
 }
@@ -226,7 +227,7 @@ fn the_split_uses_the_room_there_is() {
         (Some(12), (4, 8)),
         (Some(16), (4, 8)),
     ] {
-        let split = ExtranonceSplit::new(room, 0x0102_0304_0506);
+        let split = ExtranonceSplit::new(room, 0, 0x0102_0304_0506);
         assert_eq!(
             (split.extranonce1.len(), split.extranonce2_size),
             sizes,
@@ -235,18 +236,18 @@ fn the_split_uses_the_room_there_is() {
         assert!(split.size() <= room.unwrap_or(8).max(8));
     }
     assert_eq!(
-        ExtranonceSplit::new(Some(16), 0x0102_0304_0506).extranonce1,
+        ExtranonceSplit::new(Some(16), 0, 0x0102_0304_0506).extranonce1,
         [3, 4, 5, 6]
     );
 }
 
 #[test]
 fn a_channel_with_too_little_room_is_told_from_one_with_more() {
-    let split = ExtranonceSplit::new(Some(8), 1);
-    assert_eq!(ExtranonceFixed::new(&[7; 8], 7, split.size()), None);
-    let exact = ExtranonceFixed::new(&[7; 8], 8, split.size()).unwrap();
+    let split = ExtranonceSplit::new(Some(8), 0, 1);
+    assert_eq!(ExtranonceFixed::new(&[7; 8], 7, &[], split.size()), None);
+    let exact = ExtranonceFixed::new(&[7; 8], 8, &[], split.size()).unwrap();
     assert_eq!(&exact.bytes[..], &[7; 8]);
-    let wider = ExtranonceFixed::new(&[7; 4], 10, split.size()).unwrap();
+    let wider = ExtranonceFixed::new(&[7; 4], 10, &[], split.size()).unwrap();
     assert_eq!(&wider.bytes[..], &[7, 7, 7, 7, 0, 0]);
     assert_eq!(&wider.with_prefix(&[9; 3]).bytes[..], &[9, 9, 9, 0, 0]);
 }
@@ -336,7 +337,7 @@ proptest! {
         (ntime, nonce) in (2_000_000_000_u32.., any::<u32>()),
         version_bits in proptest::option::of(any::<u32>().prop_map(|bits| bits & BIP320_VERSION_BITS)),
     ) {
-        let split = ExtranonceSplit::new(know_room.then_some(rollable_size), session);
+        let split = ExtranonceSplit::new(know_room.then_some(rollable_size), 0, session);
         let tip = Tip::try_from(SetNewPrevHash {
             channel_id: 1,
             job_id: 1,
@@ -351,7 +352,7 @@ proptest! {
             version_bits,
             ..submit()
         };
-        let fixed = ExtranonceFixed::new(&prefix, rollable_size, split.size()).unwrap();
+        let fixed = ExtranonceFixed::new(&prefix, rollable_size, &[], split.size()).unwrap();
         let job = Arc::new(UpstreamJob::from(message.clone()));
         let job = MinerJob::new(1, job, Arc::new(tip), fixed, Target::MAX).unwrap();
 

@@ -8,7 +8,7 @@ use crate::bridge::{ExtranonceSplit, granted_version_mask};
 use crate::difficulty::MinerDifficulty;
 use crate::sv1::message::{Configure, Id, RejectCode, answer, quoted, refusal};
 use crate::upstream::{
-    ChannelTerms, ChannelWish, Command, EVENT_QUEUE, MIN_EXTRANONCE_SIZE_TOO_LARGE,
+    ChannelTerms, ChannelWish, Command, EVENT_QUEUE, EventSink, MIN_EXTRANONCE_SIZE_TOO_LARGE,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -83,9 +83,10 @@ impl Session {
     /// How the extranonce is cut; decided when it is first needed, and for the whole session.
     fn split(&mut self) -> ExtranonceSplit {
         let room = self.upstream.upstreams.room();
+        let lease_size = self.upstream.lease_size;
         let session = self.miner().id;
         self.split
-            .get_or_insert_with(|| ExtranonceSplit::new(room, session))
+            .get_or_insert_with(|| ExtranonceSplit::new(room, lease_size, session))
             .clone()
     }
 
@@ -138,7 +139,7 @@ impl Session {
         self.tell_upstream(Command::Open {
             session: self.miner().id,
             wish: Box::new(wish),
-            events: sender,
+            events: EventSink::Session(sender),
         })
         .await
     }
@@ -221,9 +222,18 @@ impl Session {
 }
 
 /// The account of a user name: up to the first point, or up to the slash of `user@domain/worker`.
-fn account(user_name: &str) -> &str {
+pub(crate) fn account(user_name: &str) -> &str {
+    split_user_name(user_name).0
+}
+
+/// The worker of a user name; empty if it names none.
+pub(crate) fn worker(user_name: &str) -> &str {
+    split_user_name(user_name).1
+}
+
+fn split_user_name(user_name: &str) -> (&str, &str) {
     let separator = if user_name.contains('@') { '/' } else { '.' };
-    user_name.split(separator).next().unwrap_or(user_name)
+    user_name.split_once(separator).unwrap_or((user_name, ""))
 }
 
 #[cfg(test)]
@@ -233,13 +243,13 @@ mod tests {
     #[test]
     fn the_account_is_what_stands_before_the_worker() {
         for (user_name, expected) in [
-            ("alice", "alice"),
-            ("alice.rig1", "alice"),
-            ("alice.rig1.left", "alice"),
-            ("alice@example.com", "alice@example.com"),
-            ("alice@example.com/rig1", "alice@example.com"),
+            ("alice", ("alice", "")),
+            ("alice.rig1", ("alice", "rig1")),
+            ("alice.rig1.left", ("alice", "rig1.left")),
+            ("alice@example.com", ("alice@example.com", "")),
+            ("alice@example.com/rig1", ("alice@example.com", "rig1")),
         ] {
-            assert_eq!(account(user_name), expected);
+            assert_eq!((account(user_name), worker(user_name)), expected);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Shares: checked here, forwarded, and answered by what the pool says.
 
-use super::{Session, SessionEnd};
+use super::{Session, SessionEnd, worker};
 use crate::bridge::{Rejection, Share};
 use crate::sv1::message::{BadParameters, Id, RejectCode, Submit, answer};
-use crate::upstream::Command;
-use std::sync::Arc;
+use crate::upstream::{Command, LinkNumber, Route};
+use std::collections::VecDeque;
 use tokio::time::Instant;
 
 /// Headers that are remembered to tell duplicates without the pool. It tells them in any case.
@@ -19,6 +19,7 @@ const LOST: &str = "the connection to the pool was lost before it settled the sh
 /// A share that was forwarded.
 #[derive(Debug)]
 pub(super) struct Unsettled {
+    route: Route,
     sequence_number: u32,
     id: Id,
     hashes: u128,
@@ -28,7 +29,12 @@ pub(super) struct Unsettled {
 impl Session {
     pub(super) async fn on_submit(&mut self, id: Id, submit: &Submit) -> Result<(), SessionEnd> {
         match self.check(submit) {
-            Ok(share) => self.forward(id, share).await,
+            Ok((route, share)) => {
+                // The channel's own worker needs no name.
+                let is_first = self.users.first() == Some(&submit.user_name);
+                let worker = (!is_first).then(|| worker(&submit.user_name).to_owned());
+                self.forward(id, route, share, worker).await
+            }
             Err(reason) => {
                 self.miner().on_rejected(reason, false);
                 self.reject(&id, reason);
@@ -43,8 +49,8 @@ impl Session {
         self.refuse(id, RejectCode::Other, &error.to_string());
     }
 
-    /// What can be told without the pool.
-    fn check(&self, submit: &Submit) -> Result<Share, Rejection> {
+    /// What can be told without the pool, and where the share goes.
+    fn check(&self, submit: &Submit) -> Result<(Route, Share), Rejection> {
         let Some(split) = self.split.as_ref().filter(|_| self.subscribed) else {
             return Err(Rejection::NotSubscribed);
         };
@@ -58,35 +64,40 @@ impl Session {
         if self.channel.is_none() {
             return Err(Rejection::NoUpstream);
         }
-        let job = self
+        let sent = self
             .jobs
             .iter()
-            .find(|job| Some(job.id) == submit.job_id)
+            .find(|sent| Some(sent.job.id) == submit.job_id)
             .ok_or(Rejection::UnknownJob)?;
-        let share = job.share(split, self.version_mask.unwrap_or(0), submit)?;
+        let share = sent
+            .job
+            .share(split, self.version_mask.unwrap_or(0), submit)?;
         if self.seen.contains(&share.hash) {
             return Err(Rejection::Duplicate);
         }
-        Ok(share)
+        Ok((sent.route, share))
     }
 
-    async fn forward(&mut self, id: Id, share: Share) -> Result<(), SessionEnd> {
-        let Some(channel) = &self.channel else {
-            return Ok(());
-        };
+    async fn forward(
+        &mut self,
+        id: Id,
+        route: Route,
+        share: Share,
+        worker: Option<String>,
+    ) -> Result<(), SessionEnd> {
         self.last_sequence_number = self.last_sequence_number.wrapping_add(1);
         let command = Command::Submit {
-            route: crate::upstream::Route {
-                link: channel.link,
-                channel_id: channel.id,
-            },
+            session: self.miner().id,
+            route,
             sequence_number: self.last_sequence_number,
             share: Box::new(share.clone()),
+            worker,
         };
         if self.seen.len() < SEEN_MAX {
             self.seen.insert(share.hash);
         }
         self.unsettled.push_back(Unsettled {
+            route,
             sequence_number: self.last_sequence_number,
             id,
             hashes: share.hashes,
@@ -96,21 +107,20 @@ impl Session {
         self.tell_upstream(command).await
     }
 
-    /// The pool has accepted every share up to `last` that it has not rejected.
-    pub(super) fn on_accepted(&mut self, last: u32, count: u32) {
+    /// The pool has accepted every share of the channel up to `last` that it has not rejected.
+    pub(super) fn on_accepted(&mut self, route: Route, last: u32, count: u32) {
         let mut settled = 0;
-        while let Some(share) = self
-            .unsettled
-            .pop_front_if(|share| !is_after(share.sequence_number, last))
-        {
-            settled += 1;
-            let miner = Arc::clone(self.miner());
-            miner
-                .lane
-                .settle_seconds
-                .record(share.submitted_at.elapsed());
-            miner.on_accepted(share.hashes);
-            self.say(&answer(&share.id, "true"));
+        // Mostly all of them are of one channel, and the first ones are taken. What another channel owes stays.
+        let mut index = 0;
+        while let Some(share) = self.unsettled.get(index) {
+            if share.route != route {
+                index += 1;
+            } else if is_after(share.sequence_number, last) {
+                break;
+            } else if let Some(share) = self.unsettled.remove(index) {
+                settled += 1;
+                self.accept(&share);
+            }
         }
         if settled != count {
             // The specification has the sequence number decide; the counts are for statistics.
@@ -123,11 +133,21 @@ impl Session {
         }
     }
 
-    pub(super) fn on_rejected(&mut self, sequence_number: u32, reason: Rejection) {
+    fn accept(&mut self, share: &Unsettled) {
+        let miner = self.miner();
+        miner
+            .lane
+            .settle_seconds
+            .record(share.submitted_at.elapsed());
+        miner.on_accepted(share.hashes);
+        self.say(&answer(&share.id, "true"));
+    }
+
+    pub(super) fn on_rejected(&mut self, route: Route, sequence_number: u32, reason: Rejection) {
         let position = self
             .unsettled
             .iter()
-            .position(|share| share.sequence_number == sequence_number);
+            .position(|share| share.route == route && share.sequence_number == sequence_number);
         let Some(share) = position.and_then(|position| self.unsettled.remove(position)) else {
             return;
         };
@@ -140,10 +160,14 @@ impl Session {
         self.reject(&share.id, reason);
     }
 
-    /// Nothing that was forwarded will be settled any more.
-    pub(super) fn settle_none(&mut self) {
-        self.miner().on_unsettled(self.unsettled.len() as u64);
-        for share in std::mem::take(&mut self.unsettled) {
+    /// Nothing that was forwarded on the connection will be settled any more.
+    pub(super) fn settle_none(&mut self, link: LinkNumber) {
+        let all = std::mem::take(&mut self.unsettled);
+        let (lost, kept): (VecDeque<_>, VecDeque<_>) =
+            all.into_iter().partition(|share| share.route.link == link);
+        self.unsettled = kept;
+        self.miner().on_unsettled(lost.len() as u64);
+        for share in lost {
             self.refuse(&share.id, RejectCode::Other, LOST);
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{LaneConfig, LimitsConfig};
 use crate::miners::Miners;
-use crate::upstream::{OpenedChannel, Route};
+use crate::upstream::{EventSink, OpenedChannel, Route};
 use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -36,6 +36,7 @@ impl Bench {
         let upstream = UpstreamHandle {
             commands: sender,
             upstreams: Upstreams::new(&[]),
+            lease_size: 0,
         };
         let mut session = Session::new(MinerStream::Plain(stream), place, upstream);
         change(&mut session);
@@ -63,25 +64,30 @@ async fn serve(mut commands: mpsc::Receiver<Command>) {
     let mut session_events = None;
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Open { events, .. } => {
+            Command::Open {
+                events: EventSink::Session(events),
+                ..
+            } => {
                 for event in work() {
                     events.send(event).await.ok();
                 }
                 session_events = Some(events);
             }
             Command::Submit {
-                sequence_number, ..
+                route,
+                sequence_number,
+                ..
             } => {
                 if let Some(events) = &session_events {
                     let accepted = Event::Accepted {
-                        route: ROUTE,
+                        route,
                         last_sequence_number: sequence_number,
                         count: 1,
                     };
                     events.send(accepted).await.ok();
                 }
             }
-            Command::Update { .. } | Command::Close { .. } => {}
+            _ => {}
         }
     }
 }
@@ -114,6 +120,7 @@ fn work() -> [Event; 3] {
         target: Target::MAX,
         extranonce_prefix: vec![9; 8].into(),
         extranonce_size: 8,
+        lease: Box::default(),
     };
     let now = Instant::now();
     [
@@ -130,7 +137,11 @@ async fn a_miner_that_hears_nothing_for_long_is_told_its_difficulty_again() {
     let mut bench = Bench::start(quick).await;
     let calls = "{\"id\":1,\"method\":\"mining.subscribe\"}\n{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"alice\"]}\n";
     bench.miner.write_all(calls.as_bytes()).await.unwrap();
-    let Some(Command::Open { events, .. }) = bench.commands.recv().await else {
+    let Some(Command::Open {
+        events: EventSink::Session(events),
+        ..
+    }) = bench.commands.recv().await
+    else {
         panic!("the channel is asked for");
     };
     for event in work() {

@@ -1,9 +1,9 @@
 //! Jobs: what the pool sends for the channel becomes `mining.set_difficulty` and `mining.notify`.
 
-use super::{Channel, Session, SessionEnd};
+use super::{Channel, SentJob, Session, SessionEnd};
 use crate::bridge::{ExtranonceFixed, MinerJob, Tip, UpstreamJob, sv1_difficulty};
 use crate::sv1::message::{difficulty_json, notification};
-use crate::upstream::{Command, Event, OpenedChannel};
+use crate::upstream::{Command, CurrentWork, Event, LinkNumber, OpenedChannel};
 use hh_mining::Target;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -35,43 +35,48 @@ impl Session {
             Event::Refused(code) => self.on_refused(code)?,
             Event::Job(job, received_at) => self.on_job(job, received_at),
             Event::Tip(tip, received_at) => self.on_tip(tip, received_at),
+            Event::Current(work) => self.on_current(*work),
             Event::Target(target) => self.on_target(*target),
             Event::ExtranoncePrefix(prefix) => self.on_extranonce_prefix(&prefix),
             Event::Accepted {
-                route: _,
+                route,
                 last_sequence_number,
                 count,
-            } => self.on_accepted(last_sequence_number, count),
+            } => self.on_accepted(route, last_sequence_number, count),
             Event::Rejected {
-                route: _,
+                route,
                 sequence_number,
                 reason,
                 code: _,
-            } => self.on_rejected(sequence_number, reason),
+            } => self.on_rejected(route, sequence_number, reason),
             // SV1 has no word for it, and the channel goes on as it was.
             Event::UpdateRefused(_) => {}
             Event::Closed(reason) => return Err(SessionEnd::ChannelClosed(reason)),
-            Event::Lost(_) => self.on_lost(),
+            Event::Lost(link) => self.on_lost(link),
         }
         Ok(())
     }
 
+    /// The first channel, the one after a loss, or another one beside the one that the jobs out are for.
     fn on_opened(&mut self, opened: &OpenedChannel) -> Result<(), SessionEnd> {
         let split = self.split.as_ref().ok_or(SessionEnd::NoRoom)?;
         let fixed = ExtranonceFixed::new(
             &opened.extranonce_prefix,
             opened.extranonce_size,
+            &opened.lease,
             split.size(),
-        )
-        .ok_or(SessionEnd::NoRoom)?;
-        self.channel = Some(Channel {
-            link: opened.route.link,
-            id: opened.route.channel_id,
+        );
+        let fixed = fixed.ok_or(SessionEnd::NoRoom)?;
+        let before = self.channel.replace(Channel {
+            route: opened.route,
             fixed,
             target: opened.target,
         });
+        self.future_jobs.clear();
+        if before.is_some_and(|before| before.route.link != opened.route.link) {
+            self.forget_work();
+        }
         self.difficulty.on_target(opened.target);
-        self.last_sequence_number = 0;
         self.on_authorized();
         Ok(())
     }
@@ -126,13 +131,24 @@ impl Session {
         }
     }
 
+    /// The miner comes to a channel in the middle of its work. On the block that it is on already, its earlier jobs stay good.
+    fn on_current(&mut self, work: CurrentWork) {
+        let known = self.tip.as_ref().map(|tip| tip.prev_hash);
+        if known != Some(work.tip.prev_hash) {
+            self.seen.clear();
+            self.clean_next = true;
+        }
+        self.tip = Some(work.tip);
+        self.make_job(work.job, Instant::now());
+    }
+
     /// Makes the miner's own job of the upstream's, with what the channel has now, and sends it.
     fn make_job(&mut self, job: Arc<UpstreamJob>, received_at: Instant) {
         let (Some(channel), Some(tip)) = (&self.channel, &self.tip) else {
             return;
         };
         let id = self.last_job_id + 1;
-        let (fixed, target) = (channel.fixed.clone(), channel.target);
+        let (route, fixed, target) = (channel.route, channel.fixed.clone(), channel.target);
         let job = match MinerJob::new(id, job, Arc::clone(tip), fixed, target) {
             Ok(job) => job,
             Err(error) => {
@@ -144,7 +160,7 @@ impl Session {
         if self.jobs.len() == JOBS_MAX {
             self.jobs.pop_front();
         }
-        self.jobs.push_back(job);
+        self.jobs.push_back(SentJob { route, job });
         if self.is_mining() {
             self.notify_received_at.get_or_insert(received_at);
         }
@@ -153,7 +169,7 @@ impl Session {
 
     /// Tells a miner that has subscribed and is authorized of its newest job; of no other, it has missed nothing.
     pub(super) fn send_newest_job(&mut self) {
-        let Some(job) = self.jobs.back().filter(|_| self.is_mining()) else {
+        let Some(SentJob { job, .. }) = self.jobs.back().filter(|_| self.is_mining()) else {
             return;
         };
         let difficulty = sv1_difficulty(job.target());
@@ -211,15 +227,15 @@ impl Session {
             .update(|state| state.version_rolling = mask != 0);
     }
 
-    /// The upstream is gone, and with it the channel and all work of it. The miner stays.
-    fn on_lost(&mut self) {
-        self.settle_none();
-        self.channel = None;
-        self.tip = None;
-        self.future_jobs.clear();
-        self.jobs.clear();
-        self.seen.clear();
-        self.clean_next = true;
+    /// A connection to an upstream is gone, and with it the work of it. The miner stays.
+    fn on_lost(&mut self, link: LinkNumber) {
+        self.settle_none(link);
+        self.jobs.retain(|sent| sent.route.link != link);
+        let lost = self.channel.take_if(|channel| channel.route.link == link);
+        if lost.is_none() {
+            return;
+        }
+        self.forget_work();
         // The next channel starts where this one was.
         let terms = self.terms();
         let session = self.miner().id;
@@ -227,5 +243,13 @@ impl Session {
         if self.upstream.commands.try_send(command).is_err() {
             tracing::debug!(session, "the next channel starts from an older hashrate");
         }
+    }
+
+    /// What comes next is another upstream's: its work drops all that is out.
+    fn forget_work(&mut self) {
+        self.tip = None;
+        self.future_jobs.clear();
+        self.seen.clear();
+        self.clean_next = true;
     }
 }

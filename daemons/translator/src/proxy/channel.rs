@@ -177,6 +177,7 @@ impl Channel {
         let fixed = ExtranonceFixed::new(
             &opened.extranonce_prefix,
             opened.extranonce_size,
+            &opened.lease,
             self.extranonce_size,
         );
         let fixed = fixed.filter(|fixed| self.fits(fixed))?;

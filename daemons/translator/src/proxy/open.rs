@@ -2,7 +2,7 @@
 
 use super::channel::{Channel, ChannelKind, Said};
 use super::{CHANNEL_EVENTS_MAX, ProxyEnd, ProxySession, text};
-use crate::upstream::{ChannelTerms, ChannelWish, Command, OpenedChannel};
+use crate::upstream::{ChannelTerms, ChannelWish, Command, EventSink, OpenedChannel};
 use hh_mining::Target;
 use hh_sv2::message::{
     B032, CloseChannel, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
@@ -112,7 +112,7 @@ impl ProxySession {
         self.tell_upstream(Command::Open {
             session,
             wish: Box::new(wish),
-            events: sender,
+            events: EventSink::Session(sender),
         })
         .await
     }

@@ -63,10 +63,13 @@ impl ProxySession {
             Ok(forwarded) => {
                 channel.row.miner.on_forwarded();
                 self.unsettled += 1;
+                let session = channel.row.miner.id;
                 self.tell_upstream(Command::Submit {
+                    session,
                     route: forwarded.route,
                     sequence_number: forwarded.sequence_number,
                     share: Box::new(forwarded.share),
+                    worker: None,
                 })
                 .await
             }

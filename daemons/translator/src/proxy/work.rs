@@ -30,6 +30,8 @@ impl ProxySession {
             Event::Refused(code) => self.on_refused(id, &code),
             Event::Job(job, received_at) => self.on_job(id, job, received_at),
             Event::Tip(tip, received_at) => self.on_tip(id, tip, received_at),
+            // Of aggregated lanes, which SV2 miners are never on.
+            Event::Current(_) => Ok(()),
             Event::Target(target) => self.with_channel(id, |channel, connection| {
                 announce_target(channel, *target, connection)
             }),

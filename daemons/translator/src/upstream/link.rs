@@ -1,27 +1,33 @@
-//! The connection itself: tried for ever with growing pauses, from the first of the configured upstreams to the last.
+//! The connection to the upstream of a lane: one that is in use, tried for ever with growing pauses; one beside it, where a better
+//! upstream may have come back; and one that is being left, on which shares are still settled.
 //!
-//! Knows nothing of channels. What it learns about the upstream and its state can be read by everybody ([`Upstreams`]).
+//! Knows nothing of channels. What it learns about the upstreams can be read by everybody ([`Upstreams`]).
 
+use super::backoff::pause;
+use super::choice::{Choice, Next};
+use super::command::LinkNumber;
+use super::dial::{Dial, DialEvent};
+pub(crate) use super::known::{LinkState, LinkView, Upstreams};
+pub(crate) use super::probe::Switched;
+use super::probe::{Probe, ProbeEvent, Purpose, UpstreamAt};
+use super::reconnect::{Destination, destination};
 use crate::config::UpstreamConfig;
 use hh_daemon::Chain;
-use hh_sv2::message::Protocol;
-use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, SetupError, client_setup};
+use hh_sv2::message::{Protocol, Reconnect};
+use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, SetupError, client_setup, printable};
 use hh_sv2::{Connection, ConnectionError, Limits, Message};
-use rand::Rng;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
-
-/// Pause after the first failure; it doubles with every further one.
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
-
-/// Longest pause: a pool that comes back has its miners within half a minute.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// A connection that lived this long was a good one: the pauses start anew.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
+
+/// How long shares that were sent to an upstream may be settled by it after miners have been moved to another. Far more than a
+/// share log takes, and far less than operators wait for the old pool to be free.
+const LEAVING_FOR: Duration = Duration::from_secs(10);
 
 /// Most shares are a hundred bytes; a job with a path of 12 has a kilobyte. Far less than the crate's limit, which is made
 /// for blocks.
@@ -30,119 +36,37 @@ const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// What is waiting to be written: some thousand shares.
 const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// State of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinkState {
-    Connecting,
-    Up,
-    Down,
-}
-
-/// One upstream as operators see it.
-#[derive(Clone, Debug)]
-pub(crate) struct LinkView {
-    pub address: String,
-    pub state: LinkState,
-    pub since: SystemTime,
-    pub last_error: Option<String>,
-}
-
-/// What is known of the upstreams of one lane. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Upstreams(Arc<Mutex<Known>>);
-
-#[derive(Debug)]
-struct Known {
-    links: Vec<LinkView>,
-    /// What a channel lets be rolled, from the last that was opened.
-    room: Option<usize>,
-    version_rolling_allowed: bool,
-}
-
-impl Upstreams {
-    pub(crate) fn new(configs: &[UpstreamConfig]) -> Self {
-        let links = configs.iter().map(|config| {
-            let upstream = config.address.clone();
-            metrics::gauge!("hyperhash_translator_upstream_connected", "upstream" => upstream.clone()).set(0.0);
-            metrics::counter!("hyperhash_translator_upstream_switches_total", "upstream" => upstream).absolute(0);
-            LinkView {
-                address: config.address.clone(),
-                state: LinkState::Down,
-                since: SystemTime::now(),
-                last_error: None,
-            }
-        });
-        Self(Arc::new(Mutex::new(Known {
-            links: links.collect(),
-            room: None,
-            version_rolling_allowed: true,
-        })))
-    }
-
-    /// All of them, in the order of the configuration.
-    pub(crate) fn links(&self) -> Vec<LinkView> {
-        self.lock().links.clone()
-    }
-
-    /// Bytes of the extranonce that a channel's miner may roll; none before the first channel.
-    pub(crate) fn room(&self) -> Option<usize> {
-        self.lock().room
-    }
-
-    /// Whether the last job allowed version rolling; true before the first one.
-    pub(crate) fn version_rolling_allowed(&self) -> bool {
-        self.lock().version_rolling_allowed
-    }
-
-    fn set(&self, index: usize, state: LinkState, error: Option<String>) {
-        let mut known = self.lock();
-        let link = &mut known.links[index];
-        if link.state != state {
-            link.since = SystemTime::now();
-            link.state = state;
-        }
-        if error.is_some() {
-            link.last_error = error;
-        }
-        let up = if state == LinkState::Up { 1.0 } else { 0.0 };
-        let upstream = link.address.clone();
-        metrics::gauge!("hyperhash_translator_upstream_connected", "upstream" => upstream).set(up);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Every statement leaves it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+pub(crate) enum LinkError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Setup(#[from] SetupError),
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Connection, LinkError>> + Send>>;
-
-enum State {
-    Waiting(Pin<Box<Sleep>>),
-    Connecting(Connecting),
-    Up(Box<Connection>),
+/// The upstream that was in use before.
+struct Leaving {
+    connection: Box<Connection>,
+    number: LinkNumber,
+    until: Pin<Box<Sleep>>,
 }
 
 /// See the module.
 pub(crate) struct Link {
     configs: Vec<UpstreamConfig>,
+    return_after: Duration,
     upstreams: Upstreams,
-    state: State,
+    choice: Choice,
+    dial: Dial,
     /// Which of `configs` is in use or tried next.
     index: usize,
-    number: u64,
-    /// Failures since the last good connection.
-    failures: u32,
+    number: LinkNumber,
     up_since: Instant,
+    /// Connections in a row that ended, or asked us to connect again, before they were good.
+    short_lived: u32,
+    probe: Option<Probe>,
+    leaving: Option<Leaving>,
 }
 
 /// What happened to the link.
@@ -150,132 +74,307 @@ pub(crate) struct Link {
 pub(crate) enum LinkEvent {
     /// Another attempt, or another pause.
     Changed,
-    /// There is a new connection.
-    Up,
+    /// There is a new connection. One that there was before is being left, and one that was being left is `gone`.
+    Up {
+        gone: Option<LinkNumber>,
+    },
     Message(Result<Message, ConnectionError>),
+    /// From the connection that is being left.
+    Late(LinkNumber, Message),
+    /// The connection that was being left is gone.
+    Left(LinkNumber),
+}
+
+enum Step {
+    Dial(DialEvent),
+    Probe(ProbeEvent),
+    Leaving(LinkNumber, Option<Message>),
 }
 
 impl Link {
-    /// `configs` is not empty; the first is preferred.
-    pub(crate) fn new(configs: Vec<UpstreamConfig>, upstreams: Upstreams) -> Self {
+    /// `configs` is not empty; the first is preferred. One that is better than the one in use gets the miners back when it has
+    /// been healthy for `return_after`.
+    pub(crate) fn new(
+        configs: Vec<UpstreamConfig>,
+        return_after: Duration,
+        upstreams: Upstreams,
+    ) -> Self {
+        upstreams.set(0, LinkState::Connecting, None);
         Self {
-            configs,
+            return_after,
             upstreams,
-            state: State::Waiting(Box::pin(tokio::time::sleep(Duration::ZERO))),
+            choice: Choice::new(configs.len()),
+            configs,
+            dial: Dial::after(Duration::ZERO),
             index: 0,
             number: 0,
-            failures: 0,
             up_since: Instant::now(),
+            short_lived: 0,
+            probe: None,
+            leaving: None,
         }
     }
 
     /// Counts connections; another number is another connection.
-    pub(crate) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> LinkNumber {
         self.number
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state, State::Up(_))
+        self.dial.is_up()
     }
 
     /// The next thing that happens. Cancel-safe.
     pub(crate) async fn next(&mut self) -> LinkEvent {
-        match &mut self.state {
-            State::Waiting(pause) => {
-                pause.await;
-                self.connect();
-                LinkEvent::Changed
+        let step = tokio::select! {
+            event = self.dial.next() => Step::Dial(event),
+            event = next_of_probe(&mut self.probe, &self.upstreams) => Step::Probe(event),
+            (number, message) = next_of_leaving(&mut self.leaving) => Step::Leaving(number, message),
+        };
+        match step {
+            Step::Dial(event) => self.on_dial(event),
+            Step::Probe(event) => self.on_probe(event),
+            Step::Leaving(number, Some(message)) => LinkEvent::Late(number, message),
+            Step::Leaving(number, None) => {
+                self.leaving = None;
+                LinkEvent::Left(number)
             }
-            State::Connecting(connecting) => match connecting.await {
-                Ok(connection) => {
-                    self.on_connected(connection);
-                    LinkEvent::Up
-                }
-                Err(error) => {
-                    self.on_failed(&error);
-                    LinkEvent::Changed
-                }
-            },
-            State::Up(connection) => LinkEvent::Message(connection.recv().await),
         }
     }
 
     /// The next message that is there already; none without a connection.
     pub(crate) fn try_recv(&mut self) -> Result<Option<Message>, ConnectionError> {
-        match &mut self.state {
-            State::Up(connection) => connection.try_recv(),
-            State::Waiting(_) | State::Connecting(_) => Ok(None),
+        match self.dial.connection() {
+            Some(connection) => connection.try_recv(),
+            None => Ok(None),
         }
     }
 
     /// Queues a message; without a connection it goes nowhere, and whoever waits for its answer is told of the loss.
     pub(crate) fn queue(&mut self, message: impl Into<Message>) -> Result<(), ConnectionError> {
-        match &mut self.state {
-            State::Up(connection) => connection.queue(message),
-            State::Waiting(_) | State::Connecting(_) => Ok(()),
+        match self.dial.connection() {
+            Some(connection) => connection.queue(message),
+            None => Ok(()),
         }
+    }
+
+    /// Queues a message on the connection of that number, which may be the one that is being left.
+    pub(crate) fn queue_on(
+        &mut self,
+        number: LinkNumber,
+        message: impl Into<Message>,
+    ) -> Result<(), ConnectionError> {
+        if number == self.number {
+            return self.queue(message);
+        }
+        if let Some(leaving) = self.leaving.as_mut().filter(|old| old.number == number)
+            && leaving.connection.queue(message).is_err()
+        {
+            leaving.end_now();
+        }
+        Ok(())
     }
 
     /// Writes what is queued.
     pub(crate) async fn flush(&mut self) -> Result<(), ConnectionError> {
-        match &mut self.state {
-            State::Up(connection) => connection.flush().await,
-            State::Waiting(_) | State::Connecting(_) => Ok(()),
+        if let Some(connection) = self.dial.connection() {
+            connection.flush().await?;
         }
+        if let Some(leaving) = &mut self.leaving
+            && leaving.connection.flush().await.is_err()
+        {
+            leaving.end_now();
+        }
+        Ok(())
     }
 
     /// What a channel lets be rolled; none if what was known turned out wrong.
     pub(crate) fn learn_room(&self, room: Option<usize>) {
-        self.upstreams.lock().room = room;
+        self.upstreams.learn_room(self.index, room);
     }
 
     pub(crate) fn learn_version_rolling(&self, allowed: bool) {
-        self.upstreams.lock().version_rolling_allowed = allowed;
+        self.upstreams.learn_version_rolling(allowed);
     }
 
-    /// The upstream wants us to connect again. We do, to the configured address: another one that it names is not
-    /// authenticated by anything the operator wrote.
-    pub(crate) fn on_reconnect_asked(&mut self) -> Result<(), ConnectionError> {
-        match &self.state {
-            State::Up(connection) => {
-                let peer = connection.peer();
-                tracing::info!(%peer, "upstream asks us to connect again");
-                Err(ConnectionError::Closed { peer })
+    /// The upstream wants us to connect again. Miners stay where they are until the new connection is set up.
+    pub(crate) fn on_reconnect_asked(&mut self, asked: &Reconnect) {
+        let new_host = printable(asked.new_host.as_bytes());
+        let upstream = &self.configs[self.index].address;
+        let mut config = self.configs[self.index].clone();
+        let mut index = self.index;
+        match destination(&new_host, asked.new_port, &self.configs, self.index) {
+            Destination::Configured(other) => {
+                tracing::info!(
+                    upstream,
+                    new_host,
+                    asked.new_port,
+                    "upstream asks us to connect again"
+                );
+                config = self.configs[other].clone();
+                index = other;
             }
-            State::Waiting(_) | State::Connecting(_) => Ok(()),
+            Destination::OtherPort(port) => {
+                tracing::info!(
+                    upstream,
+                    new_host,
+                    port,
+                    "upstream asks us to connect to another port"
+                );
+                let (host, _) = self.configs[self.index].host_and_port();
+                config.address = format!("{host}:{port}");
+            }
+            Destination::Refused => {
+                tracing::warn!(
+                    upstream,
+                    new_host,
+                    asked.new_port,
+                    "upstream sends us to a host that is not configured: we connect to the configured one again"
+                );
+            }
         }
+        let wait = if self.is_good() {
+            Duration::ZERO
+        } else {
+            pause(self.short_lived.saturating_add(1))
+        };
+        let candidates = vec![UpstreamAt { index, config }];
+        let probe = Probe::new(Purpose::Reconnect, candidates, wait, Duration::ZERO);
+        self.replace_probe(Some(probe));
     }
 
-    /// The connection failed; starts again with the preferred upstream.
-    pub(crate) fn on_lost(&mut self, error: &ConnectionError) {
+    /// An operator wants the upstream at `index` before all others. It is connected to first, and told to `done`: where that
+    /// fails nothing changes.
+    pub(crate) fn switch_to(&mut self, index: usize, done: oneshot::Sender<Switched>) {
+        if self.is_up() && self.index == index {
+            self.choose(index);
+            self.replace_probe(None);
+            self.look_for_better();
+            done.send(Ok(())).ok();
+            return;
+        }
+        let candidates = vec![self.at(index)];
+        let purpose = Purpose::Switch(done);
+        let probe = Probe::new(purpose, candidates, Duration::ZERO, Duration::ZERO);
+        self.replace_probe(Some(probe));
+    }
+
+    /// The connection failed. Gives its number. If there was a second one, that is in use now.
+    pub(crate) fn on_lost(&mut self, error: &ConnectionError) -> LinkNumber {
+        let lost = self.number;
+        let was_good = self.is_good();
+        self.count_life(was_good);
         let error = Chain(error).to_string();
         let upstream = &self.configs[self.index].address;
         tracing::warn!(upstream, error, "upstream lost");
-        if self.up_since.elapsed() >= GOOD_AFTER {
-            self.failures = 0;
-        }
         self.upstreams.set(self.index, LinkState::Down, Some(error));
-        self.index = 0;
-        self.pause();
+        match self.probe.take().map(Probe::into_connection) {
+            Some(Ok((connection, index, purpose))) => {
+                self.dial = Dial::after(Duration::ZERO);
+                self.on_ready(connection, index, purpose);
+                return lost;
+            }
+            // The order of the list has it all the same.
+            Some(Err(probe)) if matches!(probe.purpose, Purpose::Return) => {}
+            Some(Err(probe)) => self.probe = Some(probe),
+            None => {}
+        }
+        let next = self.choice.on_lost(self.index, was_good);
+        self.follow(next);
+        lost
     }
 
-    fn connect(&mut self) {
-        self.upstreams.set(self.index, LinkState::Connecting, None);
-        let config = self.configs[self.index].clone();
-        self.state = State::Connecting(Box::pin(connect(config)));
+    fn on_dial(&mut self, event: DialEvent) -> LinkEvent {
+        match event {
+            DialEvent::Due => {
+                self.upstreams.set(self.index, LinkState::Connecting, None);
+                self.dial = Dial::connect(self.configs[self.index].clone());
+                LinkEvent::Changed
+            }
+            DialEvent::Connected(connection) => self.on_connected(connection, self.index),
+            DialEvent::Failed(error) => {
+                self.on_failed(&error);
+                LinkEvent::Changed
+            }
+            DialEvent::Message(message) => LinkEvent::Message(message),
+        }
     }
 
-    fn on_connected(&mut self, connection: Connection) {
-        let upstream = &self.configs[self.index].address;
+    fn on_probe(&mut self, event: ProbeEvent) -> LinkEvent {
+        match event {
+            ProbeEvent::Changed => LinkEvent::Changed,
+            ProbeEvent::Ready => match self.probe.take().map(Probe::into_connection) {
+                Some(Ok((connection, index, purpose))) => self.on_ready(connection, index, purpose),
+                Some(Err(probe)) => {
+                    self.probe = Some(probe);
+                    LinkEvent::Changed
+                }
+                None => LinkEvent::Changed,
+            },
+            ProbeEvent::GivenUp(error) => {
+                if let Some(Probe {
+                    purpose: Purpose::Switch(done),
+                    ..
+                }) = self.probe.take()
+                {
+                    done.send(Err(error)).ok();
+                }
+                self.look_for_better();
+                LinkEvent::Changed
+            }
+        }
+    }
+
+    /// A second connection takes the place of the one in use.
+    fn on_ready(
+        &mut self,
+        connection: Box<Connection>,
+        index: usize,
+        purpose: Purpose,
+    ) -> LinkEvent {
+        if let Purpose::Switch(done) = purpose {
+            self.choose(index);
+            done.send(Ok(())).ok();
+        }
+        if self.is_up() {
+            let good = self.is_good();
+            self.count_life(good);
+        }
+        self.on_connected(connection, index)
+    }
+
+    fn on_connected(&mut self, connection: Box<Connection>, index: usize) -> LinkEvent {
+        let upstream = &self.configs[index].address;
         tracing::info!(upstream, "upstream connected");
         metrics::counter!("hyperhash_translator_upstream_switches_total", "upstream" => upstream.clone())
             .increment(1);
-        self.upstreams.set(self.index, LinkState::Up, None);
+        let before = std::mem::replace(&mut self.dial, Dial::Up(connection));
+        let gone = match before {
+            Dial::Up(connection) => self.leave(connection, index),
+            Dial::Waiting(_) | Dial::Connecting(_) => None,
+        };
+        self.index = index;
+        self.number = self.number.wrapping_add(1);
+        self.up_since = Instant::now();
+        self.upstreams.set(index, LinkState::Up, None);
         // It may be another pool.
         self.learn_room(None);
-        self.number += 1;
-        self.up_since = Instant::now();
-        self.state = State::Up(Box::new(connection));
+        self.look_for_better();
+        LinkEvent::Up { gone }
+    }
+
+    /// Keeps the connection for as long as its shares may take to be settled. Gives the one that was kept until now.
+    fn leave(&mut self, connection: Box<Connection>, for_index: usize) -> Option<LinkNumber> {
+        if self.index != for_index {
+            self.upstreams.set(self.index, LinkState::Standby, None);
+        }
+        let leaving = Leaving {
+            connection,
+            number: self.number,
+            until: Box::pin(tokio::time::sleep(LEAVING_FOR)),
+        };
+        let before = self.leaving.replace(leaving);
+        before.map(|before| before.number)
     }
 
     fn on_failed(&mut self, error: &LinkError) {
@@ -283,8 +382,8 @@ impl Link {
         let upstream = self.configs[self.index].address.clone();
         self.upstreams
             .set(self.index, LinkState::Down, Some(error.clone()));
-        self.index = (self.index + 1) % self.configs.len();
-        let retry_in_ms = u64::try_from(self.pause().as_millis()).unwrap_or(u64::MAX);
+        let next = self.choice.on_failed(self.index);
+        let retry_in_ms = u64::try_from(self.follow(next).as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(
             upstream,
             error,
@@ -293,19 +392,102 @@ impl Link {
         );
     }
 
-    /// Waits before the next attempt: twice as long each time, and not at the same moment as every other translator.
-    fn pause(&mut self) -> Duration {
-        let longest = BACKOFF_MIN
-            .saturating_mul(1 << self.failures.min(16))
-            .min(BACKOFF_MAX);
-        self.failures = self.failures.saturating_add(1);
-        let pause = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
-        self.state = State::Waiting(Box::pin(tokio::time::sleep(pause)));
-        pause
+    fn follow(&mut self, next: Next) -> Duration {
+        let (index, wait) = match next {
+            Next::Now(index) => (index, Duration::ZERO),
+            Next::AfterPause { index, rounds } => (index, pause(rounds)),
+        };
+        self.index = index;
+        self.dial = Dial::after(wait);
+        wait
+    }
+
+    /// Watches those that are preferred to the one in use, and no other.
+    fn look_for_better(&mut self) {
+        if !self.is_up() || self.probe.is_some() {
+            return;
+        }
+        let better = self.choice.better_than(self.index);
+        for index in 0..self.configs.len() {
+            if index != self.index && !better.contains(&index) {
+                self.upstreams.rest(index);
+            }
+        }
+        if better.is_empty() {
+            return;
+        }
+        let candidates = better.into_iter().map(|index| self.at(index)).collect();
+        let wait = pause(1);
+        let probe = Probe::new(Purpose::Return, candidates, wait, self.return_after);
+        self.probe = Some(probe);
+    }
+
+    /// The operator who waits for a switch that is given up for another one learns that.
+    fn replace_probe(&mut self, probe: Option<Probe>) {
+        let before = std::mem::replace(&mut self.probe, probe);
+        if let Some(Probe {
+            purpose: Purpose::Switch(done),
+            ..
+        }) = before
+        {
+            let why =
+                "another switch, or the upstream itself, asked for another connection meanwhile";
+            done.send(Err(why.to_owned())).ok();
+        }
+    }
+
+    fn choose(&mut self, index: usize) {
+        self.choice.switch_to(index);
+        self.upstreams.learn_switch(index);
+    }
+
+    fn at(&self, index: usize) -> UpstreamAt {
+        UpstreamAt {
+            index,
+            config: self.configs[index].clone(),
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.up_since.elapsed() >= GOOD_AFTER
+    }
+
+    fn count_life(&mut self, was_good: bool) {
+        self.short_lived = if was_good {
+            0
+        } else {
+            self.short_lived.saturating_add(1)
+        };
     }
 }
 
-async fn connect(config: UpstreamConfig) -> Result<Connection, LinkError> {
+impl Leaving {
+    fn end_now(&mut self) {
+        self.until = Box::pin(tokio::time::sleep(Duration::ZERO));
+    }
+}
+
+/// Never completes where there is none.
+async fn next_of_probe(probe: &mut Option<Probe>, upstreams: &Upstreams) -> ProbeEvent {
+    match probe {
+        Some(probe) => probe.next(upstreams).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next message; none once the connection is gone or its time is over. Never completes where there is none.
+async fn next_of_leaving(leaving: &mut Option<Leaving>) -> (LinkNumber, Option<Message>) {
+    match leaving {
+        Some(leaving) => tokio::select! {
+            message = leaving.connection.recv() => (leaving.number, message.ok()),
+            () = &mut leaving.until => (leaving.number, None),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Connects and sets the connection up.
+pub(super) async fn connect(config: UpstreamConfig) -> Result<Connection, LinkError> {
     let limits = Limits {
         max_frame_bytes: FRAME_BYTES_MAX,
         max_queued_bytes: QUEUED_BYTES_MAX,

@@ -85,6 +85,19 @@ impl Pool {
         }
     }
 
+    /// Refuses the setup of one connection.
+    pub(crate) async fn accept_refusing(&self) {
+        let stream = self.accept_silently().await;
+        let mut connection = Connection::accept(stream, &self.authority, &Limits::SERVER)
+            .await
+            .unwrap();
+        let other = Protocol::TemplateDistributionProtocol;
+        server_setup(&mut connection, other, 0, SETUP_DEADLINE)
+            .await
+            .unwrap_err();
+        connection.close().await.unwrap();
+    }
+
     /// Accepts a TCP connection and does nothing with it.
     pub(crate) async fn accept_silently(&self) -> tokio::net::TcpStream {
         let accepted = timeout(DEADLINE, self.listener.accept()).await;
@@ -178,6 +191,23 @@ impl PoolConnection {
             error_code: code.try_into().unwrap(),
         };
         self.send([error.into()]).await;
+    }
+
+    /// The next channel gets the id after the next one.
+    pub(crate) fn skip_channel_id(&mut self) {
+        self.channels += 1;
+    }
+
+    /// Opens the channel that is asked for next, with job `job_id` on a tip of `byte`s.
+    pub(crate) async fn open_with(&mut self, job_id: u32, byte: u8) -> u32 {
+        let open = self.recv_open().await;
+        let channel_id = self.grant(&open, Target::MAX).await;
+        self.send([
+            future_job(channel_id, job_id),
+            tip(channel_id, job_id, byte),
+        ])
+        .await;
+        channel_id
     }
 
     /// SubmitShares.Success.

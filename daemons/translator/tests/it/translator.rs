@@ -67,6 +67,15 @@ impl Translator {
         .await
     }
 
+    /// With `pools` as its upstreams, the first one preferred, and back to it as soon as it is there.
+    pub(crate) async fn start_with_all(pools: &[&Pool]) -> Self {
+        Self::start_as(pools[0], |config| {
+            config.return_after_seconds = 0;
+            config.upstreams = pools.iter().map(|pool| upstream_config(pool)).collect();
+        })
+        .await
+    }
+
     async fn run(config: TranslatorConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings {
@@ -139,6 +148,13 @@ impl Translator {
     }
 }
 
+pub(crate) fn upstream_config(pool: &Pool) -> UpstreamConfig {
+    UpstreamConfig {
+        address: pool.address().to_string(),
+        authority_public_key: pool.public_key(),
+    }
+}
+
 /// One plain lane.
 fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> TranslatorConfig {
     TranslatorConfig {
@@ -150,6 +166,7 @@ fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> Tra
             address: upstream.to_string(),
             authority_public_key,
         }],
+        return_after_seconds: 60,
         limits: LimitsConfig::default(),
         proxy_protocol: ProxyProtocol::default(),
         authority_secret_key: None,

@@ -6,7 +6,6 @@ use crate::translator::Translator;
 use hh_ipc::api::LinkState;
 use hh_mining::Target;
 use hh_sv2::AuthoritySecretKey;
-use hh_sv2::message::Reconnect;
 use serde_json::json;
 
 #[tokio::test]
@@ -62,8 +61,8 @@ async fn the_loss_of_the_pool_settles_nothing_and_keeps_every_miner() {
     assert_eq!(error_code(&miner.answer().await), 21);
     miner.submit(json!(6), "alice", &new, 1).await;
     let share = upstream.recv_share().await;
-    assert_eq!((share.sequence_number, share.job_id), (1, 9));
-    upstream.settle(channel_id, 1, 1).await;
+    assert_eq!((share.channel_id, share.job_id), (channel_id, 9));
+    upstream.settle(channel_id, share.sequence_number, 1).await;
     assert_eq!(miner.answer().await["result"], true);
 
     let status = translator.status().await;
@@ -143,23 +142,6 @@ async fn a_pool_with_another_key_is_named_as_that_and_tried_again() {
     };
     translator.wait_for_status("the key is named", named).await;
     pool.accept_failing().await;
-    translator.stop().await;
-}
-
-#[tokio::test]
-async fn a_pool_that_asks_for_it_is_connected_to_again() {
-    let pool = Pool::start().await;
-    let translator = Translator::start(&pool).await;
-    let mut upstream = pool.accept().await;
-    let (mut miner, _) = translator.mining(&mut upstream, "alice").await;
-    let reconnect = Reconnect {
-        new_host: "elsewhere.example".try_into().unwrap(),
-        new_port: 1,
-    };
-    upstream.send([reconnect.into()]).await;
-    let mut upstream = pool.accept().await;
-    upstream.open().await;
-    assert_eq!(miner.notify().await[8], true);
     translator.stop().await;
 }
 
