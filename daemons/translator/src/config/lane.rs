@@ -34,6 +34,19 @@ pub struct LaneConfig {
     /// miner that suggests a difficulty is started at that.
     #[serde(default = "default_nominal_hashrate_hs")]
     pub nominal_hashrate_hs: f32,
+    #[serde(default)]
+    pub channels: LaneChannels,
+}
+
+/// How the miners of a lane are brought to the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LaneChannels {
+    /// A channel for each. The pool chooses its targets.
+    #[default]
+    Separate,
+    /// A channel for each account and difficulty class. We choose who is in which.
+    Aggregated,
 }
 
 /// What is spoken on a lane.
@@ -78,12 +91,17 @@ impl LaneConfig {
             min_difficulty: None,
             max_difficulty: None,
             nominal_hashrate_hs: default_nominal_hashrate_hs(),
+            channels: LaneChannels::default(),
         }
     }
 
     /// Adds what is wrong with the lane at `index`, but for its name.
     pub(super) fn check(&self, index: usize, mistakes: &mut Mistakes) {
         let key = |name: &str| format!("lanes.{index}.{name}");
+        if self.channels == LaneChannels::Aggregated {
+            let what = "aggregated channels are not there yet";
+            mistakes.add(key("channels"), what, "write \"separate\"");
+        }
         self.check_tls(index, mistakes);
         let hashrate = self.nominal_hashrate_hs;
         if !(hashrate.is_finite() && hashrate > 0.0) {

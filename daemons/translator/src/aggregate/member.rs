@@ -1,0 +1,83 @@
+//! One miner of an aggregated lane: who it is, how fast, and which channel its jobs come from.
+
+use super::class::{Class, ClassRange};
+use super::lease::Lease;
+use crate::upstream::{ChannelTerms, ChannelWish};
+use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
+use hh_mining::{Target, Vardiff};
+use hh_sv2::message::USER_IDENTITY_BYTES_MAX;
+use std::sync::Arc;
+
+/// A miner's place on a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stay {
+    pub key: u64,
+    pub lease: Lease,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub account: Arc<str>,
+    /// What its shares name, within the limit of extension 0x0002; none if it gave no name.
+    pub worker: Option<Box<str>>,
+    /// Bytes of the extranonce that it was promised.
+    pub min_extranonce_size: u16,
+    /// Its target is always that of a class.
+    pub vardiff: Vardiff,
+    /// Where its jobs come from.
+    pub stay: Option<Stay>,
+    /// The channel that it goes to.
+    pub waiting_for: Option<u64>,
+    terms: ChannelTerms,
+}
+
+impl Member {
+    pub(super) fn new(account: Arc<str>, worker: &str, wish: &ChannelWish, now_ms: u64) -> Self {
+        let worker = worker_name(worker);
+        Self {
+            account,
+            worker: (!worker.is_empty()).then(|| worker.into()),
+            min_extranonce_size: wish.min_extranonce_size,
+            vardiff: vardiff(wish.terms, now_ms),
+            stay: None,
+            waiting_for: None,
+            terms: wish.terms,
+        }
+    }
+
+    /// Another hashrate starts the search for its class anew.
+    #[expect(clippy::float_cmp, reason = "is it the very number as before")]
+    pub(super) fn update(&mut self, terms: ChannelTerms, now_ms: u64) {
+        if self.terms.nominal_hash_rate != terms.nominal_hash_rate {
+            self.vardiff = vardiff(terms, now_ms);
+        }
+        self.terms = terms;
+    }
+
+    /// Takes the classes that its lane and the pool allow; its own bound narrows them.
+    pub(super) fn set_range(&mut self, range: ClassRange) {
+        let range = range.with_max_target(self.terms.max_target);
+        self.vardiff.set_bounds(range.bounds());
+    }
+
+    /// The class that it is to be in.
+    pub(super) fn class(&self) -> Class {
+        Class::nearest(self.vardiff.target())
+    }
+}
+
+/// A worker's name as it may stand in extension 0x0002.
+pub(super) fn worker_name(worker: &str) -> &str {
+    &worker[..worker.floor_char_boundary(USER_IDENTITY_BYTES_MAX)]
+}
+
+fn vardiff(terms: ChannelTerms, now_ms: u64) -> Vardiff {
+    let range = ClassRange::new(None, None);
+    let wanted = Target::from_hashrate(
+        terms.nominal_hash_rate.into(),
+        DEFAULT_SHARES_PER_MINUTE.into(),
+    );
+    let start = range.clamp(Class::nearest(wanted)).target();
+    Vardiff::in_powers_of_two(range.bounds(), DEFAULT_SHARES_PER_MINUTE, start, now_ms)
+}
