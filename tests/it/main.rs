@@ -12,6 +12,7 @@ mod cluster;
 mod crash;
 mod devnet;
 mod disk;
+mod edge_proxy;
 mod failures;
 mod interop;
 mod kit;

@@ -299,6 +299,10 @@ impl Channel {
             Message::SetTarget(message) => {
                 self.target = Target::from_le_bytes(*message.maximum_target.as_array());
             }
+            // With the jobs before it nobody works on: a proxy says it when it has another pool, and gives other work.
+            Message::SetExtranoncePrefix(message) => {
+                self.extranonce_prefix = message.extranonce_prefix.into_bytes();
+            }
             Message::SubmitSharesSuccess(success) => {
                 self.on_success(
                     success.last_sequence_number,
