@@ -1,5 +1,6 @@
 //! The command tree and its flags.
 
+mod downstream;
 mod job;
 mod miner;
 mod node;
@@ -7,6 +8,7 @@ mod share;
 mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use downstream::{DownstreamChoice, DownstreamCommand, LaneCommand};
 use hh_ipc::api::pool::{BlockSelector, RoundSelector};
 use hh_trust::Head;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
@@ -145,6 +147,9 @@ pub(crate) enum Command {
     /// The translator
     #[command(subcommand)]
     Translator(TranslatorCommand),
+    /// Lanes of the translator: listeners with their names and bounds of difficulty
+    #[command(subcommand, alias = "lanes")]
+    Lane(LaneCommand),
     /// Version of this program; with --all also of every daemon
     #[command(after_help = "Examples:\n  hhctl version\n  hhctl version --all")]
     Version {
@@ -181,6 +186,10 @@ impl Command {
                 | Self::Pool(
                     PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. }
                 )
+                | Self::Translator(TranslatorCommand::Downstream(
+                    DownstreamCommand::Kick { .. }
+                ))
+                | Self::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. })
         )
     }
 }
@@ -370,6 +379,9 @@ pub(crate) enum TranslatorCommand {
     /// Upstreams, miners and shares of the translator, and the key that SV2 miners pin
     #[command(after_help = "Example:\n  hhctl translator status")]
     Status,
+    /// Miners that are connected to the translator
+    #[command(subcommand, alias = "downstreams")]
+    Downstream(DownstreamCommand),
 }
 
 #[derive(Debug, Subcommand)]

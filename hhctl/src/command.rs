@@ -5,10 +5,12 @@ mod block;
 mod coinbase;
 pub(crate) mod dial_stdio;
 mod doctor;
+mod downstream;
 mod event;
 mod health;
 mod identity;
 mod job;
+mod lane;
 mod link;
 mod miner;
 mod node;
@@ -26,9 +28,10 @@ mod worker;
 
 use crate::change::Plan;
 use crate::cli::{
-    BanCommand, BlockCommand, CoinbaseCommand, Command, Confirmation, EventCommand,
-    IdentityCommand, JobCommand, MinerCommand, NodeCommand, PoolCommand, RoundCommand,
-    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand, WorkerCommand,
+    BanCommand, BlockCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand,
+    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PoolCommand,
+    RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand,
+    WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -65,6 +68,16 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Template(TemplateCommand::List { limit }) => template::list(session, *limit).await,
         Command::Template(TemplateCommand::Show { id }) => template::show(session, *id).await,
         Command::Translator(TranslatorCommand::Status) => translator::status(session).await,
+        Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::List {
+            user,
+            lane,
+            limit,
+        })) => downstream::list(session, user.clone(), lane.clone(), *limit).await,
+        Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Show { id })) => {
+            downstream::show(session, *id).await
+        }
+        Command::Lane(LaneCommand::List) => lane::list(session).await,
+        Command::Lane(LaneCommand::Show { name }) => lane::show(session, name).await,
         Command::Version { .. } => Ok(version::of_all(session).await),
         Command::Doctor => Ok(doctor::report(session).await),
         Command::Help { .. }
@@ -80,7 +93,9 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         | Command::Node(NodeCommand::Revoke { .. })
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
-        ) => {
+        )
+        | Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Kick { .. }))
+        | Command::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. }) => {
             unreachable!("run() has what changes something planned")
         }
     }
@@ -98,6 +113,13 @@ pub(crate) fn confirmation(command: &Command) -> Confirmation {
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
+        )
+        | Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Kick {
+            confirmation,
+            ..
+        }))
+        | Command::Lane(
+            LaneCommand::Pause { confirmation, .. } | LaneCommand::Resume { confirmation, .. },
         ) => *confirmation,
         _ => Confirmation::default(),
     }
@@ -125,6 +147,12 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Pool(PoolCommand::Retire {
             server_id, lost, ..
         }) => retire::plan(session, *server_id, *lost).await,
+        Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Kick {
+            miners,
+            ..
+        })) => downstream::plan_kick(session, miners).await,
+        Command::Lane(LaneCommand::Pause { name, .. }) => lane::plan(session, name, true).await,
+        Command::Lane(LaneCommand::Resume { name, .. }) => lane::plan(session, name, false).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }
@@ -149,6 +177,12 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         Command::Pool(PoolCommand::Retire {
             server_id, lost, ..
         }) => retire::retire(session, *server_id, *lost).await,
+        Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Kick {
+            miners,
+            ..
+        })) => downstream::kick(session, miners).await,
+        Command::Lane(LaneCommand::Pause { name, .. }) => lane::set(session, name, true).await,
+        Command::Lane(LaneCommand::Resume { name, .. }) => lane::set(session, name, false).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }

@@ -113,7 +113,25 @@ impl Session {
     }
 
     pub(crate) async fn translator(&mut self) -> Result<Connected<TranslatorClient>, Failure> {
-        let client = client::translator(self.dial(Daemon::Translator, Access::Look).await?);
+        self.translator_for(Access::Look).await
+    }
+
+    /// The translator's control socket, for what changes something.
+    pub(crate) async fn translator_control(
+        &mut self,
+    ) -> Result<Connected<TranslatorClient>, Failure> {
+        let translator = self.translator_for(Access::Change).await?;
+        if translator.hello.read_only {
+            return Err(Failure::read_only(Daemon::Translator, &self.place));
+        }
+        Ok(translator)
+    }
+
+    async fn translator_for(
+        &mut self,
+        access: Access,
+    ) -> Result<Connected<TranslatorClient>, Failure> {
+        let client = client::translator(self.dial(Daemon::Translator, access).await?);
         let hello = client.hello(client::within(self.timeout)).await;
         self.connected(Daemon::Translator, client, hello)
     }

@@ -263,6 +263,7 @@ fn translator_at(now: i64) -> TranslatorStatus {
             listen_address: "0.0.0.0:3333".into(),
             connections: 1,
             protocol: "sv1".into(),
+            paused: false,
         }],
         upstreams: vec![up("127.0.0.1:34254")],
         miners: vec![DownstreamMiner {

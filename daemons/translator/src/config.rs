@@ -8,11 +8,15 @@ use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 /// The file `hh-translator.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TranslatorConfig {
+    /// Where the journal of what operators change is kept. It is made by hand or by the service manager.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
     pub lanes: Vec<LaneConfig>,
     /// The Noise authority key that SV2 miners pin: 32 bytes in hex. Needed for a lane with protocol `sv2`.
     #[serde(default)]
@@ -67,6 +71,17 @@ fn default_return_after_seconds() -> u64 {
     60
 }
 
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/hyperhash/hh-translator")
+}
+
+impl TranslatorConfig {
+    /// The journal of what operators change.
+    pub fn journal_path(&self) -> PathBuf {
+        self.data_dir.join("changes.jsonl")
+    }
+}
+
 impl UpstreamConfig {
     /// The parts of `address`; port 0 if it has none, which the check of the configuration refuses.
     pub fn host_and_port(&self) -> (&str, u16) {
@@ -78,6 +93,9 @@ impl UpstreamConfig {
 
 impl hh_daemon::Config for TranslatorConfig {
     fn check(&self, mistakes: &mut Mistakes) {
+        if !self.data_dir.is_absolute() {
+            mistakes.add("data_dir", "not an absolute path", "start it with a slash");
+        }
         self.check_lanes(mistakes);
         if self.upstreams.is_empty() {
             let fix = "add an [[upstreams]] table with `address` and `authority_public_key`";
@@ -151,7 +169,7 @@ mod tests {
     fn every_mistake_is_named_with_its_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hh-translator.toml");
-        let text = "upstreams = []\n\
+        let text = "upstreams = []\ndata_dir = \"here\"\n\
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\n\
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\nmin_difficulty = 0\ncertificate_file = \"/crt\"\n\
             [[lanes]]\nname = \"b\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv1-tls\"\ncertificate_file = \"/crt\"\nmin_difficulty = 4\nmax_difficulty = 2\n\
@@ -164,6 +182,7 @@ mod tests {
         let text = mistakes.to_string();
         for expected in [
             "upstreams: there is no work without a pool",
+            "data_dir: not an absolute path",
             "lanes.0.nominal_hashrate_hs: -1 is no hashrate",
             "lanes.1.name: the name \"a\" is empty or taken",
             "authority_secret_key: a lane for SV2 miners needs the key that they pin",

@@ -1,13 +1,20 @@
 //! The calls of `hh_ipc::api::translator`, and the conversion of our types to those of the wire, which go no further than
 //! this file.
 
+mod downstream;
+mod lane;
+
 use crate::miners::{Lane, Miner, Miners};
 use crate::upstream::link::{LinkState, LinkView, Upstreams};
 use hh_daemon::{Caller, Context, Failure};
-use hh_ipc::Context as Call;
-use hh_ipc::api::translator::{DownstreamMiner, Translator, TranslatorLane, TranslatorStatus};
-use hh_ipc::api::{Hello, LinkStatus, ShareCounts};
+use hh_ipc::api::translator::{
+    DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, KickDownstreams,
+    KickedDownstreams, LaneDetail, PauseLane, Translator, TranslatorLane, TranslatorStatus,
+};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
+use hh_ipc::{ApiError, Context as Call};
 use hh_sv2::AuthorityPublicKey;
+use hh_trust::ChangeJournal;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,6 +32,8 @@ pub(crate) struct Control {
     pub upstreams: Vec<Upstreams>,
     /// What SV2 miners pin.
     pub authority_public_key: Option<AuthorityPublicKey>,
+    /// Changes that operators make go through it.
+    pub journal: ChangeJournal,
 }
 
 #[derive(Clone)]
@@ -83,6 +92,38 @@ impl Translator for Answers {
     async fn status(self, _: Call) -> TranslatorStatus {
         self.control.status()
     }
+
+    async fn downstreams(self, _: Call, query: DownstreamQuery) -> DownstreamPage {
+        self.control.downstreams(&query)
+    }
+
+    async fn downstream(self, _: Call, id: u64) -> Result<DownstreamDetail, ApiError> {
+        self.control.downstream(id)
+    }
+
+    async fn kick_downstreams(
+        self,
+        _: Call,
+        request: KickDownstreams,
+    ) -> Result<KickedDownstreams, ApiError> {
+        self.control.kick(&self.caller, request).await
+    }
+
+    async fn lanes(self, _: Call) -> Vec<LaneDetail> {
+        self.control.lanes()
+    }
+
+    async fn lane(self, _: Call, name: String) -> Result<LaneDetail, ApiError> {
+        self.control.lane(&name)
+    }
+
+    async fn pause_lane(self, _: Call, request: PauseLane) -> Result<LaneDetail, ApiError> {
+        self.control.pause_lane(&self.caller, request).await
+    }
+
+    async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
+        self.control.journal.page(query).await
+    }
 }
 
 fn lane_status(lane: &Lane) -> TranslatorLane {
@@ -91,6 +132,7 @@ fn lane_status(lane: &Lane) -> TranslatorLane {
         listen_address: lane.listen_address.to_string(),
         connections: lane.connections(),
         protocol: lane.protocol.name().to_owned(),
+        paused: lane.paused_at().is_some(),
     }
 }
 
@@ -143,6 +185,11 @@ fn sum(counts: impl Iterator<Item = ShareCounts>) -> ShareCounts {
         }
         sum
     })
+}
+
+/// A count for the wire.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// A clock before 1970 or after 9999 shows as 1970.

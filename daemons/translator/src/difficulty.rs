@@ -37,8 +37,12 @@ struct Market {
 /// What holds for every miner of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LaneDifficulty {
+    /// As configured.
+    pub min: Option<f64>,
+    /// As configured.
+    pub max: Option<f64>,
+    pub nominal_hashrate_hs: f32,
     bounds: Bounds,
-    nominal_hashrate_hs: f32,
 }
 
 /// What one miner wants and has.
@@ -60,6 +64,8 @@ impl LaneDifficulty {
         let easiest = config.min_difficulty.map(Target::from_difficulty);
         let hardest = config.max_difficulty.map(Target::from_difficulty);
         Self {
+            min: config.min_difficulty,
+            max: config.max_difficulty,
             bounds: Bounds::new(
                 easiest.unwrap_or(Target::MAX),
                 hardest.unwrap_or_else(|| Target::from_le_bytes([0; 32])),

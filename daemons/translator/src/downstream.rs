@@ -99,13 +99,15 @@ pub(crate) enum SessionEnd {
     NoRoom,
     #[error("fell behind the pool's messages")]
     FellBehind,
+    #[error("an operator closed it")]
+    Kicked,
     #[error("the translator stops")]
     Stop,
 }
 
 impl SessionEnd {
     /// What [`Self::label`] may be.
-    pub(crate) const LABELS: [&str; 14] = [
+    pub(crate) const LABELS: [&str; 15] = [
         "closed",
         "io",
         "tls",
@@ -119,6 +121,7 @@ impl SessionEnd {
         "refused",
         "no_room",
         "fell_behind",
+        "kicked",
         "stop",
     ];
 
@@ -138,6 +141,7 @@ impl SessionEnd {
             Self::Refused(_) => "refused",
             Self::NoRoom => "no_room",
             Self::FellBehind => "fell_behind",
+            Self::Kicked => "kicked",
             Self::Stop => "stop",
         }
     }
@@ -221,6 +225,7 @@ pub(crate) struct Session {
 
 enum Wake {
     Stop,
+    Kicked,
     Event(Option<Event>),
     Readable(io::Result<()>),
     Writable(io::Result<()>),
@@ -288,6 +293,7 @@ impl Session {
                 // A new block before the shares of the old one.
                 biased;
                 () = stop.cancelled() => Wake::Stop,
+                () = self.place.miner.kicked.notified() => Wake::Kicked,
                 () = &mut timer => Wake::Timer,
                 event = next_event(&mut self.events) => Wake::Event(event),
                 ready = self.stream.writable(), if self.wants_output() => Wake::Writable(ready),
@@ -295,6 +301,7 @@ impl Session {
             };
             match wake {
                 Wake::Stop => return Err(SessionEnd::Stop),
+                Wake::Kicked => return Err(SessionEnd::Kicked),
                 Wake::Event(event) => self.on_events(event)?,
                 Wake::Readable(ready) => self.on_readable(ready).await?,
                 Wake::Writable(ready) => ready.map_err(SessionEnd::Io)?,

@@ -34,6 +34,7 @@ use config::{LaneChannels, LaneConfig, LaneProtocol, TranslatorConfig};
 use control::Control;
 use downstream::UpstreamHandle;
 use hh_daemon::{Context, Failure};
+use hh_trust::ChangeJournal;
 use listener::{Door, Listener};
 use miners::Miners;
 use proxy::Entrance;
@@ -113,6 +114,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         miners,
         upstreams,
         authority_public_key: entrance.map(|entrance| entrance.public_key()),
+        journal: ChangeJournal::new(config.journal_path(), context.name),
     };
     control.serve()?;
     context.set_ready(true);

@@ -1,7 +1,7 @@
 //! Accepts miners on one lane, within the limits, and starts a session for each.
 
 use crate::downstream::{Session, SessionEnd, UpstreamHandle};
-use crate::miners::{Lane, Miners, OVER_LIMIT, PROXY_HEADER, Place};
+use crate::miners::{Lane, Miners, OVER_LIMIT, PAUSED, PROXY_HEADER, Place};
 use crate::proxy::{self, Entrance};
 use crate::stream::MinerStream;
 use hh_daemon::{Chain, Full, ProxyProtocol, Tasks};
@@ -71,6 +71,11 @@ impl Listener {
 
 impl Door {
     fn admit(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
+        // Closed at once, not left waiting: the miner goes on to the next pool of its list.
+        if self.lane.paused_at().is_some() {
+            self.lane.on_disconnect(PAUSED);
+            return None;
+        }
         let place = match self.miners.admit(&self.lane, peer) {
             Ok(place) => place,
             Err(full) => {

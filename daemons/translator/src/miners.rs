@@ -5,7 +5,7 @@
 use crate::bridge::Rejection;
 use crate::config::{LaneConfig, LaneProtocol, LimitsConfig};
 use crate::difficulty::LaneDifficulty;
-use crate::downstream::SessionEnd;
+use crate::downstream::{SessionEnd, account};
 use crate::hashrate::Hashrate;
 use crate::proxy::ProxyEnd;
 use hh_daemon::{Full, Places};
@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,9 @@ const RESULTS: [&str; 7] = [
 
 /// Value of the label `reason` of `hyperhash_miner_disconnects_total` for a connection that got no place.
 pub(crate) const OVER_LIMIT: &str = "over_limit";
+
+/// The same for a connection to a lane that lets nobody in.
+pub(crate) const PAUSED: &str = "lane_paused";
 
 /// The same for a connection from a proxy that does not begin with a header.
 pub(crate) const PROXY_HEADER: &str = "proxy_header";
@@ -67,6 +71,10 @@ pub(crate) struct Lane {
     pub listen_address: SocketAddr,
     pub protocol: LaneProtocol,
     pub difficulty: LaneDifficulty,
+    /// Since when no new connection is let in.
+    paused_at: Mutex<Option<SystemTime>>,
+    /// How many connections ended or were not let in, by reason.
+    ended: Mutex<BTreeMap<&'static str, u64>>,
     connections: AtomicU32,
     in_flight: AtomicU64,
     counts: Mutex<(ShareCounts, Hashrate)>,
@@ -94,6 +102,8 @@ pub(crate) struct Miner {
     pub peer: SocketAddr,
     pub lane: Arc<Lane>,
     pub connected_at: SystemTime,
+    /// Tells its connection to end, of which an SV2 miner may be one of many.
+    pub kicked: Arc<Notify>,
     state: Mutex<MinerState>,
 }
 
@@ -101,7 +111,11 @@ pub(crate) struct Miner {
 #[derive(Clone, Debug)]
 pub(crate) struct MinerState {
     pub user_name: String,
+    /// Further names that it may submit for.
+    pub other_users: Vec<String>,
     pub user_agent: String,
+    /// Its channel at the pool.
+    pub channel_id: Option<u32>,
     pub difficulty: f64,
     pub version_rolling: bool,
     pub shares: ShareCounts,
@@ -148,13 +162,24 @@ impl Miners {
         self.lock().miners.values().take(max).cloned().collect()
     }
 
+    /// One connection, by its id.
+    pub(crate) fn find(&self, id: u64) -> Option<Arc<Miner>> {
+        self.lock().miners.get(&id).cloned()
+    }
+
+    /// The connections that `is_meant` takes, the oldest first.
+    pub(crate) fn select(&self, is_meant: impl Fn(&Miner) -> bool) -> Vec<Arc<Miner>> {
+        let miners: Vec<_> = self.lock().miners.values().cloned().collect();
+        miners.into_iter().filter(|miner| is_meant(miner)).collect()
+    }
+
     /// A place for a connection.
     ///
     /// # Errors
     /// If there is none left, in all or for the address.
     pub(crate) fn admit(&self, lane: &Arc<Lane>, peer: SocketAddr) -> Result<Place, Full> {
         let counted = self.0.places.take(peer.ip())?;
-        let miner = self.list(lane, peer);
+        let miner = self.list(lane, peer, Arc::default());
         lane.connections.fetch_add(1, Ordering::Relaxed);
         lane.connections_gauge.increment(1.0);
         let miners = self.clone();
@@ -166,10 +191,15 @@ impl Miners {
     }
 
     /// Another row of the list.
-    fn list(&self, lane: &Arc<Lane>, peer: SocketAddr) -> Arc<Miner> {
+    fn list(&self, lane: &Arc<Lane>, peer: SocketAddr, kicked: Arc<Notify>) -> Arc<Miner> {
         let mut connections = self.lock();
         connections.last_id += 1;
-        let miner = Arc::new(Miner::new(connections.last_id, peer, Arc::clone(lane)));
+        let miner = Arc::new(Miner::new(
+            connections.last_id,
+            peer,
+            Arc::clone(lane),
+            kicked,
+        ));
         connections.miners.insert(miner.id, Arc::clone(&miner));
         miner
     }
@@ -206,9 +236,12 @@ impl Place {
 
     /// A row for another channel of the connection.
     pub(crate) fn channel(&self) -> ChannelRow {
+        let Miner {
+            peer, lane, kicked, ..
+        } = &*self.miner;
         ChannelRow {
             miners: self.miners.clone(),
-            miner: self.miners.list(&self.miner.lane, self.miner.peer),
+            miner: self.miners.list(lane, *peer, Arc::clone(kicked)),
         }
     }
 }
@@ -234,10 +267,11 @@ impl Lane {
         for reason in SessionEnd::LABELS
             .into_iter()
             .chain(ProxyEnd::LABELS)
-            .chain([OVER_LIMIT, PROXY_HEADER])
+            .chain([OVER_LIMIT, PAUSED, PROXY_HEADER])
         {
             counter!("hyperhash_miner_disconnects_total", "lane" => name.clone(), "reason" => reason).absolute(0);
         }
+        gauge!("hyperhash_lane_paused", "lane" => name.clone()).set(0.0);
         for direction in ["up", "down"] {
             counter!("hyperhash_vardiff_adjustments_total", "lane" => name.clone(), "direction" => direction).absolute(0);
         }
@@ -252,6 +286,8 @@ impl Lane {
             listen_address,
             protocol: config.protocol,
             difficulty: LaneDifficulty::new(config),
+            paused_at: Mutex::default(),
+            ended: Mutex::default(),
             connections: AtomicU32::new(0),
             in_flight: AtomicU64::new(0),
             counts: Mutex::new((ShareCounts::default(), Hashrate::new(Instant::now()))),
@@ -281,8 +317,27 @@ impl Lane {
         lock(&self.counts).1.hashes_per_second(Instant::now())
     }
 
+    /// Since when no new connection is let in; none while all are.
+    pub(crate) fn paused_at(&self) -> Option<SystemTime> {
+        *lock(&self.paused_at)
+    }
+
+    /// Lets no new connection in from now on, or all again.
+    pub(crate) fn pause(&self, paused: bool) {
+        let mut paused_at = lock(&self.paused_at);
+        *paused_at = paused.then(|| paused_at.unwrap_or_else(SystemTime::now));
+        gauge!("hyperhash_lane_paused", "lane" => self.name.clone())
+            .set(f64::from(u8::from(paused)));
+    }
+
+    /// How many connections ended or were not let in, by reason.
+    pub(crate) fn ended(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.ended).clone()
+    }
+
     /// Why a connection of this lane ended.
     pub(crate) fn on_disconnect(&self, reason: &'static str) {
+        *lock(&self.ended).entry(reason).or_default() += 1;
         counter!("hyperhash_miner_disconnects_total", "lane" => self.name.clone(), "reason" => reason)
             .increment(1);
     }
@@ -302,14 +357,17 @@ impl Lane {
 }
 
 impl Miner {
-    fn new(id: u64, peer: SocketAddr, lane: Arc<Lane>) -> Self {
+    fn new(id: u64, peer: SocketAddr, lane: Arc<Lane>, kicked: Arc<Notify>) -> Self {
         Self {
             id,
             peer,
             lane,
             connected_at: SystemTime::now(),
+            kicked,
             state: Mutex::new(MinerState {
                 user_name: String::new(),
+                other_users: Vec::new(),
+                channel_id: None,
                 user_agent: String::new(),
                 difficulty: 0.0,
                 version_rolling: false,
@@ -318,6 +376,13 @@ impl Miner {
                 hashrate: Hashrate::new(Instant::now()),
             }),
         }
+    }
+
+    /// Whether it mines for the account `user`, or is the worker of that name.
+    pub(crate) fn is_of(&self, user: &str) -> bool {
+        let state = lock(&self.state);
+        let mut names = state.other_users.iter().chain([&state.user_name]);
+        names.any(|name| name == user) || (!user.is_empty() && account(&state.user_name) == user)
     }
 
     /// A copy for a look.
@@ -390,6 +455,10 @@ fn describe() {
     describe_gauge!(
         "hyperhash_lane_hashrate_hashes_per_second",
         "Hashrate of accepted shares, by lane"
+    );
+    describe_gauge!(
+        "hyperhash_lane_paused",
+        "1 while the lane lets no new connection in"
     );
     describe_gauge!(
         "hyperhash_miner_connections",

@@ -84,6 +84,7 @@ pub(crate) struct ProxySession {
 
 enum Wake {
     Stop,
+    Kicked,
     NoChannel,
     Events(Vec<(u32, Option<Event>)>),
     Message(Message),
@@ -141,12 +142,14 @@ impl ProxySession {
                 // A new block before the shares of the old one.
                 biased;
                 () = stop.cancelled() => Wake::Stop,
+                () = self.place.miner.kicked.notified() => Wake::Kicked,
                 () = tokio::time::sleep_until(no_channel_at), if has_none => Wake::NoChannel,
                 events = next_events(&mut self.channels) => Wake::Events(events),
                 message = self.connection.recv(), if reads => Wake::Message(message?),
             };
             match wake {
                 Wake::Stop => return Err(ProxyEnd::Stop),
+                Wake::Kicked => return Err(ProxyEnd::Kicked),
                 Wake::NoChannel => return Err(ProxyEnd::NoChannel),
                 Wake::Events(events) => self.on_events(events)?,
                 Wake::Message(message) => self.on_messages(message).await?,

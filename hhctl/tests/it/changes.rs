@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 
 /// Nothing was changed, and the exit says that it is for want of a yes.
 #[track_caller]
-fn check_not_confirmed(devnet: &Devnet, outcome: &Outcome) {
+pub(crate) fn check_not_confirmed(devnet: &Devnet, outcome: &Outcome) {
     assert_eq!(outcome.exit, Exit::NotConfirmed, "{outcome:?}");
     assert_eq!(devnet.changes(), Vec::<String>::new());
 }

@@ -8,7 +8,7 @@ use hhctl::Exit;
 use insta::assert_snapshot;
 
 /// The table and the JSON of a command on a network that works.
-async fn check(name: &str, line: &str) {
+pub(crate) async fn check(name: &str, line: &str) {
     check_of(Answers::good(), name, line).await;
 }
 
@@ -539,6 +539,15 @@ async fn help_of_every_command() {
         "template show",
         "translator",
         "translator status",
+        "translator downstream",
+        "translator downstream list",
+        "translator downstream show",
+        "translator downstream kick",
+        "lane",
+        "lane list",
+        "lane show",
+        "lane pause",
+        "lane resume",
         "version",
         "doctor",
         "identity",

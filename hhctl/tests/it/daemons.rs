@@ -4,6 +4,7 @@ mod job;
 mod pool;
 mod round;
 mod tail;
+mod translator;
 mod worker;
 
 use hh_ipc::api::pool::{
@@ -15,7 +16,7 @@ use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
     TemplateProvider, TemplateProviderStatus, TemplateSummary, TemplateValidity,
 };
-use hh_ipc::api::translator::{DownstreamMiner, Translator, TranslatorLane, TranslatorStatus};
+use hh_ipc::api::translator::{LaneDetail, Translator, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::Daemon;
 use hh_ipc::server::{Connection, answer, serve};
@@ -64,6 +65,7 @@ pub(crate) struct Answers {
     /// Lines of the pool's journal of changes.
     pub(crate) journal: Vec<String>,
     pub(crate) translator: TranslatorStatus,
+    pub(crate) lanes: Vec<LaneDetail>,
 }
 
 /// A devnet: a checkout with a context file, and the daemons' sockets. All of it ends when this is dropped.
@@ -208,16 +210,6 @@ impl TemplateProvider for Fake {
     }
 }
 
-impl Translator for Fake {
-    async fn hello(self, _: Context) -> Hello {
-        Self::hello(&self)
-    }
-
-    async fn status(self, _: Context) -> TranslatorStatus {
-        self.answers.translator.clone()
-    }
-}
-
 impl Answers {
     /// A network that works.
     pub(crate) fn good() -> Self {
@@ -252,7 +244,8 @@ impl Answers {
             rounds: round::page(),
             round_accounts: round::accounts(),
             journal: journal(),
-            translator: translator_status(),
+            translator: translator::status(),
+            lanes: translator::lanes(),
         }
     }
 }
@@ -553,38 +546,5 @@ fn share_stats() -> ShareStats {
             account("alice", 1_112_345, "4722366482869645213696"),
             account("bob", 12, "12345678"),
         ],
-    }
-}
-
-fn translator_status() -> TranslatorStatus {
-    TranslatorStatus {
-        lanes: vec![TranslatorLane {
-            name: "main".to_owned(),
-            listen_address: "0.0.0.0:3333".to_owned(),
-            connections: 1,
-            protocol: "sv2".to_owned(),
-        }],
-        upstreams: vec![up("127.0.0.1:34254")],
-        miners: vec![DownstreamMiner {
-            id: 1,
-            peer: "192.0.2.9:50000".to_owned(),
-            lane: "main".to_owned(),
-            protocol: "sv2".to_owned(),
-            user_name: "carol.s9".to_owned(),
-            user_agent: "cgminer/4.12".to_owned(),
-            connected_at: seconds_ago(100),
-            difficulty: 0.5,
-            hashrate_10m_hs: 1.2e12,
-            version_rolling: true,
-            shares: counts(30, &[]),
-            last_share_at: Some(seconds_ago(2)),
-        }],
-        connections: 1,
-        shares: counts(30, &[]),
-        shares_in_flight: 1,
-        shares_unsettled: 0,
-        authority_public_key: Some(
-            "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
-        ),
     }
 }

@@ -9,3 +9,4 @@ mod errors;
 mod nodes;
 mod operator;
 mod ssh;
+mod translator;

@@ -11,7 +11,10 @@ use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateDetail, TemplateProvider, TemplateProviderStatus,
     TemplateSummary,
 };
-use hh_ipc::api::translator::{Translator, TranslatorStatus};
+use hh_ipc::api::translator::{
+    DownstreamDetail, DownstreamPage, DownstreamQuery, KickDownstreams, KickedDownstreams,
+    LaneDetail, PauseLane, Translator, TranslatorStatus,
+};
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
 use hh_ipc::server::{self, Connection};
@@ -395,5 +398,36 @@ impl Translator for Fake {
             shares_unsettled: 0,
             authority_public_key: None,
         }
+    }
+    async fn downstreams(self, _: Context, _: DownstreamQuery) -> DownstreamPage {
+        DownstreamPage::default()
+    }
+
+    async fn downstream(self, _: Context, _: u64) -> Result<DownstreamDetail, ApiError> {
+        Err(unasked())
+    }
+
+    async fn kick_downstreams(
+        self,
+        _: Context,
+        _: KickDownstreams,
+    ) -> Result<KickedDownstreams, ApiError> {
+        Err(unasked())
+    }
+
+    async fn lanes(self, _: Context) -> Vec<LaneDetail> {
+        Vec::new()
+    }
+
+    async fn lane(self, _: Context, _: String) -> Result<LaneDetail, ApiError> {
+        Err(unasked())
+    }
+
+    async fn pause_lane(self, _: Context, _: PauseLane) -> Result<LaneDetail, ApiError> {
+        Err(unasked())
+    }
+
+    async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
+        Err(unasked())
     }
 }

@@ -1,6 +1,16 @@
 //! hh-translator as an operator sees it.
 
-use super::{Hello, LinkStatus, ShareCounts};
+mod downstream;
+mod lane;
+
+pub use downstream::{
+    DownstreamDetail, DownstreamPage, DownstreamQuery, DownstreamSelector, KickDownstreams,
+    KickedDownstreams,
+};
+pub use lane::{LaneDetail, PauseLane};
+
+use super::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
+use crate::ApiError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +21,20 @@ pub trait Translator {
     async fn hello() -> Hello;
     /// One look at everything.
     async fn status() -> TranslatorStatus;
+    /// The miners that match.
+    async fn downstreams(query: DownstreamQuery) -> DownstreamPage;
+    /// One miner, by its id.
+    async fn downstream(id: u64) -> Result<DownstreamDetail, ApiError>;
+    /// Closes the connections of miners; they may come back. Refused on a view socket.
+    async fn kick_downstreams(request: KickDownstreams) -> Result<KickedDownstreams, ApiError>;
+    /// All lanes.
+    async fn lanes() -> Vec<LaneDetail>;
+    /// One lane, by its name.
+    async fn lane(name: String) -> Result<LaneDetail, ApiError>;
+    /// Lets no new connection in on a lane, or all again; who is connected stays. A restart forgets it. Refused on a view socket.
+    async fn pause_lane(request: PauseLane) -> Result<LaneDetail, ApiError>;
+    /// Lines of the journal of changes.
+    async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
 }
 
 /// Everything at a glance.
@@ -41,6 +65,9 @@ pub struct TranslatorLane {
     /// As in the configuration: `sv1`, `sv1-tls` or `sv2`.
     #[serde(default = "sv1")]
     pub protocol: String,
+    /// No new connection is let in.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// What a translator speaks that does not say.

@@ -11,13 +11,14 @@ use hh_ipc::api::pool::{
     SubmissionPath, UnbanRequest, VardiffChange, VardiffChanged, VardiffSettings, Worker,
     WorkerPage, WorkerQuery,
 };
-use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use jiff::Timestamp;
 
 mod template_provider;
+mod translator;
 
 pub(crate) use template_provider::*;
+pub(crate) use translator::*;
 
 const HASH: &str = "00000000000000000001b2f6e7f0d9c8a1b2c3d4e5f60718293a4b5c6d7e8f90";
 
@@ -542,36 +543,5 @@ pub(crate) fn round_detail() -> RoundDetail {
             score_ratio: 1.0,
         }],
         lagging_pools: Vec::new(),
-    }
-}
-
-pub(crate) fn translator_status() -> TranslatorStatus {
-    TranslatorStatus {
-        lanes: vec![TranslatorLane {
-            name: "default".into(),
-            listen_address: "0.0.0.0:3333".into(),
-            connections: 1,
-            protocol: "sv1".into(),
-        }],
-        upstreams: vec![link("127.0.0.1:34254", LinkState::Up)],
-        miners: vec![DownstreamMiner {
-            id: 5,
-            peer: "192.0.2.9:51000".into(),
-            lane: "default".into(),
-            protocol: "sv1".into(),
-            user_name: "bob.s9".into(),
-            user_agent: "cgminer/4.12".into(),
-            connected_at: at(13),
-            difficulty: 0.000_244_140_625,
-            version_rolling: true,
-            hashrate_10m_hs: 0.0,
-            shares: shares(),
-            last_share_at: Some(at(14)),
-        }],
-        connections: 1,
-        shares: shares(),
-        shares_in_flight: 2,
-        shares_unsettled: 1,
-        authority_public_key: None,
     }
 }

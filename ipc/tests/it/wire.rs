@@ -70,6 +70,13 @@ fn messages_of_template_provider_are_as_they_were() {
 #[test]
 fn messages_of_translator_are_as_they_were() {
     assert_wire!(translator_status);
+    assert_wire!(downstream_query);
+    assert_wire!(downstream_page);
+    assert_wire!(downstream_detail);
+    assert_wire!(kick_downstreams);
+    assert_wire!(kicked_downstreams);
+    assert_wire!(lane_detail);
+    assert_wire!(pause_lane);
 }
 
 #[test]
@@ -161,6 +168,16 @@ async fn requests_are_as_they_were() {
         request!(template_provider, template(99)),
         request!(translator, hello()),
         request!(translator, status()),
+        request!(translator, downstreams(sample::downstream_query())),
+        request!(translator, downstream(5)),
+        request!(
+            translator,
+            kick_downstreams(sample::kick_downstreams()[1].clone())
+        ),
+        request!(translator, lanes()),
+        request!(translator, lane("default".to_owned())),
+        request!(translator, pause_lane(sample::pause_lane())),
+        request!(translator, journal(sample::journal_query())),
     ];
     insta::assert_snapshot!("requests", requests.join("\n"));
 }

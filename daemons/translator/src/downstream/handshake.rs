@@ -155,13 +155,15 @@ impl Session {
         self.say(&answer(id, "true"));
         if self.users.is_empty() {
             let miner = self.miner();
-            let shown = user_name
-                .chars()
-                .filter(|character| !character.is_control());
-            miner.update(|state| state.user_name = shown.collect());
+            let shown = printable(&user_name);
+            miner.update(|state| state.user_name = shown);
             tracing::info!(session = miner.id, peer = %miner.peer, lane = miner.lane.name, user_name, "miner authorized");
         }
         if !self.users.contains(&user_name) {
+            if !self.users.is_empty() {
+                let shown = printable(&user_name);
+                self.miner().update(|state| state.other_users.push(shown));
+            }
             self.users.push(user_name);
         }
     }
@@ -219,6 +221,14 @@ impl Session {
     pub(super) fn terms(&self) -> ChannelTerms {
         self.difficulty.terms(self.miner().lane.difficulty)
     }
+}
+
+/// A user name as operators see it.
+fn printable(user_name: &str) -> String {
+    let characters = user_name.chars();
+    characters
+        .filter(|character| !character.is_control())
+        .collect()
 }
 
 /// The account of a user name: up to the first point, or up to the slash of `user@domain/worker`.

@@ -76,6 +76,8 @@ impl Session {
         if before.is_some_and(|before| before.route.link != opened.route.link) {
             self.forget_work();
         }
+        let channel_id = Some(opened.route.channel_id);
+        self.miner().update(|state| state.channel_id = channel_id);
         self.difficulty.on_target(opened.target);
         self.on_authorized();
         Ok(())
@@ -235,6 +237,7 @@ impl Session {
         if lost.is_none() {
             return;
         }
+        self.miner().update(|state| state.channel_id = None);
         self.forget_work();
         // The next channel starts where this one was.
         let terms = self.terms();

@@ -25,13 +25,15 @@ pub(crate) enum ProxyEnd {
     Unexpected(&'static str),
     #[error("fell behind the pool's messages")]
     FellBehind,
+    #[error("an operator closed it")]
+    Kicked,
     #[error("the translator stops")]
     Stop,
 }
 
 impl ProxyEnd {
     /// What [`Self::label`] may be.
-    pub(crate) const LABELS: [&str; 13] = [
+    pub(crate) const LABELS: [&str; 14] = [
         "closed",
         "io",
         "handshake_failed",
@@ -44,6 +46,7 @@ impl ProxyEnd {
         "share_flood",
         "too_many_messages",
         "fell_behind",
+        "kicked",
         "stop",
     ];
 
@@ -59,6 +62,7 @@ impl ProxyEnd {
             Self::ShareFlood => "share_flood",
             Self::TooManyMessages => "too_many_messages",
             Self::FellBehind => "fell_behind",
+            Self::Kicked => "kicked",
             Self::Stop => "stop",
         }
     }

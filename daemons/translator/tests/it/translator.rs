@@ -12,6 +12,7 @@ use hh_translator::config::{
 use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -19,7 +20,7 @@ pub(crate) struct Translator {
     pub(crate) address: SocketAddr,
     context: Context,
     client: TranslatorClient,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Translator {
@@ -76,8 +77,9 @@ impl Translator {
         .await
     }
 
-    async fn run(config: TranslatorConfig) -> Self {
+    async fn run(mut config: TranslatorConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        config.data_dir = dir.path().to_owned();
         let settings = Settings {
             runtime_dir: dir.path().to_owned(),
             ..Settings::default()
@@ -94,7 +96,7 @@ impl Translator {
             address: status.lanes[0].listen_address.parse().unwrap(),
             context,
             client,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -143,6 +145,22 @@ impl Translator {
             .unwrap_or_else(|_elapsed| panic!("in vain for: {what}"))
     }
 
+    /// A client that may change something.
+    pub(crate) async fn control(&self) -> TranslatorClient {
+        let socket = self.dir().join("hh-translator").join("control.sock");
+        hh_ipc::client::translator(hh_ipc::client::dial(&socket).await.unwrap())
+    }
+
+    /// A client that may look.
+    pub(crate) fn view(&self) -> &TranslatorClient {
+        &self.client
+    }
+
+    /// Where its sockets and its journal are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub(crate) async fn stop(self) {
         self.context.tasks.shutdown(DEADLINE).await.unwrap();
     }
@@ -158,6 +176,7 @@ pub(crate) fn upstream_config(pool: &Pool) -> UpstreamConfig {
 /// One plain lane.
 fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> TranslatorConfig {
     TranslatorConfig {
+        data_dir: PathBuf::new(),
         lanes: vec![LaneConfig {
             nominal_hashrate_hs: 1e9,
             ..LaneConfig::new("main", "127.0.0.1:0".parse().unwrap())

@@ -1,0 +1,190 @@
+//! What operators see and do.
+
+use crate::DEADLINE;
+use crate::pool::Pool;
+use crate::translator::Translator;
+use hh_ipc::ErrorKind;
+use hh_ipc::api::JournalQuery;
+use hh_ipc::api::translator::{
+    DownstreamQuery, DownstreamSelector, KickDownstreams, LaneDetail, PauseLane,
+};
+use hh_ipc::client::within;
+use serde_json::json;
+
+async fn lane(translator: &Translator) -> LaneDetail {
+    let answer = translator.view().lane(within(DEADLINE), "main".to_owned());
+    answer.await.unwrap().unwrap()
+}
+
+fn pause(paused: bool) -> PauseLane {
+    PauseLane {
+        lane: "main".to_owned(),
+        paused,
+        dry_run: false,
+    }
+}
+
+#[tokio::test]
+async fn a_paused_lane_lets_nobody_in_and_keeps_who_is_there() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let mut upstream = pool.accept().await;
+    let (mut alice, notify) = translator.mining(&mut upstream, "alice").await;
+    let control = translator.control().await;
+    let paused = control.pause_lane(within(DEADLINE), pause(true)).await;
+    assert!(paused.unwrap().unwrap().paused_at.is_some());
+    translator.miner().await.closed().await;
+    alice.submit(json!(1), "alice", &notify, 1).await;
+    let share = upstream.recv_share().await;
+    upstream.settle(1, share.sequence_number, 1).await;
+    assert_eq!(alice.answer().await["result"], true);
+    let detail = lane(&translator).await;
+    assert_eq!((detail.connections, detail.ended["lane_paused"]), (1, 1));
+    assert!(translator.status().await.lanes[0].paused);
+
+    let resumed = control.pause_lane(within(DEADLINE), pause(false)).await;
+    assert_eq!(resumed.unwrap().unwrap().paused_at, None);
+    let (_bob, _) = translator.mining(&mut upstream, "bob").await;
+    let journal = std::fs::read_to_string(translator.dir().join("changes.jsonl")).unwrap();
+    assert!(
+        journal.contains("lane.pause") && journal.contains("lane.resume"),
+        "{journal}"
+    );
+    let page = translator
+        .view()
+        .journal(within(DEADLINE), JournalQuery::default())
+        .await;
+    assert_eq!(page.unwrap().unwrap().lines.len(), 4);
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn a_kick_ends_the_connections_that_are_meant_and_no_other() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let mut upstream = pool.accept().await;
+    let (mut first, _) = translator.mining(&mut upstream, "alice.one").await;
+    let (mut second, _) = translator.mining(&mut upstream, "alice.two").await;
+    let (mut bob, _) = translator.mining(&mut upstream, "bob").await;
+    let control = translator.control().await;
+    let kick = |miners, dry_run| {
+        let request = KickDownstreams { miners, dry_run };
+        let answer = control.kick_downstreams(within(DEADLINE), request);
+        async { answer.await.unwrap() }
+    };
+    let alice = || DownstreamSelector::User("alice".to_owned());
+    assert_eq!(kick(alice(), true).await.unwrap().connections, 2);
+    assert_eq!(first.call("mining.ping", json!([])).await["result"], "pong");
+    let second_only = DownstreamSelector::User("alice.two".to_owned());
+    assert_eq!(kick(second_only, false).await.unwrap().connections, 1);
+    second.closed().await;
+    assert_eq!(kick(alice(), false).await.unwrap().connections, 1);
+    first.closed().await;
+    assert_eq!(bob.call("mining.ping", json!([])).await["result"], "pong");
+    translator
+        .wait_for_status("bob is alone", |status| status.connections == 1)
+        .await;
+    let nobody = kick(alice(), false).await.unwrap_err();
+    assert_eq!(
+        (nobody.kind, nobody.code.as_str()),
+        (ErrorKind::NotFound, "HH3001")
+    );
+    let here = DownstreamSelector::Address("127.0.0.0/8".to_owned());
+    assert_eq!(kick(here, false).await.unwrap().miners[0].user_name, "bob");
+    bob.closed().await;
+    let nowhere = kick(DownstreamSelector::Lane("east".to_owned()), false).await;
+    let message = nowhere.unwrap_err().message;
+    assert!(message.contains("there is main"), "{message}");
+    let wrong = kick(DownstreamSelector::Address("here".to_owned()), false).await;
+    assert_eq!(wrong.unwrap_err().kind, ErrorKind::Usage);
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_socket_changes_nothing() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let _miner = translator.miner().await;
+    let paused = translator
+        .view()
+        .pause_lane(within(DEADLINE), pause(true))
+        .await;
+    assert_eq!(paused.unwrap().unwrap_err().kind, ErrorKind::Permission);
+    let request = KickDownstreams {
+        miners: DownstreamSelector::Id(1),
+        dry_run: false,
+    };
+    let kicked = translator
+        .view()
+        .kick_downstreams(within(DEADLINE), request)
+        .await;
+    assert_eq!(kicked.unwrap().unwrap_err().kind, ErrorKind::Permission);
+    assert_eq!(lane(&translator).await.paused_at, None);
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_written_down_is_not_changed() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    std::fs::create_dir(translator.dir().join("changes.jsonl")).unwrap();
+    let control = translator.control().await;
+    let paused = control.pause_lane(within(DEADLINE), pause(true)).await;
+    assert_eq!(paused.unwrap().unwrap_err().code, "HH0202");
+    assert_eq!(lane(&translator).await.paused_at, None);
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn miners_are_listed_by_lane_and_user_and_shown_with_their_channel() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let mut upstream = pool.accept().await;
+    let (mut alice, _) = translator.mining(&mut upstream, "alice.one").await;
+    let two = alice.call("mining.authorize", json!(["alice.two"])).await;
+    assert_eq!(two["result"], true);
+    let (_bob, _) = translator.mining(&mut upstream, "bob").await;
+    let list = |query| {
+        let answer = translator.view().downstreams(within(DEADLINE), query);
+        async { answer.await.unwrap() }
+    };
+    let all = list(DownstreamQuery {
+        limit: 1,
+        ..DownstreamQuery::default()
+    })
+    .await;
+    assert_eq!((all.total, all.miners.len()), (2, 1));
+    for (user, found) in [
+        ("alice", 1),
+        ("alice.two", 1),
+        ("bob", 1),
+        ("b", 0),
+        ("", 0),
+    ] {
+        let user = Some(user.to_owned());
+        let page = list(DownstreamQuery {
+            user,
+            ..DownstreamQuery::default()
+        })
+        .await;
+        assert_eq!(page.total, found);
+    }
+    let lane = Some("other".to_owned());
+    assert_eq!(
+        list(DownstreamQuery {
+            lane,
+            ..DownstreamQuery::default()
+        })
+        .await
+        .total,
+        0
+    );
+    let id = all.miners[0].id;
+    let shown = translator.view().downstream(within(DEADLINE), id).await;
+    let shown = shown.unwrap().unwrap();
+    assert_eq!(shown.users, ["alice.one", "alice.two"]);
+    assert_eq!(shown.channel_id, Some(1));
+    let nobody = translator.view().downstream(within(DEADLINE), 99).await;
+    assert_eq!(nobody.unwrap().unwrap_err().kind, ErrorKind::NotFound);
+    translator.stop().await;
+}

@@ -1,0 +1,176 @@
+//! hh-translator with fixed answers.
+
+use super::{Fake, counts, seconds_ago, up};
+use hh_ipc::api::translator::{
+    DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
+    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, Translator, TranslatorLane,
+    TranslatorStatus,
+};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery};
+use hh_ipc::{ApiError, Context, ErrorKind};
+
+impl Translator for Fake {
+    async fn hello(self, _: Context) -> Hello {
+        Self::hello(&self)
+    }
+
+    async fn status(self, _: Context) -> TranslatorStatus {
+        self.answers.translator.clone()
+    }
+
+    async fn downstreams(self, _: Context, query: DownstreamQuery) -> DownstreamPage {
+        let lane = query.lane.map(DownstreamSelector::Lane);
+        let user = query.user.map(DownstreamSelector::User);
+        let mut miners = self.answers.translator.miners.clone();
+        miners.retain(|miner| {
+            lane.iter()
+                .chain(&user)
+                .all(|wanted| is_meant(miner, wanted))
+        });
+        let total = u32::try_from(miners.len()).unwrap();
+        miners.truncate(usize::try_from(query.limit).unwrap());
+        DownstreamPage { miners, total }
+    }
+
+    async fn downstream(self, _: Context, id: u64) -> Result<DownstreamDetail, ApiError> {
+        let miners = self.answers.translator.miners.iter();
+        let miner = miners
+            .clone()
+            .find(|miner| miner.id == id)
+            .ok_or_else(nobody)?;
+        Ok(DownstreamDetail {
+            miner: miner.clone(),
+            users: vec![miner.user_name.clone(), "carol.s9-2".to_owned()],
+            channel_id: Some(7),
+            shares_unsettled: 2,
+        })
+    }
+
+    async fn kick_downstreams(
+        self,
+        _: Context,
+        request: KickDownstreams,
+    ) -> Result<KickedDownstreams, ApiError> {
+        let mut miners = self.answers.translator.miners.clone();
+        miners.retain(|miner| is_meant(miner, &request.miners));
+        if miners.is_empty() {
+            return Err(nobody());
+        }
+        if !request.dry_run {
+            self.change(format!("kick {:?}", request.miners))?;
+        }
+        Ok(KickedDownstreams {
+            connections: u32::try_from(miners.len()).unwrap(),
+            miners,
+        })
+    }
+
+    async fn lanes(self, _: Context) -> Vec<LaneDetail> {
+        self.answers.lanes.clone()
+    }
+
+    async fn lane(self, _: Context, name: String) -> Result<LaneDetail, ApiError> {
+        let mut lanes = self.answers.lanes.iter();
+        let lane = lanes.find(|lane| lane.name == name);
+        lane.cloned().ok_or_else(|| {
+            let message = format!("there is no lane {name:?}; there is main, tls");
+            ApiError::new(ErrorKind::NotFound, "HH3002", message)
+        })
+    }
+
+    async fn pause_lane(self, call: Context, request: PauseLane) -> Result<LaneDetail, ApiError> {
+        let mut lane = self.clone().lane(call, request.lane).await?;
+        if !request.dry_run {
+            self.change(format!("lane {} paused {}", lane.name, request.paused))?;
+            lane.paused_at = request.paused.then(|| seconds_ago(0));
+        }
+        Ok(lane)
+    }
+
+    async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
+        Ok(JournalPage::default())
+    }
+}
+
+fn is_meant(miner: &DownstreamMiner, selector: &DownstreamSelector) -> bool {
+    match selector {
+        DownstreamSelector::Id(id) => miner.id == *id,
+        DownstreamSelector::User(user) => miner.user_name.split('.').next() == Some(user),
+        DownstreamSelector::Address(address) => miner.peer.starts_with(address),
+        DownstreamSelector::Lane(lane) => miner.lane == *lane,
+    }
+}
+
+fn nobody() -> ApiError {
+    let message = "no miner with id 99 is connected";
+    ApiError::new(ErrorKind::NotFound, "HH3001", message)
+}
+
+/// An open one, and one under TLS that lets nobody in.
+pub(super) fn lanes() -> Vec<LaneDetail> {
+    let main = LaneDetail {
+        name: "main".to_owned(),
+        protocol: "sv1".to_owned(),
+        listen_address: "0.0.0.0:3333".to_owned(),
+        paused_at: None,
+        connections: 1,
+        min_difficulty: None,
+        max_difficulty: None,
+        nominal_hashrate_hs: 1e11,
+        hashrate_10m_hs: 1.2e12,
+        shares: counts(30, &[("stale-share", 1)]),
+        shares_in_flight: 1,
+        shares_unsettled: 2,
+        ended: [("closed".to_owned(), 1_204), ("malformed".to_owned(), 3)].into(),
+    };
+    let tls = LaneDetail {
+        name: "tls".to_owned(),
+        protocol: "sv1-tls".to_owned(),
+        listen_address: "0.0.0.0:3443".to_owned(),
+        paused_at: Some(seconds_ago(125)),
+        connections: 0,
+        min_difficulty: Some(1024.0),
+        max_difficulty: Some(1e9),
+        hashrate_10m_hs: 0.0,
+        shares: counts(0, &[]),
+        shares_in_flight: 0,
+        shares_unsettled: 0,
+        ended: [].into(),
+        ..main.clone()
+    };
+    vec![main, tls]
+}
+
+pub(super) fn status() -> TranslatorStatus {
+    TranslatorStatus {
+        lanes: vec![TranslatorLane {
+            name: "main".to_owned(),
+            listen_address: "0.0.0.0:3333".to_owned(),
+            connections: 1,
+            protocol: "sv2".to_owned(),
+            paused: false,
+        }],
+        upstreams: vec![up("127.0.0.1:34254")],
+        miners: vec![DownstreamMiner {
+            id: 1,
+            peer: "192.0.2.9:50000".to_owned(),
+            lane: "main".to_owned(),
+            protocol: "sv2".to_owned(),
+            user_name: "carol.s9".to_owned(),
+            user_agent: "cgminer/4.12".to_owned(),
+            connected_at: seconds_ago(100),
+            difficulty: 0.5,
+            hashrate_10m_hs: 1.2e12,
+            version_rolling: true,
+            shares: counts(30, &[]),
+            last_share_at: Some(seconds_ago(2)),
+        }],
+        connections: 1,
+        shares: counts(30, &[]),
+        shares_in_flight: 1,
+        shares_unsettled: 0,
+        authority_public_key: Some(
+            "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
+        ),
+    }
+}
