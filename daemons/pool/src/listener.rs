@@ -77,10 +77,11 @@ impl Listener {
         let door = self.door.clone();
         if door.proxies.is_expected_from(peer.ip()) {
             let stop = self.tasks.token().clone();
-            let session = door.serve_proxied(stream, peer, stop);
-            self.tasks.spawn_session("miner", session);
+            let serve = move |stream| door.serve_proxied(stream, peer, stop);
+            self.tasks.spawn_connection("miner", stream, serve);
         } else if let Some(miner) = door.admit(peer) {
-            self.tasks.spawn_session("miner", miner.serve(stream));
+            let serve = move |stream| miner.serve(stream);
+            self.tasks.spawn_connection("miner", stream, serve);
         }
     }
 }

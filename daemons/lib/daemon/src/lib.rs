@@ -18,6 +18,7 @@ mod places;
 mod proxy_protocol;
 mod run;
 mod secret;
+mod session_threads;
 mod tasks;
 
 pub use address_range::{AddressRange, AddressRangeError};

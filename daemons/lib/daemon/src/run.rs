@@ -1,7 +1,8 @@
 //! A daemon's life: parse, then start, then wait, then stop everything.
 
 use crate::config::{self, Config, ConfigError};
-use crate::{Context, ExitStatus, Failure, Settings, log, metrics, notify};
+use crate::session_threads::SessionThreads;
+use crate::{Context, ExitStatus, Failure, Settings, Tasks, log, metrics, notify};
 use clap::{Arg, ArgAction, Command, value_parser};
 use std::fmt::Display;
 use std::future::pending;
@@ -94,10 +95,6 @@ fn command(name: &'static str, version: &'static str) -> Command {
         )
 }
 
-/// Tasks that a worker runs before it looks for one that a thread outside the runtime has woken. tokio's own choice is for
-/// short tasks: behind 61 handshakes a miner whose channel the share log has bound waits for 10 ms, and so does each after it.
-const GLOBAL_QUEUE_INTERVAL: u32 = 3;
-
 /// For people, on stderr: also before there are logs.
 fn complain(name: &str, what: &dyn Display) {
     writeln!(std::io::stderr(), "{name}: {what}").ok();
@@ -118,10 +115,10 @@ fn live<C>(
     let handle = metrics::install(name, version)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
         .build()?;
     let result = runtime.block_on(async {
-        let context = Context::new(name, version, settings);
+        let mut context = Context::new(name, version, settings);
+        context.tasks = Tasks::with(SessionThreads::start()?);
         let signals = Signals::new()?;
         tracing::info!(version, pid = std::process::id(), "daemon starts");
         let metrics_address = context.settings.metrics_address;

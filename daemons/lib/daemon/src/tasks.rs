@@ -1,10 +1,12 @@
 //! The tasks of a daemon: each has a name, is told when to stop, and is waited for.
 
 use crate::Failure;
+use crate::session_threads::SessionThreads;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +22,8 @@ struct Shared {
     running: Mutex<BTreeMap<&'static str, usize>>,
     failure: Mutex<Option<Failure>>,
     failed: CancellationToken,
+    /// None in tests: connections run where everything else does.
+    threads: Option<SessionThreads>,
 }
 
 /// The tasks that did not end within the grace period, with how many of each.
@@ -36,6 +40,14 @@ impl fmt::Display for Stuck {
 }
 
 impl Tasks {
+    /// A set whose connections have threads of their own.
+    pub(crate) fn with(threads: SessionThreads) -> Self {
+        Self(Arc::new(Shared {
+            threads: Some(threads),
+            ..Shared::default()
+        }))
+    }
+
     /// Spawns a task that the daemon can't do without. It must end soon after [`Self::cancelled`]. If it fails or
     /// panics, the daemon stops with that error; if it ends well, nothing happens.
     pub fn spawn<E>(
@@ -72,6 +84,32 @@ impl Tasks {
             let _running = running;
             task.await;
         });
+    }
+
+    /// As [`Self::spawn_session`], for a peer with a socket: the session runs in one of the threads that only connections
+    /// have, and `session` is called there.
+    pub fn spawn_connection<S>(
+        &self,
+        name: &'static str,
+        stream: TcpStream,
+        session: impl FnOnce(TcpStream) -> S + Send + 'static,
+    ) where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let Some(threads) = &self.0.threads else {
+            return self.spawn_session(name, session(stream));
+        };
+        let running = self.count(name);
+        let serve = async move {
+            let _running = running;
+            match stream.into_std().and_then(TcpStream::from_std) {
+                Ok(stream) => session(stream).await,
+                Err(error) => {
+                    tracing::warn!(task = name, %error, "connection lost on its way to its thread")
+                }
+            }
+        };
+        self.0.tracker.spawn_on(serve, threads.next());
     }
 
     /// Cancelled when the daemon is to stop.
@@ -158,6 +196,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use std::io;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const GRACE: Duration = Duration::from_secs(10);
 
@@ -208,6 +247,35 @@ mod tests {
             Ok::<_, io::Error>(())
         });
         assert_eq!(tasks.failure().await.to_string(), "task ledger panicked");
+        assert_eq!(tasks.shutdown(GRACE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn connections_have_threads_of_their_own_and_are_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tasks = Tasks::with(SessionThreads::start().unwrap());
+        let (names, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let mut peers = Vec::new();
+        for _ in 0..4 {
+            let peer = TcpStream::connect(listener.local_addr().unwrap());
+            peers.push(peer.await.unwrap());
+            let (stream, _) = listener.accept().await.unwrap();
+            let (names, stop) = (names.clone(), tasks.token().clone());
+            tasks.spawn_connection("miner", stream, async move |mut stream| {
+                stream.write_all(b"!").await.unwrap();
+                let name = std::thread::current().name().map(str::to_owned);
+                names.send(name.unwrap()).unwrap();
+                stop.cancelled().await;
+            });
+        }
+        let mut threads = BTreeMap::<_, usize>::new();
+        for mut peer in peers {
+            assert_eq!(peer.read_u8().await.unwrap(), b'!');
+            *threads.entry(told.recv().await.unwrap()).or_default() += 1;
+        }
+        assert!(threads.keys().all(|name| name.starts_with("sessions-")));
+        let (fewest, most) = (threads.values().min(), threads.values().max());
+        assert!(most.unwrap() - fewest.unwrap() <= 1, "{threads:?}");
         assert_eq!(tasks.shutdown(GRACE).await, Ok(()));
     }
 }
