@@ -60,11 +60,11 @@ impl Listener {
         let door = self.door.clone();
         let stop = self.tasks.token().clone();
         if door.proxies.is_expected_from(peer.ip()) {
-            let session = door.serve_proxied(stream, peer, stop);
-            self.tasks.spawn_session("miner", session);
+            let serve = move |stream| door.serve_proxied(stream, peer, stop);
+            self.tasks.spawn_connection("miner", stream, serve);
         } else if let Some(place) = door.admit(&stream, peer) {
-            let session = async move { door.serve(stream, place, &stop).await };
-            self.tasks.spawn_session("miner", session);
+            let serve = async move |stream| door.serve(stream, place, &stop).await;
+            self.tasks.spawn_connection("miner", stream, serve);
         }
     }
 }

@@ -4,10 +4,10 @@ use super::client::{Client, ClientError};
 use super::report::{Figures, Row};
 use super::samples::Samples;
 use super::server::Server;
-use futures::stream::{self, StreamExt, TryStreamExt};
 use hh_sv2::{Connection, Limits};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// Connecting at a time, so that no server's listen backlog decides.
 const CONNECTING_MAX: usize = 200;
@@ -101,24 +101,27 @@ pub async fn idle(server: &Server) -> Result<Figures, ClientError> {
 pub async fn connect(server: &Server, count: usize) -> Result<(Samples, Vec<Client>), ClientError> {
     let (address, key) = (server.address, server.key);
     // A task for each: the clients of one task take turns unfairly, which would be told as the server's.
-    let opened: Vec<(Duration, Client)> = stream::iter(0..count)
-        .map(async |number| {
-            let client = tokio::spawn(async move {
-                let start = Instant::now();
-                let client = Client::open(address, &key, number).await?;
-                Ok::<_, ClientError>((start.elapsed(), client))
-            });
-            client.await.expect("opening a client does not panic")
-        })
-        .buffer_unordered(CONNECTING_MAX)
-        .try_collect()
-        .await?;
-    let mut samples = Samples::default();
-    let clients = opened.into_iter().map(|(took, client)| {
-        samples.push(took);
-        client
-    });
-    let clients = clients.collect();
+    let mut opening = JoinSet::new();
+    let (mut samples, mut clients) = (Samples::default(), Vec::new());
+    for number in 0..count {
+        opening.spawn(async move {
+            let start = Instant::now();
+            let client = Client::open(address, &key, number).await?;
+            Ok::<_, ClientError>((start.elapsed(), client))
+        });
+        let wanted = if number + 1 == count {
+            0
+        } else {
+            CONNECTING_MAX - 1
+        };
+        while opening.len() > wanted
+            && let Some(opened) = opening.join_next().await
+        {
+            let (took, client) = opened.expect("opening a client does not panic")?;
+            samples.push(took);
+            clients.push(client);
+        }
+    }
     Ok((samples, clients))
 }
 

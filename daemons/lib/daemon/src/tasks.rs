@@ -105,7 +105,7 @@ impl Tasks {
             match stream.into_std().and_then(TcpStream::from_std) {
                 Ok(stream) => session(stream).await,
                 Err(error) => {
-                    tracing::warn!(task = name, %error, "connection lost on its way to its thread")
+                    tracing::warn!(task = name, %error, "connection lost on its way to its thread");
                 }
             }
         };
@@ -254,7 +254,7 @@ mod tests {
     async fn connections_have_threads_of_their_own_and_are_waited_for() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tasks = Tasks::with(SessionThreads::start().unwrap());
-        let (names, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (names, mut told) = tokio::sync::mpsc::channel(4);
         let mut peers = Vec::new();
         for _ in 0..4 {
             let peer = TcpStream::connect(listener.local_addr().unwrap());
@@ -264,7 +264,7 @@ mod tests {
             tasks.spawn_connection("miner", stream, async move |mut stream| {
                 stream.write_all(b"!").await.unwrap();
                 let name = std::thread::current().name().map(str::to_owned);
-                names.send(name.unwrap()).unwrap();
+                names.send(name.unwrap()).await.unwrap();
                 stop.cancelled().await;
             });
         }
