@@ -23,7 +23,8 @@ const MAX_MINERS: usize = 3;
 /// A channel takes shares for 24 jobs of a tip; a test that sends more would have to count them.
 const MAX_JOBS: usize = 16;
 
-/// How far ahead of the clock a time is good, and from where it is not; the pool's limit is in between.
+/// How far ahead of the clock a time is good, and from where it is not; the pool's limit is in between, where the second in
+/// which it looks decides.
 const AHEAD_SECONDS: u32 = 6_900;
 const TOO_FAR_AHEAD_SECONDS: u32 = 7_300;
 
@@ -208,11 +209,19 @@ impl World {
     async fn submit_bytes(&mut self, at: usize, share: &Share, payload: Vec<u8>) {
         let is_standard = share.extranonce.is_none();
         let read = parse(&payload, is_standard);
+        let now = now();
+        let unclear = now + AHEAD_SECONDS + 1..now + TOO_FAR_AHEAD_SECONDS;
+        if read
+            .as_ref()
+            .is_some_and(|share| unclear.contains(&share.ntime))
+        {
+            return;
+        }
         let peer = &mut self.peers[at];
         let credited = self.owed.keys().copied().collect();
         let worth = read
             .as_ref()
-            .map(|share| peer.witness.judge(share, &credited, now() + AHEAD_SECONDS));
+            .map(|share| peer.witness.judge(share, &credited, now + AHEAD_SECONDS));
         let message = Unknown {
             extension_type: 0,
             message_type: if is_standard { 0x1a } else { 0x1b },
