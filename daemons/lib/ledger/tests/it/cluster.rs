@@ -112,17 +112,19 @@ impl Cluster {
         let file = self.path().join("data/postmaster.pid");
         let lines = fs::read_to_string(&file).unwrap();
         let postmaster = lines.lines().next().unwrap();
+        // So that it makes no more of them meanwhile.
+        send("-STOP", &[postmaster]);
         let children = format!("/proc/{postmaster}/task/{postmaster}/children");
         let children = fs::read_to_string(children).unwrap();
-        // The others would end by themselves, but not before the next one starts. One may be gone already.
-        let mut kill = Command::new("kill");
-        kill.arg("-9")
-            .arg(postmaster)
-            .args(children.split_whitespace());
-        kill.stderr(Stdio::null()).status().unwrap();
-        let running = format!("/proc/{postmaster}/exe");
-        while fs::read_link(&running).is_ok() {
-            std::thread::yield_now();
+        let mut all = vec![postmaster];
+        all.extend(children.split_whitespace());
+        // The others would end by themselves, but not before the next one starts, which refuses while one has its memory.
+        send("-9", &all);
+        for process in all {
+            let running = format!("/proc/{process}/exe");
+            while fs::read_link(&running).is_ok() {
+                std::thread::yield_now();
+            }
         }
         // Where nobody buries the dead the next one would take this one for alive.
         let socket_lock = self.path().join(format!(".s.PGSQL.{}.lock", self.port));
@@ -286,6 +288,13 @@ fn psql(server: &(PathBuf, PathBuf, u16), database: &str, statements: &str) -> S
 }
 
 #[track_caller]
+/// Signals processes; one may be gone already.
+fn send(signal: &str, processes: &[&str]) {
+    let mut kill = Command::new("kill");
+    kill.arg(signal).args(processes).stderr(Stdio::null());
+    kill.status().unwrap();
+}
+
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
