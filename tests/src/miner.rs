@@ -14,6 +14,8 @@ mod tests;
 mod url;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hh_mining::BlockHash;
@@ -179,6 +181,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Miner {
     counters: watch::Receiver<Counters>,
+    hashes: Arc<AtomicU64>,
     commands: mpsc::Sender<Command>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -193,10 +196,12 @@ impl Miner {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let rig = Rig::new(config, counted, commanded);
+        let hashes = rig.hashes();
         tasks.spawn(mine(rig, stop.clone()));
         tasks.close();
         Self {
             counters,
+            hashes,
             commands,
             stop,
             tasks,
@@ -206,6 +211,12 @@ impl Miner {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.borrow().clone()
+    }
+
+    /// How many hashes it has made.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.hashes.load(Ordering::Relaxed)
     }
 
     /// Waits until the counters are as `condition` says, and returns them.

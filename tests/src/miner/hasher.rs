@@ -3,6 +3,7 @@
 //! It knows no protocol. What it is given it works on until it gets something else; what it finds it sends on, and drops
 //! where nobody takes it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -114,6 +115,8 @@ pub struct Hasher {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// All that were made.
+    hashes: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +154,12 @@ impl Hasher {
             shared,
             thread: Some(thread),
         }
+    }
+
+    /// How many hashes it has made, now and later.
+    #[must_use]
+    pub fn hashes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.hashes)
     }
 
     /// Works on `assignment` from now on, or rests.
@@ -204,6 +213,7 @@ impl Worker {
                 advance(&mut at);
             }
             self.done += tries;
+            self.shared.hashes.fetch_add(tries, Ordering::Relaxed);
             header = Some(at);
             current = Some(assignment);
         }

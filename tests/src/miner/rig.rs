@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hh_mining::BlockHash;
@@ -106,6 +107,10 @@ impl Rig {
             extranonce_prefix: hex::encode(extranonce_prefix),
             difficulty,
         });
+    }
+
+    pub(super) fn hashes(&self) -> Arc<AtomicU64> {
+        self.hasher.hashes()
     }
 
     /// The number of this session, for [`Assignment::session`].
