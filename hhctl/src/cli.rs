@@ -5,6 +5,7 @@ mod job;
 mod miner;
 mod node;
 mod share;
+mod upstream;
 mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,6 +18,7 @@ pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand}
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use upstream::UpstreamCommand;
 pub(crate) use worker::WorkerCommand;
 
 /// Operate a Hyper Hash mining network.
@@ -186,9 +188,10 @@ impl Command {
                 | Self::Pool(
                     PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. }
                 )
-                | Self::Translator(TranslatorCommand::Downstream(
-                    DownstreamCommand::Kick { .. }
-                ))
+                | Self::Translator(
+                    TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
+                        | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. })
+                )
                 | Self::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. })
         )
     }
@@ -382,6 +385,9 @@ pub(crate) enum TranslatorCommand {
     /// Miners that are connected to the translator
     #[command(subcommand, alias = "downstreams")]
     Downstream(DownstreamCommand),
+    /// Pools behind the translator
+    #[command(subcommand, alias = "upstreams")]
+    Upstream(UpstreamCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,6 +22,7 @@ mod status;
 mod template;
 mod tp;
 mod translator;
+mod upstream;
 mod vardiff;
 mod version;
 mod worker;
@@ -30,8 +31,8 @@ use crate::change::Plan;
 use crate::cli::{
     BanCommand, BlockCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand,
     EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PoolCommand,
-    RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, VardiffCommand,
-    WorkerCommand,
+    RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, UpstreamCommand,
+    VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -73,6 +74,12 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
             lane,
             limit,
         })) => downstream::list(session, user.clone(), lane.clone(), *limit).await,
+        Command::Translator(TranslatorCommand::Upstream(UpstreamCommand::List)) => {
+            upstream::list(session).await
+        }
+        Command::Translator(TranslatorCommand::Upstream(UpstreamCommand::Test { choice })) => {
+            upstream::test(session, choice.address.clone()).await
+        }
         Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Show { id })) => {
             downstream::show(session, *id).await
         }
@@ -94,7 +101,10 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
         )
-        | Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Kick { .. }))
+        | Command::Translator(
+            TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
+            | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. }),
+        )
         | Command::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. }) => {
             unreachable!("run() has what changes something planned")
         }
@@ -114,10 +124,10 @@ pub(crate) fn confirmation(command: &Command) -> Confirmation {
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
         )
-        | Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Kick {
-            confirmation,
-            ..
-        }))
+        | Command::Translator(
+            TranslatorCommand::Downstream(DownstreamCommand::Kick { confirmation, .. })
+            | TranslatorCommand::Upstream(UpstreamCommand::Switch { confirmation, .. }),
+        )
         | Command::Lane(
             LaneCommand::Pause { confirmation, .. } | LaneCommand::Resume { confirmation, .. },
         ) => *confirmation,
@@ -151,6 +161,10 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
             miners,
             ..
         })) => downstream::plan_kick(session, miners).await,
+        Command::Translator(TranslatorCommand::Upstream(UpstreamCommand::Switch {
+            address,
+            ..
+        })) => upstream::plan(session, address).await,
         Command::Lane(LaneCommand::Pause { name, .. }) => lane::plan(session, name, true).await,
         Command::Lane(LaneCommand::Resume { name, .. }) => lane::plan(session, name, false).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
@@ -181,6 +195,10 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
             miners,
             ..
         })) => downstream::kick(session, miners).await,
+        Command::Translator(TranslatorCommand::Upstream(UpstreamCommand::Switch {
+            address,
+            ..
+        })) => upstream::switch(session, address).await,
         Command::Lane(LaneCommand::Pause { name, .. }) => lane::set(session, name, true).await,
         Command::Lane(LaneCommand::Resume { name, .. }) => lane::set(session, name, false).await,
         _ => unreachable!("{NOTHING_CHANGES}"),

@@ -3,13 +3,17 @@
 
 mod downstream;
 mod lane;
+mod upstream;
 
+use crate::config::UpstreamConfig;
 use crate::miners::{Lane, Miner, Miners};
+use crate::upstream::Command;
 use crate::upstream::link::{LinkState, LinkView, Upstreams};
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, KickDownstreams,
-    KickedDownstreams, LaneDetail, PauseLane, Translator, TranslatorLane, TranslatorStatus,
+    KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator,
+    TranslatorLane, TranslatorStatus, Upstream, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call};
@@ -18,6 +22,7 @@ use hh_trust::ChangeJournal;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Longest list that is answered: a thousand miners are a tenth of a frame.
@@ -30,6 +35,9 @@ pub(crate) struct Control {
     pub miners: Miners,
     /// Of each lane.
     pub upstreams: Vec<Upstreams>,
+    /// Of each lane, to its upstream.
+    pub commands: Vec<mpsc::Sender<Command>>,
+    pub configs: Vec<UpstreamConfig>,
     /// What SV2 miners pin.
     pub authority_public_key: Option<AuthorityPublicKey>,
     /// Changes that operators make go through it.
@@ -119,6 +127,26 @@ impl Translator for Answers {
 
     async fn pause_lane(self, _: Call, request: PauseLane) -> Result<LaneDetail, ApiError> {
         self.control.pause_lane(&self.caller, request).await
+    }
+
+    async fn upstreams(self, _: Call) -> Vec<Upstream> {
+        self.control.upstreams()
+    }
+
+    async fn switch_upstream(
+        self,
+        _: Call,
+        request: SwitchUpstream,
+    ) -> Result<SwitchedUpstream, ApiError> {
+        self.control.switch_upstream(&self.caller, request).await
+    }
+
+    async fn test_upstreams(
+        self,
+        _: Call,
+        address: Option<String>,
+    ) -> Result<Vec<UpstreamTest>, ApiError> {
+        self.control.test_upstreams(&self.caller, address).await
     }
 
     async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {

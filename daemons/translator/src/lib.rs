@@ -72,19 +72,14 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
 
     let proxies = Arc::new(config.proxy_protocol.clone());
     let mut upstreams = Vec::new();
+    let mut upstream_commands = Vec::new();
     let lanes = miners.lanes().iter().zip(&config.lanes);
     let doors = sockets.into_iter().zip(certificates);
     for ((lane, lane_config), (socket, certificate)) in lanes.zip(doors) {
         let known = Upstreams::new(&config.upstreams);
-        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-        let return_after = Duration::from_secs(config.return_after_seconds);
-        let link = Link::new(config.upstreams.clone(), return_after, known.clone());
-        spawn(
-            &context,
-            "upstream",
-            Upstream::new(link, receiver).run(stop.clone()),
-        );
+        let commands = start_upstream(&context, &config, known.clone());
         upstreams.push(known.clone());
+        upstream_commands.push(commands.clone());
 
         tracing::info!(lane = lane.name, address = %lane.listen_address, "listening for miners");
         let door = Door {
@@ -113,12 +108,29 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         context: context.clone(),
         miners,
         upstreams,
+        commands: upstream_commands,
+        configs: config.upstreams.clone(),
         authority_public_key: entrance.map(|entrance| entrance.public_key()),
         journal: ChangeJournal::new(config.journal_path(), context.name),
     };
     control.serve()?;
     context.set_ready(true);
     Ok(())
+}
+
+/// Starts the task that keeps a lane's connection to its upstream.
+fn start_upstream(
+    context: &Context,
+    config: &TranslatorConfig,
+    known: Upstreams,
+) -> mpsc::Sender<Command> {
+    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let return_after = Duration::from_secs(config.return_after_seconds);
+    let link = Link::new(config.upstreams.clone(), return_after, known);
+    let upstream = Upstream::new(link, receiver);
+    let stop = context.tasks.token().clone();
+    spawn(context, "upstream", upstream.run(stop));
+    commands
 }
 
 /// The way of a lane's sessions to its upstream: straight, or through the task that lets them share channels.

@@ -13,6 +13,7 @@ mod known;
 pub(crate) mod link;
 mod probe;
 mod reconnect;
+pub(crate) mod trial;
 
 pub(crate) use command::{
     ChannelTerms, ChannelWish, Command, CurrentWork, Event, EventSink, LaneSink, LinkNumber,

@@ -77,3 +77,43 @@ async fn downstreams_are_kicked_one_without_a_question_and_many_with_one() {
     let nobody = operator.types("hhctl translator downstream kick").await;
     assert_eq!(nobody.exit, Exit::Usage);
 }
+
+#[tokio::test]
+async fn upstreams_are_listed_and_tested() {
+    check("upstream_list", "hhctl translator upstream list").await;
+    check(
+        "upstream_test",
+        "hhctl translator upstream test 127.0.0.1:34254",
+    )
+    .await;
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let all = operator.types("hhctl translator upstream test --all").await;
+    assert_eq!(all.exit, Exit::Degraded);
+    assert_snapshot!("upstream_test_all", all.transcript());
+    for line in ["test", "test --all pool2.example.net:34254", "switch"] {
+        let line = format!("hhctl translator upstream {line}");
+        assert_eq!(operator.types(&line).await.exit, Exit::Usage, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_is_switched_to_after_a_question() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl translator upstream switch pool2.example.net:34254";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("upstream_switch_refused", no.transcript());
+    check_not_confirmed(&devnet, &no);
+    let operator = Operator::at(&devnet);
+    check_not_confirmed(&devnet, &operator.types(line).await);
+    let dry = operator.types(&format!("{line} --dry-run")).await;
+    assert!(dry.stdout.contains("would connect to"), "{dry:?}");
+    assert!(devnet.changes().is_empty());
+    let done = operator.types(&format!("{line} --yes")).await;
+    assert_snapshot!("upstream_switch_table", done.transcript());
+    assert_eq!(devnet.changes(), ["switch to pool2.example.net:34254"]);
+    let json = operator.types(&format!("{line} --yes -o json")).await;
+    assert_snapshot!("upstream_switch_json", json.stdout);
+    let unknown = "hhctl translator upstream switch elsewhere.example:1 --yes";
+    assert_eq!(operator.types(unknown).await.exit, Exit::NotFound);
+}

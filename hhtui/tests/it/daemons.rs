@@ -13,7 +13,8 @@ use hh_ipc::api::template_provider::{
 };
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamPage, DownstreamQuery, KickDownstreams, KickedDownstreams,
-    LaneDetail, PauseLane, Translator, TranslatorStatus,
+    LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator, TranslatorStatus, Upstream,
+    UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
@@ -424,6 +425,26 @@ impl Translator for Fake {
     }
 
     async fn pause_lane(self, _: Context, _: PauseLane) -> Result<LaneDetail, ApiError> {
+        Err(unasked())
+    }
+
+    async fn upstreams(self, _: Context) -> Vec<Upstream> {
+        Vec::new()
+    }
+
+    async fn switch_upstream(
+        self,
+        _: Context,
+        _: SwitchUpstream,
+    ) -> Result<SwitchedUpstream, ApiError> {
+        Err(unasked())
+    }
+
+    async fn test_upstreams(
+        self,
+        _: Context,
+        _: Option<String>,
+    ) -> Result<Vec<UpstreamTest>, ApiError> {
         Err(unasked())
     }
 

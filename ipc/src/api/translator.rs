@@ -2,12 +2,16 @@
 
 mod downstream;
 mod lane;
+mod upstream;
 
 pub use downstream::{
     DownstreamDetail, DownstreamPage, DownstreamQuery, DownstreamSelector, KickDownstreams,
     KickedDownstreams,
 };
 pub use lane::{LaneDetail, PauseLane};
+pub use upstream::{
+    SwitchUpstream, SwitchedLane, SwitchedUpstream, Upstream, UpstreamState, UpstreamTest,
+};
 
 use super::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use crate::ApiError;
@@ -33,6 +37,12 @@ pub trait Translator {
     async fn lane(name: String) -> Result<LaneDetail, ApiError>;
     /// Lets no new connection in on a lane, or all again; who is connected stays. A restart forgets it. Refused on a view socket.
     async fn pause_lane(request: PauseLane) -> Result<LaneDetail, ApiError>;
+    /// The upstreams of every lane, the preferred one first.
+    async fn upstreams() -> Vec<Upstream>;
+    /// Connects to an upstream and puts it before all others. Refused on a view socket.
+    async fn switch_upstream(request: SwitchUpstream) -> Result<SwitchedUpstream, ApiError>;
+    /// Connects to one upstream, or to all, beside those in use, and closes again. Refused on a view socket.
+    async fn test_upstreams(address: Option<String>) -> Result<Vec<UpstreamTest>, ApiError>;
     /// Lines of the journal of changes.
     async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
 }

@@ -77,6 +77,10 @@ fn messages_of_translator_are_as_they_were() {
     assert_wire!(kicked_downstreams);
     assert_wire!(lane_detail);
     assert_wire!(pause_lane);
+    assert_wire!(upstream);
+    assert_wire!(switch_upstream);
+    assert_wire!(switched_upstream);
+    assert_wire!(upstream_test);
 }
 
 #[test]
@@ -86,8 +90,13 @@ fn every_name_of_a_closed_set_is_as_it_was() {
     use hh_ipc::api::pool::BlockState::{Accepted, Found, Orphaned, Rejected, Submitted};
     use hh_ipc::api::pool::MinerSelector::{Account, Address, Channel};
     use hh_ipc::api::template_provider::{NodeCondition, TemplateValidity};
+    use hh_ipc::api::translator::UpstreamState;
     let sets = json!({
         "link_state": [Connecting, Up, Down],
+        "upstream_state": [
+            UpstreamState::Standby, UpstreamState::Connecting, UpstreamState::Returning,
+            UpstreamState::Up, UpstreamState::Down,
+        ],
         "node_condition": [
             NodeCondition::Connecting, NodeCondition::Healthy, NodeCondition::Lagging,
             NodeCondition::InitialDownload, NodeCondition::Silent, NodeCondition::Down,
@@ -177,6 +186,12 @@ async fn requests_are_as_they_were() {
         request!(translator, lanes()),
         request!(translator, lane("default".to_owned())),
         request!(translator, pause_lane(sample::pause_lane())),
+        request!(translator, upstreams()),
+        request!(translator, switch_upstream(sample::switch_upstream())),
+        request!(
+            translator,
+            test_upstreams(Some("127.0.0.1:34254".to_owned()))
+        ),
         request!(translator, journal(sample::journal_query())),
     ];
     insta::assert_snapshot!("requests", requests.join("\n"));

@@ -40,7 +40,6 @@ pub(crate) enum Command {
     },
     /// The session has ended.
     Close { session: u64 },
-    #[expect(dead_code, reason = "the call of the operator comes next")]
     /// An operator wants the upstream of that place in the configuration before all others.
     Switch {
         index: usize,

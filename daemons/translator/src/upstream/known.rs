@@ -72,7 +72,6 @@ impl Upstreams {
         self.lock().links.clone()
     }
 
-    #[expect(dead_code, reason = "the call of the operator comes next")]
     /// The one that an operator has put before all others.
     pub(crate) fn switched_to(&self) -> Option<usize> {
         self.lock().switched_to

@@ -488,15 +488,25 @@ async fn next_of_leaving(leaving: &mut Option<Leaving>) -> (LinkNumber, Option<M
 
 /// Connects and sets the connection up.
 pub(super) async fn connect(config: UpstreamConfig) -> Result<Connection, LinkError> {
-    let limits = Limits {
+    let key = Some(&config.authority_public_key);
+    let mut connection = Connection::connect(&config.address, key, &limits()).await?;
+    client_setup(&mut connection, &setup_of(&config), SETUP_DEADLINE).await?;
+    Ok(connection)
+}
+
+/// What a connection to a pool may cost.
+pub(super) fn limits() -> Limits {
+    Limits {
         max_frame_bytes: FRAME_BYTES_MAX,
         max_queued_bytes: QUEUED_BYTES_MAX,
         ..Limits::CLIENT
-    };
-    let key = Some(&config.authority_public_key);
-    let mut connection = Connection::connect(&config.address, key, &limits).await?;
+    }
+}
+
+/// What is said of us at the setup.
+pub(super) fn setup_of(config: &UpstreamConfig) -> ClientSetup {
     let (host, port) = config.host_and_port();
-    let setup = ClientSetup {
+    ClientSetup {
         protocol: Protocol::MiningProtocol,
         flags: 0,
         endpoint_host: host.to_owned(),
@@ -505,9 +515,7 @@ pub(super) async fn connect(config: UpstreamConfig) -> Result<Connection, LinkEr
         hardware_version: String::new(),
         firmware: concat!("hh-translator ", env!("CARGO_PKG_VERSION")).to_owned(),
         device_id: String::new(),
-    };
-    client_setup(&mut connection, &setup, SETUP_DEADLINE).await?;
-    Ok(connection)
+    }
 }
 
 impl fmt::Debug for Link {

@@ -6,7 +6,8 @@ use crate::translator::Translator;
 use hh_ipc::ErrorKind;
 use hh_ipc::api::JournalQuery;
 use hh_ipc::api::translator::{
-    DownstreamQuery, DownstreamSelector, KickDownstreams, LaneDetail, PauseLane,
+    DownstreamQuery, DownstreamSelector, KickDownstreams, LaneDetail, PauseLane, SwitchUpstream,
+    UpstreamState,
 };
 use hh_ipc::client::within;
 use serde_json::json;
@@ -97,6 +98,95 @@ async fn a_kick_ends_the_connections_that_are_meant_and_no_other() {
     assert!(message.contains("there is main"), "{message}");
     let wrong = kick(DownstreamSelector::Address("here".to_owned()), false).await;
     assert_eq!(wrong.unwrap_err().kind, ErrorKind::Usage);
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_switches_to_another_upstream_and_no_share_is_lost() {
+    let (first, second) = (Pool::start().await, Pool::start().await);
+    let translator = Translator::start_with_all(&[&first, &second]).await;
+    let mut old_pool = first.accept().await;
+    let (mut miner, old) = translator.mining(&mut old_pool, "alice").await;
+    miner.submit(json!(1), "alice", &old, 1).await;
+    let share = old_pool.recv_share().await;
+    let control = translator.control().await;
+    let address = second.address().to_string();
+    let switch = |address: &str| SwitchUpstream {
+        address: address.to_owned(),
+        dry_run: false,
+    };
+    let unknown = control.switch_upstream(within(DEADLINE), switch("elsewhere.example:1"));
+    let unknown = unknown.await.unwrap().unwrap_err();
+    assert_eq!(unknown.kind, ErrorKind::NotFound);
+    let switching = control.switch_upstream(within(DEADLINE), switch(&address));
+    let (switched, new_pool) = tokio::join!(switching, second.accept());
+    let switched = switched.unwrap().unwrap();
+    assert_eq!(switched.lanes[0].error, None);
+    assert_eq!(switched.lanes[0].from, Some(first.address().to_string()));
+    let mut new_pool = new_pool;
+    new_pool.open_with(9, 0x33).await;
+    assert_eq!(miner.notify().await[8], true);
+    old_pool.settle(1, share.sequence_number, 1).await;
+    assert_eq!(miner.answer().await["result"], true);
+
+    let listed = translator.view().upstreams(within(DEADLINE)).await.unwrap();
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|upstream| (upstream.priority, upstream.address.as_str(), upstream.state))
+        .collect();
+    let first_address = first.address().to_string();
+    assert_eq!(
+        shown,
+        [
+            (1, address.as_str(), UpstreamState::Up),
+            (2, first_address.as_str(), UpstreamState::Standby)
+        ]
+    );
+    let journal = std::fs::read_to_string(translator.dir().join("changes.jsonl")).unwrap();
+    assert!(journal.contains("upstream.switch"), "{journal}");
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_can_not_be_reached_is_not_switched_to() {
+    let first = Pool::start().await;
+    let gone = Pool::start().await;
+    let translator = Translator::start_with_all(&[&first, &gone]).await;
+    let mut upstream = first.accept().await;
+    let (mut miner, _) = translator.mining(&mut upstream, "alice").await;
+    let address = gone.address().to_string();
+    drop(gone);
+    let request = SwitchUpstream {
+        address: address.clone(),
+        dry_run: false,
+    };
+    let control = translator.control().await;
+    let refused = control.switch_upstream(within(DEADLINE), request).await;
+    let refused = refused.unwrap().unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Unavailable);
+    assert!(refused.message.contains("cannot connect"), "{refused:?}");
+    upstream.send([crate::pool::job_now(1, 2)]).await;
+    miner.notify().await;
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn a_test_connects_to_each_upstream_and_touches_no_miner() {
+    let (first, second) = (Pool::start().await, Pool::start().await);
+    let translator = Translator::start_with_all(&[&first, &second]).await;
+    let mut upstream = first.accept().await;
+    let (_miner, _) = translator.mining(&mut upstream, "alice").await;
+    let control = translator.control().await;
+    let testing = control.test_upstreams(within(DEADLINE), None);
+    let (tests, _, ()) = tokio::join!(testing, first.accept(), second.accept_refusing());
+    let tests = tests.unwrap().unwrap();
+    assert!(
+        tests[0].setup_ms.is_some() && tests[0].error.is_none(),
+        "{tests:?}"
+    );
+    assert!(tests[1].handshake_ms.is_some() && tests[1].setup_ms.is_none());
+    let error = tests[1].error.as_deref().unwrap();
+    assert!(error.contains("unsupported-protocol"), "{error}");
     translator.stop().await;
 }
 

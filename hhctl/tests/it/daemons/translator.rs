@@ -3,8 +3,9 @@
 use super::{Fake, counts, seconds_ago, up};
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
-    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, Translator, TranslatorLane,
-    TranslatorStatus,
+    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream, SwitchedLane,
+    SwitchedUpstream, Translator, TranslatorLane, TranslatorStatus, Upstream, UpstreamState,
+    UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -87,6 +88,59 @@ impl Translator for Fake {
         Ok(lane)
     }
 
+    async fn upstreams(self, _: Context) -> Vec<Upstream> {
+        upstreams()
+    }
+
+    async fn switch_upstream(
+        self,
+        _: Context,
+        request: SwitchUpstream,
+    ) -> Result<SwitchedUpstream, ApiError> {
+        known(&request.address)?;
+        if !request.dry_run {
+            self.change(format!("switch to {}", request.address))?;
+        }
+        let lane = |lane: &str, from: Option<&str>| SwitchedLane {
+            lane: lane.to_owned(),
+            from: from.map(str::to_owned),
+            error: None,
+        };
+        Ok(SwitchedUpstream {
+            lanes: vec![lane("main", Some(FIRST)), lane("tls", None)],
+            address: request.address,
+            connections: 1_402,
+        })
+    }
+
+    async fn test_upstreams(
+        self,
+        _: Context,
+        address: Option<String>,
+    ) -> Result<Vec<UpstreamTest>, ApiError> {
+        let mut tests = vec![
+            UpstreamTest {
+                address: FIRST.to_owned(),
+                connect_ms: Some(0.4),
+                handshake_ms: Some(1.25),
+                setup_ms: Some(0.31),
+                error: None,
+            },
+            UpstreamTest {
+                address: SECOND.to_owned(),
+                connect_ms: Some(18.2),
+                handshake_ms: None,
+                setup_ms: None,
+                error: Some("the pool's authority key is not the configured one".to_owned()),
+            },
+        ];
+        if let Some(address) = address {
+            known(&address)?;
+            tests.retain(|test| test.address == address);
+        }
+        Ok(tests)
+    }
+
     async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
         Ok(JournalPage::default())
     }
@@ -99,6 +153,41 @@ fn is_meant(miner: &DownstreamMiner, selector: &DownstreamSelector) -> bool {
         DownstreamSelector::Address(address) => miner.peer.starts_with(address),
         DownstreamSelector::Lane(lane) => miner.lane == *lane,
     }
+}
+
+const FIRST: &str = "127.0.0.1:34254";
+const SECOND: &str = "pool2.example.net:34254";
+
+fn known(address: &str) -> Result<(), ApiError> {
+    if [FIRST, SECOND].contains(&address) {
+        return Ok(());
+    }
+    let message = format!("{address:?} is not in [[upstreams]]; there is {FIRST}, {SECOND}");
+    Err(ApiError::new(ErrorKind::NotFound, "HH3010", message))
+}
+
+/// One in use for what another can't be, and one that is not needed.
+fn upstreams() -> Vec<Upstream> {
+    let upstream = |lane: &str, priority, address: &str, state| Upstream {
+        lane: lane.to_owned(),
+        priority,
+        address: address.to_owned(),
+        state,
+        since_at: seconds_ago(65),
+        switched_to: false,
+        room: Some(8),
+        last_error: None,
+    };
+    let mut upstreams = vec![
+        upstream("main", 1, SECOND, UpstreamState::Returning),
+        upstream("main", 2, FIRST, UpstreamState::Up),
+        upstream("tls", 1, FIRST, UpstreamState::Up),
+        upstream("tls", 2, SECOND, UpstreamState::Standby),
+    ];
+    upstreams[0].switched_to = true;
+    upstreams[0].last_error = Some("192.0.2.4:34254: closed by the peer".to_owned());
+    upstreams[3].room = None;
+    upstreams
 }
 
 fn nobody() -> ApiError {

@@ -4,7 +4,8 @@ use super::{at, link, shares};
 use hh_ipc::api::LinkState;
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
-    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, TranslatorLane, TranslatorStatus,
+    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream, SwitchedLane,
+    SwitchedUpstream, TranslatorLane, TranslatorStatus, Upstream, UpstreamState, UpstreamTest,
 };
 
 pub(crate) fn translator_status() -> TranslatorStatus {
@@ -111,5 +112,47 @@ pub(crate) fn pause_lane() -> PauseLane {
         lane: "default".into(),
         paused: true,
         dry_run: true,
+    }
+}
+
+pub(crate) fn upstream() -> Upstream {
+    Upstream {
+        lane: "default".into(),
+        priority: 2,
+        address: "127.0.0.1:34254".into(),
+        state: UpstreamState::Up,
+        since_at: at(15),
+        switched_to: false,
+        room: Some(8),
+        last_error: Some("closed by the peer".into()),
+    }
+}
+
+pub(crate) fn switch_upstream() -> SwitchUpstream {
+    SwitchUpstream {
+        address: "127.0.0.1:34254".into(),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn switched_upstream() -> SwitchedUpstream {
+    SwitchedUpstream {
+        address: "127.0.0.1:34254".into(),
+        lanes: vec![SwitchedLane {
+            lane: "default".into(),
+            from: Some("192.0.2.4:34254".into()),
+            error: Some("closed by the peer".into()),
+        }],
+        connections: 7,
+    }
+}
+
+pub(crate) fn upstream_test() -> UpstreamTest {
+    UpstreamTest {
+        address: "127.0.0.1:34254".into(),
+        connect_ms: Some(0.5),
+        handshake_ms: Some(1.5),
+        setup_ms: None,
+        error: Some("closed by the peer".into()),
     }
 }
