@@ -394,3 +394,6 @@ fn is_after(number: u32, other: u32) -> bool {
     let distance = number.wrapping_sub(other);
     distance != 0 && distance < 1 << 31
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,7 @@ impl ProxySession {
             return self.on_refused(id, "channel-capacity-exhausted");
         }
         channel.request_id = None;
+        show_route(channel, opened);
         tracing::info!(
             peer = %self.place.miner.peer, session = channel.row.miner.id, channel_id = id,
             "channel opened"
@@ -326,6 +327,7 @@ fn go_on(
     let Some(fixed) = channel.attach(opened) else {
         return Ok(false);
     };
+    show_route(channel, opened);
     if before.as_ref() != Some(&fixed) {
         announce_prefix(channel, fixed.bytes(), connection)?;
     }
@@ -366,6 +368,14 @@ pub(super) fn announce_target(
         channel_id: channel.id,
         maximum_target: target.to_le_bytes().into(),
     })
+}
+
+fn show_route(channel: &Channel, opened: &OpenedChannel) {
+    let channel_id = Some(opened.route.channel_id);
+    channel
+        .row
+        .miner
+        .update(|state| state.channel_id = channel_id);
 }
 
 fn show_target(channel: &Channel) {

@@ -141,6 +141,7 @@ impl ProxySession {
         let Some(channel) = self.channels.get(&id).filter(|c| !c.is_attached()) else {
             return Ok(());
         };
+        channel.row.miner.update(|state| state.channel_id = None);
         // The next channel starts where this one was.
         let terms = self.terms(channel.said, Some(channel.target));
         let session = channel.row.miner.id;

@@ -4,12 +4,15 @@ pub(crate) mod client;
 mod hostile;
 mod loss;
 
+use crate::DEADLINE;
 use crate::pool::{
     COINBASE_PREFIX, COINBASE_SUFFIX, EXTRANONCE_SIZE, MERKLE_PATH, NTIME, Pool, PoolConnection,
     VERSION, future_job, job, job_now, prefix, tip,
 };
 use crate::translator::Translator;
 use client::{Client, REQUEST, accepted, extended_share, open_extended, refused, standard_share};
+use hh_ipc::api::translator::{DownstreamSelector, KickDownstreams};
+use hh_ipc::client::within;
 use hh_mining::{Target, merkle_root_of};
 use hh_sv2::Message;
 use hh_sv2::message::{
@@ -516,5 +519,33 @@ async fn extensions_that_nobody_has_are_refused() {
         panic!("granted");
     };
     assert_eq!(error.unsupported_extensions.into_inner(), [0x7abc]);
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn a_kick_of_one_channels_miner_ends_the_connection_with_all_of_its_channels() {
+    let (translator, mut upstream, mut client) = start(0).await;
+    for name in ["alice.rig1", "bob.rig2"] {
+        client.ask_extended(name).await;
+        upstream.open().await;
+        client.opened().await;
+        client.first_job().await;
+    }
+    let control = translator.control().await;
+    let kick = KickDownstreams {
+        miners: DownstreamSelector::User("bob".to_owned()),
+        dry_run: false,
+    };
+    let kicked = control.kick_downstreams(within(DEADLINE), kick).await;
+    assert_eq!(kicked.unwrap().unwrap().connections, 1);
+    client.closed().await;
+    for _ in 0..2 {
+        assert!(matches!(upstream.recv().await, Message::CloseChannel(_)));
+    }
+    translator
+        .wait_for_status("nobody is left", |status| {
+            status.connections == 0 && status.miners.is_empty()
+        })
+        .await;
     translator.stop().await;
 }

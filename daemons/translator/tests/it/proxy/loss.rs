@@ -3,10 +3,10 @@
 use super::client::{Client, accepted, extended_share, refused, standard_share};
 use super::mining;
 use crate::pool::{Pool, future_job, prefix, tip};
-use crate::translator::Translator;
+use crate::translator::{Translator, upstream_config};
 use hh_mining::Target;
 use hh_sv2::Message;
-use hh_sv2::message::{CloseChannel, OpenExtendedMiningChannelSuccess};
+use hh_sv2::message::{CloseChannel, OpenExtendedMiningChannelSuccess, Reconnect};
 
 #[tokio::test]
 async fn shares_that_the_pool_never_settled_are_refused_and_the_channel_goes_on_with_another_prefix()
@@ -217,5 +217,66 @@ async fn what_waits_when_a_miner_leaves_is_counted_and_its_channel_given_back() 
             ) == (0, 0, 1)
         })
         .await;
+    translator.stop().await;
+}
+
+/// The pool that is left settles its own shares, and the miner is told in the order in which it sent them.
+#[tokio::test]
+async fn a_miner_that_is_moved_to_another_pool_loses_no_share_and_hears_nothing_too_early() {
+    let (first, second) = (Pool::start().await, Pool::start().await);
+    let second_config = upstream_config(&second);
+    let translator = Translator::start_sv2(&first, |config| {
+        config.upstreams.push(second_config);
+    })
+    .await;
+    let mut old_pool = first.accept().await;
+    let mut client = Client::connect(&translator, 0).await;
+    client.ask_extended("alice").await;
+    old_pool.open().await;
+    let id = client.opened().await.channel_id;
+    let old_job = client.first_job().await;
+    client.send(extended_share(id, old_job, 1, 1)).await;
+    old_pool.recv_share().await;
+    let at = second.address();
+    let reconnect = Reconnect {
+        new_host: at.ip().to_string().as_str().try_into().unwrap(),
+        new_port: at.port(),
+    };
+    old_pool.send([reconnect.into()]).await;
+    let mut new_pool = second.accept().await;
+    let open = new_pool.recv_open().await;
+    new_pool.grant_next(&open, Target::MAX, 7).await;
+    new_pool.send([future_job(7, 1), tip(7, 1, 0x33)]).await;
+    let Message::SetExtranoncePrefix(message) = client.recv().await else {
+        panic!("no prefix");
+    };
+    assert_eq!(message.extranonce_prefix.as_bytes(), prefix(7));
+    let new_job = client.first_job().await;
+
+    // One that was under way when the new job came is work for the old pool.
+    client.send(extended_share(id, old_job, 2, 2)).await;
+    assert_eq!(old_pool.recv_share().await.channel_id, 1);
+    client.send(extended_share(id, new_job, 3, 1)).await;
+    let third = new_pool.recv_share().await;
+    new_pool.settle(7, third.sequence_number, 1).await;
+    // A success for the third would be taken for the two before it.
+    translator
+        .wait_for_status("the third is accepted", |status| {
+            status.shares.accepted == 1
+        })
+        .await;
+    old_pool.reject(1, 1, "stale-share").await;
+    assert_eq!(client.verdict().await, refused(1, "stale-share"));
+    old_pool.settle(1, 2, 1).await;
+    assert_eq!(client.verdict().await, accepted(3, 2));
+    let status = translator.status().await;
+    assert_eq!(
+        (
+            status.shares.accepted,
+            status.shares_unsettled,
+            status.shares_in_flight
+        ),
+        (2, 0, 0)
+    );
     translator.stop().await;
 }
