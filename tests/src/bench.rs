@@ -1,4 +1,4 @@
-//! The benchmark: our pool and the reference implementation's side by side, on one machine, in one run.
+//! The benchmark: our pool and translator and the reference implementation's side by side, on one machine, in one run.
 //!
 //! Owns the load generator and what each figure means. It asks a server nothing that a miner could not ask, except for its
 //! memory and CPU time, which it reads from `/proc`. It runs on one thread, because it shares the cores with the server that
@@ -13,6 +13,7 @@ pub mod samples;
 pub mod server;
 pub mod shares;
 pub mod solver;
+pub mod sv1;
 pub mod templates;
 pub mod ticker;
 pub mod usage;

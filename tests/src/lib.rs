@@ -15,6 +15,7 @@ pub mod peers;
 pub mod port;
 pub mod process;
 pub mod reference_client;
+pub mod sv1;
 pub mod syscalls;
 pub mod wait;
 

@@ -106,33 +106,17 @@ impl Network {
     /// hh-translator's own part of its configuration, with an upstream whose key is `key`.
     #[must_use]
     pub fn translator_config(&self, key: &AuthorityPublicKey) -> String {
-        format!(
-            r#"
-[[lanes]]
-name = "sv1"
-listen_address = "{ANY_PORT}"
-nominal_hashrate_hs = 1e4
-
-[[upstreams]]
-address = "{}"
-authority_public_key = "{key}"
-"#,
-            self.pool_address
-        )
+        translator_config(ANY_PORT, (self.pool_address, key))
     }
 
-    /// Starts hh-translator on hh-pool and tells where its SV1 miners connect.
+    /// Starts hh-translator on hh-pool and tells where its SV1 miners connect, over a restart as well.
     pub async fn start_translator(&self) -> (Daemon, SocketAddr) {
         let config = self.translator_config(&self.pool_key);
         let translator = Daemon::start("hh-translator", self.dir.path(), &config);
         translator.wait_until_ready().await;
-        let status = translator
-            .translator()
-            .await
-            .status(within(CALL))
-            .await
-            .expect("hh-translator answers");
-        let address = parsed(&status.lanes[0].listen_address);
+        let address = translator_address(&translator).await;
+        let upstream = (self.pool_address, &self.pool_key);
+        translator.write_config(&translator_config(address, upstream));
         (translator, address)
     }
 
@@ -191,6 +175,15 @@ pub async fn pool_address(pool: &Daemon) -> SocketAddr {
     parsed(&status.expect("hh-pool answers").lanes[0].listen_address)
 }
 
+/// Where the first lane of a hh-translator that is ready listens.
+///
+/// # Panics
+/// If it does not answer.
+pub async fn translator_address(translator: &Daemon) -> SocketAddr {
+    let status = translator.translator().await.status(within(CALL)).await;
+    parsed(&status.expect("hh-translator answers").lanes[0].listen_address)
+}
+
 /// Makes a daemon's authority key in `DIR/NAME.key`, and returns what its clients pin.
 ///
 /// # Panics
@@ -239,6 +232,26 @@ ipc_socket = "{}"
         node.rpc_url(),
         node.cookie_file().display(),
         node.ipc_socket().display(),
+    )
+}
+
+/// hh-translator's own part of its configuration, with one lane and one upstream.
+#[must_use]
+pub fn translator_config(
+    listen: SocketAddr,
+    (upstream, key): (SocketAddr, &AuthorityPublicKey),
+) -> String {
+    format!(
+        r#"
+[[lanes]]
+name = "sv1"
+listen_address = "{listen}"
+nominal_hashrate_hs = 1e4
+
+[[upstreams]]
+address = "{upstream}"
+authority_public_key = "{key}"
+"#
     )
 }
 

@@ -36,6 +36,15 @@ impl Default for Intake {
     }
 }
 
+/// How a translator of the peer's makes its miners' difficulty.
+#[derive(Clone, Copy, Debug)]
+pub struct Difficulty {
+    /// What it tells the pool of each miner, in hashes a second.
+    pub hashrate: f64,
+    /// By itself; or as the pool says.
+    pub vardiff: bool,
+}
+
 /// A peer; killed when it is dropped.
 #[derive(Debug)]
 pub struct Peer {
@@ -93,13 +102,31 @@ public_key = "{key}"
         })
     }
 
-    /// `translator_sv2` on the SV2 pool at `upstream`, with a channel of its own for each miner. `hashrate` is what it tells the
-    /// pool of each, in hashes a second.
+    /// `translator_sv2` on the SV2 pool at `upstream`, with a channel of its own for each miner and variable difficulty.
+    /// `hashrate` is what it tells the pool of each, in hashes a second.
     ///
     /// # Panics
     /// If it can't be started.
     #[must_use]
     pub fn translator(upstream: SocketAddr, key: AuthorityPublicKey, hashrate: f64) -> Self {
+        let difficulty = Difficulty {
+            hashrate,
+            vardiff: true,
+        };
+        Self::translator_with(upstream, key, difficulty)
+    }
+
+    /// The same, with difficulty as is said.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn translator_with(
+        upstream: SocketAddr,
+        key: AuthorityPublicKey,
+        difficulty: Difficulty,
+    ) -> Self {
+        let Difficulty { hashrate, vardiff } = difficulty;
         Self::start("translator_sv2", |port| {
             format!(
                 r#"
@@ -116,7 +143,7 @@ required_extensions = []
 [downstream_difficulty_config]
 min_individual_miner_hashrate = {hashrate:.1}
 shares_per_minute = 60.0
-enable_vardiff = true
+enable_vardiff = {vardiff}
 job_keepalive_interval_secs = 60
 
 [[upstreams]]

@@ -161,13 +161,26 @@ async fn measure(
         listening.spawn(listen(client));
     }
     let _load = shares::pace_until_dropped(clients);
+    Ok(sample(stage, &arrivals, connections, count).await)
+}
+
+/// Makes `count` blocks, and takes when each of `connections` clients noted them.
+///
+/// # Panics
+/// If the node makes no block.
+pub(super) async fn sample(
+    stage: &Stage,
+    arrivals: &Arrivals,
+    connections: usize,
+    count: usize,
+) -> Samples {
     let mut watch = BlockWatch::start(&stage.node);
     let mut samples = Samples::default();
     for _ in 0..count {
         tokio::time::sleep(PAUSE).await;
         let client = stage.node.rpc();
         let (hash, told_at) = watch.make_block(move || generate(&client)).await;
-        let arrived = arrived(&arrivals, hash, connections).await;
+        let arrived = arrived(arrivals, hash, connections).await;
         for at in &arrived {
             samples.push(at.saturating_duration_since(told_at));
         }
@@ -175,7 +188,7 @@ async fn measure(
             samples.push(ARRIVAL_MAX);
         }
     }
-    Ok(samples)
+    samples
 }
 
 /// Makes one block with what is in the mempool.

@@ -1,6 +1,7 @@
 //! One SV2 connection with one extended channel, as cheap as it can be: a thousand of them run on a part of one core.
 
 use super::solver::{ChannelTerms, Solver, Tip};
+use crate::sv1::Sv1Error;
 use hh_mining::Target;
 use hh_sv2::message::{
     NewExtendedMiningJob, OpenExtendedMiningChannel, Protocol, SetNewPrevHash, SubmitSharesError,
@@ -29,6 +30,8 @@ pub enum ClientError {
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    Sv1(#[from] Sv1Error),
     #[error("the server refused the channel: {0}")]
     Refused(String),
     #[error(
@@ -45,7 +48,7 @@ pub enum ClientError {
 pub struct Arrivals(Mutex<Vec<([u8; 32], Instant)>>);
 
 impl Arrivals {
-    fn push(&self, prev_hash: [u8; 32]) {
+    pub(super) fn push(&self, prev_hash: [u8; 32]) {
         let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         arrivals.push((prev_hash, Instant::now()));
     }

@@ -4,6 +4,7 @@ use super::client::{Client, ClientError};
 use super::report::{Figures, Row};
 use super::samples::Samples;
 use super::server::Server;
+use super::usage::memory_at_rest;
 use hh_sv2::{Connection, Limits};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -41,17 +42,17 @@ pub async fn first_job(server: &Server, count: usize) -> Result<Figures, ClientE
 /// # Errors
 /// The server refuses.
 pub async fn storm(server: &Server, count: usize) -> Result<Figures, ClientError> {
-    let empty = server.memory_at_rest().await;
+    let empty = memory_at_rest(server.pid).await;
     let (samples, clients) = connect(server, count).await?;
-    let held = server.memory_at_rest().await;
+    let held = memory_at_rest(server.pid).await;
     drop(clients);
-    let first = server.memory_at_rest().await;
+    let first = memory_at_rest(server.pid).await;
     for _ in 1..CYCLES {
         let (_, clients) = connect(server, count).await?;
         drop(clients);
-        server.memory_at_rest().await;
+        memory_at_rest(server.pid).await;
     }
-    let last = server.memory_at_rest().await;
+    let last = memory_at_rest(server.pid).await;
     Ok(vec![
         (Row::Storm, samples.percentile_ms(99)),
         (Row::Memory1000, kilobytes_each(empty, held, count)),
@@ -65,9 +66,9 @@ pub async fn storm(server: &Server, count: usize) -> Result<Figures, ClientError
 /// # Errors
 /// The server refuses.
 pub async fn memory(server: &Server, count: usize) -> Result<Figures, ClientError> {
-    let empty = server.memory_at_rest().await;
+    let empty = memory_at_rest(server.pid).await;
     let (_, clients) = connect(server, count).await?;
-    let held = server.memory_at_rest().await;
+    let held = memory_at_rest(server.pid).await;
     drop(clients);
     Ok(vec![(Row::Memory4000, kilobytes_each(empty, held, count))])
 }
@@ -100,13 +101,30 @@ pub async fn idle(server: &Server) -> Result<Figures, ClientError> {
 /// The server refuses.
 pub async fn connect(server: &Server, count: usize) -> Result<(Samples, Vec<Client>), ClientError> {
     let (address, key) = (server.address, server.key);
+    let open = move |number| async move { Client::open(address, &key, number).await };
+    open_all(count, open).await
+}
+
+/// The same for clients of any kind.
+///
+/// # Errors
+/// The server refuses.
+pub(super) async fn open_all<C, F>(
+    count: usize,
+    open: impl Fn(usize) -> F,
+) -> Result<(Samples, Vec<C>), ClientError>
+where
+    C: Send + 'static,
+    F: Future<Output = Result<C, ClientError>> + Send + 'static,
+{
     // A task for each: the clients of one task take turns unfairly, which would be told as the server's.
     let mut opening = JoinSet::new();
     let (mut samples, mut clients) = (Samples::default(), Vec::new());
     for number in 0..count {
+        let open = open(number);
         opening.spawn(async move {
             let start = Instant::now();
-            let client = Client::open(address, &key, number).await?;
+            let client = open.await?;
             Ok::<_, ClientError>((start.elapsed(), client))
         });
         let wanted = if number + 1 == count {
@@ -125,7 +143,7 @@ pub async fn connect(server: &Server, count: usize) -> Result<(Samples, Vec<Clie
     Ok((samples, clients))
 }
 
-fn kilobytes_each(before: u64, after: u64, count: usize) -> f64 {
+pub(super) fn kilobytes_each(before: u64, after: u64, count: usize) -> f64 {
     as_f64(after.saturating_sub(before)) / 1e3 / as_f64(count as u64)
 }
 

@@ -28,6 +28,12 @@ pub enum Row {
     Idle,
     TemplateP99,
     TemplateFull,
+    Sv1FirstJob,
+    Sv1Memory,
+    Sv1BlockP50,
+    Sv1BlockP99,
+    Sv1Shares,
+    Sv1Lead,
 }
 
 /// What must be reached.
@@ -35,6 +41,9 @@ pub enum Row {
 enum Bar {
     Below(f64),
     Above(f64),
+    AtMost(f64),
+    /// The peer's figure of the same session is less.
+    AbovePeer,
     /// It explains another line.
     None,
 }
@@ -47,7 +56,7 @@ struct Line {
 
 impl Row {
     fn line(self) -> Line {
-        use Bar::{Above, Below};
+        use Bar::{Above, AbovePeer, AtMost, Below};
         let (name, unit, bar) = match self {
             Self::FirstJob => ("first job, 1 connection, p50", "ms", Below(5.0)),
             Self::Storm => ("first job, 1,000 at once, p99", "ms", Below(120.0)),
@@ -66,6 +75,16 @@ impl Row {
             Self::Idle => ("idle without setup, dropped after", "s", Below(10.5)),
             Self::TemplateP99 => ("tip to template, empty mempool, p99", "ms", Below(5.0)),
             Self::TemplateFull => ("tip to template, 4,000 tx, mean", "ms", Below(50.0)),
+            Self::Sv1FirstJob => ("SV1: first job, 1 miner, p50", "ms", Below(8.0)),
+            Self::Sv1Memory => ("SV1: memory per connection, 1,000", "kB", Below(20.0)),
+            Self::Sv1BlockP50 => ("SV1: new block to notify, 1,000, p50", "ms", Below(10.0)),
+            Self::Sv1BlockP99 => ("SV1: new block to notify, 1,000, p99", "ms", Below(20.0)),
+            Self::Sv1Shares => ("SV1: shares to the pool, 100 miners", "1/s", AbovePeer),
+            Self::Sv1Lead => (
+                "SV1: told as accepted, not at the pool",
+                "shares",
+                AtMost(0.0),
+            ),
         };
         Line { name, unit, bar }
     }
@@ -76,14 +95,22 @@ impl Bar {
         match self {
             Self::Below(limit) => format!("< {}", number(limit)),
             Self::Above(limit) => format!("> {}", number(limit)),
+            Self::AtMost(limit) => format!("<= {}", number(limit)),
+            Self::AbovePeer => "> peer".to_owned(),
             Self::None => String::new(),
         }
     }
 
-    fn verdict(self, value: f64) -> &'static str {
+    /// Empty where there is nothing to pass.
+    fn verdict(self, value: f64, of_peer: Option<f64>) -> &'static str {
         let passes = match self {
             Self::Below(limit) => value < limit,
             Self::Above(limit) => value > limit,
+            Self::AtMost(limit) => value <= limit,
+            Self::AbovePeer => match of_peer {
+                Some(of_peer) => value > of_peer,
+                None => return "",
+            },
             Self::None => return "",
         };
         if passes { "pass" } else { "FAIL" }
@@ -108,10 +135,13 @@ impl Report {
     /// Whether ours passes every bar that was measured.
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.rows().iter().all(|row| {
-            let of_ours = self.value(*row, ServerKind::Ours);
-            of_ours.is_none_or(|(value, _)| row.line().bar.verdict(value) != "FAIL")
-        })
+        self.rows().iter().all(|row| self.verdict(*row) != "FAIL")
+    }
+
+    fn verdict(&self, row: Row) -> &'static str {
+        let of_peer = self.value(row, ServerKind::Peer).map(|(value, _)| value);
+        let of_ours = self.value(row, ServerKind::Ours);
+        of_ours.map_or("", |(value, _)| row.line().bar.verdict(value, of_peer))
     }
 
     /// The table in Markdown. A star marks a figure of which every run was void.
@@ -129,12 +159,7 @@ impl Report {
             let Line { name, unit, bar } = row.line();
             let mut line = vec![name.to_owned(), unit.to_owned(), bar.text()];
             line.extend(KINDS.map(|kind| self.cell(row, kind)));
-            let of_ours = self.value(row, ServerKind::Ours);
-            line.push(
-                of_ours
-                    .map_or("", |(value, _)| bar.verdict(value))
-                    .to_owned(),
-            );
+            line.push(self.verdict(row).to_owned());
             cells.push(line);
         }
         aligned(&cells)
@@ -253,6 +278,26 @@ mod tests {
         report.add(ServerKind::Peer, vec![(Row::Idle, f64::INFINITY)], false);
         assert!(report.passes());
         report.add(ServerKind::Ours, vec![(Row::SharesMax, 149_000.0)], false);
+        assert!(!report.passes());
+    }
+
+    #[test]
+    fn where_the_peer_is_the_bar_it_must_have_been_measured() {
+        let mut report = Report::default();
+        report.add(ServerKind::Ours, vec![(Row::Sv1Shares, 50.0)], false);
+        assert!(report.passes());
+        report.add(ServerKind::Peer, vec![(Row::Sv1Shares, 50.0)], false);
+        assert!(!report.passes());
+        report.add(ServerKind::Ours, vec![(Row::Sv1Shares, 52.0)], false);
+        assert!(report.passes());
+    }
+
+    #[test]
+    fn not_one_share_may_be_ahead_of_the_pool() {
+        let mut report = Report::default();
+        report.add(ServerKind::Ours, vec![(Row::Sv1Lead, 0.0)], false);
+        assert!(report.passes());
+        report.add(ServerKind::Ours, vec![(Row::Sv1Lead, 1.0)], false);
         assert!(!report.passes());
     }
 }

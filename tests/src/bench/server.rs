@@ -1,14 +1,13 @@
 //! What is measured, each time anew: a server of ours or of the reference implementation, on one node and one template
 //! provider that all of them share.
 
-use super::usage::resident_bytes;
 use crate::bitcoin_core::{BitcoinCore, Chain, anyone_can_spend};
 use crate::daemon::Daemon;
 use crate::network::{authority_key, pool_address, start_tp, tp_address};
 use crate::peers::{Intake, Peer};
+use hh_ipc::api::pool::PoolClient;
 use hh_sv2::AuthorityPublicKey;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Far above what any run sends: vardiff leaves each channel at the easiest target.
 const SHARES_PER_MINUTE: f64 = 1e9;
@@ -16,19 +15,12 @@ const SHARES_PER_MINUTE: f64 = 1e9;
 /// Gives a target of 2^256 - 1.
 const MIN_DIFFICULTY: f64 = 1e-12;
 
-/// Memory is at rest when two looks at it differ by less than one part in this.
-const REST_PART: u64 = 200;
-/// Time between two looks.
-const REST_INTERVAL: Duration = Duration::from_millis(500);
-/// Looks, after which it is taken as it is.
-const REST_LOOKS_MAX: usize = 12;
-
 /// Whose server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum ServerKind {
-    /// hh-pool as it is configured by default, vardiff aside.
+    /// hh-pool as it is configured by default, vardiff aside; hh-translator in front of it.
     Ours,
-    /// `pool_sv2` answering every share.
+    /// `pool_sv2` answering every share; `translator_sv2` in front of hh-pool.
     Peer,
     /// `pool_sv2` answering shares in tens, as its example configuration has it.
     PeerTens,
@@ -59,7 +51,12 @@ pub struct Stage {
 impl Stage {
     /// Starts both on regtest.
     pub async fn start() -> Self {
-        let node = BitcoinCore::start(Chain::Regtest);
+        Self::start_on(Chain::Regtest).await
+    }
+
+    /// Starts both.
+    pub async fn start_on(chain: Chain) -> Self {
+        let node = BitcoinCore::start(chain);
         let dir = crate::directory("stage");
         let tp_key = authority_key(dir.path(), "hh-tp");
         let tp = start_tp(dir.path(), &node, ([127, 0, 0, 1], 0).into());
@@ -88,13 +85,15 @@ pub struct Server {
     pub address: SocketAddr,
     pub key: AuthorityPublicKey,
     pub pid: u32,
-    _running: Running,
+    running: Running,
 }
 
 #[derive(Debug)]
 enum Running {
-    #[expect(dead_code, reason = "they run for as long as they are held")]
-    Ours(Daemon, tempfile::TempDir),
+    Ours(
+        Daemon,
+        #[expect(dead_code, reason = "it is there for as long as it is held")] tempfile::TempDir,
+    ),
     #[expect(dead_code, reason = "it runs for as long as it is held")]
     Peer(Peer),
 }
@@ -120,7 +119,7 @@ impl Server {
             address: pool_address(&daemon).await,
             key,
             pid: daemon.process().id(),
-            _running: Running::Ours(daemon, dir),
+            running: Running::Ours(daemon, dir),
         }
     }
 
@@ -138,29 +137,26 @@ impl Server {
             address: peer.address(),
             key: Peer::authority_public_key(),
             pid: peer.process.id(),
-            _running: Running::Peer(peer),
+            running: Running::Peer(peer),
         }
     }
 
-    /// Its resident memory once it does not change any more, in bytes.
-    pub async fn memory_at_rest(&self) -> u64 {
-        let mut before = resident_bytes(self.pid);
-        for _ in 0..REST_LOOKS_MAX {
-            tokio::time::sleep(REST_INTERVAL).await;
-            let now = resident_bytes(self.pid);
-            if now.abs_diff(before) < before / REST_PART {
-                return now;
-            }
-            before = now;
+    /// Calls over the control socket of ours.
+    ///
+    /// # Panics
+    /// If nobody listens on it, or it is the peer's, which has none.
+    pub async fn control(&self) -> PoolClient {
+        match &self.running {
+            Running::Ours(daemon, _) => daemon.pool().await,
+            Running::Peer(_) => panic!("the peer has no control socket"),
         }
-        before
     }
 }
 
 fn pool_config(dir: &str, stage: &Stage) -> String {
     format!(
         r#"
-chain = "regtest"
+chain = "{}"
 data_dir = "{dir}/pool"
 authority_secret_key = "file:{dir}/hh-pool.key"
 coinbase_reward_address = "{}"
@@ -181,6 +177,7 @@ rpc_cookie_file = "{}"
 min_difficulty = {MIN_DIFFICULTY:e}
 shares_per_minute = {SHARES_PER_MINUTE:.1}
 "#,
+        stage.node.chain.name(),
         anyone_can_spend(stage.node.chain),
         stage.tp_address,
         stage.tp_key,

@@ -20,9 +20,9 @@ pub const CONNECTIONS: usize = 100;
 pub const PACED_RATE: u32 = 2_000;
 
 /// Unanswered shares of a connection at most, where the rate is the server's: far more than any server answers at a time.
-const WINDOW: usize = 256;
+pub(super) const WINDOW: usize = 256;
 /// It is filled again when so many are left.
-const WINDOW_LOW: usize = WINDOW / 2;
+pub(super) const WINDOW_LOW: usize = WINDOW / 2;
 
 /// From the start of the load to the start of what counts.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -34,22 +34,22 @@ const COOL_DOWN: Duration = Duration::from_millis(1_500);
 const LONG: Duration = Duration::from_secs(600);
 
 /// A server that says nothing for so long has stopped.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Time between looks at the server's threads, some of which may end.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// When load begins, what part of it counts, and when it ends.
 #[derive(Clone, Copy, Debug)]
-struct Schedule {
+pub(super) struct Schedule {
     start: Instant,
     from: Instant,
     to: Instant,
-    end: Instant,
+    pub end: Instant,
 }
 
 impl Schedule {
-    fn starting_now(counted: Duration) -> Self {
+    pub(super) fn starting_now(counted: Duration) -> Self {
         let start = Instant::now();
         let from = start + WARM_UP;
         let to = from + counted;
@@ -62,7 +62,7 @@ impl Schedule {
         }
     }
 
-    fn counts(&self, at: Instant) -> bool {
+    pub(super) fn counts(&self, at: Instant) -> bool {
         (self.from..self.to).contains(&at)
     }
 }
@@ -73,7 +73,24 @@ pub(super) struct Tally {
     /// From when a share was due to its answer, of shares that were due while it counted.
     latencies: Samples,
     /// Shares that were refused, or not answered before the load ended.
-    lost: u64,
+    pub lost: u64,
+}
+
+impl Tally {
+    /// Of a client whose latencies don't count.
+    pub(super) fn of_lost(lost: u64) -> Self {
+        Self {
+            lost,
+            ..Self::default()
+        }
+    }
+}
+
+/// The process that is measured, and those that are part of the experiment without being measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured<'pids> {
+    pub pid: u32,
+    pub bystanders: &'pids [u32],
 }
 
 /// What load has shown.
@@ -98,7 +115,11 @@ pub async fn at_full_rate(
     let schedule = Schedule::starting_now(counted);
     let accepted = Arc::new(AtomicU64::new(0));
     let run = |client, _| fill(client, schedule, Arc::clone(&accepted));
-    let load = load(clients, run, &accepted, schedule, (server, stage)).await?;
+    let measured = Measured {
+        pid: server.pid,
+        bystanders: &stage.bystanders(),
+    };
+    let load = load(clients, run, &accepted, schedule, measured).await?;
     let rate = load.accepted / load.usage.elapsed.as_secs_f64();
     Ok(Outcome {
         figures: vec![(Row::SharesMax, rate)],
@@ -120,7 +141,11 @@ pub async fn at_given_rate(
     let schedule = Schedule::starting_now(counted);
     let accepted = Arc::new(AtomicU64::new(0));
     let run = |client, number| pace(client, number, schedule, Arc::clone(&accepted));
-    let load = load(clients, run, &accepted, schedule, (server, stage)).await?;
+    let measured = Measured {
+        pid: server.pid,
+        bystanders: &stage.bystanders(),
+    };
+    let load = load(clients, run, &accepted, schedule, measured).await?;
     let cpu_us = load.usage.server.as_secs_f64() * 1e6 / load.accepted;
     Ok(Outcome {
         figures: vec![
@@ -133,19 +158,20 @@ pub async fn at_given_rate(
     })
 }
 
-struct Load {
+#[derive(Debug)]
+pub(super) struct Load {
     accepted: f64,
-    usage: Usage,
-    tally: Tally,
+    pub usage: Usage,
+    pub tally: Tally,
 }
 
 /// Runs every client, and measures the server in the middle of that.
-async fn load<F>(
-    clients: Vec<Client>,
-    run: impl Fn(Client, usize) -> F,
+pub(super) async fn load<C, F>(
+    clients: Vec<C>,
+    run: impl Fn(C, usize) -> F,
     accepted: &AtomicU64,
     schedule: Schedule,
-    (server, stage): (&Server, &Stage),
+    measured: Measured<'_>,
 ) -> Result<Load, ClientError>
 where
     F: Future<Output = Result<Tally, ClientError>> + Send + 'static,
@@ -156,7 +182,7 @@ where
     }
     tokio::time::sleep_until(schedule.from.into()).await;
     let before = accepted.load(Ordering::Relaxed);
-    let mut meter = UsageMeter::start(server.pid, &stage.bystanders());
+    let mut meter = UsageMeter::start(measured.pid, measured.bystanders);
     while Instant::now() < schedule.to {
         let next = (Instant::now() + LOOK).min(schedule.to);
         tokio::time::sleep_until(next.into()).await;
@@ -201,10 +227,7 @@ async fn fill(
             accepted.fetch_add(settled, Ordering::Relaxed);
         }
     }
-    Ok(Tally {
-        lost: client.refused(),
-        ..Tally::default()
-    })
+    Ok(Tally::of_lost(client.refused()))
 }
 
 /// Puts a server under the given rate until what it returns is dropped; what becomes of the shares is nobody's concern.

@@ -4,6 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+/// Memory is at rest when two looks at it differ by less than one part in this.
+const REST_PART: u64 = 200;
+/// Time between two looks.
+const REST_INTERVAL: Duration = Duration::from_millis(500);
+/// Looks, after which it is taken as it is.
+const REST_LOOKS_MAX: usize = 12;
+
 /// Kernel ticks of `/proc/stat` in a second: fixed for programs, whatever the kernel's own are.
 const TICKS_A_SECOND: f64 = 100.0;
 
@@ -45,6 +52,20 @@ pub fn resident_bytes(pid: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: Option<u64> = line.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// The same once it does not change any more.
+pub async fn memory_at_rest(pid: u32) -> u64 {
+    let mut before = resident_bytes(pid);
+    for _ in 0..REST_LOOKS_MAX {
+        tokio::time::sleep(REST_INTERVAL).await;
+        let now = resident_bytes(pid);
+        if now.abs_diff(before) < before / REST_PART {
+            return now;
+        }
+        before = now;
+    }
+    before
 }
 
 /// CPU time that all cores together have spent on anything.

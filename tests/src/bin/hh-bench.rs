@@ -1,4 +1,4 @@
-//! `hh-bench`: measures our pool and the reference implementation's side by side, and prints one table.
+//! `hh-bench`: measures our pool and translator and the reference implementation's side by side, and prints one table.
 //!
 //! `scripts/bench` builds what it needs and runs it. Progress goes to stderr, the table to stdout; the exit status is 1 where
 //! ours misses a bar.
@@ -8,8 +8,10 @@ use clap::{Parser, ValueEnum};
 use hh_tests::bench::report::{Figures, Report, Row, number};
 use hh_tests::bench::server::{Server, ServerKind, Stage};
 use hh_tests::bench::shares::Outcome;
+use hh_tests::bench::sv1::translator::Translator;
 use hh_tests::bench::usage::{Usage, UsageMeter};
-use hh_tests::bench::{blocks, connects, shares, templates};
+use hh_tests::bench::{blocks, connects, shares, sv1, templates};
+use hh_tests::bitcoin_core::Chain;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ const ATTEMPTS: usize = 3;
 /// How long the machine is looked at before a run.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Measures hh-pool, hh-tp and pool_sv2 on this machine.
+/// Measures hh-pool, hh-tp, hh-translator, pool_sv2 and translator_sv2 on this machine.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -75,6 +77,20 @@ enum Measure {
     Template,
     /// The same with 4,000 transactions in the mempool
     TemplateFull,
+    /// First job of an SV1 miner behind a translator
+    Sv1FirstJob,
+    /// Memory of 1,000 SV1 connections
+    Sv1Memory,
+    /// New block to mining.notify at 1,000 SV1 connections
+    Sv1NewBlock,
+    /// SV1 shares that reach the pool a second at most, and those told as accepted that have not
+    Sv1Shares,
+}
+
+/// What is measured: started anew for each run.
+enum Subject {
+    Pool(Server),
+    Translator(Translator),
 }
 
 impl Measure {
@@ -87,9 +103,41 @@ impl Measure {
         }
     }
 
+    /// Whether a translator is measured, not a pool.
+    fn is_of_sv1(self) -> bool {
+        matches!(
+            self,
+            Self::Sv1FirstJob | Self::Sv1Memory | Self::Sv1NewBlock | Self::Sv1Shares
+        )
+    }
+
+    /// Whether the generator works as hard as it can: it must not be the limit.
+    fn is_load(self) -> bool {
+        matches!(self, Self::SharesMax | Self::SharesPaced | Self::Sv1Shares)
+    }
+
     fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl Subject {
+    async fn start(measure: Measure, kind: ServerKind, stage: &Stage) -> Self {
+        if measure.is_of_sv1() {
+            Self::Translator(Translator::start(kind, stage).await)
+        } else {
+            Self::Pool(Server::start(kind, stage).await)
+        }
+    }
+
+    fn meter(&self, stage: &Stage) -> UsageMeter {
+        match self {
+            Self::Pool(server) => UsageMeter::start(server.pid, &stage.bystanders()),
+            Self::Translator(translator) => {
+                UsageMeter::start(translator.pid, &translator.bystanders(stage))
+            }
+        }
     }
 }
 
@@ -142,17 +190,26 @@ async fn attempt(
     stage: &Stage,
     arguments: &Arguments,
 ) -> anyhow::Result<(Run, bool)> {
+    // translator_sv2 tells no target above 2^255, and on regtest all that meets that is a block.
+    let signet = match measure {
+        Measure::Sv1Shares => Some(Stage::start_on(Chain::Signet).await),
+        _ => None,
+    };
+    let stage = signet.as_ref().unwrap_or(stage);
     let mut attempts = 1;
     loop {
-        let server = Server::start(kind, stage).await;
-        wait_for_quiet(&server, stage, arguments.patience).await;
-        let run = measured(measure, &server, stage, arguments.quick)
-            .await
-            .with_context(|| format!("{} of {}", measure.name(), kind.name()))?;
+        let subject = Subject::start(measure, kind, stage).await;
+        wait_for_quiet(&subject, stage, arguments.patience).await;
+        let run = match &subject {
+            Subject::Pool(server) => measured(measure, server, stage, arguments.quick).await,
+            Subject::Translator(translator) => {
+                measured_sv1(measure, translator, stage, arguments.quick).await
+            }
+        };
+        let run = run.with_context(|| format!("{} of {}", measure.name(), kind.name()))?;
         let usage = run.usage;
-        let is_load = matches!(measure, Measure::SharesMax | Measure::SharesPaced);
         let is_void = usage.others_cores > OTHERS_CORES_MAX
-            || is_load && usage.generator_cores > GENERATOR_CORES_MAX;
+            || measure.is_load() && usage.generator_cores > GENERATOR_CORES_MAX;
         say(&described(&run, is_void))?;
         if !is_void || attempts == ATTEMPTS {
             return Ok((run, is_void));
@@ -217,6 +274,35 @@ async fn measured(
         Measure::Idle => connects::idle(server).await?,
         Measure::Template => templates::empty(stage, count(200, 10)).await?,
         Measure::TemplateFull => templates::full(stage, count(20, 5), 4_000).await?,
+        _ => anyhow::bail!("it is a measure of translators"),
+    };
+    Ok(Run {
+        figures,
+        usage: meter.usage(),
+        lost: 0,
+    })
+}
+
+async fn measured_sv1(
+    measure: Measure,
+    translator: &Translator,
+    stage: &Stage,
+    quick: bool,
+) -> anyhow::Result<Run> {
+    let mut meter = UsageMeter::start(translator.pid, &translator.bystanders(stage));
+    let figures = match measure {
+        Measure::Sv1FirstJob => sv1::first_job(translator, if quick { 50 } else { 200 }).await?,
+        Measure::Sv1Memory => sv1::memory(translator, 1_000).await?,
+        Measure::Sv1NewBlock => {
+            sv1::new_blocks(translator, stage, 1_000, if quick { 4 } else { 8 }).await?
+        }
+        Measure::Sv1Shares => {
+            let counted = Duration::from_secs(if quick { 4 } else { 8 });
+            return Ok(sv1::shares::at_full_rate(translator, stage, counted)
+                .await?
+                .into());
+        }
+        _ => anyhow::bail!("it is a measure of pools"),
     };
     Ok(Run {
         figures,
@@ -241,10 +327,10 @@ impl From<Outcome> for Run {
 }
 
 /// Waits until others leave the machine alone, but not for ever.
-async fn wait_for_quiet(server: &Server, stage: &Stage, patience: u64) {
+async fn wait_for_quiet(subject: &Subject, stage: &Stage, patience: u64) {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(patience) {
-        let mut meter = UsageMeter::start(server.pid, &stage.bystanders());
+        let mut meter = subject.meter(stage);
         tokio::time::sleep(LOOK).await;
         if meter.usage().others_cores < OTHERS_CORES_MAX {
             return;
