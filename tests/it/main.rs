@@ -26,7 +26,9 @@ mod providers;
 mod proxy;
 mod random_crash;
 mod stop;
+mod sv1_load;
 mod tidy;
+mod translator_outage;
 
 use std::io::{self, Write};
 
