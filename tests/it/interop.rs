@@ -1,21 +1,30 @@
-//! The reference implementation beside ours: its pool on our template provider, its translator and its JD client on our pool.
+//! The reference implementation beside ours: its pool on our template provider and under our translator, its translator and its
+//! JD client on our pool.
 
 use bitcoincore_rpc::RpcApi;
 use hh_ipc::api::pool::MinerQuery;
 use hh_ipc::client::within;
+use hh_mining::BlockHash;
 use hh_sv2::message::{
     Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION,
 };
 use hh_tests::bitcoin_core::{BitcoinCore, Chain};
 use hh_tests::channel::Channel;
+use hh_tests::daemon::Daemon;
 use hh_tests::miner::{Miner, MinerConfig, MinerUrl};
-use hh_tests::network::{CALL, Network, authority_key, start_tp, tp_address};
+use hh_tests::network::{
+    ANY_PORT, CALL, Network, authority_key, start_tp, tp_address, translator_address,
+    translator_config,
+};
 use hh_tests::peers::Peer;
 use hh_tests::reference_client::{ReferenceClient, Setup};
 use hh_tests::wait::wait_for;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// For a block, which is luck: 4.8 million hashes on average, and ten times that once in 20,000.
+const BLOCK: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pool_sv2_mines_on_our_template_provider() {
@@ -68,6 +77,54 @@ async fn pool_sv2_mines_on_our_template_provider() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_translator_with_an_sv1_miner_mines_on_pool_sv2() {
+    let node = BitcoinCore::start(Chain::Signet);
+    let dir = hh_tests::directory("interop");
+    let key = authority_key(dir.path(), "hh-tp");
+    let tp = start_tp(dir.path(), &node, ANY_PORT);
+    tp.wait_until_ready().await;
+    let peer = Peer::pool(Chain::Signet, &tp_address(&tp).await.to_string(), key);
+    peer.wait_until_it_listens().await;
+    let config = translator_config(ANY_PORT, (peer.address(), &Peer::authority_public_key()));
+    let translator = Daemon::start("hh-translator", dir.path(), &config);
+    translator.wait_until_ready().await;
+    let url = MinerUrl::StratumV1 {
+        address: translator_address(&translator).await.to_string(),
+    };
+    let height = node.height();
+    let miner = Miner::start(MinerConfig {
+        hashrate_hs: 500_000,
+        ..MinerConfig::new(url, "interop.sv1")
+    });
+    // What it is told comes from pool_sv2, and what it finds goes all the way to the node.
+    let counters = miner
+        .wait_for("shares and a block", BLOCK, |counters| {
+            counters.accepted >= 10 && counters.blocks_accepted > 0
+        })
+        .await;
+    let late = |reason: &String| reason.starts_with("21: ");
+    assert!(counters.rejected.keys().all(late), "{counters:?}");
+    wait_for("the node has the block", DEADLINE, async || {
+        (node.height() > height).then_some(())
+    })
+    .await;
+    let is_new = |hash: BlockHash| {
+        let hash = hash.to_string().parse().expect("a hash is one");
+        let block = node.rpc().get_block_header_info(&hash);
+        block.is_ok_and(|block| block.height as u64 > height)
+    };
+    miner
+        .wait_for("work on the new block", DEADLINE, |counters| {
+            counters.prev_hash.is_some_and(is_new)
+        })
+        .await;
+    let status = translator.translator().await.status(within(CALL)).await;
+    let status = status.expect("hh-translator answers");
+    assert!(status.shares.accepted >= counters.accepted, "{status:?}");
+    assert_eq!(status.shares_unsettled, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn translator_sv2_with_an_sv1_miner_mines_on_our_pool() {
     let network = Network::start(Chain::Signet).await;
     let hashrate: u32 = 200_000;
@@ -91,6 +148,7 @@ async fn translator_sv2_with_an_sv1_miner_mines_on_our_pool() {
         (accepted >= 10).then_some(page)
     })
     .await;
+    let told: u64 = accepted.miners.iter().map(|m| m.shares.accepted).sum();
     for miner in &accepted.miners {
         assert_eq!(miner.account, "peer", "{miner:?}");
         // Late ones are nobody's fault: a block of this test's own may come between.
@@ -101,6 +159,13 @@ async fn translator_sv2_with_an_sv1_miner_mines_on_our_pool() {
             .filter(|code| *code != "stale-share");
         assert_eq!(faults.count(), 0, "{miner:?}");
     }
+    // What was accepted is settled: it is in the ledger, for the account of the peer's configuration.
+    network.wait_until_shipped().await;
+    let sums = network.ledger().account_sums(100).await;
+    let sums = sums.expect("the ledger can be read");
+    let credited: Vec<&str> = sums.iter().map(|sum| &*sum.account).collect();
+    assert_eq!(credited, ["peer"]);
+    assert!(sums[0].shares >= told, "{sums:?}");
     // New work gets through to the miner.
     network.node.generate(1);
     let tip = network.node.tip().to_string();

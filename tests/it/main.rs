@@ -19,6 +19,7 @@ mod kit;
 mod ledger_away;
 mod load;
 mod metrics;
+mod minerd;
 mod mining;
 mod operator;
 mod postgres;

@@ -113,7 +113,7 @@ async fn check_rounds(network: &Network, blocks: &[Block]) {
 }
 
 /// Waits until pool and template provider know what became of each block, which both have given to the node.
-async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
+pub(crate) async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
     let pool = network.pool.pool().await;
     let tp = network.tp.template_provider().await;
     let at_least = usize::try_from(at_least).expect("a handful");
@@ -143,7 +143,7 @@ async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Block> {
 }
 
 /// Checks a block of ours against the node; whether it is on the best chain.
-async fn check_block(network: &Network, block: &Block) -> bool {
+pub(crate) async fn check_block(network: &Network, block: &Block) -> bool {
     let hash = block.hash.parse().expect("a block hash");
     let Some(mined) = network.node.block_on_best_chain(&hash) else {
         return false;
@@ -234,11 +234,6 @@ async fn every_kind_of_channel_has_its_shares_accepted() {
 async fn sv1_miners_go_on_by_themselves_after_pool_and_translator_were_away() {
     let mut network = Network::start(Chain::Signet).await;
     let (mut translator, address) = network.start_translator().await;
-    // From here on it keeps its port over a restart.
-    let any = "listen_address = \"127.0.0.1:0\"";
-    let config = network.translator_config(&network.pool_key);
-    translator.write_config(&config.replace(any, &format!("listen_address = \"{address}\"")));
-
     let miner = Miner::start(sv1(address, "away.sv1"));
     let more = async |what: &str| {
         let before = miner.counters().accepted;
