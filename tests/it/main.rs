@@ -14,6 +14,7 @@ mod devnet;
 mod disk;
 mod edge_proxy;
 mod failures;
+mod finder;
 mod interop;
 mod kit;
 mod ledger_away;

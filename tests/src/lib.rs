@@ -9,6 +9,7 @@ pub mod bitcoin_core;
 pub mod channel;
 pub mod daemon;
 pub mod disk;
+pub mod edge;
 pub mod miner;
 pub mod network;
 pub mod peers;
