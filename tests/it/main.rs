@@ -15,6 +15,7 @@ mod disk;
 mod edge_proxy;
 mod failures;
 mod finder;
+mod hostile;
 mod interop;
 mod kit;
 mod ledger_away;

@@ -36,6 +36,19 @@ pub fn all() -> bool {
     std::env::var_os("HH_TEST_ALL").is_some()
 }
 
+/// Lets this process and those that it starts have as many open files as the machine allows, for tests with a thousand
+/// connections: many systems begin with 1,024.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // What can't be raised is as good as it gets.
+    setrlimit(Resource::Nofile, limit).ok();
+}
+
 /// A temporary directory with a short path: Unix sockets lie in it, whose paths hold 107 bytes.
 ///
 /// # Panics
