@@ -1,5 +1,6 @@
 //! The keys, once: what they do, the line at the foot and the help are all made from this table.
 
+use crate::model::View;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What a key can ask for.
@@ -11,6 +12,8 @@ pub(crate) enum Action {
     Refresh,
     Pause,
     Theme,
+    Show(View),
+    Open,
     NextPane,
     Down,
     Up,
@@ -38,13 +41,48 @@ const fn control(letter: char) -> (KeyModifiers, KeyCode) {
     (KeyModifiers::CONTROL, KeyCode::Char(letter))
 }
 
-pub(crate) const KEYMAP: [Binding; 11] = [
+pub(crate) const KEYMAP: [Binding; 15] = [
     Binding {
         action: Action::Help,
         keys: &[plain(KeyCode::Char('?')), plain(KeyCode::F(1))],
         keys_text: "?",
         help: "show or hide this help",
         foot: Some("help"),
+    },
+    Binding {
+        action: Action::Quit,
+        keys: &[plain(KeyCode::Char('q')), control('c')],
+        keys_text: "q Ctrl-C",
+        help: "quit",
+        foot: Some("quit"),
+    },
+    Binding {
+        action: Action::Show(View::Overview),
+        keys: &[plain(KeyCode::Char('1'))],
+        keys_text: "1",
+        help: "overview: the pool at a glance",
+        foot: Some("overview"),
+    },
+    Binding {
+        action: Action::Show(View::Lanes),
+        keys: &[plain(KeyCode::Char('4'))],
+        keys_text: "4",
+        help: "lanes, and the translator's upstreams",
+        foot: Some("lanes"),
+    },
+    Binding {
+        action: Action::Show(View::Miners),
+        keys: &[plain(KeyCode::Char('5'))],
+        keys_text: "5",
+        help: "miners: accounts, workers, sessions",
+        foot: Some("miners"),
+    },
+    Binding {
+        action: Action::Open,
+        keys: &[plain(KeyCode::Enter)],
+        keys_text: "Enter",
+        help: "open or close a row of the miners",
+        foot: None,
     },
     Binding {
         action: Action::NextPane,
@@ -100,7 +138,7 @@ pub(crate) const KEYMAP: [Binding; 11] = [
         keys: &[plain(KeyCode::Char('t'))],
         keys_text: "t",
         help: "next theme: dark, light, mono",
-        foot: Some("theme"),
+        foot: None,
     },
     Binding {
         action: Action::Close,
@@ -108,13 +146,6 @@ pub(crate) const KEYMAP: [Binding; 11] = [
         keys_text: "Esc",
         help: "close the help, or select no row",
         foot: None,
-    },
-    Binding {
-        action: Action::Quit,
-        keys: &[plain(KeyCode::Char('q')), control('c')],
-        keys_text: "q Ctrl-C",
-        help: "quit",
-        foot: Some("quit"),
     },
 ];
 

@@ -23,6 +23,7 @@ mod reach;
 mod sample;
 mod terminal;
 mod theme;
+mod tree;
 mod view;
 
 use anyhow::{Context as _, Result, bail};

@@ -9,12 +9,14 @@ use crate::history::History;
 use crate::keymap::{self, Action};
 use crate::link::Source;
 use crate::theme::{Symbols, Theme};
+use crate::tree::{self, Key};
 use crossterm::event::KeyEvent;
 use hh_ipc::api::pool::{Block, Miner, MinerPage};
 use hh_ipc::api::template_provider::TemplateProviderStatus;
 use hh_ipc::api::translator::TranslatorStatus;
 use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// What can happen.
 #[derive(Debug)]
@@ -38,6 +40,14 @@ pub(crate) enum Effect {
     Pause(bool),
 }
 
+/// What is on the screen. The numbers of the keys are those of all screens that there will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Overview,
+    Lanes,
+    Miners,
+}
+
 /// A table that takes the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pane {
@@ -59,10 +69,15 @@ pub(crate) struct Model {
     pub(crate) translator: Source<TranslatorStatus>,
     pub(crate) history: History,
     pub(crate) help: bool,
+    pub(crate) view: View,
     pub(crate) pane: Pane,
     /// Selected row by the identity of what is in it, so that a new order does not move the choice to another miner.
     pub(crate) miner: Option<u32>,
     pub(crate) block: Option<String>,
+    /// Of the tree of miners.
+    pub(crate) row: Option<Key>,
+    /// Rows of it that the user has opened or closed; see [`tree::rows`].
+    pub(crate) turned: BTreeSet<Key>,
     pub(crate) dirty: bool,
 }
 
@@ -84,9 +99,12 @@ impl Model {
             translator: Source::default(),
             history: History::default(),
             help: false,
+            view: View::Overview,
             pane: Pane::Miners,
             miner: None,
             block: None,
+            row: None,
+            turned: BTreeSet::new(),
             dirty: true,
         }
     }
@@ -104,6 +122,14 @@ impl Model {
     /// The page of miners, most hash rate first.
     pub(crate) fn miners(&self) -> Option<&MinerPage> {
         self.pool.data.as_ref()?.miners.as_ref()
+    }
+
+    /// The lines of the tree of miners.
+    pub(crate) fn tree(&self) -> Vec<tree::Row<'_>> {
+        let channels = self.miners().map_or(&[][..], |page| &page.miners);
+        let translator = self.translator.data.as_ref();
+        let downstream = translator.map_or(&[][..], |translator| &translator.miners);
+        tree::rows(channels, downstream, &self.turned)
     }
 
     /// Our blocks, newest first; none where they are not known.
@@ -147,8 +173,14 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
             if !std::mem::take(&mut model.help) {
                 model.miner = None;
                 model.block = None;
+                model.row = None;
             }
         }
+        Action::Show(view) => {
+            model.view = view;
+            model.help = false;
+        }
+        Action::Open => open(model),
         Action::Theme => model.theme = model.theme.next(),
         Action::NextPane => {
             model.pane = match model.pane {
@@ -161,16 +193,31 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
     None
 }
 
+/// Opens or closes the selected row of the tree.
+fn open(model: &mut Model) {
+    let Some(row) = model.row.clone().filter(|_| model.view == View::Miners) else {
+        return;
+    };
+    if !model.turned.remove(&row) {
+        model.turned.insert(row);
+    }
+}
+
 fn select(model: &mut Model, action: Action) {
-    match model.pane {
-        Pane::Miners => {
+    match (model.view, model.pane) {
+        (View::Lanes, _) => {}
+        (View::Miners, _) => {
+            let keys: Vec<Key> = model.tree().iter().map(tree::Row::key).collect();
+            model.row = moved(&keys, model.row.as_ref(), action).cloned();
+        }
+        (View::Overview, Pane::Miners) => {
             let ids: Vec<u32> = model
                 .miners()
                 .map(|page| page.miners.iter().map(|miner| miner.id).collect())
                 .unwrap_or_default();
             model.miner = moved(&ids, model.miner.as_ref(), action).copied();
         }
-        Pane::Blocks => {
+        (View::Overview, Pane::Blocks) => {
             let hashes: Vec<String> = model
                 .blocks()
                 .map(|blocks| blocks.iter().map(|block| block.hash.clone()).collect())

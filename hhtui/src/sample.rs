@@ -276,7 +276,7 @@ fn translator_at(now: i64) -> TranslatorStatus {
             connected_at: at(9),
             difficulty: 0.000_244_140_625,
             version_rolling: true,
-            hashrate_10m_hs: 1.35e13,
+            hashrate_10m_hs: 240e3,
             shares: shares(600, 1, 0),
             last_share_at: Some(at(now - 1)),
         }],

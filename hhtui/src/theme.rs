@@ -113,6 +113,9 @@ pub(crate) struct Symbols {
     pub(crate) ellipsis: &'static str,
     /// Before the title of the pane that takes the keys.
     pub(crate) focus: &'static str,
+    /// Before a row of a tree that shows what is below it, and before one that does not.
+    pub(crate) open: &'static str,
+    pub(crate) closed: &'static str,
     pub(crate) bars: bar::Set<'static>,
     pub(crate) border: border::Set<'static>,
 }
@@ -138,6 +141,8 @@ pub(crate) const UNICODE: Symbols = Symbols {
     gap: "·",
     ellipsis: "…",
     focus: "▸",
+    open: "▾",
+    closed: "▸",
     bars: bar::NINE_LEVELS,
     border: border::PLAIN,
 };
@@ -152,6 +157,8 @@ pub(crate) const ASCII: Symbols = Symbols {
     gap: "?",
     ellipsis: "~",
     focus: ">",
+    open: "v",
+    closed: ">",
     bars: bar::Set {
         full: "#",
         seven_eighths: "%",

@@ -5,14 +5,17 @@
 
 mod blocks;
 mod help;
+mod lanes;
 mod miners;
 mod overview;
 mod panel;
+mod table;
+mod workers;
 
 use crate::figures::{fit, name, span};
 use crate::keymap::KEYMAP;
 use crate::link::Link;
-use crate::model::Model;
+use crate::model::{Model, View};
 use crate::theme::{Health, Role};
 use hh_ipc::locate::Daemon;
 use ratatui::Frame;
@@ -47,7 +50,11 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     .areas(area);
     header(model, frame, head);
     frame.render_widget(Paragraph::new(ribbon), ribbon_area);
-    overview::draw(model, frame, body);
+    match model.view {
+        View::Overview => overview::draw(model, frame, body),
+        View::Lanes => lanes::draw(model, frame, body),
+        View::Miners => workers::draw(model, frame, body),
+    }
     footer(model, frame, foot);
     if model.help {
         help::draw(model, frame, body);

@@ -11,6 +11,7 @@ fn press(model: &mut Model, keys: &str) -> Option<Effect> {
         let code = match key {
             '\t' => KeyCode::Tab,
             '\x1b' => KeyCode::Esc,
+            '\n' => KeyCode::Enter,
             other => KeyCode::Char(other),
         };
         effect = update(model, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
@@ -29,6 +30,31 @@ fn keys_have_their_effects() {
     assert_eq!(model.theme, Theme::Light);
     press(&mut model, "tt");
     assert_eq!(model.theme, Theme::Dark);
+}
+
+#[test]
+fn the_tree_of_miners_is_walked_and_opened_by_keys() {
+    let mut model = sample::live();
+    press(&mut model, "5");
+    assert_eq!(model.view, View::Miners);
+    press(&mut model, "j");
+    let first = model.row.clone().unwrap();
+    assert!(matches!(first, Key::Account(_)), "{first:?}");
+    let rows = model.tree().len();
+    press(&mut model, "\n");
+    assert!(model.tree().len() < rows, "its workers are hidden");
+    press(&mut model, "\nj\n");
+    assert!(
+        model.tree().len() > rows,
+        "the sessions of its worker are shown"
+    );
+    assert!(matches!(model.row, Some(Key::Worker(..))));
+    press(&mut model, "\x1b");
+    assert_eq!(model.row, None);
+    // Elsewhere Enter opens nothing.
+    press(&mut model, "1j\n");
+    assert_eq!(model.view, View::Overview);
+    assert!(model.miner.is_some());
 }
 
 #[test]

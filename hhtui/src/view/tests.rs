@@ -5,6 +5,7 @@ use crate::feed::{Event, PoolAnswer};
 use crate::model::{Msg, update};
 use crate::sample::{self, NOW, at, hear};
 use crate::theme::{ASCII, Theme, UNICODE};
+use crate::tree::Key;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hh_ipc::api::template_provider::NodeCondition;
 use ratatui::backend::{CrosstermBackend, TestBackend};
@@ -41,6 +42,62 @@ fn live_at_all_sizes() {
     check_sizes("live", &sample::live());
 }
 
+/// The miners' screen with alice's worker open.
+fn miners(mut model: Model) -> Model {
+    press(&mut model, '5');
+    let alice = Key::Worker("alice".into(), "rig1".into());
+    model.turned.insert(alice.clone());
+    model.row = Some(alice);
+    model
+}
+
+#[test]
+fn miners_at_all_sizes() {
+    check_sizes("miners", &miners(sample::live()));
+    check_sizes("miners_connecting", &miners(sample::connecting(&UNICODE)));
+    check_sizes("miners_empty", &miners(sample::empty()));
+    check_sizes("miners_down", &miners(sample::lost()));
+}
+
+#[test]
+fn lanes_at_all_sizes() {
+    for (name, mut model) in [
+        ("lanes", sample::live()),
+        ("lanes_connecting", sample::connecting(&UNICODE)),
+        ("lanes_empty", sample::empty()),
+        ("lanes_down", sample::lost()),
+    ] {
+        press(&mut model, '4');
+        check_sizes(name, &model);
+    }
+}
+
+#[test]
+fn a_lane_that_is_paused_and_shares_that_are_lost_are_told() {
+    let mut translator = sample::translator();
+    translator.lanes[0].paused = true;
+    translator.shares_unsettled = 12;
+    translator.upstreams = vec![
+        sample::down("127.0.0.1:34254", NOW - 20, "connection refused"),
+        translator.upstreams.remove(0),
+    ];
+    let mut model = sample::live();
+    hear(&mut model, Event::Translator(Box::new(translator)), at(NOW));
+    press(&mut model, '4');
+    insta::assert_snapshot!("lanes_troubles_80x24", screen(&model, 80, 24).backend());
+}
+
+#[test]
+fn every_screen_fits_any_window() {
+    for key in ['1', '4', '5'] {
+        for size in [(1, 1), (60, 15), (61, 16), (80, 24), (3, 200), (300, 16)] {
+            let mut model = miners(sample::live());
+            press(&mut model, key);
+            screen(&model, size.0, size.1);
+        }
+    }
+}
+
 #[test]
 fn stale_at_all_sizes() {
     check_sizes("stale", &sample::stale());
@@ -62,6 +119,8 @@ fn ascii_at_80_by_24() {
     insta::assert_snapshot!("ascii_80x24", screen(&model, 80, 24).backend());
     press(&mut model, '?');
     insta::assert_snapshot!("ascii_help_80x24", screen(&model, 80, 24).backend());
+    let model = miners(sample::answered(&ASCII, NOW));
+    insta::assert_snapshot!("ascii_miners_80x24", screen(&model, 80, 24).backend());
 }
 
 #[test]
