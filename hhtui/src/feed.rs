@@ -6,7 +6,7 @@ use crate::backoff::Backoff;
 use crate::reach::{Reach, ReachError};
 use hh_ipc::api::pool::{Block, MinerPage, MinerQuery, PoolStatus};
 use hh_ipc::api::template_provider::TemplateProviderStatus;
-use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::translator::{LaneDetail, TranslatorStatus};
 use hh_ipc::api::{Hello, pool::PoolClient};
 use hh_ipc::client::{self, RpcError};
 use hh_ipc::locate::Daemon;
@@ -38,6 +38,8 @@ pub(crate) enum Event {
     Pool(Box<PoolAnswer>),
     Tp(Box<TemplateProviderStatus>),
     Translator(Box<TranslatorStatus>),
+    /// What hh-translator has of each of its lanes, after its status.
+    Lanes(Vec<LaneDetail>),
     /// The daemon can't be asked; it is tried again after `retry_in`.
     Down {
         daemon: Daemon,
@@ -144,7 +146,9 @@ impl Feed {
                     let status = translator.status(within()).await?;
                     backoff.reset();
                     let few = status.connections <= FEW_ROWS;
+                    let lanes = translator.lanes(within()).await?;
                     self.tell(Event::Translator(Box::new(status))).await?;
+                    self.tell(Event::Lanes(lanes)).await?;
                     self.wait(if few { POLL_EVERY } else { POLL_LARGE_EVERY })
                         .await;
                 }

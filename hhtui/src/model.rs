@@ -13,7 +13,7 @@ use crate::tree::{self, Key};
 use crossterm::event::KeyEvent;
 use hh_ipc::api::pool::{Block, Miner, MinerPage};
 use hh_ipc::api::template_provider::TemplateProviderStatus;
-use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::translator::{LaneDetail, TranslatorStatus};
 use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -67,6 +67,8 @@ pub(crate) struct Model {
     pub(crate) pool: Source<PoolAnswer>,
     pub(crate) tp: Source<TemplateProviderStatus>,
     pub(crate) translator: Source<TranslatorStatus>,
+    /// Those of the translator, as old as its status.
+    pub(crate) lanes: Vec<LaneDetail>,
     pub(crate) history: History,
     pub(crate) help: bool,
     pub(crate) view: View,
@@ -97,6 +99,7 @@ impl Model {
             pool: Source::default(),
             tp: Source::default(),
             translator: Source::default(),
+            lanes: Vec::new(),
             history: History::default(),
             help: false,
             view: View::Overview,
@@ -252,6 +255,7 @@ fn hear(model: &mut Model, event: Event, at: Timestamp) {
         }
         Event::Tp(status) => model.tp.answered(*status, at),
         Event::Translator(status) => model.translator.answered(*status, at),
+        Event::Lanes(lanes) => model.lanes = lanes,
         Event::Down {
             daemon,
             why,

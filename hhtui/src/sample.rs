@@ -10,10 +10,11 @@ use hh_ipc::api::pool::{
 use hh_ipc::api::template_provider::{
     NodeCondition, NodeStatus, TemplateClient, TemplateProviderStatus, TemplateSummary,
 };
-use hh_ipc::api::translator::{DownstreamMiner, TranslatorLane, TranslatorStatus};
+use hh_ipc::api::translator::{DownstreamMiner, LaneDetail, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const TIP: &str = "000000a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d";
@@ -288,6 +289,24 @@ fn translator_at(now: i64) -> TranslatorStatus {
     }
 }
 
+fn lane_detail() -> LaneDetail {
+    LaneDetail {
+        name: "default".into(),
+        protocol: "sv1".into(),
+        listen_address: "0.0.0.0:3333".into(),
+        paused_at: None,
+        connections: 1,
+        min_difficulty: Some(1024.0),
+        max_difficulty: Some(1e9),
+        nominal_hashrate_hs: 1e11,
+        hashrate_10m_hs: 240e3,
+        shares: shares(600, 1, 0),
+        shares_in_flight: 2,
+        shares_unsettled: 0,
+        ended: BTreeMap::new(),
+    }
+}
+
 /// Seconds from `now` to [`NOW`].
 fn ago(now: i64) -> u64 {
     u64::try_from(NOW - now).unwrap()
@@ -328,6 +347,7 @@ pub(crate) fn answered(symbols: &'static Symbols, second: i64) -> Model {
         Event::Translator(Box::new(translator_at(second))),
         at(second),
     );
+    hear(&mut model, Event::Lanes(vec![lane_detail()]), at(second));
     model
 }
 

@@ -2,10 +2,10 @@
 
 use super::panel::{dim_old, labelled, list, room, state, titled};
 use super::table::{self, Cells, figure, text};
-use crate::figures::{NONE, age, count, name, percent, si};
+use crate::figures::{NONE, age, count, difficulty, name, percent, si};
 use crate::model::Model;
 use crate::theme::{Health, Role};
-use hh_ipc::api::translator::{TranslatorLane, TranslatorStatus};
+use hh_ipc::api::translator::{LaneDetail, TranslatorLane, TranslatorStatus};
 use hh_ipc::api::{LinkState, LinkStatus};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -86,24 +86,21 @@ fn draw_translator(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         text("STATE", 6, 0),
         text("PROTOCOL", 8, 70),
         text("LISTENS ON", 0, 0),
+        figure("DIFFICULTY", 20, 110),
+        figure("OK/REJECTED", 11, 90),
         figure("CONNECTIONS", 11, 0),
-        figure("MINERS", 8, 0),
         figure("HASHRATE 10m", 13, 0),
     ];
     let lines = translator.lanes.iter();
-    let lines: Vec<Cells> = lines.map(|lane| line(model, translator, lane)).collect();
+    let lines: Vec<Cells> = lines.map(|lane| line(model, lane)).collect();
     table::draw(model, frame, inner, &columns, (&lines, None));
     dim_old(model, frame, inner, old);
 }
 
-fn line(model: &Model, translator: &TranslatorStatus, lane: &TranslatorLane) -> Cells {
+fn line(model: &Model, lane: &TranslatorLane) -> Cells {
     let ascii = model.symbols.ascii;
-    let miners = translator.miners.iter();
-    let mining = miners.filter(|miner| miner.lane == lane.name && !miner.user_name.is_empty());
-    let hashrate: f64 = mining.clone().map(|miner| miner.hashrate_10m_hs).sum();
-    // The list of miners may be cut: then nobody knows the sums here.
-    let is_whole = translator.miners.len() as u64 >= u64::from(translator.connections);
-    let known = |text: String| if is_whole { text } else { NONE.to_owned() };
+    let detail = model.lanes.iter().find(|detail| detail.name == lane.name);
+    let known = |text: fn(&LaneDetail) -> String| detail.map_or(NONE.to_owned(), text);
     let (word, style) = if lane.paused {
         ("paused", model.theme.style(Role::Warn))
     } else {
@@ -114,11 +111,25 @@ fn line(model: &Model, translator: &TranslatorStatus, lane: &TranslatorLane) -> 
         word.to_owned(),
         name(&lane.protocol, ascii),
         name(&lane.listen_address, ascii),
+        known(bounds),
+        known(|lane| {
+            let rejected = count(lane.shares.rejected_total());
+            format!("{}/{rejected}", count(lane.shares.accepted))
+        }),
         count(lane.connections.into()),
-        known(count(mining.count() as u64)),
-        known(si(hashrate, "H/s")),
+        known(|lane| si(lane.hashrate_10m_hs, "H/s")),
     ];
     Cells { texts, style }
+}
+
+/// Between which difficulties the jobs of a lane stay.
+fn bounds(lane: &LaneDetail) -> String {
+    match (lane.min_difficulty, lane.max_difficulty) {
+        (None, None) => "any".to_owned(),
+        (Some(min), None) => format!("from {}", difficulty(min)),
+        (None, Some(max)) => format!("to {}", difficulty(max)),
+        (Some(min), Some(max)) => format!("{} to {}", difficulty(min), difficulty(max)),
+    }
 }
 
 fn draw_upstreams(model: &Model, frame: &mut Frame<'_>, area: Rect) {

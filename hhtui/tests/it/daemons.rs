@@ -13,8 +13,8 @@ use hh_ipc::api::template_provider::{
 };
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamPage, DownstreamQuery, KickDownstreams, KickedDownstreams,
-    LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator, TranslatorStatus, Upstream,
-    UpstreamTest,
+    LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator, TranslatorStatus,
+    Upstream, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
