@@ -286,6 +286,7 @@ fn translator_at(now: i64) -> TranslatorStatus {
         shares_in_flight: 2,
         shares_unsettled: 0,
         authority_public_key: None,
+        credentials: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ mod load;
 mod metrics;
 mod minerd;
 mod mining;
+mod node_credential;
 mod operator;
 mod postgres;
 mod providers;

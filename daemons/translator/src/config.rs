@@ -26,11 +26,21 @@ pub struct TranslatorConfig {
     /// How long one that is preferred to the one in use must be healthy before miners are moved back to it.
     #[serde(default = "default_return_after_seconds")]
     pub return_after_seconds: u64,
+    /// By which pools know through which node work comes; without one it is credited to `core`.
+    pub credential: Option<CredentialConfig>,
     #[serde(default)]
     pub limits: LimitsConfig,
     /// Load balancers in front of the lanes.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
+}
+
+/// Where the node's credential is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialConfig {
+    /// As `hhctl node credential issue` writes it; read again when it changes.
+    pub file: PathBuf,
 }
 
 /// A pool.

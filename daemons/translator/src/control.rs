@@ -9,11 +9,12 @@ use crate::config::UpstreamConfig;
 use crate::miners::{Lane, Miner, Miners};
 use crate::upstream::Command;
 use crate::upstream::link::{LinkState, LinkView, Upstreams};
+use crate::upstream::standing::Standing;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, KickDownstreams,
-    KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator,
-    TranslatorLane, TranslatorStatus, Upstream, UpstreamTest,
+    KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream,
+    Translator, TranslatorLane, TranslatorStatus, Upstream, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call};
@@ -88,6 +89,11 @@ impl Control {
             shares_in_flight: lanes.iter().map(|lane| lane.in_flight()).sum(),
             shares_unsettled: lanes.iter().map(|lane| lane.shares().unsettled).sum(),
             authority_public_key: self.authority_public_key.map(|key| key.to_string()),
+            credentials: lanes
+                .iter()
+                .zip(&self.upstreams)
+                .map(|(lane, upstreams)| lane_credential(lane, upstreams.standing()))
+                .collect(),
         }
     }
 }
@@ -161,6 +167,27 @@ fn lane_status(lane: &Lane) -> TranslatorLane {
         connections: lane.connections(),
         protocol: lane.protocol.name().to_owned(),
         paused: lane.paused_at().is_some(),
+    }
+}
+
+fn lane_credential(lane: &Lane, standing: Standing) -> LaneCredential {
+    let lane = lane.name.clone();
+    match standing {
+        Standing::Core(reason) => LaneCredential {
+            lane,
+            node: "core".to_owned(),
+            until_at: None,
+            reason,
+        },
+        Standing::Node {
+            node,
+            not_after_unix,
+        } => LaneCredential {
+            lane,
+            node,
+            until_at: Timestamp::from_second(not_after_unix).ok(),
+            reason: None,
+        },
     }
 }
 

@@ -92,6 +92,13 @@ impl LaneDifficulty {
     }
 }
 
+impl LaneDifficulty {
+    /// No work is harder than this where we choose.
+    pub(crate) fn hardest(&self) -> Target {
+        self.bounds.hardest()
+    }
+}
+
 impl MinerDifficulty {
     /// The miner suggests where to start.
     pub(crate) fn suggest(&mut self, difficulty: f64) {

@@ -17,6 +17,7 @@ pub mod bridge;
 mod certificate;
 pub mod config;
 mod control;
+mod credential;
 mod difficulty;
 mod downstream;
 mod hashrate;
@@ -32,8 +33,10 @@ use aggregate::{ClassRange, LEASE_SIZE};
 use certificate::LaneCertificate;
 use config::{LaneChannels, LaneConfig, LaneProtocol, TranslatorConfig};
 use control::Control;
+use credential::CredentialFile;
 use downstream::UpstreamHandle;
 use hh_daemon::{Context, Failure};
+use hh_mining::Target;
 use hh_trust::ChangeJournal;
 use listener::{Door, Listener};
 use miners::Miners;
@@ -43,6 +46,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use upstream::link::{Link, Upstreams};
+use upstream::standing::Introduction;
 use upstream::{COMMAND_QUEUE, Command, Upstream};
 
 /// Starts everything, in this order, and returns when miners can connect. The pool may come later: it is tried for ever.
@@ -70,6 +74,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         spawn(&context, "handshakes", entrance.keep_stocked(stop.clone()));
     }
 
+    let credential = CredentialFile::open(config.credential.as_ref());
     let proxies = Arc::new(config.proxy_protocol.clone());
     let mut upstreams = Vec::new();
     let mut upstream_commands = Vec::new();
@@ -77,7 +82,12 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     let doors = sockets.into_iter().zip(certificates);
     for ((lane, lane_config), (socket, certificate)) in lanes.zip(doors) {
         let known = Upstreams::new(&config.upstreams);
-        let commands = start_upstream(&context, &config, known.clone());
+        let introduction = Introduction::new(&lane.name, credential.subscribe());
+        let link = link(&config, known.clone(), introduction);
+        // Where miners share channels, these have exactly the targets of their classes.
+        let is_separate = lane_config.channels == LaneChannels::Separate;
+        let hardest = is_separate.then(|| lane.difficulty.hardest());
+        let commands = start_upstream(&context, link, hardest);
         upstreams.push(known.clone());
         upstream_commands.push(commands.clone());
 
@@ -104,6 +114,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         spawn(&context, "listener", listener.run());
     }
 
+    spawn(&context, "credential", credential.follow(stop.clone()));
     let control = Control {
         context: context.clone(),
         miners,
@@ -118,16 +129,15 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     Ok(())
 }
 
-/// Starts the task that keeps a lane's connection to its upstream.
-fn start_upstream(
-    context: &Context,
-    config: &TranslatorConfig,
-    known: Upstreams,
-) -> mpsc::Sender<Command> {
-    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+fn link(config: &TranslatorConfig, known: Upstreams, introduction: Introduction) -> Link {
     let return_after = Duration::from_secs(config.return_after_seconds);
-    let link = Link::new(config.upstreams.clone(), return_after, known);
-    let upstream = Upstream::new(link, receiver);
+    Link::new(config.upstreams.clone(), return_after, known, introduction)
+}
+
+/// Starts the task that keeps a lane's connection to its upstream.
+fn start_upstream(context: &Context, link: Link, hardest: Option<Target>) -> mpsc::Sender<Command> {
+    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let upstream = Upstream::new(link, receiver, hardest);
     let stop = context.tasks.token().clone();
     spawn(context, "upstream", upstream.run(stop));
     commands

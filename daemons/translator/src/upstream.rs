@@ -11,8 +11,12 @@ mod command;
 mod dial;
 mod known;
 pub(crate) mod link;
+mod message;
 mod probe;
 mod reconnect;
+pub(crate) mod standing;
+mod steered;
+mod steering;
 pub(crate) mod trial;
 
 pub(crate) use command::{
@@ -20,22 +24,24 @@ pub(crate) use command::{
     OpenedChannel, Route,
 };
 
-use crate::bridge::{Rejection, Share, Tip, UpstreamJob};
+use crate::bridge::{Rejection, Tip, UpstreamJob};
 use hh_mining::Target;
 use hh_sv2::message::{
     CloseChannel, NewExtendedMiningJob, OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess, OpenMiningChannelError, SetExtranoncePrefix, SetGroupChannel,
-    SetNewPrevHash, SetTarget, Str0255, SubmitSharesError, SubmitSharesExtended,
-    SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
+    SetNewPrevHash, SetTarget, SubmitSharesError, SubmitSharesSuccess, UpdateChannelError,
 };
 use hh_sv2::setup::printable;
 use hh_sv2::{ConnectionError, Message};
 use link::{Link, LinkEvent};
+use message::{close_message, submit_message, text};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+use steering::Steering;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// Commands of all sessions that wait: a share each from a thousand miners. A session whose command does not fit waits, and
@@ -49,6 +55,9 @@ pub(crate) const EVENT_QUEUE: usize = 256;
 /// Channels asked for and not yet answered; the others wait. After a reconnect with thousands of miners this keeps shares
 /// of the first from queueing behind the opening of the last.
 const OPENING_MAX: usize = 256;
+
+/// How often the difficulty of channels is looked at, where it is ours, and the end of a credential.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Commands handled before the connection is written: bounds the latency of the first of them.
 const COMMANDS_A_WRITE: usize = 256;
@@ -64,12 +73,16 @@ struct Wanted {
     channel: Option<Channel>,
     /// What it had on the connection that is being left.
     former: Option<Route>,
+    /// Where the pool leaves the channel's difficulty to us.
+    steering: Option<Steering>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Channel {
     route: Route,
     group_id: u32,
+    /// Of the next jobs, as the pool has set it.
+    target: Target,
 }
 
 impl Wanted {
@@ -102,16 +115,25 @@ pub(crate) struct Upstream {
     last_request_id: u32,
     /// Sessions by their channels, those on a connection that is being left included.
     channels: HashMap<Route, u64>,
+    /// No work whose difficulty we choose is harder; none where the sessions choose it.
+    hardest: Option<Target>,
+    started: Instant,
 }
 
 enum Wake {
     Link(LinkEvent),
     Command(Command),
+    Tick,
     Stop,
 }
 
 impl Upstream {
-    pub(crate) fn new(link: Link, commands: mpsc::Receiver<Command>) -> Self {
+    /// Where the pool leaves the difficulty to us, no work is harder than `hardest`; without it the sessions' wishes are exact.
+    pub(crate) fn new(
+        link: Link,
+        commands: mpsc::Receiver<Command>,
+        hardest: Option<Target>,
+    ) -> Self {
         Self {
             link,
             commands,
@@ -120,14 +142,19 @@ impl Upstream {
             opening: HashMap::new(),
             last_request_id: 0,
             channels: HashMap::new(),
+            hardest,
+            started: Instant::now(),
         }
     }
 
     /// Serves until `stop` is cancelled.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = tokio::select! {
                 () = stop.cancelled() => Wake::Stop,
+                _ = tick.tick() => Wake::Tick,
                 event = self.link.next() => Wake::Link(event),
                 Some(command) = self.commands.recv() => Wake::Command(command),
             };
@@ -135,6 +162,7 @@ impl Upstream {
                 Wake::Stop => return,
                 Wake::Link(event) => self.on_link(event),
                 Wake::Command(command) => self.on_command(command),
+                Wake::Tick => self.on_tick(),
             };
             let handled = handled.and_then(|()| self.drain());
             let flushed = match handled {
@@ -164,6 +192,7 @@ impl Upstream {
     fn on_link(&mut self, event: LinkEvent) -> Result<(), ConnectionError> {
         match event {
             LinkEvent::Changed => Ok(()),
+            LinkEvent::Credential => self.on_credential(),
             LinkEvent::Up { gone } => {
                 if let Some(gone) = gone {
                     self.on_gone(gone);
@@ -228,6 +257,7 @@ impl Upstream {
                     events,
                     channel: None,
                     former: None,
+                    steering: None,
                 };
                 self.sessions.insert(session, wanted);
                 self.to_open.push_back(session);
@@ -240,6 +270,7 @@ impl Upstream {
                 share,
                 ..
             } => {
+                self.on_share(route, share.hashes);
                 let share = submit_message(route.channel_id, sequence_number, *share);
                 self.link.queue_on(route.link, share)
             }
@@ -256,15 +287,8 @@ impl Upstream {
             return Ok(());
         };
         wanted.wish.terms = terms;
-        let Some(channel) = wanted.channel else {
-            return Ok(());
-        };
-        let update = UpdateChannel {
-            channel_id: channel.route.channel_id,
-            nominal_hash_rate: terms.nominal_hash_rate,
-            maximum_target: terms.max_target.to_le_bytes().into(),
-        };
-        self.link.queue_on(channel.route.link, update)
+        let max_target = self.steer(session, None);
+        self.ask(session, max_target)
     }
 
     /// Asks for channels that are wanted, as many as may be under way.
@@ -273,6 +297,7 @@ impl Upstream {
             && self.opening.len() < OPENING_MAX
             && let Some(session) = self.to_open.pop_front()
         {
+            let max_target = self.steer(session, None);
             let Some(wanted) = self.sessions.get(&session) else {
                 continue;
             };
@@ -287,7 +312,7 @@ impl Upstream {
                 request_id: self.last_request_id,
                 user_identity: text(user_identity),
                 nominal_hash_rate: terms.nominal_hash_rate,
-                max_target: terms.max_target.to_le_bytes().into(),
+                max_target: max_target.to_le_bytes().into(),
                 min_extranonce_size: *min_extranonce_size,
             })?;
         }
@@ -300,6 +325,9 @@ impl Upstream {
             Message::OpenExtendedMiningChannelSuccess(opened) => return self.on_opened(opened),
             Message::OpenMiningChannelError(error) => self.on_refused(&error),
             Message::CloseChannel(close) => self.on_closed(link, &close),
+            Message::PresentCredentialSuccess(_) | Message::PresentCredentialError(_) => {
+                return self.on_credential_answer(&message);
+            }
             Message::Reconnect(asked) => self.link.on_reconnect_asked(&asked),
             Message::NewExtendedMiningJob(job) => {
                 self.link.learn_version_rolling(job.version_rolling_allowed);
@@ -339,6 +367,7 @@ impl Upstream {
         let Some(session) = self.opening.remove(&opened.request_id) else {
             return Ok(());
         };
+        let target = Target::from_le_bytes(opened.target.to_array());
         let route = Route {
             link: self.link.number(),
             channel_id: opened.channel_id,
@@ -350,16 +379,18 @@ impl Upstream {
         let before = wanted.channel.replace(Channel {
             route,
             group_id: opened.group_channel_id,
+            target,
         });
         if let Some(before) = before {
             wanted.former = Some(before.route);
         }
         self.channels.insert(route, session);
+        self.on_channel_target(route, target);
         self.link
             .learn_room(Some(usize::from(opened.extranonce_size)));
         let event = OpenedChannel {
             route,
-            target: Target::from_le_bytes(opened.target.to_array()),
+            target,
             extranonce_prefix: opened.extranonce_prefix.as_bytes().into(),
             extranonce_size: usize::from(opened.extranonce_size),
             lease: Box::default(),
@@ -409,9 +440,9 @@ impl Upstream {
     fn on_target(&mut self, link: LinkNumber, message: &SetTarget) {
         let target = Target::from_le_bytes(message.maximum_target.to_array());
         let channel_id = message.channel_id;
-        self.deliver_work(Route { link, channel_id }, || {
-            Event::Target(Box::new(target))
-        });
+        let route = Route { link, channel_id };
+        self.on_channel_target(route, target);
+        self.deliver_work(route, || Event::Target(Box::new(target)));
     }
 
     fn on_extranonce_prefix(&mut self, link: LinkNumber, message: &SetExtranoncePrefix) {
@@ -553,32 +584,4 @@ impl Upstream {
             self.channels.remove(&route);
         }
     }
-}
-
-fn submit_message(channel_id: u32, sequence_number: u32, share: Share) -> SubmitSharesExtended {
-    SubmitSharesExtended {
-        channel_id,
-        sequence_number,
-        job_id: share.job_id,
-        nonce: share.nonce,
-        ntime: share.ntime,
-        version: share.version,
-        extranonce: share
-            .extranonce
-            .try_into()
-            .expect("a channel's extranonce was read from a B0_32"),
-    }
-}
-
-fn close_message(channel_id: u32) -> CloseChannel {
-    CloseChannel {
-        channel_id,
-        reason_code: text("miner-left"),
-    }
-}
-
-fn text(value: &str) -> Str0255 {
-    value
-        .try_into()
-        .expect("the parser takes no user name longer than a STR0_255")
 }

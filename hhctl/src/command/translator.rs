@@ -3,9 +3,10 @@
 use super::downstream::{self, NOBODY};
 use super::link;
 use crate::failure::Failure;
-use crate::output::{Column, Part, Report, Table, text};
+use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::translator::TranslatorLane;
+use hh_ipc::api::translator::{LaneCredential, TranslatorLane};
+use jiff::Timestamp;
 use serde_json::json;
 
 pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
@@ -31,6 +32,7 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
         Part::Fields(fields),
         Part::Table(link::table(&links, now, "no upstream is configured")),
         Part::Table(lanes(&status.lanes)),
+        Part::Table(credentials(&status.credentials, now)),
         Part::Table(downstream::table(&status.miners, now, NOBODY)),
     ];
     let shown = status.miners.len() as u64;
@@ -58,6 +60,29 @@ fn lanes(lanes: &[TranslatorLane]) -> Table {
             super::lane::state(lane.paused),
             text::count(lane.connections.into()).into(),
         ]);
+    }
+    table
+}
+
+fn credentials(credentials: &[LaneCredential], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("LANE"),
+        Column::left("CREDITED TO"),
+        Column::left("ENDS"),
+        Column::left("WHY"),
+    ];
+    let mut table = Table::new(columns, "the translator does not say which node it is");
+    for credential in credentials {
+        let ends = credential.until_at;
+        let ends = ends.map_or_else(String::new, |at| format!("in {}", text::age(at, now)));
+        let node = credential.node.as_str();
+        let (node, why) = match (credential.until_at, &credential.reason) {
+            (Some(_), _) => (Cell::state(State::Ok, node), "credential taken by the pool"),
+            (None, Some(reason)) => (Cell::state(State::Warn, node), reason.as_str()),
+            (None, None) => (node.into(), "no [credential] in hh-translator.toml"),
+        };
+        let lane = credential.lane.as_str().into();
+        table.row(vec![lane, node, ends.into(), why.into()]);
     }
     table
 }

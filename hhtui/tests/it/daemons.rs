@@ -398,6 +398,7 @@ impl Translator for Fake {
             shares_in_flight: 0,
             shares_unsettled: 0,
             authority_public_key: None,
+            credentials: Vec::new(),
         }
     }
     async fn downstreams(self, _: Context, _: DownstreamQuery) -> DownstreamPage {

@@ -64,6 +64,21 @@ pub struct TranslatorStatus {
     /// What SV2 miners pin, base58check; none where no key is configured.
     #[serde(default)]
     pub authority_public_key: Option<String>,
+    /// Of each lane.
+    #[serde(default)]
+    pub credentials: Vec<LaneCredential>,
+}
+
+/// Through which node the pool takes a lane's work to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneCredential {
+    pub lane: String,
+    /// The Hyper Node, or `core` where the pool has taken no credential.
+    pub node: String,
+    /// When the credential ends that the pool has taken; none for `core`.
+    pub until_at: Option<Timestamp>,
+    /// Why it is `core`; none where no credential is configured.
+    pub reason: Option<String>,
 }
 
 /// A listener with its name.

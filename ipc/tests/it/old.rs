@@ -37,10 +37,11 @@ fn answers_of_the_first_version_still_parse() {
         include_str!("old/template_detail.json"),
         &sample::template_detail(),
     );
-    check::<TranslatorStatus>(
-        include_str!("old/translator_status.json"),
-        &sample::translator_status(),
-    );
+    let translator = TranslatorStatus {
+        credentials: Vec::new(),
+        ..sample::translator_status()
+    };
+    check::<TranslatorStatus>(include_str!("old/translator_status.json"), &translator);
 }
 
 #[test]

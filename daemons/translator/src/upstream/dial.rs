@@ -1,26 +1,27 @@
 //! Connecting: TCP, handshake and setup, and waiting before it is tried again.
 
 use super::link::{LinkError, connect};
+use super::standing::{Introduction, Wire};
 use crate::config::UpstreamConfig;
-use hh_sv2::{Connection, ConnectionError, Message};
+use hh_sv2::{ConnectionError, Message};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Sleep;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Connection, LinkError>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Wire, LinkError>> + Send>>;
 
 /// A connection on its way from nothing to messages.
 pub(super) enum Dial {
     Waiting(Pin<Box<Sleep>>),
     Connecting(Connecting),
-    Up(Box<Connection>),
+    Up(Box<Wire>),
 }
 
 /// What happened to it.
 pub(super) enum DialEvent {
     /// It is time to connect.
     Due,
-    Connected(Box<Connection>),
+    Connected(Box<Wire>),
     Failed(LinkError),
     Message(Result<Message, ConnectionError>),
 }
@@ -30,8 +31,8 @@ impl Dial {
         Self::Waiting(Box::pin(tokio::time::sleep(pause)))
     }
 
-    pub(super) fn connect(config: UpstreamConfig) -> Self {
-        Self::Connecting(Box::pin(connect(config)))
+    pub(super) fn connect(config: UpstreamConfig, introduction: Introduction) -> Self {
+        Self::Connecting(Box::pin(connect(config, introduction)))
     }
 
     /// The next thing that happens. Cancel-safe.
@@ -49,7 +50,7 @@ impl Dial {
         }
     }
 
-    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
+    pub(super) fn connection(&mut self) -> Option<&mut Wire> {
         match self {
             Self::Up(connection) => Some(connection),
             Self::Waiting(_) | Self::Connecting(_) => None,

@@ -1,5 +1,6 @@
 //! What is known of a lane's upstreams, for operators and for sessions that have no channel yet.
 
+use super::standing::Standing;
 use crate::config::UpstreamConfig;
 use metrics::{counter, gauge};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,7 @@ struct Known {
     /// What a channel lets be rolled, from the last that was opened.
     room: Option<usize>,
     version_rolling_allowed: bool,
+    standing: Standing,
 }
 
 impl Upstreams {
@@ -64,6 +66,7 @@ impl Upstreams {
             switched_to: None,
             room: None,
             version_rolling_allowed: true,
+            standing: Standing::Core(None),
         })))
     }
 
@@ -85,6 +88,19 @@ impl Upstreams {
     /// Whether the last job allowed version rolling; true before the first one.
     pub(crate) fn version_rolling_allowed(&self) -> bool {
         self.lock().version_rolling_allowed
+    }
+
+    /// To whom the pool credits what comes over this lane.
+    pub(crate) fn standing(&self) -> Standing {
+        self.lock().standing.clone()
+    }
+
+    pub(super) fn learn_standing(&self, standing: Standing) {
+        let mut known = self.lock();
+        if known.standing != standing {
+            log(&standing);
+            known.standing = standing;
+        }
     }
 
     pub(super) fn set(&self, index: usize, state: LinkState, error: Option<String>) {
@@ -132,5 +148,16 @@ impl Upstreams {
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Every statement leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(standing: &Standing) {
+    match standing {
+        Standing::Core(None) => {}
+        Standing::Core(Some(reason)) => tracing::warn!(reason, "work is credited to core"),
+        Standing::Node {
+            node,
+            not_after_unix,
+        } => tracing::info!(node, not_after_unix, "work is credited to the node"),
     }
 }

@@ -11,9 +11,11 @@ pub(crate) use super::known::{LinkState, LinkView, Upstreams};
 pub(crate) use super::probe::Switched;
 use super::probe::{Probe, ProbeEvent, Purpose, UpstreamAt};
 use super::reconnect::{Destination, destination};
+use super::standing::{Introduction, IntroductionError, Standing, Wire};
 use crate::config::UpstreamConfig;
 use hh_daemon::Chain;
-use hh_sv2::message::{Protocol, Reconnect};
+use hh_sv2::extensions::CredentialAnswer;
+use hh_sv2::message::{PresentCredential, Protocol, Reconnect};
 use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, SetupError, client_setup, printable};
 use hh_sv2::{Connection, ConnectionError, Limits, Message};
 use std::fmt;
@@ -43,11 +45,13 @@ pub(crate) enum LinkError {
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(transparent)]
+    Introduction(#[from] IntroductionError),
 }
 
 /// The upstream that was in use before.
 struct Leaving {
-    connection: Box<Connection>,
+    connection: Box<Wire>,
     number: LinkNumber,
     until: Pin<Box<Sleep>>,
 }
@@ -57,6 +61,9 @@ pub(crate) struct Link {
     configs: Vec<UpstreamConfig>,
     return_after: Duration,
     upstreams: Upstreams,
+    introduction: Introduction,
+    /// The same, to wait for changes with.
+    news: Introduction,
     choice: Choice,
     dial: Dial,
     /// Which of `configs` is in use or tried next.
@@ -83,12 +90,15 @@ pub(crate) enum LinkEvent {
     Late(LinkNumber, Message),
     /// The connection that was being left is gone.
     Left(LinkNumber),
+    /// There may be another credential to present.
+    Credential,
 }
 
 enum Step {
     Dial(DialEvent),
     Probe(ProbeEvent),
     Leaving(LinkNumber, Option<Message>),
+    Credential,
 }
 
 impl Link {
@@ -98,11 +108,14 @@ impl Link {
         configs: Vec<UpstreamConfig>,
         return_after: Duration,
         upstreams: Upstreams,
+        introduction: Introduction,
     ) -> Self {
         upstreams.set(0, LinkState::Connecting, None);
         Self {
             return_after,
             upstreams,
+            news: introduction.clone(),
+            introduction,
             choice: Choice::new(configs.len()),
             configs,
             dial: Dial::after(Duration::ZERO),
@@ -126,14 +139,18 @@ impl Link {
 
     /// The next thing that happens. Cancel-safe.
     pub(crate) async fn next(&mut self) -> LinkEvent {
+        let is_up = self.dial.is_up();
+        let (upstreams, introduction) = (&self.upstreams, &self.introduction);
         let step = tokio::select! {
             event = self.dial.next() => Step::Dial(event),
-            event = next_of_probe(&mut self.probe, &self.upstreams) => Step::Probe(event),
+            event = next_of_probe(&mut self.probe, upstreams, introduction) => Step::Probe(event),
+            () = self.news.changed(), if is_up => Step::Credential,
             (number, message) = next_of_leaving(&mut self.leaving) => Step::Leaving(number, message),
         };
         match step {
             Step::Dial(event) => self.on_dial(event),
             Step::Probe(event) => self.on_probe(event),
+            Step::Credential => LinkEvent::Credential,
             Step::Leaving(number, Some(message)) => LinkEvent::Late(number, message),
             Step::Leaving(number, None) => {
                 self.leaving = None;
@@ -186,6 +203,48 @@ impl Link {
             leaving.end_now();
         }
         Ok(())
+    }
+
+    /// Whether the pool has no vardiff on the connection in use and leaves it to us, or is about to.
+    pub(crate) fn is_ours(&mut self) -> bool {
+        self.dial.connection().is_some_and(|wire| wire.is_ours())
+    }
+
+    /// What there is to present now, if anything; the caller queues it.
+    pub(crate) fn take_credential(&mut self) -> Option<PresentCredential> {
+        let pool = self.configs[self.index].authority_public_key;
+        let message = self
+            .dial
+            .connection()?
+            .take_credential(&self.introduction, &pool);
+        self.show_standing();
+        message
+    }
+
+    /// The pool's answer to the oldest credential that it has not answered.
+    pub(crate) fn on_credential_answer(&mut self, answer: CredentialAnswer) {
+        if let Some(wire) = self.dial.connection() {
+            wire.on_answer(answer);
+        }
+        self.show_standing();
+    }
+
+    /// Whether the credential that was taken has ended now: from here on the pool credits `core`.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.dial.connection().is_some_and(Wire::has_ended);
+        if ended {
+            self.show_standing();
+        }
+        ended
+    }
+
+    /// Tells operators what the connection in use is to its pool.
+    fn show_standing(&mut self) {
+        let standing = self.dial.connection().map(|wire| wire.standing.clone());
+        let away = || Standing::Core(Some("the pool is away".to_owned()));
+        let standing = standing.unwrap_or_else(away);
+        self.introduction.export(&standing);
+        self.upstreams.learn_standing(standing);
     }
 
     /// What a channel lets be rolled; none if what was known turned out wrong.
@@ -281,6 +340,7 @@ impl Link {
         }
         let next = self.choice.on_lost(self.index, was_good);
         self.follow(next);
+        self.show_standing();
         lost
     }
 
@@ -288,7 +348,8 @@ impl Link {
         match event {
             DialEvent::Due => {
                 self.upstreams.set(self.index, LinkState::Connecting, None);
-                self.dial = Dial::connect(self.configs[self.index].clone());
+                let config = self.configs[self.index].clone();
+                self.dial = Dial::connect(config, self.introduction.clone());
                 LinkEvent::Changed
             }
             DialEvent::Connected(connection) => self.on_connected(connection, self.index),
@@ -326,12 +387,7 @@ impl Link {
     }
 
     /// A second connection takes the place of the one in use.
-    fn on_ready(
-        &mut self,
-        connection: Box<Connection>,
-        index: usize,
-        purpose: Purpose,
-    ) -> LinkEvent {
+    fn on_ready(&mut self, connection: Box<Wire>, index: usize, purpose: Purpose) -> LinkEvent {
         if let Purpose::Switch(done) = purpose {
             self.choose(index);
             done.send(Ok(())).ok();
@@ -343,7 +399,7 @@ impl Link {
         self.on_connected(connection, index)
     }
 
-    fn on_connected(&mut self, connection: Box<Connection>, index: usize) -> LinkEvent {
+    fn on_connected(&mut self, connection: Box<Wire>, index: usize) -> LinkEvent {
         let upstream = &self.configs[index].address;
         tracing::info!(upstream, "upstream connected");
         metrics::counter!("hyperhash_translator_upstream_switches_total", "upstream" => upstream.clone())
@@ -359,12 +415,14 @@ impl Link {
         self.upstreams.set(index, LinkState::Up, None);
         // It may be another pool.
         self.learn_room(None);
+        self.show_standing();
+        self.news.mark_changed();
         self.look_for_better();
         LinkEvent::Up { gone }
     }
 
     /// Keeps the connection for as long as its shares may take to be settled. Gives the one that was kept until now.
-    fn leave(&mut self, connection: Box<Connection>, for_index: usize) -> Option<LinkNumber> {
+    fn leave(&mut self, connection: Box<Wire>, for_index: usize) -> Option<LinkNumber> {
         if self.index != for_index {
             self.upstreams.set(self.index, LinkState::Standby, None);
         }
@@ -468,9 +526,13 @@ impl Leaving {
 }
 
 /// Never completes where there is none.
-async fn next_of_probe(probe: &mut Option<Probe>, upstreams: &Upstreams) -> ProbeEvent {
+async fn next_of_probe(
+    probe: &mut Option<Probe>,
+    upstreams: &Upstreams,
+    introduction: &Introduction,
+) -> ProbeEvent {
     match probe {
-        Some(probe) => probe.next(upstreams).await,
+        Some(probe) => probe.next(upstreams, introduction).await,
         None => std::future::pending().await,
     }
 }
@@ -486,12 +548,15 @@ async fn next_of_leaving(leaving: &mut Option<Leaving>) -> (LinkNumber, Option<M
     }
 }
 
-/// Connects and sets the connection up.
-pub(super) async fn connect(config: UpstreamConfig) -> Result<Connection, LinkError> {
-    let key = Some(&config.authority_public_key);
-    let mut connection = Connection::connect(&config.address, key, &limits()).await?;
+/// Connects, sets the connection up and presents what there is to present.
+pub(super) async fn connect(
+    config: UpstreamConfig,
+    introduction: Introduction,
+) -> Result<Wire, LinkError> {
+    let pool = &config.authority_public_key;
+    let mut connection = Connection::connect(&config.address, Some(pool), &limits()).await?;
     client_setup(&mut connection, &setup_of(&config), SETUP_DEADLINE).await?;
-    Ok(connection)
+    Ok(introduction.introduce(connection, pool).await?)
 }
 
 /// What a connection to a pool may cost.

@@ -5,9 +5,9 @@ use super::backoff::pause;
 use super::dial::{Dial, DialEvent};
 use super::known::{LinkState, Upstreams};
 use super::link::LinkError;
+use super::standing::{Introduction, Wire};
 use crate::config::UpstreamConfig;
 use hh_daemon::Chain;
-use hh_sv2::Connection;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -89,7 +89,7 @@ impl Probe {
     }
 
     /// The connection, if it is set up, whether or not it has been held for long enough.
-    pub(super) fn into_connection(self) -> Result<(Box<Connection>, usize, Purpose), Self> {
+    pub(super) fn into_connection(self) -> Result<(Box<Wire>, usize, Purpose), Self> {
         let index = self.index();
         match self.dial {
             Dial::Up(connection) => Ok((connection, index, self.purpose)),
@@ -98,7 +98,11 @@ impl Probe {
     }
 
     /// The next thing that happens. Cancel-safe.
-    pub(super) async fn next(&mut self, upstreams: &Upstreams) -> ProbeEvent {
+    pub(super) async fn next(
+        &mut self,
+        upstreams: &Upstreams,
+        introduction: &Introduction,
+    ) -> ProbeEvent {
         let step = tokio::select! {
             event = self.dial.next() => Step::Dial(event),
             () = held(&mut self.held) => Step::Held,
@@ -108,7 +112,7 @@ impl Probe {
             Step::Dial(DialEvent::Due) => {
                 let UpstreamAt { index, config } = &self.candidates[self.position];
                 upstreams.set_beside(*index, LinkState::Connecting, None);
-                self.dial = Dial::connect(config.clone());
+                self.dial = Dial::connect(config.clone(), introduction.clone());
                 ProbeEvent::Changed
             }
             Step::Dial(DialEvent::Connected(connection)) => {

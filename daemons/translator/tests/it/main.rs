@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
 
 mod control;
+mod credential;
 mod dialogue;
 mod failover;
 mod jobs;

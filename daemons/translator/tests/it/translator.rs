@@ -186,6 +186,7 @@ fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> Tra
             authority_public_key,
         }],
         return_after_seconds: 60,
+        credential: None,
         limits: LimitsConfig::default(),
         proxy_protocol: ProxyProtocol::default(),
         authority_secret_key: None,

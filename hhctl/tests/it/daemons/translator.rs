@@ -3,9 +3,9 @@
 use super::{Fake, counts, seconds_ago, up};
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
-    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream, SwitchedLane,
-    SwitchedUpstream, Translator, TranslatorLane, TranslatorStatus, Upstream, UpstreamState,
-    UpstreamTest,
+    KickDownstreams, KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream,
+    SwitchedLane, SwitchedUpstream, Translator, TranslatorLane, TranslatorStatus, Upstream,
+    UpstreamState, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -261,5 +261,19 @@ pub(super) fn status() -> TranslatorStatus {
         authority_public_key: Some(
             "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
         ),
+        credentials: vec![
+            LaneCredential {
+                lane: "main".to_owned(),
+                node: "berlin".to_owned(),
+                until_at: Some(seconds_ago(-3_600)),
+                reason: None,
+            },
+            LaneCredential {
+                lane: "gpus".to_owned(),
+                node: "core".to_owned(),
+                until_at: None,
+                reason: Some("the pool refused the credential: unknown-lane".to_owned()),
+            },
+        ],
     }
 }

@@ -4,8 +4,9 @@ use super::{at, link, shares};
 use hh_ipc::api::LinkState;
 use hh_ipc::api::translator::{
     DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
-    KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream, SwitchedLane,
-    SwitchedUpstream, TranslatorLane, TranslatorStatus, Upstream, UpstreamState, UpstreamTest,
+    KickDownstreams, KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream,
+    SwitchedLane, SwitchedUpstream, TranslatorLane, TranslatorStatus, Upstream, UpstreamState,
+    UpstreamTest,
 };
 
 pub(crate) fn translator_status() -> TranslatorStatus {
@@ -24,6 +25,12 @@ pub(crate) fn translator_status() -> TranslatorStatus {
         shares_in_flight: 2,
         shares_unsettled: 1,
         authority_public_key: None,
+        credentials: vec![LaneCredential {
+            lane: "main".into(),
+            node: "core".into(),
+            until_at: Some(at(9)),
+            reason: Some("the credential has ended".into()),
+        }],
     }
 }
 

@@ -1,0 +1,281 @@
+//! What a lane's connection is to its pool: a node's, by its credential, or nobody's in particular, and why.
+//!
+//! Presents the credential on a new connection, and says what became of it. It never judges one: the pool does. What it finds out
+//! itself (another pool's, another lane's, one that has ended) it only spares the pool.
+
+use crate::credential::{Credential, CredentialState};
+use hh_sv2::extensions::{CredentialAnswer, EXTENSIONS_DEADLINE, present_credential, request};
+use hh_sv2::message::{EXTENSION_NODE_CREDENTIAL, PresentCredential};
+use hh_sv2::{AuthorityPublicKey, Connection, ConnectionError};
+use hh_trust::PoolAuthority;
+use metrics::{describe_gauge, gauge};
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// The pool's word for a node that it lets in no more.
+const REVOKED: &str = "revoked";
+
+/// To whom the pool credits what comes over a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// To `core`, and why; none where no credential is configured.
+    Core(Option<String>),
+    /// To a node, until this time in Unix seconds.
+    Node { node: String, not_after_unix: i64 },
+}
+
+/// Why a connection is not used, other than that it failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntroductionError {
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error(
+        "the pool has revoked this node; give it another key, or take [credential] out of the configuration"
+    )]
+    Revoked,
+}
+
+/// A connection to a pool, and what it is to it.
+pub(crate) struct Wire {
+    connection: Connection,
+    pub standing: Standing,
+    /// A credential may be presented on it: the pool knows of them.
+    may_present: bool,
+    /// What was presented last.
+    shown: Option<Arc<Credential>>,
+    /// Credentials that are not answered yet.
+    pending: VecDeque<Arc<Credential>>,
+}
+
+impl Deref for Wire {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Wire {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Wire {
+    fn new(connection: Connection, standing: Standing, may_present: bool) -> Self {
+        Self {
+            connection,
+            standing,
+            may_present,
+            shown: None,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Whether the pool has no vardiff on this connection and leaves it to us, or is about to.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_node() || !self.pending.is_empty()
+    }
+
+    fn is_node(&self) -> bool {
+        matches!(self.standing, Standing::Node { .. })
+    }
+
+    /// What there is to present now to `pool`, if anything; the caller queues it.
+    pub(super) fn take_credential(
+        &mut self,
+        introduction: &Introduction,
+        pool: &AuthorityPublicKey,
+    ) -> Option<PresentCredential> {
+        if !self.may_present {
+            return None;
+        }
+        match introduction.message(pool) {
+            Ok((credential, _)) if self.shown.as_ref() == Some(&credential) => None,
+            Ok((credential, message)) => {
+                self.shown = Some(Arc::clone(&credential));
+                self.pending.push_back(credential);
+                Some(message)
+            }
+            Err(reason) => {
+                tracing::warn!(reason, "credential not presented");
+                // One that was taken holds until its end.
+                if !self.is_node() {
+                    self.standing = Standing::Core(Some(reason));
+                }
+                None
+            }
+        }
+    }
+
+    /// The pool's answer to the oldest credential that it has not answered.
+    pub(super) fn on_answer(&mut self, answer: CredentialAnswer) {
+        let Some(credential) = self.pending.pop_front() else {
+            return;
+        };
+        match standing(&credential, answer) {
+            // One that was taken holds until its end.
+            Standing::Core(reason) if self.is_node() => {
+                tracing::warn!(reason, "credential not renewed");
+            }
+            standing => self.standing = standing,
+        }
+    }
+
+    /// Whether the credential that was taken has ended now: from here on the pool credits `core`.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let Standing::Node { not_after_unix, .. } = self.standing else {
+            return false;
+        };
+        // One that is presented now may go on where that one ends.
+        let ended = not_after_unix <= now_unix() && self.pending.is_empty();
+        if ended {
+            let reason = "the credential has ended".to_owned();
+            self.standing = Standing::Core(Some(reason));
+        }
+        ended
+    }
+}
+
+/// What one lane presents, to any pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Introduction {
+    lane: String,
+    state: watch::Receiver<CredentialState>,
+}
+
+impl Introduction {
+    pub(crate) fn new(lane: &str, state: watch::Receiver<CredentialState>) -> Self {
+        describe_gauge!(
+            "hyperhash_translator_credential_end_timestamp_seconds",
+            "When the credential ends that the pool has taken, by lane; 0 where work is credited to core"
+        );
+        let introduction = Self {
+            lane: lane.to_owned(),
+            state,
+        };
+        introduction.export(&Standing::Core(None));
+        introduction
+    }
+
+    /// On a connection that is set up, before its first channel. A pool that does not know of credentials is mined at without.
+    ///
+    /// # Errors
+    /// The connection failed, or the pool does not want this node.
+    pub(super) async fn introduce(
+        &self,
+        mut connection: Connection,
+        pool: &AuthorityPublicKey,
+    ) -> Result<Wire, IntroductionError> {
+        if *self.state.borrow() == CredentialState::Off {
+            return Ok(Wire::new(connection, Standing::Core(None), false));
+        }
+        let wanted = [EXTENSION_NODE_CREDENTIAL];
+        let granted = request(&mut connection, &wanted, EXTENSIONS_DEADLINE).await?;
+        if granted.is_empty() {
+            let reason = "the pool does not know of credentials".to_owned();
+            return Ok(Wire::new(connection, Standing::Core(Some(reason)), false));
+        }
+        let (credential, message) = match self.message(pool) {
+            Ok(message) => message,
+            Err(reason) => {
+                return Ok(Wire::new(connection, Standing::Core(Some(reason)), true));
+            }
+        };
+        let answer = present_credential(&mut connection, message, EXTENSIONS_DEADLINE).await?;
+        if answer == CredentialAnswer::Refused(REVOKED.to_owned()) {
+            return Err(IntroductionError::Revoked);
+        }
+        let mut wire = Wire::new(connection, standing(&credential, answer), true);
+        wire.shown = Some(credential);
+        Ok(wire)
+    }
+
+    /// Shows until when work is credited to a node.
+    pub(super) fn export(&self, standing: &Standing) {
+        let end = match standing {
+            Standing::Core(_) => 0,
+            Standing::Node { not_after_unix, .. } => *not_after_unix,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "seconds of this millennium")]
+        let end = end as f64;
+        let lane = self.lane.clone();
+        gauge!("hyperhash_translator_credential_end_timestamp_seconds", "lane" => lane).set(end);
+    }
+
+    /// There may be something to present: on another connection than the last.
+    pub(super) fn mark_changed(&mut self) {
+        self.state.mark_changed();
+    }
+
+    /// Resolves when there is another credential, or none any more.
+    pub(super) async fn changed(&mut self) {
+        if self.state.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// What to present to this pool now.
+    ///
+    /// # Errors
+    /// In words, why nothing.
+    fn message(
+        &self,
+        pool: &AuthorityPublicKey,
+    ) -> Result<(Arc<Credential>, PresentCredential), String> {
+        let credential = match &*self.state.borrow() {
+            CredentialState::Off => return Err("no credential is configured".to_owned()),
+            CredentialState::Unusable(why) => return Err(why.clone()),
+            CredentialState::Read(credential) => Arc::clone(credential),
+        };
+        let says = &credential.says;
+        if says.pool != PoolAuthority::from_bytes(pool.to_bytes()) {
+            return Err(format!("the credential is for the pool {}", says.pool));
+        }
+        if !says.lanes.iter().any(|lane| lane.as_str() == self.lane) {
+            return Err("the credential is not for this lane".to_owned());
+        }
+        if says.not_after <= now_unix() {
+            return Err("the credential has ended".to_owned());
+        }
+        let text = credential.text.clone().into_bytes();
+        let message = PresentCredential {
+            credential: text
+                .try_into()
+                .expect("a credential is shorter than 64 KiB"),
+            lane: self
+                .lane
+                .as_str()
+                .try_into()
+                .expect("a credential's lanes are shorter than 255 bytes"),
+        };
+        Ok((credential, message))
+    }
+}
+
+/// What the pool's answer to `credential` makes of a connection.
+fn standing(credential: &Credential, answer: CredentialAnswer) -> Standing {
+    match answer {
+        CredentialAnswer::Taken => Standing::Node {
+            node: credential.says.node.to_string(),
+            not_after_unix: credential.says.not_after,
+        },
+        CredentialAnswer::Refused(code) => {
+            Standing::Core(Some(format!("the pool refused the credential: {code}")))
+        }
+        CredentialAnswer::None => {
+            Standing::Core(Some("the pool did not answer the credential".to_owned()))
+        }
+    }
+}
+
+/// Unix time in seconds, as the system's clock tells it now.
+fn now_unix() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
