@@ -1,5 +1,7 @@
 //! End-to-end tests: the real binaries on a real bitcoin-node, with the test kit; and the tidy tests, which read the source.
 
+#[expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
+mod aggregated;
 mod blocks;
 /// The tests of hh-ledger have the same: this crate may not depend on that one's tests, nor the other way round.
 #[path = "../../daemons/lib/ledger/tests/it/cluster.rs"]
@@ -23,6 +25,7 @@ mod load;
 mod metrics;
 mod minerd;
 mod mining;
+#[expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
 mod node_credential;
 mod operator;
 mod postgres;
