@@ -154,6 +154,11 @@ impl TranslatorConfig {
                 mistakes.add(format!("lanes.{index}.name"), what, fix);
             }
             lane.check(index, mistakes);
+            if lane.channels == LaneChannels::Aggregated && self.credential.is_none() {
+                let what = "a pool leaves the difficulty to a node with a credential only";
+                let fix = "add [credential] with `file`, or write \"separate\"";
+                mistakes.add(format!("lanes.{index}.channels"), what, fix);
+            }
         }
     }
 }
@@ -180,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hh-translator.toml");
         let text = "upstreams = []\ndata_dir = \"here\"\n\
-            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\n\
+            [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nnominal_hashrate_hs = -1\nchannels = \"aggregated\"\n\
             [[lanes]]\nname = \"a\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\nmin_difficulty = 0\ncertificate_file = \"/crt\"\n\
             [[lanes]]\nname = \"b\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv1-tls\"\ncertificate_file = \"/crt\"\nmin_difficulty = 4\nmax_difficulty = 2\n\
             [limits]\nmax_connections = 0\nmax_channels_per_connection = 0\n";
@@ -194,6 +199,7 @@ mod tests {
             "upstreams: there is no work without a pool",
             "data_dir: not an absolute path",
             "lanes.0.nominal_hashrate_hs: -1 is no hashrate",
+            "lanes.0.channels: a pool leaves the difficulty to a node with a credential only",
             "lanes.1.name: the name \"a\" is empty or taken",
             "authority_secret_key: a lane for SV2 miners needs the key that they pin",
             "lanes.2.private_key_file: TLS needs a certificate and its private key",

@@ -36,10 +36,9 @@ use control::Control;
 use credential::CredentialFile;
 use downstream::UpstreamHandle;
 use hh_daemon::{Context, Failure};
-use hh_mining::Target;
 use hh_trust::ChangeJournal;
 use listener::{Door, Listener};
-use miners::Miners;
+use miners::{Lane, Miners};
 use proxy::Entrance;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,12 +81,8 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     let doors = sockets.into_iter().zip(certificates);
     for ((lane, lane_config), (socket, certificate)) in lanes.zip(doors) {
         let known = Upstreams::new(&config.upstreams);
-        let introduction = Introduction::new(&lane.name, credential.subscribe());
-        let link = link(&config, known.clone(), introduction);
-        // Where miners share channels, these have exactly the targets of their classes.
-        let is_separate = lane_config.channels == LaneChannels::Separate;
-        let hardest = is_separate.then(|| lane.difficulty.hardest());
-        let commands = start_upstream(&context, link, hardest);
+        let lane_of = (&**lane, lane_config);
+        let commands = start_upstream(&context, &config, lane_of, known.clone(), &credential);
         upstreams.push(known.clone());
         upstream_commands.push(commands.clone());
 
@@ -129,13 +124,22 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     Ok(())
 }
 
-fn link(config: &TranslatorConfig, known: Upstreams, introduction: Introduction) -> Link {
-    let return_after = Duration::from_secs(config.return_after_seconds);
-    Link::new(config.upstreams.clone(), return_after, known, introduction)
-}
-
 /// Starts the task that keeps a lane's connection to its upstream.
-fn start_upstream(context: &Context, link: Link, hardest: Option<Target>) -> mpsc::Sender<Command> {
+fn start_upstream(
+    context: &Context,
+    config: &TranslatorConfig,
+    (lane, lane_config): (&Lane, &LaneConfig),
+    known: Upstreams,
+    credential: &CredentialFile,
+) -> mpsc::Sender<Command> {
+    let introduction = Introduction::new(&lane.name, credential.subscribe());
+    // Where miners share channels, these have exactly the targets of their classes.
+    let (introduction, hardest) = match lane_config.channels {
+        LaneChannels::Separate => (introduction, Some(lane.difficulty.hardest())),
+        LaneChannels::Aggregated => (introduction.for_shared_channels(), None),
+    };
+    let return_after = Duration::from_secs(config.return_after_seconds);
+    let link = Link::new(config.upstreams.clone(), return_after, known, introduction);
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
     let upstream = Upstream::new(link, receiver, hardest);
     let stop = context.tasks.token().clone();

@@ -268,11 +268,14 @@ impl Upstream {
                 route,
                 sequence_number,
                 share,
+                worker,
                 ..
             } => {
                 self.on_share(route, share.hashes);
+                let worker = worker.filter(|_| self.link.names_workers(route.link));
                 let share = submit_message(route.channel_id, sequence_number, *share);
-                self.link.queue_on(route.link, share)
+                let message = Message::SubmitSharesExtended(share, worker);
+                self.link.queue_on(route.link, message)
             }
             Command::Switch { index, done } => {
                 self.link.switch_to(index, done);

@@ -5,7 +5,6 @@ use super::lease::Lease;
 use crate::upstream::{ChannelTerms, ChannelWish};
 use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
 use hh_mining::{Target, Vardiff};
-use hh_sv2::message::USER_IDENTITY_BYTES_MAX;
 use std::sync::Arc;
 
 /// A miner's place on a channel.
@@ -34,7 +33,6 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(account: Arc<str>, worker: &str, wish: &ChannelWish, now_ms: u64) -> Self {
-        let worker = worker_name(worker);
         Self {
             account,
             worker: (!worker.is_empty()).then(|| worker.into()),
@@ -65,11 +63,6 @@ impl Member {
     pub(super) fn class(&self) -> Class {
         Class::nearest(self.vardiff.target())
     }
-}
-
-/// A worker's name as it may stand in extension 0x0002.
-pub(super) fn worker_name(worker: &str) -> &str {
-    &worker[..worker.floor_char_boundary(USER_IDENTITY_BYTES_MAX)]
 }
 
 fn vardiff(terms: ChannelTerms, now_ms: u64) -> Vardiff {

@@ -1,6 +1,5 @@
 //! Shares of an aggregated lane: from a session to the channel that its job is of, and what became of them back to the session.
 
-use super::member::worker_name;
 use super::{Aggregate, Output, Submitted};
 use crate::bridge::Rejection;
 use crate::upstream::{Command, Event, Route};
@@ -29,8 +28,7 @@ impl Aggregate {
         };
         let member = self.members.get(&session);
         let own = || member.and_then(|member| member.worker.as_deref());
-        let other = worker.as_deref().map(worker_name);
-        let worker = other.or_else(own).map(str::to_owned);
+        let worker = worker.as_deref().or_else(own).map(str::to_owned);
         let sequence_number = shares.push(session, sequence_number);
         self.out.push(Output::Submit(Command::Submit {
             session,

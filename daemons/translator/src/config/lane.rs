@@ -98,8 +98,8 @@ impl LaneConfig {
     /// Adds what is wrong with the lane at `index`, but for its name.
     pub(super) fn check(&self, index: usize, mistakes: &mut Mistakes) {
         let key = |name: &str| format!("lanes.{index}.{name}");
-        if self.channels == LaneChannels::Aggregated {
-            let what = "aggregated channels are not there yet";
+        if self.channels == LaneChannels::Aggregated && self.protocol == LaneProtocol::Sv2 {
+            let what = "SV2 miners have channels of their own";
             mistakes.add(key("channels"), what, "write \"separate\"");
         }
         self.check_tls(index, mistakes);

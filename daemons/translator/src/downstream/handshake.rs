@@ -10,6 +10,7 @@ use crate::sv1::message::{Configure, Id, RejectCode, answer, quoted, refusal};
 use crate::upstream::{
     ChannelTerms, ChannelWish, Command, EVENT_QUEUE, EventSink, MIN_EXTRANONCE_SIZE_TOO_LARGE,
 };
+use hh_sv2::message::USER_IDENTITY_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -236,9 +237,10 @@ pub(crate) fn account(user_name: &str) -> &str {
     split_user_name(user_name).0
 }
 
-/// The worker of a user name; empty if it names none.
+/// The worker of a user name, as long as a share can name it; empty if it names none.
 pub(crate) fn worker(user_name: &str) -> &str {
-    split_user_name(user_name).1
+    let worker = split_user_name(user_name).1;
+    &worker[..worker.floor_char_boundary(USER_IDENTITY_BYTES_MAX)]
 }
 
 fn split_user_name(user_name: &str) -> (&str, &str) {

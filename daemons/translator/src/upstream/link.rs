@@ -192,6 +192,14 @@ impl Link {
         Ok(())
     }
 
+    /// Whether a share on the connection of that number may name its worker.
+    pub(crate) fn names_workers(&mut self, number: LinkNumber) -> bool {
+        let in_use = self.dial.connection().filter(|_| number == self.number);
+        let leaving = self.leaving.as_ref().filter(|old| old.number == number);
+        in_use.is_some_and(|wire| wire.names_workers)
+            || leaving.is_some_and(|old| old.connection.names_workers)
+    }
+
     /// Writes what is queued.
     pub(crate) async fn flush(&mut self) -> Result<(), ConnectionError> {
         if let Some(connection) = self.dial.connection() {

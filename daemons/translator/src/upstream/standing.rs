@@ -5,7 +5,7 @@
 
 use crate::credential::{Credential, CredentialState};
 use hh_sv2::extensions::{CredentialAnswer, EXTENSIONS_DEADLINE, present_credential, request};
-use hh_sv2::message::{EXTENSION_NODE_CREDENTIAL, PresentCredential};
+use hh_sv2::message::{EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE, PresentCredential};
 use hh_sv2::{AuthorityPublicKey, Connection, ConnectionError};
 use hh_trust::PoolAuthority;
 use metrics::{describe_gauge, gauge};
@@ -36,6 +36,10 @@ pub(crate) enum IntroductionError {
         "the pool has revoked this node; give it another key, or take [credential] out of the configuration"
     )]
     Revoked,
+    #[error(
+        "channels = \"aggregated\" needs a pool that leaves the difficulty to this node: {0}; see to that, or write channels = \"separate\""
+    )]
+    NotOurs(String),
 }
 
 /// A connection to a pool, and what it is to it.
@@ -44,6 +48,8 @@ pub(crate) struct Wire {
     pub standing: Standing,
     /// A credential may be presented on it: the pool knows of them.
     may_present: bool,
+    /// A share on it may name a worker of its channel's account.
+    pub names_workers: bool,
     /// What was presented last.
     shown: Option<Arc<Credential>>,
     /// Credentials that are not answered yet.
@@ -70,6 +76,7 @@ impl Wire {
             connection,
             standing,
             may_present,
+            names_workers: false,
             shown: None,
             pending: VecDeque::new(),
         }
@@ -82,6 +89,19 @@ impl Wire {
 
     fn is_node(&self) -> bool {
         matches!(self.standing, Standing::Node { .. })
+    }
+
+    /// Why channels can't be shared on it, if they can't: each is to have exactly the target that is asked for, and each share to
+    /// name its worker.
+    fn why_not_shared(&self) -> Option<String> {
+        match &self.standing {
+            Standing::Core(Some(reason)) => Some(reason.clone()),
+            Standing::Core(None) => Some("no credential is configured".to_owned()),
+            Standing::Node { .. } if !self.names_workers => {
+                Some("the pool does not take workers' names (extension 0x0002)".to_owned())
+            }
+            Standing::Node { .. } => None,
+        }
     }
 
     /// What there is to present now to `pool`, if anything; the caller queues it.
@@ -144,6 +164,8 @@ impl Wire {
 #[derive(Clone, Debug)]
 pub(crate) struct Introduction {
     lane: String,
+    /// Miners of the lane share channels.
+    shares_channels: bool,
     state: watch::Receiver<CredentialState>,
 }
 
@@ -155,17 +177,39 @@ impl Introduction {
         );
         let introduction = Self {
             lane: lane.to_owned(),
+            shares_channels: false,
             state,
         };
         introduction.export(&Standing::Core(None));
         introduction
     }
 
-    /// On a connection that is set up, before its first channel. A pool that does not know of credentials is mined at without.
+    /// The same for a lane whose miners share channels: a pool that does not leave the difficulty to us is of no use to it.
+    pub(crate) fn for_shared_channels(self) -> Self {
+        Self {
+            shares_channels: true,
+            ..self
+        }
+    }
+
+    /// On a connection that is set up, before its first channel. A pool that does not know of credentials is mined at without,
+    /// unless miners are to share channels.
     ///
     /// # Errors
-    /// The connection failed, or the pool does not want this node.
+    /// The connection failed, or the pool does not want this node, or is of no use to the lane.
     pub(super) async fn introduce(
+        &self,
+        connection: Connection,
+        pool: &AuthorityPublicKey,
+    ) -> Result<Wire, IntroductionError> {
+        let wire = self.present(connection, pool).await?;
+        match wire.why_not_shared().filter(|_| self.shares_channels) {
+            Some(reason) => Err(IntroductionError::NotOurs(reason)),
+            None => Ok(wire),
+        }
+    }
+
+    async fn present(
         &self,
         mut connection: Connection,
         pool: &AuthorityPublicKey,
@@ -173,25 +217,37 @@ impl Introduction {
         if *self.state.borrow() == CredentialState::Off {
             return Ok(Wire::new(connection, Standing::Core(None), false));
         }
-        let wanted = [EXTENSION_NODE_CREDENTIAL];
+        let wanted = [EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE];
         let granted = request(&mut connection, &wanted, EXTENSIONS_DEADLINE).await?;
-        if granted.is_empty() {
+        let names_workers = granted.contains(&EXTENSION_WORKER_HASHRATE);
+        if !granted.contains(&EXTENSION_NODE_CREDENTIAL) {
             let reason = "the pool does not know of credentials".to_owned();
-            return Ok(Wire::new(connection, Standing::Core(Some(reason)), false));
+            let wire = Wire::new(connection, Standing::Core(Some(reason)), false);
+            return Ok(Wire {
+                names_workers,
+                ..wire
+            });
         }
         let (credential, message) = match self.message(pool) {
             Ok(message) => message,
             Err(reason) => {
-                return Ok(Wire::new(connection, Standing::Core(Some(reason)), true));
+                let wire = Wire::new(connection, Standing::Core(Some(reason)), true);
+                return Ok(Wire {
+                    names_workers,
+                    ..wire
+                });
             }
         };
         let answer = present_credential(&mut connection, message, EXTENSIONS_DEADLINE).await?;
         if answer == CredentialAnswer::Refused(REVOKED.to_owned()) {
             return Err(IntroductionError::Revoked);
         }
-        let mut wire = Wire::new(connection, standing(&credential, answer), true);
-        wire.shown = Some(credential);
-        Ok(wire)
+        let wire = Wire::new(connection, standing(&credential, answer), true);
+        Ok(Wire {
+            names_workers,
+            shown: Some(credential),
+            ..wire
+        })
     }
 
     /// Shows until when work is credited to a node.

@@ -4,8 +4,9 @@ use crate::DEADLINE;
 use hh_mining::Target;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use hh_sv2::message::{
-    NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
-    OpenMiningChannelError, Protocol, Seq0255, SetNewPrevHash, SubmitSharesError,
+    EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE, NewExtendedMiningJob,
+    OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
+    PresentCredentialSuccess, Protocol, Seq0255, SetNewPrevHash, SubmitSharesError,
     SubmitSharesExtended, SubmitSharesSuccess, Sv2Option,
 };
 use hh_sv2::setup::{SETUP_DEADLINE, server_setup};
@@ -85,6 +86,32 @@ impl Pool {
         }
     }
 
+    /// A connection on which the translator presents a credential, which is taken, and may name workers.
+    pub(crate) async fn accept_node(&self) -> PoolConnection {
+        let mut upstream = self.accept().await;
+        let Message::RequestExtensions(request) = upstream.recv().await else {
+            panic!("extensions are asked for");
+        };
+        let extensions = [EXTENSION_WORKER_HASHRATE, EXTENSION_NODE_CREDENTIAL];
+        let (answer, _) = hh_sv2::extensions::answer(request, &extensions);
+        upstream.send([answer]).await;
+        let Message::PresentCredential(_) = upstream.recv().await else {
+            panic!("the credential is presented");
+        };
+        upstream.send([PresentCredentialSuccess {}.into()]).await;
+        upstream
+    }
+
+    /// A connection whose extensions are all refused.
+    pub(crate) async fn accept_without_extensions(&self) {
+        let mut upstream = self.accept().await;
+        let Message::RequestExtensions(request) = upstream.recv().await else {
+            panic!("extensions are asked for");
+        };
+        let (answer, _) = hh_sv2::extensions::answer(request, &[]);
+        upstream.send([answer]).await;
+    }
+
     /// Refuses the setup of one connection.
     pub(crate) async fn accept_refusing(&self) {
         let stream = self.accept_silently().await;
@@ -135,6 +162,14 @@ impl PoolConnection {
         match self.recv().await {
             Message::OpenExtendedMiningChannel(open) => open,
             other => panic!("not an open: {other:?}"),
+        }
+    }
+
+    /// A share, and the worker that it names.
+    pub(crate) async fn recv_named_share(&mut self) -> (SubmitSharesExtended, Option<String>) {
+        match self.recv().await {
+            Message::SubmitSharesExtended(share, worker) => (share, worker),
+            other => panic!("not a share: {other:?}"),
         }
     }
 

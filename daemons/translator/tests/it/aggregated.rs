@@ -1,0 +1,127 @@
+//! A lane whose miners share channels, at a pool that leaves the difficulty to the node, and at one that does not.
+
+use crate::miner::Miner;
+use crate::pool::{NTIME, Pool, PoolConnection, future_job, prefix, tip};
+use crate::translator::Translator;
+use hh_mining::Target;
+use hh_translator::config::{CredentialConfig, LaneChannels};
+use hh_trust::{NodeCredential, NodeSecretKey, PoolAuthority};
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// A translator with a credential for the pool, whose lane is aggregated.
+async fn start(pool: &Pool) -> (Translator, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.credential");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_secs()).unwrap();
+    let credential = NodeCredential {
+        node: "berlin".parse().unwrap(),
+        lanes: ["main".parse().unwrap()].into(),
+        pool: PoolAuthority::from_bytes(pool.public_key().to_bytes()),
+        not_before: now,
+        not_after: now + 3_600,
+    };
+    let key = NodeSecretKey::generate().unwrap();
+    std::fs::write(&file, credential.sign(&key).unwrap()).unwrap();
+    let translator = Translator::start_as(pool, |config| {
+        config.credential = Some(CredentialConfig { file });
+        config.lanes[0].channels = LaneChannels::Aggregated;
+        // The easiest class: every header is work.
+        config.lanes[0].max_difficulty = Some(1e-10);
+    })
+    .await;
+    (translator, dir)
+}
+
+async fn begin(translator: &Translator, user_name: &str) -> (Miner, Value) {
+    let mut miner = translator.miner().await;
+    let answer = miner.call("mining.subscribe", json!(["test/1"])).await;
+    assert_eq!(answer["result"][2], 5, "two bytes are the lease");
+    miner
+        .send(json!("auth"), "mining.authorize", json!([user_name, "x"]))
+        .await;
+    let extranonce1 = answer["result"][1].clone();
+    (miner, extranonce1)
+}
+
+async fn submit(miner: &mut Miner, id: u32, user_name: &str, notify: &Value) {
+    let ntime = format!("{NTIME:08x}");
+    let params = json!([user_name, notify[0], "0000000001", ntime, "0000002a"]);
+    miner.send(json!(id), "mining.submit", params).await;
+}
+
+/// Opens the channel that is asked for next at exactly the target that is asked for.
+async fn open(upstream: &mut PoolConnection, account: &str) -> u32 {
+    let open = upstream.recv_open().await;
+    assert_eq!(open.user_identity.as_bytes(), account.as_bytes());
+    let target = Target::from_le_bytes(open.max_target.to_array());
+    assert_eq!(target.difficulty().log2().fract(), 0.0, "a power of two");
+    let channel_id = upstream.grant(&open, target).await;
+    upstream
+        .send([future_job(channel_id, 1), tip(channel_id, 1, 0x11)])
+        .await;
+    channel_id
+}
+
+#[tokio::test]
+async fn miners_of_an_account_share_a_channel_and_each_share_names_its_worker() {
+    let pool = Pool::start().await;
+    let (translator, _dir) = start(&pool).await;
+    let mut upstream = pool.accept_node().await;
+    let (mut one, extranonce1) = begin(&translator, "alice.one").await;
+    let channel_id = open(&mut upstream, "alice").await;
+    one.authorized().await;
+    let first = one.notify().await;
+    let (mut two, _) = begin(&translator, "alice.two").await;
+    two.authorized().await;
+    let second = two.notify().await;
+    let coinbase = |notify: &Value| notify[2].as_str().unwrap().to_owned();
+    let head = hex::encode(prefix(channel_id));
+    assert!(coinbase(&first).ends_with(&format!("{head}0000")));
+    assert!(coinbase(&second).ends_with(&format!("{head}0001")));
+
+    submit(&mut one, 1, "alice.one", &first).await;
+    let (share, worker) = upstream.recv_named_share().await;
+    let extranonce1 = extranonce1.as_str().unwrap();
+    let extranonce = hex::encode(share.extranonce.as_bytes());
+    assert_eq!(extranonce, format!("0000{extranonce1}0000000001"));
+    assert_eq!(
+        (share.channel_id, worker.as_deref()),
+        (channel_id, Some("one"))
+    );
+    submit(&mut two, 2, "alice.two", &second).await;
+    let (share, worker) = upstream.recv_named_share().await;
+    assert_eq!(
+        (share.channel_id, worker.as_deref()),
+        (channel_id, Some("two"))
+    );
+    assert_eq!(share.sequence_number, 2, "counted by channel");
+    upstream.reject(channel_id, 1, "stale-share").await;
+    upstream.settle(channel_id, 2, 1).await;
+    assert_eq!(crate::miner::error_code(&one.answer().await), 21);
+    assert_eq!(two.answer().await["result"], true);
+
+    let (mut bob, _) = begin(&translator, "bob").await;
+    let of_bob = open(&mut upstream, "bob").await;
+    assert_ne!(of_bob, channel_id);
+    bob.authorized().await;
+    bob.notify().await;
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_keeps_the_difficulty_to_itself_is_refused_with_the_reason() {
+    let pool = Pool::start().await;
+    let (translator, _dir) = start(&pool).await;
+    pool.accept_without_extensions().await;
+    let refused = |status: &hh_ipc::api::translator::TranslatorStatus| {
+        let error = status.upstreams[0].last_error.as_deref();
+        error.is_some_and(|error| {
+            error.contains("does not know of credentials") && error.contains("separate")
+        })
+    };
+    translator.wait_for_status("the reason", refused).await;
+    translator.stop().await;
+}
