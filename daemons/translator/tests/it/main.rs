@@ -7,6 +7,7 @@ mod control;
 mod credential;
 mod dialogue;
 mod failover;
+mod hostile;
 mod jobs;
 mod miner;
 mod minerd;
