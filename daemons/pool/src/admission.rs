@@ -3,10 +3,10 @@
 //! Listeners ask for a place before anything is read, and `kick` ends connections through it. It knows nothing of shares,
 //! and no share touches it.
 
-use crate::ban::BanBook;
 use crate::config::LimitsConfig;
 use crate::directory::{Clock, unix_ms};
 use crate::disconnect::TurnedAway;
+use hh_daemon::ban::BanBook;
 use hh_daemon::{ConnectRate, Entered, Full, HalfOpen, Places};
 use hh_trust::NodeId;
 use std::collections::BTreeMap;

@@ -5,8 +5,8 @@
 //! ledger. While the pool runs it asks again and again whether the claim stands: another pool may have been asked to retire it.
 
 use crate::directory::unix_ms;
-use crate::state_file::{StateFile, StateFileError};
 use hh_daemon::{Context, Failure};
+use hh_daemon::{StateFile, StateFileError};
 use hh_ledger::{Claim, Epoch, Holder, Ledger, LedgerError, RetireWhere};
 use serde::{Deserialize, Serialize};
 use std::error::Error;

@@ -7,13 +7,14 @@ use crate::share_log::Retention;
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 use hh_bitcoin::NodeConfig;
-use hh_daemon::{AddressRange, Failure, Mistakes, ProxyProtocol, SecretRef};
+use hh_daemon::ban::AutoBan;
+use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
 use hh_ledger::{Location, PostgresServer, ServerOptions};
 use hh_sv2::AuthorityPublicKey;
 use hyper_node::HyperNodeConfig;
 use serde::Deserialize;
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,9 +34,6 @@ const KEEP_SHIPPED_MIB_MAX: u64 = 1 << 20;
 
 /// Longest host in bytes that Reconnect carries (STR0_255).
 const MAX_HOST_BYTES: usize = 255;
-
-/// An automatic ban is short: it is made without anybody looking. A day at most.
-const AUTO_BAN_MINUTES: RangeInclusive<u16> = 1..=1_440;
 
 /// A coinbase is mature after 100 blocks, which take 17 hours, or a day when they are slow: a reward is not split again after
 /// that. Above ten years nothing is ever pruned in a database's life.
@@ -80,7 +78,7 @@ pub struct PoolConfig {
     #[serde(default)]
     pub limits: LimitsConfig,
     #[serde(default)]
-    pub auto_ban: AutoBanConfig,
+    pub auto_ban: AutoBan,
     /// Load balancers in front of the lanes.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
@@ -203,17 +201,6 @@ pub struct LimitsConfig {
     pub max_connects_per_minute_per_address: u32,
 }
 
-/// When the pool bans an address by itself, for what no working miner does.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AutoBanConfig {
-    pub enabled: bool,
-    /// How long.
-    pub minutes: u16,
-    /// Never these: proxies, farms.
-    pub exempt: Vec<AddressRange>,
-}
-
 /// Another address of a pool.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -222,22 +209,6 @@ pub struct ReconnectConfig {
     pub host: String,
     /// 0 for the port that they are connected to.
     pub port: u16,
-}
-
-impl Default for AutoBanConfig {
-    fn default() -> Self {
-        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        Self {
-            enabled: true,
-            // Longer than a script is patient, shorter than the trouble of a miner that is set up wrongly.
-            minutes: 10,
-            // Translators and proxies on this machine.
-            exempt: vec![
-                AddressRange::around(loopback[0], 8),
-                AddressRange::around(loopback[1], 128),
-            ],
-        }
-    }
 }
 
 impl Default for ShareLogConfig {
@@ -532,12 +503,7 @@ impl PoolConfig {
             let fix = format!("write a host of at most {MAX_HOST_BYTES} bytes");
             mistakes.add("reconnect_on_stop.host", "longer than a message takes", fix);
         }
-        if !AUTO_BAN_MINUTES.contains(&self.auto_ban.minutes) {
-            let (min, max) = (AUTO_BAN_MINUTES.start(), AUTO_BAN_MINUTES.end());
-            let what = format!("{} minutes are no short ban", self.auto_ban.minutes);
-            let fix = format!("write {min} to {max}, or `enabled = false`");
-            mistakes.add("auto_ban.minutes", what, fix);
-        }
+        self.auto_ban.check("auto_ban", mistakes);
     }
 
     fn check_ledger(&self, mistakes: &mut Mistakes) {

@@ -5,7 +5,7 @@
 //! targets of jobs to come, never of one that is out.
 
 use crate::config::VardiffConfig;
-use crate::state_file::{StateFile, StateFileError};
+use hh_daemon::{StateFile, StateFileError};
 use hh_mining::{Bounds, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Why connections of miners end, in the few words that metrics and the status count them by.
 
-use crate::ban::Offence;
 use crate::session::SessionError;
+use hh_daemon::ban::Offence;
 use hh_daemon::{AddressRange, Full, TooMany};
 use hh_sv2::ConnectionError;
 use hh_sv2::setup::{SETUP_DEADLINE, SetupError};

@@ -6,7 +6,7 @@
 
 use crate::config::hyper_node::HyperNodeConfig;
 use crate::difficulty::DifficultyRange;
-use crate::state_file::{StateFile, StateFileError};
+use hh_daemon::{StateFile, StateFileError};
 use hh_trust::{CredentialError, NodeId, NodePublicKey, PoolAuthority, PresentedCredential};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -14,7 +14,6 @@
 //! ```
 
 mod admission;
-mod ban;
 mod blocks;
 mod channel;
 mod claim;
@@ -39,14 +38,12 @@ mod sample;
 mod session;
 pub mod share_log;
 mod shipper;
-mod state_file;
 mod tail;
 mod template_client;
 mod work;
 mod zeroed_file;
 
 use admission::Admission;
-use ban::BanBook;
 use blocks::{BlockKeeper, Journal, Paths};
 use claim::{ClaimError, ServerIdClaim};
 use config::PoolConfig;
@@ -54,7 +51,8 @@ use control::Control;
 use difficulty::DifficultyBoard;
 use directory::{Clock, Directory};
 use hh_bitcoin::BlockSubmitter;
-use hh_daemon::{Context, Failure};
+use hh_daemon::ban::BanBook;
+use hh_daemon::{Context, Failure, StateFile};
 use hh_ledger::Ledger;
 use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
 use hh_sv2::Authority;
@@ -70,7 +68,6 @@ use rejects::Rejects;
 use session::Shared;
 use share_log::{Recovered, ShareLog};
 use shipper::{Shipper, ShipperError, Shipping};
-use state_file::StateFile;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tail::ShareTail;

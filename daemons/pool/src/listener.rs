@@ -1,11 +1,11 @@
 //! Accepts miners: limits, handshake and setup, and then a [`Session`] each.
 
 use crate::admission::{Admission, Place};
-use crate::ban::{Target, Times};
 use crate::config::LaneConfig;
 use crate::directory::{LaneView, NewLane, unix_ms};
 use crate::disconnect::{self, MinerError, TurnedAway};
 use crate::session::{Session, Shared};
+use hh_daemon::ban::{Target, Times};
 use hh_daemon::{Failure, ProxyProtocol, Tasks};
 use hh_sv2::message::{Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING};
 use hh_sv2::setup::{SETUP_DEADLINE, server_setup};

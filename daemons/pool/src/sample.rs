@@ -6,14 +6,14 @@ pub(crate) mod server;
 pub(crate) mod witness;
 
 use crate::admission::ConnectionView;
-use crate::ban::BanBook;
 use crate::channel::{Channel, ChannelKind};
-use crate::config::AutoBanConfig;
 use crate::directory::{Clock, Directory, NewChannel};
 use crate::share_log::Origin;
-use crate::state_file::StateFile;
 use crate::work::{Provider, Work, WorkBoard};
 use bitcoin::ScriptBuf;
+use hh_daemon::StateFile;
+use hh_daemon::ban::AutoBan;
+use hh_daemon::ban::BanBook;
 use hh_mining::{Bounds, ExtranoncePrefix, Target, Template, Tip, Vardiff};
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +115,7 @@ pub(crate) fn work() -> Arc<Work> {
 /// Nobody is banned, and a ban that an operator makes can't be kept.
 pub(crate) fn no_bans() -> BanBook {
     let file = StateFile::new("/nonexistent/bans.json".into());
-    BanBook::open(AutoBanConfig::default(), file, 0).unwrap()
+    BanBook::open(AutoBan::default(), file, 0).unwrap()
 }
 
 /// A connection that nobody listens at the end of.

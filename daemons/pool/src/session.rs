@@ -10,7 +10,6 @@ mod passage;
 mod shares;
 
 use crate::admission::ConnectionView;
-use crate::ban::BanBook;
 use crate::blocks::Blocks;
 use crate::channel::{Channel, ChannelKind};
 use crate::config::{LimitsConfig, ReconnectConfig};
@@ -22,6 +21,7 @@ use crate::rejects::Rejects;
 use crate::share_log::{Appended, Appending, LogError, ShareLog};
 use crate::work::{PoolJob, Work};
 use bitcoin::Network;
+use hh_daemon::ban::BanBook;
 use hh_mining::{FloodWatch, JobError, PrefixAllocator};
 use hh_sv2::message::{
     EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE, OpenMiningChannelError,

@@ -10,8 +10,8 @@ mod tests;
 
 use crate::directory::unix_ms;
 use crate::share_log::{Entry, LogError, LogReader, Record, Retention, ShareLog};
-use crate::state_file::StateFile;
 use hh_daemon::Failure;
+use hh_daemon::StateFile;
 use hh_ledger::{BindingRow, Ledger, LedgerError, ShareRow, Shipment};
 use hh_mining::BlockHash;
 use serde::{Deserialize, Serialize};

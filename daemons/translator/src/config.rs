@@ -4,6 +4,7 @@ mod lane;
 
 pub use lane::{LaneChannels, LaneConfig, LaneProtocol};
 
+use hh_daemon::ban::AutoBan;
 use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
 use hh_sv2::AuthorityPublicKey;
 use serde::Deserialize;
@@ -30,6 +31,9 @@ pub struct TranslatorConfig {
     pub credential: Option<CredentialConfig>,
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// When an address is banned by itself.
+    #[serde(default)]
+    pub auto_ban: AutoBan,
     /// Load balancers in front of the lanes.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
@@ -107,6 +111,7 @@ impl hh_daemon::Config for TranslatorConfig {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }
         self.check_lanes(mistakes);
+        self.auto_ban.check("auto_ban", mistakes);
         if self.upstreams.is_empty() {
             let fix = "add an [[upstreams]] table with `address` and `authority_public_key`";
             mistakes.add("upstreams", "there is no work without a pool", fix);

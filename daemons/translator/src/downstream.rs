@@ -17,6 +17,7 @@ use crate::sv1::line::{LineBuffer, LineTooLong, MAX_LINE_BYTES, MAX_LINE_BYTES_U
 use crate::sv1::message::{Call, Id, Incoming, RejectCode, answer, parse, refusal};
 use crate::upstream::link::Upstreams;
 use crate::upstream::{Command, Event, Route};
+use hh_daemon::ban::Offence;
 use hh_mining::{BlockHash, Target};
 use shares::Unsettled;
 use std::collections::{HashSet, VecDeque};
@@ -143,6 +144,27 @@ impl SessionEnd {
             Self::FellBehind => "fell_behind",
             Self::Kicked => "kicked",
             Self::Stop => "stop",
+        }
+    }
+
+    /// What it says about the peer's conduct, if anything. Who is merely slow, silent or gone has done nothing.
+    pub(crate) fn offence(&self) -> Option<Offence> {
+        match self {
+            Self::Tls(_)
+            | Self::UnexpectedTls
+            | Self::LineTooLong(_)
+            | Self::Malformed
+            | Self::Chatter => Some(Offence::Garbage),
+            Self::Closed
+            | Self::Io(_)
+            | Self::HandshakeDeadline
+            | Self::SlowReader
+            | Self::ChannelClosed(_)
+            | Self::Refused(_)
+            | Self::NoRoom
+            | Self::FellBehind
+            | Self::Kicked
+            | Self::Stop => None,
         }
     }
 

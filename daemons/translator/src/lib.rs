@@ -13,6 +13,7 @@
 //! On an aggregated lane `aggregate` stands between the two, and lets many miners share a channel.
 
 mod aggregate;
+mod bans;
 pub mod bridge;
 mod certificate;
 pub mod config;
@@ -30,6 +31,7 @@ mod upstream;
 
 use aggregate::task::Aggregator;
 use aggregate::{ClassRange, LEASE_SIZE};
+use bans::Bans;
 use certificate::LaneCertificate;
 use config::{LaneChannels, LaneConfig, LaneProtocol, TranslatorConfig};
 use control::Control;
@@ -75,6 +77,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
 
     let credential = CredentialFile::open(config.credential.as_ref());
     let proxies = Arc::new(config.proxy_protocol.clone());
+    let bans = Bans::open(&config)?;
     let mut upstreams = Vec::new();
     let mut upstream_commands = Vec::new();
     let lanes = miners.lanes().iter().zip(&config.lanes);
@@ -90,6 +93,7 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
         let door = Door {
             lane: lane.clone(),
             miners: miners.clone(),
+            bans: bans.clone(),
             upstream: upstream_handle(&context, lane_config, commands, known),
             proxies: Arc::clone(&proxies),
             tls: certificate.as_ref().map(LaneCertificate::server_config),

@@ -1,7 +1,8 @@
 //! Accepts miners on one lane, within the limits, and starts a session for each.
 
+use crate::bans::Bans;
 use crate::downstream::{Session, SessionEnd, UpstreamHandle};
-use crate::miners::{Lane, Miners, OVER_LIMIT, PAUSED, PROXY_HEADER, Place};
+use crate::miners::{BANNED, Lane, Miners, OVER_LIMIT, PAUSED, PROXY_HEADER, Place};
 use crate::proxy::{self, Entrance};
 use crate::stream::MinerStream;
 use hh_daemon::{Chain, Full, ProxyProtocol, Tasks};
@@ -32,6 +33,7 @@ pub(crate) struct Listener {
 pub(crate) struct Door {
     pub lane: Arc<Lane>,
     pub miners: Miners,
+    pub bans: Bans,
     pub upstream: UpstreamHandle,
     pub proxies: Arc<ProxyProtocol>,
     /// For a lane that speaks TLS.
@@ -71,6 +73,11 @@ impl Listener {
 
 impl Door {
     fn admit(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
+        if let Some(range) = self.bans.of_address(peer.ip()) {
+            tracing::debug!(lane = self.lane.name, %peer, %range, "connection of a banned address closed");
+            self.lane.on_disconnect(BANNED);
+            return None;
+        }
         // Closed at once, not left waiting: the miner goes on to the next pool of its list.
         if self.lane.paused_at().is_some() {
             self.lane.on_disconnect(PAUSED);
@@ -132,6 +139,9 @@ impl Door {
                 let (lane, peer) = (self.lane, place.miner.peer);
                 let end = proxy::serve(stream, place, self.upstream, entrance, stop).await;
                 lane.on_disconnect(end.label());
+                if let Some(offence) = end.offence() {
+                    self.bans.judge(&self.miners, peer.ip(), offence);
+                }
                 tracing::info!(%peer, lane = lane.name, reason = %Chain(&end), "SV2 connection ended");
             }
         }
@@ -148,6 +158,9 @@ impl Door {
             Err(error) => SessionEnd::Tls(error),
         };
         miner.lane.on_disconnect(end.label());
+        if let Some(offence) = end.offence() {
+            self.bans.judge(&self.miners, miner.peer.ip(), offence);
+        }
         let state = miner.state();
         tracing::info!(
             session = miner.id, peer = %miner.peer, lane = miner.lane.name, user_name = state.user_name,

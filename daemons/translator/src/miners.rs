@@ -39,6 +39,9 @@ const RESULTS: [&str; 7] = [
 /// Value of the label `reason` of `hyperhash_miner_disconnects_total` for a connection that got no place.
 pub(crate) const OVER_LIMIT: &str = "over_limit";
 
+/// The same for a connection from an address that is banned.
+pub(crate) const BANNED: &str = "banned";
+
 /// The same for a connection to a lane that lets nobody in.
 pub(crate) const PAUSED: &str = "lane_paused";
 
@@ -267,7 +270,7 @@ impl Lane {
         for reason in SessionEnd::LABELS
             .into_iter()
             .chain(ProxyEnd::LABELS)
-            .chain([OVER_LIMIT, PAUSED, PROXY_HEADER])
+            .chain([BANNED, OVER_LIMIT, PAUSED, PROXY_HEADER])
         {
             counter!("hyperhash_miner_disconnects_total", "lane" => name.clone(), "reason" => reason).absolute(0);
         }

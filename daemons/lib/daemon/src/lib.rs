@@ -4,6 +4,7 @@
 //! crate's business: no word of Bitcoin or mining is in it.
 
 mod address_range;
+pub mod ban;
 mod config;
 mod connect_rate;
 mod context;
@@ -19,6 +20,7 @@ mod proxy_protocol;
 mod run;
 mod secret;
 mod session_threads;
+mod state_file;
 mod tasks;
 
 pub use address_range::{AddressRange, AddressRangeError};
@@ -33,4 +35,5 @@ pub use places::{Full, Place, Places};
 pub use proxy_protocol::{ProxyError, ProxyProtocol};
 pub use run::run;
 pub use secret::{Secret, SecretError, SecretRef};
+pub use state_file::{StateFile, StateFileError};
 pub use tasks::{Stuck, Tasks};

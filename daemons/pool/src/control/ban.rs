@@ -1,9 +1,9 @@
 //! The answers to `ban`, `unban` and `bans`.
 
 use super::{Control, MAX_LISTED, count, failed, timestamp};
-use crate::ban::{Ban, BanBook, BanError, Target};
 use crate::directory::unix_ms;
 use crate::kick::{Chosen, Selector};
+use hh_daemon::ban::{Ban, BanBook, BanError, Target};
 use hh_daemon::{Caller, Chain};
 use hh_ipc::api::pool::{BanPage, BanRequest, BanTarget, Banned, UnbanRequest};
 use hh_ipc::{ApiError, ErrorKind};

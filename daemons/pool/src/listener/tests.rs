@@ -1,13 +1,14 @@
 //! Who is let in, over real sockets.
 
-use crate::ban::{Ban, Target};
-use crate::config::{AutoBanConfig, LimitsConfig};
+use crate::config::LimitsConfig;
 use crate::difficulty::{Change, DifficultyRange};
 use crate::directory::unix_ms;
 use crate::kick::{Chosen, Selector};
 use crate::sample::PATIENCE;
 use crate::sample::server::{Options, TestMiner, TestPool};
 use hh_daemon::ProxyProtocol;
+use hh_daemon::ban::AutoBan;
+use hh_daemon::ban::{Ban, Target};
 use hh_sv2::Message;
 use hh_sv2::message::SubmitSharesExtended;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,9 +17,9 @@ use tokio::net::TcpStream;
 /// A pool that bans its own machine too.
 async fn strict_pool() -> TestPool {
     TestPool::start(Options {
-        auto_ban: AutoBanConfig {
+        auto_ban: AutoBan {
             exempt: Vec::new(),
-            ..AutoBanConfig::default()
+            ..AutoBan::default()
         },
         ..Options::default()
     })

@@ -2,10 +2,9 @@
 //! and no ledger. And a miner for it that does what a test says, message by message.
 
 use crate::admission::Admission;
-use crate::ban::BanBook;
 use crate::blocks::Blocks;
 use crate::config::hyper_node::HyperNodeConfig;
-use crate::config::{AutoBanConfig, LimitsConfig, ReconnectConfig, VardiffConfig};
+use crate::config::{LimitsConfig, ReconnectConfig, VardiffConfig};
 use crate::difficulty::{DifficultyBoard, DifficultyRange};
 use crate::directory::{Clock, Directory, NewLane};
 use crate::hyper_nodes::HyperNodes;
@@ -14,9 +13,11 @@ use crate::rejects::Rejects;
 use crate::sample::{self, PATIENCE};
 use crate::session::Shared;
 use crate::share_log::{self, Record, Recovered, ShareLog};
-use crate::state_file::StateFile;
 use crate::work::WorkBoard;
 use bitcoin::Network;
+use hh_daemon::StateFile;
+use hh_daemon::ban::AutoBan;
+use hh_daemon::ban::BanBook;
 use hh_daemon::{ProxyProtocol, Tasks};
 use hh_mining::Target;
 use hh_sv2::message::{
@@ -40,7 +41,7 @@ pub(crate) struct Options {
     pub server_id: u16,
     /// nBits of the first tip; with those of regtest every second hash is a block.
     pub nbits: u32,
-    pub auto_ban: AutoBanConfig,
+    pub auto_ban: AutoBan,
     pub reconnect_on_stop: Option<ReconnectConfig>,
     /// For a peer that does not read.
     pub write_deadline: Duration,
@@ -52,7 +53,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: LimitsConfig::default(),
-            auto_ban: AutoBanConfig::default(),
+            auto_ban: AutoBan::default(),
             reconnect_on_stop: None,
             write_deadline: hh_sv2::connection::WRITE_DEADLINE,
             proxy_protocol: ProxyProtocol::default(),

@@ -1,6 +1,7 @@
 //! Why connections of SV2 miners end.
 
 use super::CHANNEL_DEADLINE;
+use hh_daemon::ban::Offence;
 use hh_sv2::ConnectionError;
 use hh_sv2::setup::{SETUP_DEADLINE, SetupError};
 
@@ -64,6 +65,16 @@ impl ProxyEnd {
             Self::FellBehind => "fell_behind",
             Self::Kicked => "kicked",
             Self::Stop => "stop",
+        }
+    }
+
+    /// What it says about the peer's conduct, if anything. Who is merely slow, silent or gone has done nothing.
+    pub(crate) fn offence(&self) -> Option<Offence> {
+        match self.label() {
+            "handshake_failed" => Some(Offence::Garbage),
+            "protocol_error" | "too_many_messages" => Some(Offence::Violation),
+            "share_flood" => Some(Offence::Flood),
+            _ => None,
         }
     }
 

@@ -1,8 +1,11 @@
 //! Peers that mean no good, beside miners that do.
 
+use crate::DEADLINE;
 use crate::miner::Miner;
 use crate::pool::{Pool, PoolConnection};
 use crate::translator::Translator;
+use hh_ipc::client::within;
+use hh_translator::config::TranslatorConfig;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
@@ -115,5 +118,45 @@ async fn a_peer_that_does_not_read_its_answers_is_not_read_from() {
     all_taken.expect_err("the translator goes on reading for a peer that does not");
     let (_other, notify) = translator.mining(&mut upstream, "bob").await;
     assert_ne!(notify, Value::Null);
+    translator.stop().await;
+}
+
+/// As at hh-pool: twenty connections within a minute that are no miner's.
+#[tokio::test]
+async fn an_address_that_sends_garbage_is_kept_out_unless_somebody_works_there() {
+    let pool = Pool::start().await;
+    let nobody_exempt = |config: &mut TranslatorConfig| config.auto_ban.exempt = Vec::new();
+    let translator = Translator::start_as(&pool, nobody_exempt).await;
+    let mut upstream = pool.accept().await;
+    let (mut alice, notify) = translator.mining(&mut upstream, "alice").await;
+    let garbage = async || {
+        for _ in 0..20 {
+            let mut peer = translator.miner().await;
+            peer.send_raw("GET / HTTP/1.1\r\n".repeat(8)).await;
+            peer.closed().await;
+        }
+    };
+    alice.submit(json!(1), "alice", &notify, 1).await;
+    let share = upstream.recv_share().await;
+    upstream.settle(1, share.sequence_number, 1).await;
+    assert_eq!(alice.answer().await["result"], true);
+    garbage().await;
+    assert_eq!(alice.call("mining.ping", json!([])).await["result"], "pong");
+    drop(alice);
+    translator
+        .wait_for_status("alice has left", |status| status.connections == 0)
+        .await;
+    garbage().await;
+    let kept_out = async {
+        loop {
+            translator.miner().await.closed().await;
+            let lanes = translator.view().lanes(within(DEADLINE)).await.unwrap();
+            if lanes[0].ended.contains_key("banned") {
+                return;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, kept_out).await;
+    waited.expect("the address is banned");
     translator.stop().await;
 }

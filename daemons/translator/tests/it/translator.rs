@@ -3,6 +3,7 @@
 use crate::DEADLINE;
 use crate::miner::Miner;
 use crate::pool::{Pool, PoolConnection};
+use hh_daemon::ban::AutoBan;
 use hh_daemon::{Context, ProxyProtocol, SecretRef, Settings};
 use hh_ipc::api::translator::{TranslatorClient, TranslatorStatus};
 use hh_sv2::{AuthorityPublicKey, AuthoritySecretKey};
@@ -189,6 +190,7 @@ fn config(upstream: SocketAddr, authority_public_key: AuthorityPublicKey) -> Tra
         credential: None,
         limits: LimitsConfig::default(),
         proxy_protocol: ProxyProtocol::default(),
+        auto_ban: AutoBan::default(),
         authority_secret_key: None,
     }
 }

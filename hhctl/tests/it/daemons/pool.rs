@@ -362,7 +362,7 @@ pub(super) fn bans() -> Vec<Ban> {
     vec![
         ban(
             BanTarget::Address("2001:db8:7::/64".to_owned()),
-            "20 connections within 60 s that were no Stratum V2",
+            "20 connections within 60 s that spoke another protocol",
             true,
             Some("2026-11-25T12:05:00Z"),
         ),

@@ -2,25 +2,24 @@
 //! they do, for minutes.
 //!
 //! Listeners look an address up before they read anything, which takes a look into a table for each length of network that
-//! is banned; sessions look an account up when it opens a channel. No share does either.
+//! is banned; who opens something for an account looks that up then.
 
 mod conduct;
 
-use crate::config::AutoBanConfig;
-use crate::state_file::{StateFile, StateFileError};
+use crate::{AddressRange, Mistakes, StateFile, StateFileError};
 use conduct::Conducts;
-pub(crate) use conduct::Offence;
-use hh_daemon::AddressRange;
+pub use conduct::Offence;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bans that operators may have made: by hand, or by a script from a list. At 200 bytes each, a file of 2 MB.
 const MAX_BANS: usize = 10_000;
 
-/// Bans that the pool may have made itself; when there are more it makes none until one ends. The limits on connections hold
+/// Bans that a daemon may have made itself; when there are more it makes none until one ends. The limits on connections hold
 /// all the same.
 const MAX_AUTOMATIC_BANS: usize = 10_000;
 
@@ -30,10 +29,52 @@ const MAX_REASON_BYTES: usize = 200;
 /// Longest ban that has an end: beyond, one without an end is meant.
 const MAX_LENGTH: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// An automatic ban is short: it is made without anybody looking. A day at most.
+const AUTO_BAN_MINUTES: RangeInclusive<u16> = 1..=1_440;
+
+/// When an address is banned by itself, for what no working client does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AutoBan {
+    pub enabled: bool,
+    /// How long.
+    pub minutes: u16,
+    /// Never these: proxies, farms.
+    pub exempt: Vec<AddressRange>,
+}
+
+impl Default for AutoBan {
+    fn default() -> Self {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Self {
+            enabled: true,
+            // Longer than a script is patient, shorter than the trouble of a device that is set up wrongly.
+            minutes: 10,
+            // Other daemons and proxies on this machine.
+            exempt: vec![
+                AddressRange::around(loopback[0], 8),
+                AddressRange::around(loopback[1], 128),
+            ],
+        }
+    }
+}
+
+impl AutoBan {
+    /// Adds what is wrong with the table `key` of a configuration.
+    pub fn check(&self, key: &str, mistakes: &mut Mistakes) {
+        if !AUTO_BAN_MINUTES.contains(&self.minutes) {
+            let (min, max) = (AUTO_BAN_MINUTES.start(), AUTO_BAN_MINUTES.end());
+            let what = format!("{} minutes are no short ban", self.minutes);
+            let fix = format!("write {min} to {max}, or `enabled = false`");
+            mistakes.add(format!("{key}.minutes"), what, fix);
+        }
+    }
+}
+
 /// Whom a ban keeps out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Target {
+pub enum Target {
     Address(AddressRange),
     Account(String),
 }
@@ -41,21 +82,21 @@ pub(crate) enum Target {
 /// One ban.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Ban {
+pub struct Ban {
     pub target: Target,
     pub reason: String,
     /// Unix time in milliseconds.
     pub since_ms: i64,
     /// None until it is lifted.
     pub until_ms: Option<i64>,
-    /// Made by the pool itself. Such a one is in no file: a restart forgives.
+    /// Made by the daemon itself. Such a one is in no file: a restart forgives.
     #[serde(skip)]
     pub automatic: bool,
 }
 
 /// Why a ban is not made or lifted; nothing has changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BanError {
+pub enum BanError {
     #[error("{MAX_BANS} bans hold already: lift one first, or ban a network that holds several")]
     TooMany,
     #[error("a reason has at most {MAX_REASON_BYTES} bytes, this one has {0}")]
@@ -72,9 +113,9 @@ pub(crate) enum BanError {
 
 /// All bans of a process.
 #[derive(Debug)]
-pub(crate) struct BanBook {
+pub struct BanBook {
     file: StateFile,
-    auto: AutoBanConfig,
+    auto: AutoBan,
     /// Held over a write of the file, so that changes come one after another.
     changes: Mutex<()>,
     state: Mutex<State>,
@@ -93,7 +134,7 @@ impl Ban {
     ///
     /// # Errors
     /// The reason or the ban is too long.
-    pub(crate) fn new(
+    pub fn new(
         target: Target,
         reason: String,
         length: Option<Duration>,
@@ -133,11 +174,7 @@ impl BanBook {
     ///
     /// # Errors
     /// The file can't be read.
-    pub(crate) fn open(
-        auto: AutoBanConfig,
-        file: StateFile,
-        now_ms: i64,
-    ) -> Result<Self, StateFileError> {
+    pub fn open(auto: AutoBan, file: StateFile, now_ms: i64) -> Result<Self, StateFileError> {
         let bans: Vec<Ban> = file.read()?.unwrap_or_default();
         let mut state = State::default();
         let hold = bans.into_iter().filter(|ban| ban.holds(now_ms));
@@ -151,12 +188,12 @@ impl BanBook {
     }
 
     /// The ban that keeps `address` out, if there is one.
-    pub(crate) fn of_address(&self, address: IpAddr, now_ms: i64) -> Option<AddressRange> {
+    pub fn of_address(&self, address: IpAddr, now_ms: i64) -> Option<AddressRange> {
         self.lock().range_of(address, now_ms)
     }
 
-    /// Whether no channel may be opened for `account`.
-    pub(crate) fn is_account_banned(&self, account: &str, now_ms: i64) -> bool {
+    /// Whether nothing may be opened for `account`.
+    pub fn is_account_banned(&self, account: &str, now_ms: i64) -> bool {
         let state = self.lock();
         if state.bans.is_empty() {
             return false;
@@ -169,7 +206,7 @@ impl BanBook {
     ///
     /// # Errors
     /// There are too many, or the file can't be written; nothing has changed.
-    pub(crate) fn set(&self, ban: Ban) -> Result<(), BanError> {
+    pub fn set(&self, ban: Ban) -> Result<(), BanError> {
         let _one_at_a_time = self.changes();
         let now_ms = ban.since_ms;
         let mut bans = self.operators(now_ms);
@@ -187,7 +224,7 @@ impl BanBook {
     ///
     /// # Errors
     /// There is none; if its addresses are banned with others, the error says so.
-    pub(crate) fn find(&self, target: &Target, now_ms: i64) -> Result<Ban, BanError> {
+    pub fn find(&self, target: &Target, now_ms: i64) -> Result<Ban, BanError> {
         let state = self.lock();
         if let Some(ban) = state.bans.get(target).filter(|ban| ban.holds(now_ms)) {
             return Ok(ban.clone());
@@ -207,7 +244,7 @@ impl BanBook {
     ///
     /// # Errors
     /// As [`Self::find`], or the file can't be written; nothing has changed.
-    pub(crate) fn lift(&self, target: &Target, now_ms: i64) -> Result<Ban, BanError> {
+    pub fn lift(&self, target: &Target, now_ms: i64) -> Result<Ban, BanError> {
         let _one_at_a_time = self.changes();
         let ban = self.find(target, now_ms)?;
         if !ban.automatic {
@@ -220,7 +257,7 @@ impl BanBook {
     }
 
     /// The bans that hold, the newest first.
-    pub(crate) fn list(&self, now_ms: i64) -> Vec<Ban> {
+    pub fn list(&self, now_ms: i64) -> Vec<Ban> {
         let mut state = self.lock();
         state.forget_what_is_over(now_ms);
         let mut bans: Vec<Ban> = state.bans.values().cloned().collect();
@@ -230,15 +267,15 @@ impl BanBook {
     }
 
     /// How many bans hold.
-    pub(crate) fn count(&self, now_ms: i64) -> usize {
+    pub fn count(&self, now_ms: i64) -> usize {
         let mut state = self.lock();
         state.forget_what_is_over(now_ms);
         state.bans.len()
     }
 
     /// Counts an offence of `address`, and bans it if that was one too many; gives the ban. Whoever `works` here at the same
-    /// address is not banned for another: a farm behind one address has a broken miner among many.
-    pub(crate) fn on_offence(
+    /// address is not banned for another: a farm behind one address has a broken device among many.
+    pub fn on_offence(
         &self,
         address: IpAddr,
         offence: Offence,
@@ -295,7 +332,7 @@ impl BanBook {
 
 /// The same moment by two clocks: one that never goes back, and one that other processes know.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub struct Times {
     pub since_start_ms: u64,
     pub unix_ms: i64,
 }

@@ -1,23 +1,22 @@
 //! When a peer's conduct is worth a ban. A pure rule: it is told the time.
 //!
-//! Only what no working miner does counts, and only in numbers that no working miner reaches. Shares that are stale or
-//! below their target never count: a miner that lags, or whose link does, is slow and not hostile.
+//! Only what no working client does counts, and only in numbers that no working client reaches. Who lags, or whose link does, is
+//! slow and not hostile.
 
-use hh_daemon::AddressRange;
-use hh_mining::flood::INVALID_SHARES_MAX;
+use crate::AddressRange;
 use std::collections::HashMap;
 
 /// What is counted together. A window begins with its first offence.
 const WINDOW_MS: u64 = 60_000;
 
-/// Connections in a window that began with no handshake: a device that is set up for Stratum V1 tries again every few
+/// Connections in a window that began with no handshake: a device that is set up for another protocol tries again every few
 /// seconds, and whoever looks at a port by hand comes a few times.
 const GARBAGE_MAX: u32 = 20;
 
 /// Connections in a window that broke the protocol after their setup: a firmware that is being written does it now and then.
 const VIOLATIONS_MAX: u32 = 10;
 
-/// Connections in a window that were ended for a flood of invalid shares: there is nothing to wait for.
+/// Connections in a window that were ended for a flood of invalid messages: there is nothing to wait for.
 const FLOODS_MAX: u32 = 1;
 
 /// Peers remembered. When there are more, those whose window is over are forgotten, and then newcomers are not counted: at
@@ -29,12 +28,12 @@ const SEARCH_PAUSE_MS: u64 = 1_000;
 
 /// What a peer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offence {
+pub enum Offence {
     /// Its connection began with something that is no handshake and setup.
     Garbage,
     /// It broke the protocol later.
     Violation,
-    /// It sent more invalid shares than [`hh_mining::FloodWatch`] takes.
+    /// It sent more invalid messages than the daemon takes.
     Flood,
 }
 
@@ -48,23 +47,23 @@ impl Offence {
     }
 
     /// For the list of bans.
-    pub(crate) fn reason(self) -> String {
+    pub(super) fn reason(self) -> String {
         let seconds = WINDOW_MS / 1000;
         match self {
             Self::Garbage => {
-                format!("{GARBAGE_MAX} connections within {seconds} s that were no Stratum V2")
+                format!("{GARBAGE_MAX} connections within {seconds} s that spoke another protocol")
             }
             Self::Violation => {
                 format!("{VIOLATIONS_MAX} connections within {seconds} s that broke the protocol")
             }
-            Self::Flood => format!("{INVALID_SHARES_MAX} invalid shares within {seconds} s"),
+            Self::Flood => "a flood of invalid messages".to_owned(),
         }
     }
 }
 
 /// The offences of peers.
 #[derive(Debug, Default)]
-pub(crate) struct Conducts {
+pub(super) struct Conducts {
     peers: HashMap<AddressRange, Conduct>,
     search_from_ms: u64,
 }
@@ -79,7 +78,7 @@ struct Conduct {
 
 impl Conducts {
     /// Counts an offence, and says whether it was one too many; what was counted is forgotten then.
-    pub(crate) fn offend(&mut self, peer: AddressRange, offence: Offence, now_ms: u64) -> bool {
+    pub(super) fn offend(&mut self, peer: AddressRange, offence: Offence, now_ms: u64) -> bool {
         if !self.peers.contains_key(&peer) && !self.has_room(now_ms) {
             return false;
         }

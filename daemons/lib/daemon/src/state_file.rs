@@ -12,13 +12,13 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Where it is.
 #[derive(Clone, Debug)]
-pub(crate) struct StateFile {
+pub struct StateFile {
     path: PathBuf,
 }
 
 /// Why it can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StateFileError {
+pub enum StateFileError {
     #[error("can't {action} {}", path.display())]
     Io {
         action: &'static str,
@@ -26,18 +26,18 @@ pub(crate) enum StateFileError {
         source: io::Error,
     },
     #[error(
-        "{} is not what hh-pool writes there; restore it, or move it away to start without", path.display()
+        "{} is not what was written there; restore it, or move it away to start without", path.display()
     )]
     Malformed {
         path: PathBuf,
         source: serde_json::Error,
     },
-    #[error("{} has {bytes} bytes, more than hh-pool writes there; move it away to start without", path.display())]
+    #[error("{} has {bytes} bytes, more than belongs there; move it away to start without", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
 }
 
 impl StateFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
@@ -45,7 +45,7 @@ impl StateFile {
     ///
     /// # Errors
     /// It can't be read, or is damaged: nothing an operator has set is passed over.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, StateFileError> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, StateFileError> {
         let path = self.path.clone();
         let bytes = match fs::metadata(&path).map(|metadata| metadata.len()) {
             Ok(bytes) if bytes > MAX_BYTES => {
@@ -65,7 +65,7 @@ impl StateFile {
     ///
     /// # Errors
     /// The disk refuses; the file is as it was.
-    pub(crate) fn write<T: Serialize>(&self, state: &T) -> Result<(), StateFileError> {
+    pub fn write<T: Serialize>(&self, state: &T) -> Result<(), StateFileError> {
         let replace = || {
             let new = self.path.with_extension("new");
             let mut file = File::create(&new)?;

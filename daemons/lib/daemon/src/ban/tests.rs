@@ -4,10 +4,10 @@ use proptest::prelude::*;
 const NOW: i64 = 1_700_000_000_000;
 const MINUTE: i64 = 60_000;
 
-fn auto() -> AutoBanConfig {
-    AutoBanConfig {
+fn auto() -> AutoBan {
+    AutoBan {
         exempt: vec!["10.0.0.0/8".parse().unwrap()],
-        ..AutoBanConfig::default()
+        ..AutoBan::default()
     }
 }
 
@@ -99,7 +99,7 @@ fn who_misbehaves_is_banned_for_minutes_with_its_network_and_no_file_has_it() {
     let misused = book(&dir);
     let ban = offend(&misused, "2001:db8::7", false).unwrap();
     assert_eq!(ban.target, address("2001:db8::/64"));
-    assert!(ban.automatic && ban.reason.contains("no Stratum V2"));
+    assert!(ban.automatic && ban.reason.contains("another protocol"));
     assert!(is_banned(&misused, "2001:db8::8", NOW));
     let end = ban.until_ms.unwrap();
     assert_eq!(end, NOW + 10 * MINUTE);
@@ -124,7 +124,7 @@ fn who_works_is_exempt_or_banned_already_is_not_banned_by_itself() {
 fn automatic_bans_can_be_turned_off() {
     let dir = tempfile::tempdir().unwrap();
     let file = StateFile::new(dir.path().join("bans.json"));
-    let off = AutoBanConfig {
+    let off = AutoBan {
         enabled: false,
         ..auto()
     };
