@@ -88,6 +88,17 @@ fn a_lane_that_is_paused_and_shares_that_are_lost_are_told() {
 }
 
 #[test]
+fn a_list_of_miners_that_is_cut_says_so() {
+    let mut answer = sample::pool();
+    answer.miners.as_mut().unwrap().total = 5_432;
+    let mut model = miners(sample::live());
+    hear(&mut model, Event::Pool(Box::new(answer)), at(NOW));
+    let text = screen(&model, 80, 24).backend().to_string();
+    let expected = "Accounts 4 of the first 4 of 5,432 sessions";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
 fn every_screen_fits_any_window() {
     for key in ['1', '4', '5'] {
         for size in [(1, 1), (60, 15), (61, 16), (80, 24), (3, 200), (300, 16)] {

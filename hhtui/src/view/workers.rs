@@ -28,10 +28,13 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     }
     let rows = model.tree();
     let accounts = rows.iter().filter(|row| matches!(row, Row::Account(..)));
-    let title = format!(
-        "Accounts {}, workers, sessions; most hashrate first",
-        count(accounts.count() as u64)
-    );
+    let accounts = count(accounts.count() as u64);
+    let title = match cut(model) {
+        None => format!("Accounts {accounts}, workers, sessions; most hashrate first"),
+        Some((listed, total)) => {
+            format!("Accounts {accounts} of the first {listed} of {total} sessions")
+        }
+    };
     let inner = titled(model, frame, area, title, old);
     if rows.is_empty() {
         let nobody = "Nobody mines. What connects is here from its first job on; screen 4 tells where to connect.";
@@ -58,6 +61,18 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let selected = rows.iter().position(|row| Some(&row.key()) == selected);
     table::draw(model, frame, inner, &columns, (&lines, selected));
     dim_old(model, frame, inner, old);
+}
+
+/// How many sessions are listed of how many, where that is not all: the daemons list a thousand.
+fn cut(model: &Model) -> Option<(String, String)> {
+    let translator = model.translator.data.as_ref();
+    let pool = model.miners().map(|page| (page.miners.len(), page.total));
+    let translator = translator.map(|status| (status.miners.len(), status.connections));
+    [pool, translator]
+        .into_iter()
+        .flatten()
+        .find(|(listed, total)| (*listed as u64) < u64::from(*total))
+        .map(|(listed, total)| (count(listed as u64), count(total.into())))
 }
 
 fn hashrate_10m_hs(row: &Row<'_>) -> f64 {
