@@ -27,12 +27,10 @@ use tokio::time::{Instant, Sleep};
 /// A connection that lived this long was a good one: the pauses start anew.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
-/// How long shares that were sent to an upstream may be settled by it after miners have been moved to another. Far more than a
-/// share log takes, and far less than operators wait for the old pool to be free.
+/// How long an upstream may settle shares after miners have been moved to another. Far more than a share log takes.
 const LEAVING_FOR: Duration = Duration::from_secs(10);
 
-/// Most shares are a hundred bytes; a job with a path of 12 has a kilobyte. Far less than the crate's limit, which is made
-/// for blocks.
+/// A job with a path of 12 has a kilobyte. The crate's own limit is made for blocks.
 const FRAME_BYTES_MAX: usize = 256 * 1024;
 
 /// What is waiting to be written: some thousand shares.
