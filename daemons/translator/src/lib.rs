@@ -137,6 +137,10 @@ fn start_upstream(
     credential: &CredentialFile,
 ) -> mpsc::Sender<Command> {
     let introduction = Introduction::new(&lane.name, credential.subscribe());
+    let introduction = match lane.protocol {
+        LaneProtocol::Sv2 => introduction.for_proxies(),
+        LaneProtocol::Sv1 | LaneProtocol::Sv1Tls => introduction,
+    };
     // Where miners share channels, these have exactly the targets of their classes.
     let (introduction, hardest) = match lane_config.channels {
         LaneChannels::Separate => (introduction, Some(lane.difficulty.hardest())),

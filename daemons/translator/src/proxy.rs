@@ -22,7 +22,10 @@ use crate::miners::Place;
 use crate::upstream::{Command, Event};
 use channel::Channel;
 use hh_mining::FloodWatch;
-use hh_sv2::message::{REQUIRES_STANDARD_JOBS, SetCustomMiningJobError, SetupConnection, Str0255};
+use hh_sv2::message::{
+    EXTENSION_WORKER_HASHRATE, REQUIRES_STANDARD_JOBS, RequestExtensions, SetCustomMiningJobError,
+    SetupConnection, Str0255,
+};
 use hh_sv2::setup::printable;
 use hh_sv2::{Connection, Message};
 use quota::MessageQuota;
@@ -67,6 +70,8 @@ pub(crate) struct ProxySession {
     device: String,
     /// The device takes standard jobs only: its channels are in no group.
     standard_jobs: bool,
+    /// Extension 0x0002 was granted: shares may name a worker of their channel's account.
+    workers_granted: bool,
     /// Those that are open and those that the upstream has been asked for, by the id that the miner knows. Boxed: a node of the
     /// map has room for eleven, and most connections have one.
     channels: BTreeMap<u32, Box<Channel>>,
@@ -107,6 +112,7 @@ impl ProxySession {
             max_channels,
             device: device(setup),
             standard_jobs: setup.flags & REQUIRES_STANDARD_JOBS != 0,
+            workers_granted: false,
             channels: BTreeMap::new(),
             next_channel_id: FIRST_CHANNEL_ID,
             without_channel_since: now,
@@ -186,7 +192,10 @@ impl ProxySession {
     async fn on_message(&mut self, message: Message) -> Result<(), ProxyEnd> {
         match message {
             Message::SubmitSharesStandard(share) => self.on_submit_standard(&share).await,
-            Message::SubmitSharesExtended(share, _) => self.on_submit_extended(&share).await,
+            Message::SubmitSharesExtended(share, worker) => {
+                let worker = worker.filter(|_| self.workers_granted);
+                self.on_submit_extended(&share, worker).await
+            }
             other if self.quota.takes(self.now_ms()) => self.on_request(other).await,
             _ => Err(ProxyEnd::TooManyMessages),
         }
@@ -198,10 +207,7 @@ impl ProxySession {
             Message::OpenExtendedMiningChannel(open) => self.on_open_extended(&open).await,
             Message::UpdateChannel(update) => self.on_update_channel(&update).await,
             Message::CloseChannel(close) => self.on_close_channel(close.channel_id).await,
-            Message::RequestExtensions(request) => {
-                let (answer, _) = hh_sv2::extensions::answer(request, &[]);
-                Ok(self.connection.queue(answer)?)
-            }
+            Message::RequestExtensions(request) => self.on_request_extensions(request),
             Message::SetCustomMiningJob(job) => {
                 Ok(self.connection.queue(SetCustomMiningJobError {
                     channel_id: job.channel_id,
@@ -213,6 +219,17 @@ impl ProxySession {
             Message::Unknown(_) => Ok(()),
             other => Err(ProxyEnd::Unexpected(other.name())),
         }
+    }
+
+    /// What the upstream has granted us can be granted. Where another upstream does not have it, what it adds is left out.
+    fn on_request_extensions(&mut self, request: RequestExtensions) -> Result<(), ProxyEnd> {
+        let supported: &[u16] = match self.upstream.upstreams.names_workers() {
+            true => &[EXTENSION_WORKER_HASHRATE],
+            false => &[],
+        };
+        let (answer, granted) = hh_sv2::extensions::answer(request, supported);
+        self.workers_granted |= !granted.is_empty();
+        Ok(self.connection.queue(answer)?)
     }
 
     async fn tell_upstream(&self, command: Command) -> Result<(), ProxyEnd> {

@@ -6,6 +6,7 @@ use crate::bridge::Rejection;
 use crate::upstream::{Command, Route};
 use hh_sv2::message::{
     SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
+    USER_IDENTITY_BYTES_MAX,
 };
 
 /// What a miner is told of shares that nobody will ever settle: SV2 can't resume a channel. The specification has no code for
@@ -28,13 +29,14 @@ impl ProxySession {
             version: share.version,
             rolled: Vec::new(),
         };
-        self.on_submission(share.channel_id, ChannelKind::Standard, &submission)
+        self.on_submission(share.channel_id, ChannelKind::Standard, &submission, None)
             .await
     }
 
     pub(super) async fn on_submit_extended(
         &mut self,
         share: &SubmitSharesExtended,
+        worker: Option<String>,
     ) -> Result<(), ProxyEnd> {
         let submission = Submission {
             sequence_number: share.sequence_number,
@@ -44,7 +46,9 @@ impl ProxySession {
             version: share.version,
             rolled: share.extranonce.as_bytes().to_vec(),
         };
-        self.on_submission(share.channel_id, ChannelKind::Extended, &submission)
+        // A longer one is none (extension 0x0002).
+        let worker = worker.filter(|name| name.len() <= USER_IDENTITY_BYTES_MAX);
+        self.on_submission(share.channel_id, ChannelKind::Extended, &submission, worker)
             .await
     }
 
@@ -53,6 +57,7 @@ impl ProxySession {
         channel_id: u32,
         kind: ChannelKind,
         submission: &Submission,
+        worker: Option<String>,
     ) -> Result<(), ProxyEnd> {
         let channel = self.channels.get_mut(&channel_id);
         let Some(channel) = channel.filter(|channel| channel.is_open() && channel.kind == kind)
@@ -69,7 +74,7 @@ impl ProxySession {
                     route: forwarded.route,
                     sequence_number: forwarded.sequence_number,
                     share: Box::new(forwarded.share),
-                    worker: None,
+                    worker,
                 })
                 .await
             }

@@ -43,6 +43,7 @@ struct Known {
     room: Option<usize>,
     version_rolling_allowed: bool,
     standing: Standing,
+    names_workers: bool,
 }
 
 impl Upstreams {
@@ -67,6 +68,7 @@ impl Upstreams {
             room: None,
             version_rolling_allowed: true,
             standing: Standing::Core(None),
+            names_workers: false,
         })))
     }
 
@@ -95,8 +97,14 @@ impl Upstreams {
         self.lock().standing.clone()
     }
 
-    pub(super) fn learn_standing(&self, standing: Standing) {
+    /// Whether a share may name its worker (extension 0x0002).
+    pub(crate) fn names_workers(&self) -> bool {
+        self.lock().names_workers
+    }
+
+    pub(super) fn learn_standing(&self, standing: Standing, names_workers: bool) {
         let mut known = self.lock();
+        known.names_workers = names_workers;
         if known.standing != standing {
             log(&standing);
             known.standing = standing;

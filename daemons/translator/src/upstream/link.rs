@@ -246,11 +246,11 @@ impl Link {
 
     /// Tells operators what the connection in use is to its pool.
     fn show_standing(&mut self) {
-        let standing = self.dial.connection().map(|wire| wire.standing.clone());
-        let away = || Standing::Core(Some("the pool is away".to_owned()));
-        let standing = standing.unwrap_or_else(away);
+        let wire = self.dial.connection();
+        let wire = wire.map(|wire| (wire.standing.clone(), wire.names_workers));
+        let (standing, names_workers) = wire.unwrap_or_else(|| (Standing::away(), false));
         self.introduction.export(&standing);
-        self.upstreams.learn_standing(standing);
+        self.upstreams.learn_standing(standing, names_workers);
     }
 
     /// What a channel lets be rolled; none if what was known turned out wrong.

@@ -27,6 +27,13 @@ pub(crate) enum Standing {
     Node { node: String, not_after_unix: i64 },
 }
 
+impl Standing {
+    /// That of no connection.
+    pub(super) fn away() -> Self {
+        Self::Core(Some("the pool is away".to_owned()))
+    }
+}
+
 /// Why a connection is not used, other than that it failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IntroductionError {
@@ -166,6 +173,8 @@ pub(crate) struct Introduction {
     lane: String,
     /// Miners of the lane share channels.
     shares_channels: bool,
+    /// Miners of the lane may be proxies, which name a worker with each share.
+    names_workers: bool,
     state: watch::Receiver<CredentialState>,
 }
 
@@ -178,6 +187,7 @@ impl Introduction {
         let introduction = Self {
             lane: lane.to_owned(),
             shares_channels: false,
+            names_workers: false,
             state,
         };
         introduction.export(&Standing::Core(None));
@@ -188,6 +198,14 @@ impl Introduction {
     pub(crate) fn for_shared_channels(self) -> Self {
         Self {
             shares_channels: true,
+            ..self
+        }
+    }
+
+    /// The same for a lane whose miners may name workers, with a credential or without.
+    pub(crate) fn for_proxies(self) -> Self {
+        Self {
+            names_workers: true,
             ..self
         }
     }
@@ -214,12 +232,21 @@ impl Introduction {
         mut connection: Connection,
         pool: &AuthorityPublicKey,
     ) -> Result<Wire, IntroductionError> {
-        if *self.state.borrow() == CredentialState::Off {
-            return Ok(Wire::new(connection, Standing::Core(None), false));
-        }
-        let wanted = [EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE];
-        let granted = request(&mut connection, &wanted, EXTENSIONS_DEADLINE).await?;
+        let is_off = *self.state.borrow() == CredentialState::Off;
+        let wanted: &[u16] = match (is_off, self.names_workers) {
+            (false, _) => &[EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE],
+            (true, true) => &[EXTENSION_WORKER_HASHRATE],
+            (true, false) => return Ok(Wire::new(connection, Standing::Core(None), false)),
+        };
+        let granted = request(&mut connection, wanted, EXTENSIONS_DEADLINE).await?;
         let names_workers = granted.contains(&EXTENSION_WORKER_HASHRATE);
+        if is_off {
+            let wire = Wire::new(connection, Standing::Core(None), false);
+            return Ok(Wire {
+                names_workers,
+                ..wire
+            });
+        }
         if !granted.contains(&EXTENSION_NODE_CREDENTIAL) {
             let reason = "the pool does not know of credentials".to_owned();
             let wire = Wire::new(connection, Standing::Core(Some(reason)), false);

@@ -39,6 +39,7 @@ pub(crate) struct Pool {
 pub(crate) struct PoolConnection {
     connection: Connection,
     channels: u32,
+    extensions: &'static [u16],
 }
 
 impl Pool {
@@ -83,13 +84,14 @@ impl Pool {
                 .await
                 .expect("the translator connects"),
             channels: 0,
+            extensions: &[],
         }
     }
 
     /// A connection on which the translator presents a credential, which is taken, and may name workers.
     pub(crate) async fn accept_node(&self) -> PoolConnection {
         let mut upstream = self.accept().await;
-        let Message::RequestExtensions(request) = upstream.recv().await else {
+        let Message::RequestExtensions(request) = upstream.recv_any().await else {
             panic!("extensions are asked for");
         };
         let extensions = [EXTENSION_WORKER_HASHRATE, EXTENSION_NODE_CREDENTIAL];
@@ -105,7 +107,7 @@ impl Pool {
     /// A connection whose extensions are all refused.
     pub(crate) async fn accept_without_extensions(&self) {
         let mut upstream = self.accept().await;
-        let Message::RequestExtensions(request) = upstream.recv().await else {
+        let Message::RequestExtensions(request) = upstream.recv_any().await else {
             panic!("extensions are asked for");
         };
         let (answer, _) = hh_sv2::extensions::answer(request, &[]);
@@ -146,9 +148,27 @@ impl Pool {
 }
 
 impl PoolConnection {
+    /// The next message, but for a wish for extensions: that is granted or refused.
     pub(crate) async fn recv(&mut self) -> Message {
+        loop {
+            match self.recv_any().await {
+                Message::RequestExtensions(request) => {
+                    let (answer, _) = hh_sv2::extensions::answer(request, self.extensions);
+                    self.send([answer]).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub(crate) async fn recv_any(&mut self) -> Message {
         let message = timeout(DEADLINE, self.connection.recv()).await;
         message.expect("the translator sends a message").unwrap()
+    }
+
+    /// Grants this extension from here on.
+    pub(crate) fn grant_extensions(&mut self, extensions: &'static [u16]) {
+        self.extensions = extensions;
     }
 
     pub(crate) async fn send(&mut self, messages: impl IntoIterator<Item = Message>) {

@@ -1,6 +1,7 @@
 //! SV2 miners on a lane: what each end hears of what the other says.
 
 pub(crate) mod client;
+mod extensions;
 mod hostile;
 mod loss;
 
@@ -17,7 +18,7 @@ use hh_mining::{Target, merkle_root_of};
 use hh_sv2::Message;
 use hh_sv2::message::{
     CloseChannel, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION,
-    RequestExtensions, Seq064K, SetExtranoncePrefix, SetTarget, UpdateChannel, UpdateChannelError,
+    SetExtranoncePrefix, SetTarget, UpdateChannel, UpdateChannelError,
 };
 use hh_sv2::setup::SetupError;
 
@@ -503,22 +504,6 @@ async fn a_lanes_smallest_difficulty_holds_for_sv2_miners_too() {
     let open = upstream.recv_open().await;
     let max_target = Target::from_le_bytes(open.max_target.to_array());
     assert_eq!(max_target, Target::from_difficulty(64.0));
-    translator.stop().await;
-}
-
-#[tokio::test]
-async fn extensions_that_nobody_has_are_refused() {
-    let (translator, _upstream, mut client) = start(0).await;
-    client
-        .send(RequestExtensions {
-            request_id: 4,
-            requested_extensions: Seq064K::new(vec![0x7abc]).unwrap(),
-        })
-        .await;
-    let Message::RequestExtensionsError(error) = client.recv().await else {
-        panic!("granted");
-    };
-    assert_eq!(error.unsupported_extensions.into_inner(), [0x7abc]);
     translator.stop().await;
 }
 
