@@ -141,3 +141,15 @@ impl Preparer {
         self.failure.as_ref().map(|failure| &failure.error)
     }
 }
+
+#[cfg(test)]
+impl Preparer {
+    /// Gives up the file that is or will be there, and asks for another one.
+    pub(super) fn begin_again(&mut self) {
+        if self.is_requested {
+            self.receive().ok();
+        }
+        self.ready = None;
+        self.request();
+    }
+}

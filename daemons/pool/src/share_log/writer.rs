@@ -31,7 +31,7 @@ pub(super) struct Writer {
     segment_bytes: u64,
     retry_interval: Duration,
     hold_max: Duration,
-    preparer: Preparer,
+    pub(super) preparer: Preparer,
     /// None exactly while there is a failure.
     pub(super) active: Option<Active>,
     last_index: u64,
