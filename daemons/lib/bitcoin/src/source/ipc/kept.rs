@@ -18,7 +18,7 @@ use crate::source::{REQUESTS_MAX, Request, Solution, SourceError, TemplateHandle
 use crate::submit::{self, BlockOutcome};
 use crate::template::{BlockSlot, TemplateBlock};
 
-/// Starts the task that keeps the template in the node, fetches its transactions and submits its solutions, until nobody
+/// Starts the task that keeps the template in the node, fetches its transactions, if it has any, and submits its solutions, until nobody
 /// holds the handle.
 pub(super) fn keep(
     connection: &Rc<Connection>,
@@ -26,7 +26,14 @@ pub(super) fn keep(
     read: &Read,
 ) -> (TemplateHandle, BlockSlot) {
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
-    let (arrived, slot) = BlockSlot::new();
+    let (arrived, slot) = if read.template.merkle_path.is_empty() {
+        // Its coinbase is all of it. To ask for the rest would only lose a block to a node that dies meanwhile.
+        let empty = TemplateBlock::of_transactions(Vec::new(), 0, 0);
+        (None, BlockSlot::filled(Arc::new(empty)))
+    } else {
+        let (arrived, slot) = BlockSlot::new();
+        (Some(arrived), slot)
+    };
     let kept = Rc::new(Kept {
         connection: Rc::clone(connection),
         client: read.client.clone(),
@@ -35,10 +42,12 @@ pub(super) fn keep(
         block: slot.clone(),
     });
     tokio::task::spawn_local(async move {
-        tokio::join!(
-            fetch_block(&kept.connection, &kept.client, arrived),
-            kept.answer(asked)
-        );
+        let fetching = async {
+            if let Some(arrived) = arrived {
+                fetch_block(&kept.connection, &kept.client, arrived).await;
+            }
+        };
+        tokio::join!(fetching, kept.answer(asked));
     });
     (TemplateHandle { requests }, slot)
 }
