@@ -1,14 +1,32 @@
 //! Connecting: TCP, handshake and setup, and waiting before it is tried again.
 
-use super::link::{LinkError, connect};
-use super::standing::{Introduction, Wire};
+use super::standing::{Introduction, IntroductionError, Wire};
 use crate::config::UpstreamConfig;
-use hh_sv2::{ConnectionError, Message};
+use hh_sv2::message::Protocol;
+use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, SetupError, client_setup};
+use hh_sv2::{Connection, ConnectionError, Limits, Message};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::Sleep;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Wire, LinkError>> + Send>>;
+/// A job with a path of 12 has a kilobyte. The crate's own limit is made for blocks.
+const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// What is waiting to be written: some thousand shares.
+const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error(transparent)]
+    Introduction(#[from] IntroductionError),
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Wire, DialError>> + Send>>;
 
 /// A connection on its way from nothing to messages.
 pub(super) enum Dial {
@@ -22,7 +40,7 @@ pub(super) enum DialEvent {
     /// It is time to connect.
     Due,
     Connected(Box<Wire>),
-    Failed(LinkError),
+    Failed(DialError),
     Message(Result<Message, ConnectionError>),
 }
 
@@ -59,5 +77,37 @@ impl Dial {
 
     pub(super) fn is_up(&self) -> bool {
         matches!(self, Self::Up(_))
+    }
+}
+
+/// Connects, sets the connection up and presents what there is to present.
+async fn connect(config: UpstreamConfig, introduction: Introduction) -> Result<Wire, DialError> {
+    let pool = &config.authority_public_key;
+    let mut connection = Connection::connect(&config.address, Some(pool), &limits()).await?;
+    client_setup(&mut connection, &setup_of(&config), SETUP_DEADLINE).await?;
+    Ok(introduction.introduce(connection, pool).await?)
+}
+
+/// What a connection to a pool may cost.
+pub(super) fn limits() -> Limits {
+    Limits {
+        max_frame_bytes: FRAME_BYTES_MAX,
+        max_queued_bytes: QUEUED_BYTES_MAX,
+        ..Limits::CLIENT
+    }
+}
+
+/// What is said of us at the setup.
+pub(super) fn setup_of(config: &UpstreamConfig) -> ClientSetup {
+    let (host, port) = config.host_and_port();
+    ClientSetup {
+        protocol: Protocol::MiningProtocol,
+        flags: 0,
+        endpoint_host: host.to_owned(),
+        endpoint_port: port,
+        vendor: "Hyper Hash Network".to_owned(),
+        hardware_version: String::new(),
+        firmware: concat!("hh-translator ", env!("CARGO_PKG_VERSION")).to_owned(),
+        device_id: String::new(),
     }
 }

@@ -6,18 +6,18 @@
 use super::backoff::pause;
 use super::choice::{Choice, Next};
 use super::command::LinkNumber;
-use super::dial::{Dial, DialEvent};
+use super::dial::{Dial, DialError, DialEvent};
 pub(crate) use super::known::{LinkState, LinkView, Upstreams};
 pub(crate) use super::probe::Switched;
 use super::probe::{Probe, ProbeEvent, Purpose, UpstreamAt};
 use super::reconnect::{Destination, destination};
-use super::standing::{Introduction, IntroductionError, Standing, Wire};
+use super::standing::{Introduction, Standing, Wire};
 use crate::config::UpstreamConfig;
 use hh_daemon::Chain;
 use hh_sv2::extensions::CredentialAnswer;
-use hh_sv2::message::{PresentCredential, Protocol, Reconnect};
-use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, SetupError, client_setup, printable};
-use hh_sv2::{Connection, ConnectionError, Limits, Message};
+use hh_sv2::message::{PresentCredential, Reconnect};
+use hh_sv2::setup::printable;
+use hh_sv2::{ConnectionError, Message};
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -29,23 +29,6 @@ const GOOD_AFTER: Duration = Duration::from_secs(10);
 
 /// How long an upstream may settle shares after miners have been moved to another. Far more than a share log takes.
 const LEAVING_FOR: Duration = Duration::from_secs(10);
-
-/// A job with a path of 12 has a kilobyte. The crate's own limit is made for blocks.
-const FRAME_BYTES_MAX: usize = 256 * 1024;
-
-/// What is waiting to be written: some thousand shares.
-const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    #[error(transparent)]
-    Introduction(#[from] IntroductionError),
-}
 
 /// The upstream that was in use before.
 struct Leaving {
@@ -441,7 +424,7 @@ impl Link {
         before.map(|before| before.number)
     }
 
-    fn on_failed(&mut self, error: &LinkError) {
+    fn on_failed(&mut self, error: &DialError) {
         let error = Chain(error).to_string();
         let upstream = self.configs[self.index].address.clone();
         self.upstreams
@@ -551,41 +534,6 @@ async fn next_of_leaving(leaving: &mut Option<Leaving>) -> (LinkNumber, Option<M
             () = &mut leaving.until => (leaving.number, None),
         },
         None => std::future::pending().await,
-    }
-}
-
-/// Connects, sets the connection up and presents what there is to present.
-pub(super) async fn connect(
-    config: UpstreamConfig,
-    introduction: Introduction,
-) -> Result<Wire, LinkError> {
-    let pool = &config.authority_public_key;
-    let mut connection = Connection::connect(&config.address, Some(pool), &limits()).await?;
-    client_setup(&mut connection, &setup_of(&config), SETUP_DEADLINE).await?;
-    Ok(introduction.introduce(connection, pool).await?)
-}
-
-/// What a connection to a pool may cost.
-pub(super) fn limits() -> Limits {
-    Limits {
-        max_frame_bytes: FRAME_BYTES_MAX,
-        max_queued_bytes: QUEUED_BYTES_MAX,
-        ..Limits::CLIENT
-    }
-}
-
-/// What is said of us at the setup.
-pub(super) fn setup_of(config: &UpstreamConfig) -> ClientSetup {
-    let (host, port) = config.host_and_port();
-    ClientSetup {
-        protocol: Protocol::MiningProtocol,
-        flags: 0,
-        endpoint_host: host.to_owned(),
-        endpoint_port: port,
-        vendor: "Hyper Hash Network".to_owned(),
-        hardware_version: String::new(),
-        firmware: concat!("hh-translator ", env!("CARGO_PKG_VERSION")).to_owned(),
-        device_id: String::new(),
     }
 }
 

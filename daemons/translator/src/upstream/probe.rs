@@ -2,9 +2,8 @@
 //! the upstream asks us to connect again. It is set up in full; miners are moved when it has been healthy for long enough.
 
 use super::backoff::pause;
-use super::dial::{Dial, DialEvent};
+use super::dial::{Dial, DialError, DialEvent};
 use super::known::{LinkState, Upstreams};
-use super::link::LinkError;
 use super::standing::{Introduction, Wire};
 use crate::config::UpstreamConfig;
 use hh_daemon::Chain;
@@ -128,7 +127,7 @@ impl Probe {
         }
     }
 
-    fn on_failed(&mut self, error: &LinkError, upstreams: &Upstreams) -> ProbeEvent {
+    fn on_failed(&mut self, error: &DialError, upstreams: &Upstreams) -> ProbeEvent {
         let error = Chain(error).to_string();
         let UpstreamAt { index, config } = &self.candidates[self.position];
         upstreams.set_beside(*index, LinkState::Down, Some(error.clone()));

@@ -1,7 +1,7 @@
 //! A connection that is made to see whether it can be, step by step, and closed again. No miner has to do with it, and no channel
 //! is opened: an account would come of that.
 
-use super::link::{LinkError, limits, setup_of};
+use super::dial::{DialError, limits, setup_of};
 use crate::config::UpstreamConfig;
 use hh_daemon::Chain;
 use hh_sv2::setup::client_setup;
@@ -32,7 +32,7 @@ pub(crate) async fn try_out(config: &UpstreamConfig) -> Trial {
     trial
 }
 
-async fn take_steps(config: &UpstreamConfig, trial: &mut Trial) -> Result<(), LinkError> {
+async fn take_steps(config: &UpstreamConfig, trial: &mut Trial) -> Result<(), DialError> {
     let address = &config.address;
     let start = Instant::now();
     let connected = tokio::time::timeout(STEP_DEADLINE, TcpStream::connect(address)).await;
