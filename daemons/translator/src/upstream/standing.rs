@@ -30,7 +30,11 @@ pub(crate) enum Standing {
 impl Standing {
     /// That of no connection.
     pub(super) fn away() -> Self {
-        Self::Core(Some("the pool is away".to_owned()))
+        Self::core("the pool is away")
+    }
+
+    fn core(reason: &str) -> Self {
+        Self::Core(Some(reason.to_owned()))
     }
 }
 
@@ -78,11 +82,12 @@ impl DerefMut for Wire {
 }
 
 impl Wire {
-    fn new(connection: Connection, standing: Standing, may_present: bool) -> Self {
+    /// Credited to `core`, and granted nothing.
+    fn new(connection: Connection) -> Self {
         Self {
             connection,
-            standing,
-            may_present,
+            standing: Standing::Core(None),
+            may_present: false,
             names_workers: false,
             shown: None,
             pending: VecDeque::new(),
@@ -160,8 +165,7 @@ impl Wire {
         // One that is presented now may go on where that one ends.
         let ended = not_after_unix <= now_unix() && self.pending.is_empty();
         if ended {
-            let reason = "the credential has ended".to_owned();
-            self.standing = Standing::Core(Some(reason));
+            self.standing = Standing::core("the credential has ended");
         }
         ended
     }
@@ -229,52 +233,40 @@ impl Introduction {
 
     async fn present(
         &self,
-        mut connection: Connection,
+        connection: Connection,
         pool: &AuthorityPublicKey,
     ) -> Result<Wire, IntroductionError> {
+        let mut wire = Wire::new(connection);
         let is_off = *self.state.borrow() == CredentialState::Off;
         let wanted: &[u16] = match (is_off, self.names_workers) {
             (false, _) => &[EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE],
             (true, true) => &[EXTENSION_WORKER_HASHRATE],
-            (true, false) => return Ok(Wire::new(connection, Standing::Core(None), false)),
+            (true, false) => return Ok(wire),
         };
-        let granted = request(&mut connection, wanted, EXTENSIONS_DEADLINE).await?;
-        let names_workers = granted.contains(&EXTENSION_WORKER_HASHRATE);
+        let granted = request(&mut wire, wanted, EXTENSIONS_DEADLINE).await?;
+        wire.names_workers = granted.contains(&EXTENSION_WORKER_HASHRATE);
+        wire.may_present = granted.contains(&EXTENSION_NODE_CREDENTIAL);
         if is_off {
-            let wire = Wire::new(connection, Standing::Core(None), false);
-            return Ok(Wire {
-                names_workers,
-                ..wire
-            });
+            return Ok(wire);
         }
-        if !granted.contains(&EXTENSION_NODE_CREDENTIAL) {
-            let reason = "the pool does not know of credentials".to_owned();
-            let wire = Wire::new(connection, Standing::Core(Some(reason)), false);
-            return Ok(Wire {
-                names_workers,
-                ..wire
-            });
+        if !wire.may_present {
+            wire.standing = Standing::core("the pool does not know of credentials");
+            return Ok(wire);
         }
         let (credential, message) = match self.message(pool) {
             Ok(message) => message,
             Err(reason) => {
-                let wire = Wire::new(connection, Standing::Core(Some(reason)), true);
-                return Ok(Wire {
-                    names_workers,
-                    ..wire
-                });
+                wire.standing = Standing::Core(Some(reason));
+                return Ok(wire);
             }
         };
-        let answer = present_credential(&mut connection, message, EXTENSIONS_DEADLINE).await?;
+        let answer = present_credential(&mut wire, message, EXTENSIONS_DEADLINE).await?;
         if answer == CredentialAnswer::Refused(REVOKED.to_owned()) {
             return Err(IntroductionError::Revoked);
         }
-        let wire = Wire::new(connection, standing(&credential, answer), true);
-        Ok(Wire {
-            names_workers,
-            shown: Some(credential),
-            ..wire
-        })
+        wire.standing = standing(&credential, answer);
+        wire.shown = Some(credential);
+        Ok(wire)
     }
 
     /// Shows until when work is credited to a node.
@@ -349,9 +341,7 @@ fn standing(credential: &Credential, answer: CredentialAnswer) -> Standing {
         CredentialAnswer::Refused(code) => {
             Standing::Core(Some(format!("the pool refused the credential: {code}")))
         }
-        CredentialAnswer::None => {
-            Standing::Core(Some("the pool did not answer the credential".to_owned()))
-        }
+        CredentialAnswer::None => Standing::core("the pool did not answer the credential"),
     }
 }
 
