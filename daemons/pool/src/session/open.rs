@@ -278,6 +278,7 @@ impl Session {
 
     /// UpdateChannel (SV2 specification 5.3.8): a new claim of a hashrate starts vardiff again from it.
     pub(super) fn on_update_channel(&mut self, update: UpdateChannel) -> Result<(), SessionError> {
+        self.expire_passage(unix_ms() / 1000)?;
         let channel_id = update.channel_id;
         let code = self.update_channel(&update)?;
         if let Some(code) = code {

@@ -238,6 +238,40 @@ async fn a_credential_that_ends_leaves_its_miner_mining_as_core_until_it_is_rene
     );
 }
 
+/// Whoever asks for easy work right after the end would have it as asked, and a flood of shares of it.
+#[tokio::test]
+async fn what_is_asked_for_after_the_end_is_the_pools_to_choose_though_it_has_not_looked_at_the_clock_since()
+ {
+    let mut nodes = vec![node::config("berlin", 1)];
+    nodes[0].lanes[0].min_difficulty = Some(1e-12);
+    let pool = TestPool::start(Options {
+        hyper_nodes: nodes,
+        nbits: HARD_NBITS,
+        ..Options::default()
+    })
+    .await;
+    let mut miner = berlin(&pool, 2).await;
+    let end = now() + 2;
+    let asked = Target::from_difficulty(0.5);
+    let channel = miner.open_below("alice", asked).await.unwrap();
+    assert_eq!(channel.target, asked);
+    let over = async || (now() >= end).then_some(());
+    sample::wait_for("the end", over).await;
+    miner
+        .send(UpdateChannel {
+            channel_id: channel.id,
+            nominal_hash_rate: 1e10,
+            maximum_target: Target::MAX.to_le_bytes().into(),
+        })
+        .await;
+    let chosen = miner.next_target().await;
+    assert!(
+        chosen < asked,
+        "{} is what was asked for",
+        chosen.difficulty()
+    );
+}
+
 #[tokio::test]
 async fn a_renewal_outlasts_the_first_end_and_loses_no_share() {
     let pool = easy_pool().await;
