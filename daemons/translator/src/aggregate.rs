@@ -4,6 +4,9 @@
 //! neither knows of it. A miner's target is exactly its channel's. Vardiff is ours here: a miner whose rate of shares is off
 //! gets its next jobs from the channel of another class, and goes on submitting older ones to the channel that they are of.
 //!
+//! That is so while the pool leaves the difficulty to us. When it does not, as after the end of the node's credential, its vardiff
+//! measures channels: it would have a thousand miners find as many shares as one. So each miner has a channel of its own then.
+//!
 //! [`Aggregate`] is the rule alone, without a task, a socket or a clock: what comes in as commands, events and ticks goes out as
 //! [`Output`]s. [`task::Aggregator`] runs it.
 
@@ -24,7 +27,7 @@ use crate::downstream::{account, worker};
 use crate::upstream::{
     ChannelTerms, ChannelWish, Command, Event, LinkNumber, OpenedChannel, Route,
 };
-use channel::ClassChannel;
+use channel::{LaneChannel, Purpose};
 use class::Class;
 use hh_mining::Target;
 use member::Member;
@@ -37,6 +40,8 @@ use std::sync::Arc;
 pub(crate) enum Output {
     /// Open an upstream channel of that key.
     Open { key: u64, wish: ChannelWish },
+    /// The channel of that key has other terms.
+    Update { key: u64, terms: ChannelTerms },
     /// Forward a share.
     Submit(Command),
     /// Close the channel of that key.
@@ -74,9 +79,11 @@ struct Account {
 pub(crate) struct Aggregate {
     range: ClassRange,
     now_ms: u64,
+    /// The pool leaves the difficulty to us.
+    is_ours: bool,
     members: HashMap<u64, Member>,
     accounts: HashMap<Arc<str>, Account>,
-    channels: HashMap<u64, ClassChannel>,
+    channels: HashMap<u64, LaneChannel>,
     last_key: u64,
     pending: PendingByRoute,
     out: Vec<Output>,
@@ -88,6 +95,7 @@ impl Aggregate {
         Self {
             range,
             now_ms,
+            is_ours: true,
             members: HashMap::new(),
             accounts: HashMap::new(),
             channels: HashMap::new(),
@@ -124,6 +132,7 @@ impl Aggregate {
         member.update(terms, self.now_ms);
         self.apply_terms(session);
         self.converge(session);
+        self.update_own(session);
     }
 
     /// A miner has left.
@@ -131,13 +140,32 @@ impl Aggregate {
         let Some(member) = self.remove_member(session) else {
             return;
         };
-        if let Some(key) = member.waiting_for
-            && let Some(channel) = self.channels.get_mut(&key)
-        {
-            channel.waiting.remove(&session);
-        }
         if let Some(stay) = member.stay {
             self.end_stay(session, stay);
+            self.close_own(stay.key);
+        }
+    }
+
+    /// Whether the pool leaves the difficulty to us from now on. Where that changes no channel is what it was opened for, and
+    /// what was learned of the pool's bounds may have been its vardiff.
+    pub(crate) fn set_ours(&mut self, is_ours: bool) {
+        if self.is_ours == is_ours {
+            return;
+        }
+        self.is_ours = is_ours;
+        for channel in self.channels.values_mut() {
+            channel.purpose = Purpose::Left;
+        }
+        self.accounts.retain(|_, account| {
+            *account = Account {
+                miners: account.miners,
+                ..Account::default()
+            };
+            account.miners > 0
+        });
+        for session in self.members.keys().copied().collect::<Vec<_>>() {
+            self.apply_terms(session);
+            self.converge(session);
         }
     }
 
@@ -148,7 +176,9 @@ impl Aggregate {
         for (&session, member) in &mut self.members {
             // Without a channel silence says nothing.
             if member.stay.is_some() {
-                member.vardiff.tick(now_ms);
+                if self.is_ours {
+                    member.vardiff.tick(now_ms);
+                }
                 moving.push(session);
             }
         }
@@ -238,7 +268,7 @@ impl Aggregate {
 
     /// The pool closed the channel: those whose only one it was are told.
     fn on_closed(&mut self, key: u64, reason: &str) {
-        let route = self.channels.get(&key).and_then(ClassChannel::route);
+        let route = self.channels.get(&key).and_then(LaneChannel::route);
         let left = route.and_then(|route| Some((route, self.pending.remove(&route)?)));
         let Some(channel) = self.remove_channel(key) else {
             return;
@@ -317,19 +347,33 @@ impl Aggregate {
     }
 
     fn on_target(&mut self, key: u64, target: Target) {
-        if let Some(open) = self.open_channel(key) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        if let Some(open) = &mut channel.open {
             open.target = target;
         }
+        if channel.purpose == Purpose::Own {
+            // What the pool has found of its miner holds for the class that it comes to later.
+            for session in &channel.members {
+                if let Some(member) = self.members.get_mut(session) {
+                    member.start_at(target, self.now_ms);
+                }
+            }
+        }
         self.tell_members(key, || Event::Target(Box::new(target)));
-        self.learn_target(key, target);
     }
 
-    /// The pool's own bounds show in a target that is not the one that was asked for. The account's miners keep to them.
+    /// The pool's own bounds show in a channel that is opened at another target than was asked for. The account's miners keep to
+    /// them. What a target is set to later may be vardiff: a pool sees the end of a credential by its own clock.
     fn learn_target(&mut self, key: u64, target: Target) {
         let Some(channel) = self.channels.get(&key) else {
             return;
         };
-        let asked = channel.class.target();
+        let Purpose::Class(class) = channel.purpose else {
+            return;
+        };
+        let asked = class.target();
         if target == asked {
             return;
         }
@@ -349,16 +393,16 @@ impl Aggregate {
         }
     }
 
-    fn remove_channel(&mut self, key: u64) -> Option<ClassChannel> {
+    fn remove_channel(&mut self, key: u64) -> Option<LaneChannel> {
         let channel = self.channels.remove(&key)?;
         if let Some(route) = channel.route() {
             self.pending.remove(&route);
         }
         if let Some(account) = self.accounts.get_mut(&channel.account) {
-            if let Some(of_class) = account.channels.get_mut(&channel.class) {
+            account.channels.retain(|_, of_class| {
                 of_class.retain(|other| *other != key);
-            }
-            account.channels.retain(|_, of_class| !of_class.is_empty());
+                !of_class.is_empty()
+            });
         }
         self.forget_account(&channel.account);
         Some(channel)
@@ -366,6 +410,12 @@ impl Aggregate {
 
     fn remove_member(&mut self, session: u64) -> Option<Member> {
         let member = self.members.remove(&session)?;
+        if let Some(key) = member.waiting_for
+            && let Some(channel) = self.channels.get_mut(&key)
+        {
+            channel.waiting.remove(&session);
+            self.close_own(key);
+        }
         if let Some(account) = self.accounts.get_mut(&member.account) {
             account.miners = account.miners.saturating_sub(1);
         }

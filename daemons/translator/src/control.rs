@@ -171,19 +171,20 @@ fn lane_status(lane: &Lane) -> TranslatorLane {
 }
 
 fn lane_credential(lane: &Lane, standing: Standing) -> LaneCredential {
-    let lane = lane.name.clone();
+    let core = |reason| LaneCredential {
+        lane: lane.name.clone(),
+        node: "core".to_owned(),
+        until_at: None,
+        reason,
+    };
     match standing {
-        Standing::Core(reason) => LaneCredential {
-            lane,
-            node: "core".to_owned(),
-            until_at: None,
-            reason,
-        },
+        Standing::Away => core(Some("the pool is away".to_owned())),
+        Standing::Core(reason) => core(reason),
         Standing::Node {
             node,
             not_after_unix,
         } => LaneCredential {
-            lane,
+            lane: lane.name.clone(),
             node,
             until_at: Timestamp::from_second(not_after_unix).ok(),
             reason: None,

@@ -171,7 +171,7 @@ fn upstream_handle(
     }
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
     let range = ClassRange::new(lane.min_difficulty, lane.max_difficulty);
-    let aggregator = Aggregator::new(range, receiver, upstream);
+    let aggregator = Aggregator::new(range, receiver, upstream, upstreams.clone());
     let stop = context.tasks.token().clone();
     spawn(context, "aggregator", aggregator.run(stop));
     UpstreamHandle {

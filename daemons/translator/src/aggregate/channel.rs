@@ -4,21 +4,33 @@ use super::class::Class;
 use super::lease::Leases;
 use crate::bridge::{Tip, UpstreamJob};
 use crate::upstream::{CurrentWork, LinkNumber, OpenedChannel, Route};
+use hh_mining::Target;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Jobs for the next block. A pool has one, and a newer one for every change of its template.
 const FUTURE_JOBS_MAX: usize = 4;
 
+/// Whom a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// All miners of a class, at exactly its target.
+    Class(Class),
+    /// One miner alone. The pool chooses its target.
+    Own,
+    /// Nobody any more: who is on it goes to another one, and jobs of it may be alive until then.
+    Left,
+}
+
 /// See the module.
 #[derive(Debug)]
-pub(super) struct ClassChannel {
+pub(super) struct LaneChannel {
     pub account: Arc<str>,
-    pub class: Class,
+    pub purpose: Purpose,
     pub open: Option<OpenedChannel>,
     pub tip: Option<Arc<Tip>>,
-    /// The newest on the tip.
-    pub job: Option<Arc<UpstreamJob>>,
+    /// The newest on the tip, and the target that it was sent with.
+    pub job: Option<(Arc<UpstreamJob>, Target)>,
     pub future_jobs: VecDeque<Arc<UpstreamJob>>,
     pub leases: Leases,
     /// Miners whose jobs come from it.
@@ -29,11 +41,11 @@ pub(super) struct ClassChannel {
     pub idle_since_ms: Option<u64>,
 }
 
-impl ClassChannel {
-    pub(super) fn new(account: Arc<str>, class: Class) -> Self {
+impl LaneChannel {
+    pub(super) fn new(account: Arc<str>, purpose: Purpose) -> Self {
         Self {
             account,
-            class,
+            purpose,
             open: None,
             tip: None,
             job: None,
@@ -71,7 +83,7 @@ impl ClassChannel {
 
     pub(super) fn on_job(&mut self, job: &Arc<UpstreamJob>) {
         if job.min_ntime.is_some() {
-            self.job = Some(Arc::clone(job));
+            self.job = self.with_target(Arc::clone(job));
             return;
         }
         if self.future_jobs.len() == FUTURE_JOBS_MAX {
@@ -83,18 +95,23 @@ impl ClassChannel {
     pub(super) fn on_tip(&mut self, tip: &Arc<Tip>) {
         let mut future_jobs = std::mem::take(&mut self.future_jobs).into_iter();
         let job = future_jobs.find(|job| job.job_id == tip.job_id);
-        self.job = job.map(|job| Arc::new(job.activated_by(tip)));
+        self.job = job.and_then(|job| self.with_target(Arc::new(job.activated_by(tip))));
         self.tip = Some(Arc::clone(tip));
         self.leases.on_new_tip();
     }
 
-    /// What a miner that comes now works on.
-    pub(super) fn current_work(&self) -> Option<CurrentWork> {
-        let (tip, job) = self.tip.as_ref().zip(self.job.as_ref())?;
-        Some(CurrentWork {
+    /// What a miner that comes now works on, and at which target.
+    pub(super) fn current_work(&self) -> Option<(CurrentWork, Target)> {
+        let (tip, (job, target)) = self.tip.as_ref().zip(self.job.as_ref())?;
+        let work = CurrentWork {
             tip: Arc::clone(tip),
             job: Arc::clone(job),
-        })
+        };
+        Some((work, *target))
+    }
+
+    fn with_target(&self, job: Arc<UpstreamJob>) -> Option<(Arc<UpstreamJob>, Target)> {
+        Some((job, self.open.as_ref()?.target))
     }
 
     /// Whether both are on the same connection and build on the same block, so that a miner may go from the one to the other

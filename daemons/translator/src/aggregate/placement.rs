@@ -1,12 +1,11 @@
-//! Who is on which channel: every miner on one of the class that its vardiff has found, and on its way there until it is.
+//! Who is on which channel: every miner on one of the class that its vardiff has found, or, where the difficulty is the pool's, on one
+//! of its own; and on its way there until it is.
 
-use super::channel::ClassChannel;
+use super::channel::{LaneChannel, Purpose};
 use super::class::Class;
-use super::lease::LEASE_SIZE;
 use super::member::Stay;
 use super::{Aggregate, Output};
-use crate::upstream::{ChannelTerms, ChannelWish, Event};
-use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
+use crate::upstream::{ChannelWish, Event};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -43,9 +42,13 @@ impl Aggregate {
         let Some(member) = self.members.get(&session) else {
             return;
         };
-        let wanted = member.class();
+        let wanted = if self.is_ours {
+            Purpose::Class(member.class())
+        } else {
+            Purpose::Own
+        };
         if let Some(key) = member.waiting_for {
-            let is_wanted = |channel: &ClassChannel| channel.class == wanted;
+            let is_wanted = |channel: &LaneChannel| channel.purpose == wanted;
             if self.channels.get(&key).is_some_and(is_wanted) {
                 self.admit(session, key);
                 return;
@@ -56,20 +59,25 @@ impl Aggregate {
             return;
         };
         let present = member.stay.and_then(|stay| self.channels.get(&stay.key));
-        if present.is_some_and(|channel| channel.class == wanted) {
+        if present.is_some_and(|channel| channel.purpose == wanted) {
             return;
         }
-        let has_stay = member.stay.is_some();
-        let account_name = Arc::clone(&member.account);
-        let min_extranonce_size = member.min_extranonce_size;
-        let refused_at = self
-            .accounts
-            .get(&account_name)
-            .and_then(|account| account.refused_at_ms);
-        if has_stay && refused_at.is_some_and(|at| self.now_ms < at + REFUSED_MS) {
+        let account = self.accounts.get(&member.account);
+        let refused_at = account.and_then(|account| account.refused_at_ms);
+        if member.stay.is_some() && refused_at.is_some_and(|at| self.now_ms < at + REFUSED_MS) {
             return;
         }
-        let key = self.channel_for(&account_name, wanted, min_extranonce_size);
+        let account = Arc::clone(&member.account);
+        let key = match wanted {
+            Purpose::Class(class) => {
+                let wish = member.class_wish(class);
+                self.channel_for(&account, class, wish)
+            }
+            Purpose::Own | Purpose::Left => {
+                let wish = member.own_wish();
+                self.new_channel(account, Purpose::Own, wish)
+            }
+        };
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.waiting.insert(session);
             channel.idle_since_ms = None;
@@ -90,34 +98,56 @@ impl Aggregate {
     }
 
     /// The channel of the class that has room, or a new one.
-    fn channel_for(&mut self, account: &Arc<str>, class: Class, min_extranonce_size: u16) -> u64 {
-        let known = self.accounts.entry(Arc::clone(account)).or_default();
-        let of_class = known.channels.entry(class).or_default();
+    fn channel_for(&mut self, account: &Arc<str>, class: Class, wish: ChannelWish) -> u64 {
+        let known = self.accounts.get(account);
+        let of_class = known.and_then(|known| known.channels.get(&class));
         let has_room = |key: &&u64| {
             let channel = self.channels.get(key);
             channel.is_some_and(|channel| channel.miners() < MINERS_A_CHANNEL)
         };
-        if let Some(&key) = of_class.iter().find(has_room) {
+        if let Some(&key) = of_class.into_iter().flatten().find(has_room) {
             return key;
         }
+        let key = self.new_channel(Arc::clone(account), Purpose::Class(class), wish);
+        let known = self.accounts.entry(Arc::clone(account)).or_default();
+        known.channels.entry(class).or_default().push(key);
+        key
+    }
+
+    fn new_channel(&mut self, account: Arc<str>, purpose: Purpose, wish: ChannelWish) -> u64 {
         self.last_key += 1;
         let key = self.last_key;
-        of_class.push(key);
         self.channels
-            .insert(key, ClassChannel::new(Arc::clone(account), class));
-        let target = class.target();
-        #[expect(clippy::cast_possible_truncation, reason = "SV2 carries it as f32")]
-        let nominal_hash_rate = target.hashrate(DEFAULT_SHARES_PER_MINUTE.into()) as f32;
-        let wish = ChannelWish {
-            user_identity: account.to_string(),
-            min_extranonce_size: min_extranonce_size.saturating_add(LEASE_SIZE),
-            terms: ChannelTerms {
-                nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
-                max_target: target,
-            },
-        };
+            .insert(key, LaneChannel::new(account, purpose));
         self.out.push(Output::Open { key, wish });
         key
+    }
+
+    /// The terms of a miner that has a channel of its own, or is about to, are that channel's.
+    pub(super) fn update_own(&mut self, session: u64) {
+        let Some(member) = self.members.get(&session) else {
+            return;
+        };
+        let stay = member.stay.map(|stay| stay.key);
+        for key in stay.into_iter().chain(member.waiting_for) {
+            if self.is_own(key) {
+                let terms = member.own_wish().terms;
+                self.out.push(Output::Update { key, terms });
+            }
+        }
+    }
+
+    /// Closes a channel that nobody but the miner that has left could come to.
+    pub(super) fn close_own(&mut self, key: u64) {
+        if self.is_own(key) {
+            self.remove_channel(key);
+            self.out.push(Output::Close { key });
+        }
+    }
+
+    pub(super) fn is_own(&self, key: u64) -> bool {
+        let channel = self.channels.get(&key);
+        channel.is_some_and(|channel| channel.purpose == Purpose::Own)
     }
 
     pub(super) fn admit_waiting(&mut self, key: u64) {
@@ -164,12 +194,19 @@ impl Aggregate {
             self.end_stay(session, stay);
         }
         opened.lease = lease.to_bytes().into();
+        // What was set since the job was sent is for the jobs to come.
+        let target = opened.target;
+        opened.target = work.as_ref().map_or(target, |(_, target)| *target);
+        let is_set_since = opened.target != target;
         self.tell(session, Event::Opened(Box::new(opened)));
         for job in future_jobs {
             self.tell(session, Event::Job(job, Instant::now()));
         }
-        if let Some(work) = work {
+        if let Some((work, _)) = work {
             self.tell(session, Event::Current(Box::new(work)));
+        }
+        if is_set_since {
+            self.tell(session, Event::Target(Box::new(target)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The task of an aggregated lane: between its sessions and its upstream.
 
 use super::{Aggregate, ClassRange, Output, Submitted};
+use crate::upstream::link::Upstreams;
 use crate::upstream::{Command, Event, EventSink, LaneSink};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 /// How often vardiff looks at each miner.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Events of all channels that wait: a message each for a thousand channels, many times over. A channel whose event does not fit
-/// is closed with its miners.
-const EVENTS_MAX: usize = 16 * 1024;
+/// Events of all channels that wait. A new block is two for each channel, of which every miner has one while no credential holds: ten
+/// thousand miners, several times over. A channel whose event does not fit is closed with its miners.
+const EVENTS_MAX: usize = 128 * 1024;
 
 /// Commands and events handled in a row: bounds the latency of the first of them.
 const HANDLED_AT_ONCE: usize = 256;
@@ -25,6 +26,7 @@ pub(crate) struct Aggregator {
     aggregate: Aggregate,
     commands: mpsc::Receiver<Command>,
     upstream: mpsc::Sender<Command>,
+    upstreams: Upstreams,
     events: mpsc::Receiver<(u64, Event)>,
     sink: LaneSink,
     sessions: HashMap<u64, EventSink>,
@@ -35,17 +37,19 @@ pub(crate) struct Aggregator {
 struct Stopped;
 
 impl Aggregator {
-    /// Between the sessions that send `commands` and the `upstream`.
+    /// Between the sessions that send `commands` and the `upstream`, of which `upstreams` tells what it is.
     pub(crate) fn new(
         range: ClassRange,
         commands: mpsc::Receiver<Command>,
         upstream: mpsc::Sender<Command>,
+        upstreams: Upstreams,
     ) -> Self {
         let (queue, events) = mpsc::channel(EVENTS_MAX);
         Self {
             aggregate: Aggregate::new(range, 0),
             commands,
             upstream,
+            upstreams,
             events,
             sink: LaneSink::new(queue),
             sessions: HashMap::new(),
@@ -91,9 +95,17 @@ impl Aggregator {
             let reason = "fell behind the pool's messages";
             self.aggregate.on_event(key, Event::Closed(reason.into()));
         }
+        self.follow_standing();
         let now_ms = self.started_at.elapsed().as_millis();
         self.aggregate
             .on_tick(u64::try_from(now_ms).unwrap_or(u64::MAX));
+    }
+
+    /// What the lane is to its pool may have changed. While the pool is away nobody knows.
+    fn follow_standing(&mut self) {
+        if let Some(is_ours) = self.upstreams.leaves_difficulty() {
+            self.aggregate.set_ours(is_ours);
+        }
     }
 
     fn on_command(&mut self, command: Command) {
@@ -103,6 +115,8 @@ impl Aggregator {
                 wish,
                 events,
             } => {
+                // So that it does not come to a channel that it would have to leave at once.
+                self.follow_standing();
                 self.sessions.insert(session, events);
                 self.aggregate.on_open(session, &wish);
             }
@@ -147,6 +161,11 @@ impl Aggregator {
                             wish: Box::new(wish),
                             events,
                         };
+                        self.tell_upstream(command).await?;
+                    }
+                    Output::Update { key, terms } => {
+                        let session = key;
+                        let command = Command::Update { session, terms };
                         self.tell_upstream(command).await?;
                     }
                     Output::Submit(submit) => self.tell_upstream(submit).await?,

@@ -4,7 +4,8 @@ mod world;
 
 use super::*;
 use proptest::prelude::*;
-use world::{World, wish};
+use tokio::time::Instant;
+use world::{World, job, tip, wish};
 
 #[test]
 fn every_worker_is_credited_what_it_hashed_whatever_its_speed_and_its_class() {
@@ -74,9 +75,8 @@ fn a_bound_of_the_pools_is_learned_and_kept_to() {
     world.pool_floor = Target::from_difficulty(5000.0);
     let slow = world.join("alice.usb", 1e10, 1e10);
     world.run(60);
-    let (_, target) = world.miners[&slow].job.unwrap();
     assert_eq!(
-        target,
+        world.miners[&slow].job.unwrap().target,
         Target::from_difficulty(8192.0),
         "the easiest class that the pool gives as asked"
     );
@@ -87,6 +87,98 @@ fn a_bound_of_the_pools_is_learned_and_kept_to() {
         "and nothing is tried in vain"
     );
     world.check_books();
+}
+
+#[test]
+fn while_the_pool_chooses_each_miner_has_a_channel_of_its_own_and_finds_as_many_shares_as_ever() {
+    let mut world = World::new(5);
+    let mut sessions = Vec::new();
+    for rig in 0..40 {
+        sessions.push(world.join(&format!("alice.rig{rig}"), 1e13, 1e13));
+    }
+    sessions.push(world.join("bob.usb", 3e10, 1e13));
+    let rates = |world: &World| {
+        let rates = sessions.iter().map(|&session| world.rate(session));
+        rates.collect::<Vec<_>>()
+    };
+    world.run(600);
+    assert!(world.channels() < 5, "{} channels", world.channels());
+    // The pool sees the end some seconds before we do.
+    world.end_credential();
+    world.run(8);
+    world.notice();
+    world.run(600);
+    assert_eq!(world.channels(), sessions.len());
+    for rate in rates(&world) {
+        assert!((9.0..=36.0).contains(&rate), "{rate} shares a minute");
+    }
+    world.check_books();
+    let late = world.join("alice.late", 1e13, 1e13);
+    world.run(30);
+    assert_eq!(world.channels(), sessions.len() + 1);
+    world.leave(late);
+    assert_eq!(world.channels(), sessions.len());
+
+    world.present_credential();
+    world.run(1);
+    world.notice();
+    world.run(600);
+    assert!(world.channels() < 6, "{} channels", world.channels());
+    for rate in rates(&world) {
+        assert!((8.0..=40.0).contains(&rate), "{rate} shares a minute");
+    }
+    world.new_tip();
+    world.run(100);
+    assert!(world.pool.len() < 6, "{} channels", world.pool.len());
+    world.check_books();
+}
+
+#[test]
+fn a_miner_that_comes_between_a_target_and_its_job_works_on_the_old_job_at_the_old_target() {
+    let mut aggregate = Aggregate::new(ClassRange::new(None, None), 0);
+    aggregate.on_open(1, &wish("alice.one", 1e13));
+    let Some(Output::Open { key, wish: asked }) = aggregate.take_outputs().pop() else {
+        panic!("a channel is asked for");
+    };
+    let before = asked.terms.max_target;
+    let opened = OpenedChannel {
+        route: Route {
+            link: 1,
+            channel_id: 1,
+        },
+        target: before,
+        extranonce_prefix: [1; 8].into(),
+        extranonce_size: 8,
+        lease: Box::default(),
+    };
+    let harder = Target::from_difficulty(2.0 * before.difficulty());
+    for event in [
+        Event::Opened(Box::new(opened)),
+        Event::Job(job(1, None), Instant::now()),
+        Event::Tip(tip(1, 1), Instant::now()),
+        Event::Target(Box::new(harder)),
+    ] {
+        aggregate.on_event(key, event);
+    }
+    aggregate.take_outputs();
+    aggregate.on_open(2, &wish("alice.two", 1e13));
+    let told: Vec<Event> = aggregate
+        .take_outputs()
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Tell { session: 2, event } => Some(event),
+            _ => None,
+        })
+        .collect();
+    let [
+        Event::Opened(opened),
+        Event::Current(_),
+        Event::Target(next),
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!((opened.target, **next), (before, harder));
 }
 
 #[test]
@@ -120,11 +212,21 @@ fn a_refused_account_is_refused_and_a_refused_class_moves_nobody() {
 #[derive(Clone, Debug)]
 enum Step {
     Run(u64),
-    Join { rig: u8, log2: f64 },
+    Join {
+        rig: u8,
+        log2: f64,
+    },
     Leave(usize),
-    Speed { miner: usize, log2: f64 },
+    Speed {
+        miner: usize,
+        log2: f64,
+    },
     Tip,
     Lose,
+    /// The credential ends, or there is another one.
+    EndCredential,
+    PresentCredential,
+    Notice,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -135,6 +237,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (0..16_usize, 34.0..48.0_f64).prop_map(|(miner, log2)| Step::Speed { miner, log2 }),
         2 => Just(Step::Tip),
         1 => Just(Step::Lose),
+        1 => Just(Step::EndCredential),
+        1 => Just(Step::PresentCredential),
+        2 => Just(Step::Notice),
     ]
 }
 
@@ -166,6 +271,9 @@ proptest! {
                 },
                 Step::Tip => world.new_tip(),
                 Step::Lose => world.lose_link(),
+                Step::EndCredential => world.end_credential(),
+                Step::PresentCredential => world.present_credential(),
+                Step::Notice => world.notice(),
             }
             world.second();
         }

@@ -67,7 +67,7 @@ impl Upstreams {
             switched_to: None,
             room: None,
             version_rolling_allowed: true,
-            standing: Standing::Core(None),
+            standing: Standing::Away,
             names_workers: false,
         })))
     }
@@ -95,6 +95,15 @@ impl Upstreams {
     /// To whom the pool credits what comes over this lane.
     pub(crate) fn standing(&self) -> Standing {
         self.lock().standing.clone()
+    }
+
+    /// Whether the pool leaves the difficulty of channels to us; none while it is away.
+    pub(crate) fn leaves_difficulty(&self) -> Option<bool> {
+        match self.lock().standing {
+            Standing::Away => None,
+            Standing::Core(_) => Some(false),
+            Standing::Node { .. } => Some(true),
+        }
     }
 
     /// Whether a share may name its worker (extension 0x0002).
@@ -161,7 +170,7 @@ impl Upstreams {
 
 fn log(standing: &Standing) {
     match standing {
-        Standing::Core(None) => {}
+        Standing::Away | Standing::Core(None) => {}
         Standing::Core(Some(reason)) => tracing::warn!(reason, "work is credited to core"),
         Standing::Node {
             node,

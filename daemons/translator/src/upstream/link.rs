@@ -231,7 +231,7 @@ impl Link {
     fn show_standing(&mut self) {
         let wire = self.dial.connection();
         let wire = wire.map(|wire| (wire.standing.clone(), wire.names_workers));
-        let (standing, names_workers) = wire.unwrap_or_else(|| (Standing::away(), false));
+        let (standing, names_workers) = wire.unwrap_or((Standing::Away, false));
         self.introduction.export(&standing);
         self.upstreams.learn_standing(standing, names_workers);
     }

@@ -18,9 +18,18 @@ use tokio::sync::watch;
 /// The pool's word for a node that it lets in no more.
 const REVOKED: &str = "revoked";
 
+/// Why a pool is no use to shared channels, or what comes over it is credited to `core`.
+const NO_CREDENTIALS: &str = "the pool does not know of credentials";
+
+/// For how long after its end a credential is taken to hold. The pool sees the end by its own clock, and where that is behind ours, a
+/// channel whose difficulty we give back too early is made as easy as its miner takes. Clocks that are kept differ by far less.
+const CLOCKS_SECONDS: i64 = 10;
+
 /// To whom the pool credits what comes over a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
+    /// There is no connection.
+    Away,
     /// To `core`, and why; none where no credential is configured.
     Core(Option<String>),
     /// To a node, until this time in Unix seconds.
@@ -28,11 +37,6 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    /// That of no connection.
-    pub(super) fn away() -> Self {
-        Self::core("the pool is away")
-    }
-
     fn core(reason: &str) -> Self {
         Self::Core(Some(reason.to_owned()))
     }
@@ -50,7 +54,7 @@ pub(crate) enum IntroductionError {
     #[error(
         "channels = \"aggregated\" needs a pool that leaves the difficulty to this node: {0}; see to that, or write channels = \"separate\""
     )]
-    NotOurs(String),
+    NotOurs(&'static str),
 }
 
 /// A connection to a pool, and what it is to it.
@@ -103,16 +107,13 @@ impl Wire {
         matches!(self.standing, Standing::Node { .. })
     }
 
-    /// Why channels can't be shared on it, if they can't: each is to have exactly the target that is asked for, and each share to
-    /// name its worker.
-    fn why_not_shared(&self) -> Option<String> {
-        match &self.standing {
-            Standing::Core(Some(reason)) => Some(reason.clone()),
-            Standing::Core(None) => Some("no credential is configured".to_owned()),
-            Standing::Node { .. } if !self.names_workers => {
-                Some("the pool does not take workers' names (extension 0x0002)".to_owned())
-            }
-            Standing::Node { .. } => None,
+    /// Why channels could never be shared on it, if they couldn't: each would have to have exactly the target that is asked for, and
+    /// each share to name its worker.
+    fn why_not_shared(&self) -> Option<&'static str> {
+        match (self.may_present, self.names_workers) {
+            (false, _) => Some(NO_CREDENTIALS),
+            (true, false) => Some("the pool does not take workers' names (extension 0x0002)"),
+            (true, true) => None,
         }
     }
 
@@ -157,13 +158,14 @@ impl Wire {
         }
     }
 
-    /// Whether the credential that was taken has ended now: from here on the pool credits `core`.
+    /// Whether the credential that was taken has ended, by anybody's clock: the pool credits `core` since.
     pub(super) fn has_ended(&mut self) -> bool {
         let Standing::Node { not_after_unix, .. } = self.standing else {
             return false;
         };
         // One that is presented now may go on where that one ends.
-        let ended = not_after_unix <= now_unix() && self.pending.is_empty();
+        let end = not_after_unix.saturating_add(CLOCKS_SECONDS);
+        let ended = end <= now_unix() && self.pending.is_empty();
         if ended {
             self.standing = Standing::core("the credential has ended");
         }
@@ -198,7 +200,8 @@ impl Introduction {
         introduction
     }
 
-    /// The same for a lane whose miners share channels: a pool that does not leave the difficulty to us is of no use to it.
+    /// The same for a lane whose miners share channels: a pool that could never leave the difficulty to us is of no use to it. One that
+    /// does not just now is: each miner has a channel of its own then.
     pub(crate) fn for_shared_channels(self) -> Self {
         Self {
             shares_channels: true,
@@ -215,7 +218,7 @@ impl Introduction {
     }
 
     /// On a connection that is set up, before its first channel. A pool that does not know of credentials is mined at without,
-    /// unless miners are to share channels.
+    /// unless miners are to share channels; one that takes ours not is mined at in any case.
     ///
     /// # Errors
     /// The connection failed, or the pool does not want this node, or is of no use to the lane.
@@ -250,7 +253,7 @@ impl Introduction {
             return Ok(wire);
         }
         if !wire.may_present {
-            wire.standing = Standing::core("the pool does not know of credentials");
+            wire.standing = Standing::core(NO_CREDENTIALS);
             return Ok(wire);
         }
         let (credential, message) = match self.message(pool) {
@@ -272,7 +275,7 @@ impl Introduction {
     /// Shows until when work is credited to a node.
     pub(super) fn export(&self, standing: &Standing) {
         let end = match standing {
-            Standing::Core(_) => 0,
+            Standing::Away | Standing::Core(_) => 0,
             Standing::Node { not_after_unix, .. } => *not_after_unix,
         };
         #[expect(clippy::cast_precision_loss, reason = "seconds of this millennium")]

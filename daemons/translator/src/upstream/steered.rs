@@ -13,8 +13,8 @@ use hh_sv2::setup::printable;
 use hh_sv2::{ConnectionError, Message};
 
 impl Upstream {
-    /// What to ask for a session's channel: what its miner takes, or, where the difficulty is ours, where that begins: at `start`,
-    /// or at what the miner is said to do.
+    /// What to ask for a session's channel: `start` where there is one. Else what its miner takes, or, where the difficulty is ours,
+    /// what the miner is said to do.
     pub(super) fn steer(&mut self, session: u64, start: Option<Target>) -> Target {
         let now_ms = self.now_ms();
         let hardest = self.hardest.filter(|_| self.link.is_ours());
@@ -24,7 +24,7 @@ impl Upstream {
         let terms = &wanted.wish.terms;
         wanted.steering = hardest.map(|hardest| Steering::new(terms, hardest, start, now_ms));
         let steering = wanted.steering.as_ref();
-        steering.map_or(terms.max_target, Steering::target)
+        steering.map_or(start.unwrap_or(terms.max_target), Steering::target)
     }
 
     /// Asks for a target, on the channel of a session if it has one.
@@ -91,7 +91,7 @@ impl Upstream {
         let Some(message) = self.link.take_credential() else {
             return Ok(());
         };
-        if !was_ours && self.hardest.is_some() {
+        if !was_ours {
             let sessions = self.sessions.iter();
             let open = sessions.filter_map(|(&session, wanted)| Some((session, wanted.channel?)));
             for (session, channel) in open.collect::<Vec<_>>() {
@@ -124,7 +124,8 @@ impl Upstream {
     fn hand_back(&mut self) -> Result<(), ConnectionError> {
         let mut steered = Vec::new();
         for wanted in self.sessions.values_mut() {
-            let was_steered = wanted.steering.take().is_some();
+            // Where the sessions choose the difficulty it was theirs as well.
+            let was_steered = wanted.steering.take().is_some() || self.hardest.is_none();
             if let Some(channel) = wanted.channel.filter(|_| was_steered) {
                 steered.push((channel, wanted.wish.terms.max_target));
             }

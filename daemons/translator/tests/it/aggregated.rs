@@ -1,38 +1,22 @@
 //! A lane whose miners share channels, at a pool that leaves the difficulty to the node, and at one that does not.
 
 use crate::miner::Miner;
-use crate::pool::{NTIME, Pool, PoolConnection, future_job, prefix, tip};
+use crate::node::Node;
+use crate::pool::{NODE_EXTENSIONS, NTIME, Pool, PoolConnection, future_job, prefix, tip};
 use crate::translator::Translator;
+use hh_ipc::api::translator::TranslatorStatus;
 use hh_mining::Target;
-use hh_translator::config::{CredentialConfig, LaneChannels};
-use hh_trust::{NodeCredential, NodeSecretKey, PoolAuthority};
+use hh_translator::config::LaneChannels;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
-use tempfile::TempDir;
 
-/// A translator with a credential for the pool, whose lane is aggregated.
-async fn start(pool: &Pool) -> (Translator, TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("node.credential");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = i64::try_from(now.as_secs()).unwrap();
-    let credential = NodeCredential {
-        node: "berlin".parse().unwrap(),
-        lanes: ["main".parse().unwrap()].into(),
-        pool: PoolAuthority::from_bytes(pool.public_key().to_bytes()),
-        not_before: now,
-        not_after: now + 3_600,
-    };
-    let key = NodeSecretKey::generate().unwrap();
-    std::fs::write(&file, credential.sign(&key).unwrap()).unwrap();
-    let translator = Translator::start_as(pool, |config| {
-        config.credential = Some(CredentialConfig { file });
+/// A translator on the node, whose lane is aggregated.
+async fn start(pool: &Pool, node: &Node) -> Translator {
+    node.translator(pool, |config| {
         config.lanes[0].channels = LaneChannels::Aggregated;
         // The easiest class: every header is work.
         config.lanes[0].max_difficulty = Some(1e-10);
     })
-    .await;
-    (translator, dir)
+    .await
 }
 
 async fn begin(translator: &Translator, user_name: &str) -> (Miner, Value) {
@@ -44,6 +28,10 @@ async fn begin(translator: &Translator, user_name: &str) -> (Miner, Value) {
         .await;
     let extranonce1 = answer["result"][1].clone();
     (miner, extranonce1)
+}
+
+fn coinbase(notify: &Value) -> &str {
+    notify[2].as_str().unwrap()
 }
 
 async fn submit(miner: &mut Miner, id: u32, user_name: &str, notify: &Value) {
@@ -68,7 +56,9 @@ async fn open(upstream: &mut PoolConnection, account: &str) -> u32 {
 #[tokio::test]
 async fn miners_of_an_account_share_a_channel_and_each_share_names_its_worker() {
     let pool = Pool::start().await;
-    let (translator, _dir) = start(&pool).await;
+    let node = Node::new(&pool);
+    node.issue(3_600);
+    let translator = start(&pool, &node).await;
     let mut upstream = pool.accept_node().await;
     let (mut one, extranonce1) = begin(&translator, "alice.one").await;
     let channel_id = open(&mut upstream, "alice").await;
@@ -77,7 +67,6 @@ async fn miners_of_an_account_share_a_channel_and_each_share_names_its_worker() 
     let (mut two, _) = begin(&translator, "alice.two").await;
     two.authorized().await;
     let second = two.notify().await;
-    let coinbase = |notify: &Value| notify[2].as_str().unwrap().to_owned();
     let head = hex::encode(prefix(channel_id));
     assert!(coinbase(&first).ends_with(&format!("{head}0000")));
     assert!(coinbase(&second).ends_with(&format!("{head}0001")));
@@ -111,12 +100,76 @@ async fn miners_of_an_account_share_a_channel_and_each_share_names_its_worker() 
     translator.stop().await;
 }
 
+/// In place of standing still: the pool's vardiff would have all who share a channel find as many shares as one.
+#[tokio::test]
+async fn while_no_credential_holds_each_miner_has_a_channel_of_its_own() {
+    let pool = Pool::start().await;
+    let node = Node::new(&pool);
+    node.issue(-1);
+    let translator = start(&pool, &node).await;
+    let mut upstream = pool.accept().await;
+    upstream.negotiate(&NODE_EXTENSIONS).await;
+    let ended = |status: &TranslatorStatus| {
+        let reason = status.credentials[0].reason.as_deref();
+        reason == Some("the credential has ended")
+    };
+    translator.wait_for_status("the end", ended).await;
+    let mut miners = Vec::new();
+    for worker in ["one", "two"] {
+        let user_name = format!("alice.{worker}");
+        let (mut miner, _) = begin(&translator, &user_name).await;
+        let open = upstream.recv_open().await;
+        assert_eq!(open.user_identity.as_bytes(), user_name.as_bytes());
+        let easiest = Target::from_le_bytes(open.max_target.to_array());
+        assert_eq!(
+            easiest,
+            Target::MAX,
+            "any work, from which the pool chooses"
+        );
+        let channel_id = upstream.grant(&open, Target::MAX).await;
+        upstream
+            .send([future_job(channel_id, 1), tip(channel_id, 1, 0x11)])
+            .await;
+        miner.authorized().await;
+        let notify = miner.notify().await;
+        submit(&mut miner, 1, &user_name, &notify).await;
+        let (share, named) = upstream.recv_named_share().await;
+        assert_eq!(
+            (share.channel_id, named.as_deref()),
+            (channel_id, Some(worker))
+        );
+        upstream.settle(channel_id, 1, 1).await;
+        assert_eq!(miner.answer().await["result"], true);
+        miners.push((user_name, miner));
+    }
+
+    // A credential fixes each channel where it is, so that is what is asked for first.
+    node.issue(3_600);
+    for _ in &miners {
+        let update = upstream.recv_update().await;
+        let asked = Target::from_le_bytes(update.maximum_target.to_array());
+        assert_eq!(asked, Target::MAX);
+    }
+    upstream.recv_credential().await;
+    upstream.take().await;
+    let channel_id = open(&mut upstream, "alice").await;
+    for (user_name, miner) in &mut miners {
+        let notify = miner.notify().await;
+        assert!(coinbase(&notify).contains(&hex::encode(prefix(channel_id))));
+        submit(miner, 2, user_name, &notify).await;
+        assert_eq!(upstream.recv_named_share().await.0.channel_id, channel_id);
+    }
+    translator.stop().await;
+}
+
 #[tokio::test]
 async fn a_pool_that_keeps_the_difficulty_to_itself_is_refused_with_the_reason() {
     let pool = Pool::start().await;
-    let (translator, _dir) = start(&pool).await;
-    pool.accept_without_extensions().await;
-    let refused = |status: &hh_ipc::api::translator::TranslatorStatus| {
+    let node = Node::new(&pool);
+    node.issue(3_600);
+    let translator = start(&pool, &node).await;
+    pool.accept().await.negotiate(&[]).await;
+    let refused = |status: &TranslatorStatus| {
         let error = status.upstreams[0].last_error.as_deref();
         error.is_some_and(|error| {
             error.contains("does not know of credentials") && error.contains("separate")

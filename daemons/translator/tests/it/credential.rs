@@ -1,103 +1,13 @@
 //! The node's credential: presented before the first channel, renewed on the connection, and nothing that a pool which does not
 //! know of credentials has to answer.
 
+use crate::node::Node;
 use crate::pool::{Pool, PoolConnection};
 use crate::translator::Translator;
 use hh_ipc::api::translator::LaneCredential;
 use hh_mining::Target;
 use hh_sv2::Message;
-use hh_sv2::extensions;
-use hh_sv2::message::{
-    EXTENSION_NODE_CREDENTIAL, PresentCredential, PresentCredentialError, PresentCredentialSuccess,
-    UpdateChannel,
-};
-use hh_translator::config::CredentialConfig;
-use hh_trust::{NodeCredential, NodeSecretKey, PoolAuthority};
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
-use tempfile::TempDir;
-
-/// A node with the lane `main`, and the file of its credential.
-struct Node {
-    dir: TempDir,
-    pool: PoolAuthority,
-}
-
-impl Node {
-    fn new(pool: &Pool) -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            pool: PoolAuthority::from_bytes(pool.public_key().to_bytes()),
-        }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.dir.path().join("node.credential")
-    }
-
-    /// Writes a credential that ends in `seconds`, and gives its text.
-    fn issue(&self, seconds: i64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now = i64::try_from(now.as_secs()).unwrap();
-        let credential = NodeCredential {
-            node: "berlin".parse().unwrap(),
-            lanes: ["main".parse().unwrap()].into(),
-            pool: self.pool,
-            not_before: now,
-            not_after: now + seconds,
-        };
-        let text = credential
-            .sign(&NodeSecretKey::generate().unwrap())
-            .unwrap();
-        let new = self.file().with_extension("new");
-        std::fs::write(&new, format!("{text}\n")).unwrap();
-        std::fs::rename(&new, self.file()).unwrap();
-        text
-    }
-
-    async fn translator(&self, pool: &Pool) -> Translator {
-        let file = self.file();
-        Translator::start_as(pool, |config| {
-            config.credential = Some(CredentialConfig { file });
-        })
-        .await
-    }
-}
-
-impl PoolConnection {
-    /// Answers RequestExtensions, and grants what of it is in `supported`.
-    async fn negotiate(&mut self, supported: &[u16]) {
-        let Message::RequestExtensions(request) = self.recv_any().await else {
-            panic!("no RequestExtensions");
-        };
-        let (answer, _) = extensions::answer(request, supported);
-        self.send([answer]).await;
-    }
-
-    async fn recv_credential(&mut self) -> PresentCredential {
-        match self.recv().await {
-            Message::PresentCredential(message) => message,
-            other => panic!("no credential: {other:?}"),
-        }
-    }
-
-    async fn recv_update(&mut self) -> UpdateChannel {
-        match self.recv().await {
-            Message::UpdateChannel(update) => update,
-            other => panic!("no update: {other:?}"),
-        }
-    }
-
-    async fn take(&mut self) {
-        self.send([PresentCredentialSuccess {}.into()]).await;
-    }
-
-    async fn refuse_credential(&mut self, code: &str) {
-        let error_code = code.try_into().unwrap();
-        self.send([PresentCredentialError { error_code }.into()])
-            .await;
-    }
-}
+use hh_sv2::message::{EXTENSION_NODE_CREDENTIAL, UpdateChannel};
 
 async fn wait_for_standing(
     translator: &Translator,
@@ -126,7 +36,7 @@ async fn a_credential_comes_before_the_first_channel_and_its_channels_have_a_tar
     let pool = Pool::start().await;
     let node = Node::new(&pool);
     let text = node.issue(3_600);
-    let translator = node.translator(&pool).await;
+    let translator = node.translator(&pool, |_| {}).await;
     let mut upstream = pool.accept().await;
     let mut miner = translator.miner().await;
     miner.begin("alice").await;
@@ -152,7 +62,7 @@ async fn a_pool_that_is_silent_or_knows_no_credentials_is_mined_at_without() {
     let pool = Pool::start().await;
     let node = Node::new(&pool);
     node.issue(3_600);
-    let translator = node.translator(&pool).await;
+    let translator = node.translator(&pool, |_| {}).await;
     let mut upstream = pool.accept().await;
     let mut miner = translator.miner().await;
     miner.begin("alice").await;
@@ -172,18 +82,24 @@ async fn a_pool_that_is_silent_or_knows_no_credentials_is_mined_at_without() {
     wait_for_standing(&translator, "its refusal", unknown).await;
 }
 
+/// A translator whose credential the pool refuses, and the pool's end.
+async fn refused(pool: &Pool, code: &str) -> (Translator, PoolConnection) {
+    let node = Node::new(pool);
+    node.issue(3_600);
+    let translator = node.translator(pool, |_| {}).await;
+    let mut upstream = pool.accept().await;
+    upstream.negotiate(&[EXTENSION_NODE_CREDENTIAL]).await;
+    upstream.recv_credential().await;
+    upstream.refuse_credential(code).await;
+    (translator, upstream)
+}
+
 #[tokio::test]
 async fn a_refused_credential_leaves_the_difficulty_to_the_pool() {
     let pool = Pool::start().await;
-    let node = Node::new(&pool);
-    node.issue(3_600);
-    let translator = node.translator(&pool).await;
-    let mut upstream = pool.accept().await;
+    let (translator, mut upstream) = refused(&pool, "wrong-key").await;
     let mut miner = translator.miner().await;
     miner.begin("alice").await;
-    upstream.negotiate(&[EXTENSION_NODE_CREDENTIAL]).await;
-    upstream.recv_credential().await;
-    upstream.refuse_credential("wrong-key").await;
     let open = upstream.recv_open().await;
     let asked = Target::from_le_bytes(open.max_target.to_array());
     assert_eq!(asked, Target::MAX, "any work, from which the pool chooses");
@@ -194,13 +110,7 @@ async fn a_refused_credential_leaves_the_difficulty_to_the_pool() {
 #[tokio::test]
 async fn a_revoked_node_does_not_mine_and_says_why() {
     let pool = Pool::start().await;
-    let node = Node::new(&pool);
-    node.issue(3_600);
-    let translator = node.translator(&pool).await;
-    let mut upstream = pool.accept().await;
-    upstream.negotiate(&[EXTENSION_NODE_CREDENTIAL]).await;
-    upstream.recv_credential().await;
-    upstream.refuse_credential("revoked").await;
+    let (translator, _upstream) = refused(&pool, "revoked").await;
     let revoked = |error: &String| error.contains("revoked this node");
     translator
         .wait_for_status("the reason", |status| {
@@ -213,7 +123,7 @@ async fn a_revoked_node_does_not_mine_and_says_why() {
 async fn a_credential_that_comes_late_makes_no_channel_easy_and_one_that_is_renewed_changes_none() {
     let pool = Pool::start().await;
     let node = Node::new(&pool);
-    let translator = node.translator(&pool).await;
+    let translator = node.translator(&pool, |_| {}).await;
     let mut upstream = pool.accept().await;
     let mut miner = translator.miner().await;
     miner.begin("alice").await;

@@ -11,6 +11,7 @@ mod hostile;
 mod jobs;
 mod miner;
 mod minerd;
+mod node;
 mod pool;
 mod proxy;
 mod quirks;

@@ -6,8 +6,9 @@ use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use hh_sv2::message::{
     EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE, NewExtendedMiningJob,
     OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
-    PresentCredentialSuccess, Protocol, Seq0255, SetNewPrevHash, SubmitSharesError,
-    SubmitSharesExtended, SubmitSharesSuccess, Sv2Option,
+    PresentCredential, PresentCredentialError, PresentCredentialSuccess, Protocol, Seq0255,
+    SetNewPrevHash, SubmitSharesError, SubmitSharesExtended, SubmitSharesSuccess, Sv2Option,
+    UpdateChannel,
 };
 use hh_sv2::setup::{SETUP_DEADLINE, server_setup};
 use hh_sv2::{Authority, AuthorityPublicKey, AuthoritySecretKey, Connection, Limits, Message};
@@ -18,6 +19,9 @@ use tokio::time::timeout;
 
 /// What the pool lets its channels roll.
 pub(crate) const EXTRANONCE_SIZE: u16 = 8;
+
+/// Those that a node asks for.
+pub(crate) const NODE_EXTENSIONS: [u16; 2] = [EXTENSION_WORKER_HASHRATE, EXTENSION_NODE_CREDENTIAL];
 
 /// The group of all channels.
 pub(crate) const GROUP: u32 = 1000;
@@ -91,27 +95,10 @@ impl Pool {
     /// A connection on which the translator presents a credential, which is taken, and may name workers.
     pub(crate) async fn accept_node(&self) -> PoolConnection {
         let mut upstream = self.accept().await;
-        let Message::RequestExtensions(request) = upstream.recv_any().await else {
-            panic!("extensions are asked for");
-        };
-        let extensions = [EXTENSION_WORKER_HASHRATE, EXTENSION_NODE_CREDENTIAL];
-        let (answer, _) = hh_sv2::extensions::answer(request, &extensions);
-        upstream.send([answer]).await;
-        let Message::PresentCredential(_) = upstream.recv().await else {
-            panic!("the credential is presented");
-        };
-        upstream.send([PresentCredentialSuccess {}.into()]).await;
+        upstream.negotiate(&NODE_EXTENSIONS).await;
+        upstream.recv_credential().await;
+        upstream.take().await;
         upstream
-    }
-
-    /// A connection whose extensions are all refused.
-    pub(crate) async fn accept_without_extensions(&self) {
-        let mut upstream = self.accept().await;
-        let Message::RequestExtensions(request) = upstream.recv_any().await else {
-            panic!("extensions are asked for");
-        };
-        let (answer, _) = hh_sv2::extensions::answer(request, &[]);
-        upstream.send([answer]).await;
     }
 
     /// Refuses the setup of one connection.
@@ -164,6 +151,39 @@ impl PoolConnection {
     pub(crate) async fn recv_any(&mut self) -> Message {
         let message = timeout(DEADLINE, self.connection.recv()).await;
         message.expect("the translator sends a message").unwrap()
+    }
+
+    /// Answers RequestExtensions, and grants what of it is in `supported`.
+    pub(crate) async fn negotiate(&mut self, supported: &[u16]) {
+        let Message::RequestExtensions(request) = self.recv_any().await else {
+            panic!("no RequestExtensions");
+        };
+        let (answer, _) = hh_sv2::extensions::answer(request, supported);
+        self.send([answer]).await;
+    }
+
+    pub(crate) async fn recv_credential(&mut self) -> PresentCredential {
+        match self.recv().await {
+            Message::PresentCredential(message) => message,
+            other => panic!("no credential: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn recv_update(&mut self) -> UpdateChannel {
+        match self.recv().await {
+            Message::UpdateChannel(update) => update,
+            other => panic!("no update: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn take(&mut self) {
+        self.send([PresentCredentialSuccess {}.into()]).await;
+    }
+
+    pub(crate) async fn refuse_credential(&mut self, code: &str) {
+        let error_code = code.try_into().unwrap();
+        self.send([PresentCredentialError { error_code }.into()])
+            .await;
     }
 
     /// Grants this extension from here on.

@@ -1,15 +1,17 @@
-//! The world of an aggregated lane: a pool that settles what comes, and miners who hash at a rate and believe what they are told.
+//! The world of an aggregated lane: a pool that settles what comes, and chooses the difficulty where no credential holds; and miners
+//! who hash at a rate and believe what they are told.
+
+mod pool;
+
+pub(super) use pool::{job, tip};
 
 use crate::aggregate::{Aggregate, ClassRange, Output, Submitted};
-use crate::bridge::{Share, Tip, UpstreamJob};
-use crate::upstream::{ChannelTerms, ChannelWish, Command, Event, OpenedChannel, Route};
+use crate::bridge::Share;
+use crate::upstream::{ChannelTerms, ChannelWish, Event, Route};
+use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
 use hh_mining::{BlockHash, Target};
-use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
-use tokio::time::Instant;
-
-const NBITS: u32 = 0x1d00_ffff;
+use pool::PoolChannel;
+use std::collections::{BTreeMap, HashSet};
 
 /// SplitMix64: a seed gives the same run on every machine.
 struct Random(u64);
@@ -36,14 +38,6 @@ impl Random {
     }
 }
 
-/// A channel as the pool has it.
-pub(super) struct PoolChannel {
-    key: u64,
-    target: Target,
-    /// Shares that are not answered: number, work.
-    shares: VecDeque<(u32, f64, String)>,
-}
-
 #[derive(Clone)]
 struct MinerChannel {
     route: Route,
@@ -51,12 +45,19 @@ struct MinerChannel {
     lease: Vec<u8>,
 }
 
+/// What a miner works on: where its shares go, and what they are worth.
+#[derive(Clone, Copy)]
+pub(super) struct TestJob {
+    route: Route,
+    id: u32,
+    pub(super) target: Target,
+}
+
 pub(super) struct TestMiner {
     name: String,
     pub(super) hashrate: f64,
     channel: Option<MinerChannel>,
-    /// What it works on: where the share goes, and its target.
-    pub(super) job: Option<(Route, Target)>,
+    pub(super) job: Option<TestJob>,
     last_sequence_number: u32,
     pub(super) unsettled: BTreeMap<u32, Route>,
 }
@@ -71,6 +72,12 @@ pub(super) struct World {
     job_id: u32,
     /// No target of the pool is easier.
     pub(super) pool_floor: Target,
+    /// No credential holds.
+    pool_chooses: bool,
+    /// There is a connection, the one of that number.
+    is_up: bool,
+    /// What channels are kept open with, by key.
+    wanted: BTreeMap<u64, ChannelTerms>,
     pub(super) pool: BTreeMap<u32, PoolChannel>,
     pub(super) miners: BTreeMap<u64, TestMiner>,
     last_session: u64,
@@ -93,40 +100,19 @@ pub(super) struct Book {
     pub(super) shares: u32,
 }
 
-fn job(job_id: u32, min_ntime: Option<u32>) -> Arc<UpstreamJob> {
-    let message = NewExtendedMiningJob {
-        channel_id: 1,
-        job_id,
-        min_ntime: Sv2Option::new(min_ntime),
-        version: 0x2000_0000,
-        version_rolling_allowed: true,
-        merkle_path: Seq0255::new(Vec::new()).unwrap(),
-        coinbase_tx_prefix: vec![1; 50].try_into().unwrap(),
-        coinbase_tx_suffix: vec![2; 50].try_into().unwrap(),
-    };
-    Arc::new(message.into())
-}
-
-fn tip(job_id: u32, byte: u8) -> Arc<Tip> {
-    let message = SetNewPrevHash {
-        channel_id: 1,
-        job_id,
-        prev_hash: [byte; 32].into(),
-        min_ntime: 1_700_000_000,
-        nbits: NBITS,
-    };
-    Arc::new(message.try_into().unwrap())
-}
-
 pub(super) fn wish(user_identity: &str, hashrate: f64) -> ChannelWish {
     ChannelWish {
         user_identity: user_identity.to_owned(),
         min_extranonce_size: 6,
-        terms: ChannelTerms {
-            #[expect(clippy::cast_possible_truncation, reason = "SV2 carries it as f32")]
-            nominal_hash_rate: hashrate as f32,
-            max_target: Target::MAX,
-        },
+        terms: terms(hashrate),
+    }
+}
+
+fn terms(hashrate: f64) -> ChannelTerms {
+    ChannelTerms {
+        #[expect(clippy::cast_possible_truncation, reason = "SV2 carries it as f32")]
+        nominal_hash_rate: hashrate as f32,
+        max_target: Target::MAX,
     }
 }
 
@@ -141,6 +127,9 @@ impl World {
             tip: 1,
             job_id: 1,
             pool_floor: Target::MAX,
+            pool_chooses: false,
+            is_up: true,
+            wanted: BTreeMap::new(),
             pool: BTreeMap::new(),
             miners: BTreeMap::new(),
             last_session: 0,
@@ -189,6 +178,7 @@ impl World {
             self.mine(session);
         }
         self.answer_shares();
+        self.choose_targets();
         self.aggregate.on_tick(self.seconds * 1000);
         self.settle_outputs();
     }
@@ -197,7 +187,7 @@ impl World {
         let Some(miner) = self.miners.get_mut(&session) else {
             return;
         };
-        let Some((route, target)) = miner.job else {
+        let Some(TestJob { route, id, target }) = miner.job else {
             return;
         };
         let work = target.work().0 as f64;
@@ -212,7 +202,7 @@ impl World {
             let sequence_number = miner.last_sequence_number;
             miner.unsettled.insert(sequence_number, route);
             let share = Share {
-                job_id: 1,
+                job_id: id,
                 version: 0,
                 ntime: 0,
                 nonce: 0,
@@ -233,107 +223,10 @@ impl World {
         self.settle_outputs();
     }
 
-    /// The pool settles most of what it has, each channel in a batch.
-    fn answer_shares(&mut self) {
-        for channel_id in self.pool.keys().copied().collect::<Vec<_>>() {
-            let channel = self.pool.get_mut(&channel_id).unwrap();
-            let keep = usize::from(self.random.unit() < 0.3);
-            let count = channel.shares.len().saturating_sub(keep);
-            let settled: Vec<_> = channel.shares.drain(..count).collect();
-            let Some(last) = settled.last().map(|(number, ..)| *number) else {
-                continue;
-            };
-            let key = channel.key;
-            for (_, work, name) in &settled {
-                let book = self.books.entry(name.clone()).or_default();
-                book.credited += work;
-                book.shares += 1;
-            }
-            let route = self.route(channel_id);
-            self.aggregate.on_event(
-                key,
-                Event::Accepted {
-                    route,
-                    last_sequence_number: last,
-                    count: u32::try_from(settled.len()).unwrap(),
-                },
-            );
-            self.settle_outputs();
-        }
-    }
-
-    fn route(&self, channel_id: u32) -> Route {
-        Route {
-            link: self.link,
-            channel_id,
-        }
-    }
-
-    pub(super) fn new_tip(&mut self) {
-        self.tip = self.tip.wrapping_add(1);
-        self.job_id += 1;
-        let (job_id, byte) = (self.job_id, self.tip);
-        // A lease may be let again, to somebody whose jobs are on the new tip.
-        self.spaces.clear();
-        for key in self.keys() {
-            self.aggregate
-                .on_event(key, Event::Job(job(job_id, None), Instant::now()));
-        }
-        for key in self.keys() {
-            self.aggregate
-                .on_event(key, Event::Tip(tip(job_id, byte), Instant::now()));
-            self.settle_outputs();
-        }
-    }
-
-    fn keys(&self) -> Vec<u64> {
-        self.pool.values().map(|channel| channel.key).collect()
-    }
-
-    /// The connection is lost; what the pool had not settled is lost with it. All channels are opened again on the next.
-    pub(super) fn lose_link(&mut self) {
-        let lost = std::mem::take(&mut self.pool);
-        let link = self.link;
-        for channel in lost.values() {
-            for (_, work, name) in &channel.shares {
-                self.books.entry(name.clone()).or_default().lost += work;
-            }
-            self.aggregate.on_event(channel.key, Event::Lost(link));
-        }
+    /// The lane sees whose the difficulty is.
+    pub(super) fn notice(&mut self) {
+        self.aggregate.set_ours(!self.pool_chooses);
         self.settle_outputs();
-        self.link += 1;
-        for channel in lost.into_values() {
-            self.open(channel.key, channel.target);
-        }
-        self.settle_outputs();
-    }
-
-    fn open(&mut self, key: u64, target: Target) {
-        self.last_channel_id += 1;
-        let channel_id = self.last_channel_id;
-        let target = target.min(self.pool_floor);
-        let shares = VecDeque::new();
-        self.pool.insert(
-            channel_id,
-            PoolChannel {
-                key,
-                target,
-                shares,
-            },
-        );
-        let opened = OpenedChannel {
-            route: self.route(channel_id),
-            target,
-            extranonce_prefix: channel_id.to_be_bytes().into(),
-            extranonce_size: 8,
-            lease: Box::default(),
-        };
-        self.aggregate
-            .on_event(key, Event::Opened(Box::new(opened)));
-        self.aggregate
-            .on_event(key, Event::Job(job(self.job_id, None), Instant::now()));
-        self.aggregate
-            .on_event(key, Event::Tip(tip(self.job_id, self.tip), Instant::now()));
     }
 
     fn settle_outputs(&mut self) {
@@ -346,48 +239,15 @@ impl World {
                 match output {
                     Output::Open { key, wish } => {
                         assert_eq!(wish.min_extranonce_size, 8);
-                        assert!(!wish.user_identity.contains('.'), "{}", wish.user_identity);
-                        self.open(key, wish.terms.max_target);
+                        self.on_wish(key, wish.terms);
                     }
+                    Output::Update { key, terms } => self.on_update(key, terms),
                     Output::Submit(submit) => self.on_submit(submit),
-                    Output::Close { key } => self.pool.retain(|_, channel| channel.key != key),
+                    Output::Close { key } => self.on_close(key),
                     Output::Tell { session, event } => self.on_told(session, event),
                 }
             }
         }
-    }
-
-    fn on_submit(&mut self, submit: Command) {
-        let Command::Submit {
-            session,
-            route,
-            sequence_number,
-            share,
-            worker,
-        } = submit
-        else {
-            panic!("{submit:?}");
-        };
-        if route.link != self.link {
-            return;
-        }
-        let channel = self
-            .pool
-            .get_mut(&route.channel_id)
-            .expect("an open channel");
-        assert_eq!(
-            share.hashes,
-            channel.target.work().0,
-            "each share counts as it was told to"
-        );
-        let name = self.miners[&session].name.clone();
-        assert_eq!(
-            worker.as_deref(),
-            name.split_once('.').map(|(_, worker)| worker)
-        );
-        channel
-            .shares
-            .push_back((sequence_number, share.hashes as f64, name));
     }
 
     fn on_told(&mut self, session: u64, event: Event) {
@@ -401,24 +261,15 @@ impl World {
                     target: opened.target,
                     lease: opened.lease.to_vec(),
                 });
-                if miner
-                    .job
-                    .is_some_and(|(route, _)| route.link != opened.route.link)
-                {
-                    miner.job = None;
+                miner.job.take_if(|job| job.route.link != opened.route.link);
+            }
+            Event::Job(job, _) => {
+                if job.min_ntime.is_some() {
+                    miner.work_on(job.job_id);
                 }
             }
-            Event::Current(_) | Event::Tip(..) => {
-                let channel = miner.channel.clone().expect("work comes after a channel");
-                assert_eq!(channel.lease.len(), 2);
-                miner.job = Some((channel.route, channel.target));
-                let is_new = self.spaces.insert((channel.route, channel.lease.clone()));
-                assert!(
-                    is_new,
-                    "two miners, or two stays, search {channel:?}",
-                    channel = channel.lease
-                );
-            }
+            Event::Current(ref work) => self.begin(session, work.job.job_id),
+            Event::Tip(ref tip, _) => self.begin(session, tip.job_id),
             Event::Accepted {
                 route,
                 last_sequence_number,
@@ -436,21 +287,33 @@ impl World {
             }
             Event::Lost(link) => {
                 miner.unsettled.retain(|_, route| route.link != link);
-                if miner
-                    .channel
-                    .as_ref()
-                    .is_some_and(|channel| channel.route.link == link)
-                {
-                    miner.channel = None;
+                let is_lost = |channel: &mut MinerChannel| channel.route.link == link;
+                if let Some(lost) = miner.channel.take_if(is_lost) {
                     miner.job = None;
+                    // The next one starts where this one was.
+                    let hashrate = lost.target.hashrate(DEFAULT_SHARES_PER_MINUTE.into());
+                    self.aggregate.on_update(session, terms(hashrate));
                 }
             }
             Event::Target(target) => {
                 miner.channel.as_mut().unwrap().target = *target;
             }
-            Event::Job(..) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A miner begins to search its part of a channel's space.
+    fn begin(&mut self, session: u64, job_id: u32) {
+        let miner = self.miners.get_mut(&session).unwrap();
+        miner.work_on(job_id);
+        let channel = miner.channel.as_ref().unwrap();
+        assert_eq!(channel.lease.len(), 2);
+        let is_new = self.spaces.insert((channel.route, channel.lease.clone()));
+        assert!(
+            is_new,
+            "two miners, or two stays, search {:?}",
+            channel.lease
+        );
     }
 
     /// Credit, with what the link took, is the work that was done, within what chance allows for each worker.
@@ -464,18 +327,25 @@ impl World {
         }
     }
 
-    fn on_their_way(&self, name: &str) -> f64 {
-        let shares = self.pool.values().flat_map(|channel| &channel.shares);
-        shares
-            .filter(|(.., of)| of == name)
-            .map(|(_, work, _)| work)
-            .sum()
-    }
-
     /// Shares a minute that a miner finds now, on average.
     pub(super) fn rate(&self, session: u64) -> f64 {
         let miner = &self.miners[&session];
-        let (_, target) = miner.job.expect("it mines");
-        miner.hashrate * 60.0 / target.work().0 as f64
+        let job = miner.job.expect("it mines");
+        miner.hashrate * 60.0 / job.target.work().0 as f64
+    }
+
+    /// How many channels the miners are on now.
+    pub(super) fn channels(&self) -> usize {
+        let jobs = self.miners.values().filter_map(|miner| miner.job);
+        let routes: HashSet<Route> = jobs.map(|job| job.route).collect();
+        routes.len()
+    }
+}
+
+impl TestMiner {
+    fn work_on(&mut self, id: u32) {
+        let channel = self.channel.as_ref().expect("work comes after a channel");
+        let (route, target) = (channel.route, channel.target);
+        self.job = Some(TestJob { route, id, target });
     }
 }

@@ -1,0 +1,289 @@
+//! The pool's side of the world: its channels, and what it makes of shares.
+
+use super::World;
+use crate::bridge::{Tip, UpstreamJob};
+use crate::upstream::{ChannelTerms, Command, Event, OpenedChannel, Route};
+use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
+use hh_mining::{Bounds, Target, Vardiff};
+use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+const NBITS: u32 = 0x1d00_ffff;
+const NTIME: u32 = 1_700_000_000;
+
+/// A channel as the pool has it.
+pub(in crate::aggregate::tests) struct PoolChannel {
+    key: u64,
+    /// The easiest target that was asked for last.
+    asked: Target,
+    /// Of the next job.
+    target: Target,
+    /// Of each job, as it was sent with it.
+    jobs: BTreeMap<u32, Target>,
+    /// Chooses the target while no credential holds.
+    vardiff: Vardiff,
+    /// Shares that are not answered: number, work.
+    shares: VecDeque<(u32, f64, String)>,
+}
+
+impl World {
+    /// The pool settles most of what it has, each channel in a batch.
+    pub(super) fn answer_shares(&mut self) {
+        for channel_id in self.pool.keys().copied().collect::<Vec<_>>() {
+            let channel = self.pool.get_mut(&channel_id).unwrap();
+            let keep = usize::from(self.random.unit() < 0.3);
+            let count = channel.shares.len().saturating_sub(keep);
+            let settled: Vec<_> = channel.shares.drain(..count).collect();
+            let Some(last) = settled.last().map(|(number, ..)| *number) else {
+                continue;
+            };
+            let key = channel.key;
+            for (_, work, name) in &settled {
+                let book = self.books.entry(name.clone()).or_default();
+                book.credited += work;
+                book.shares += 1;
+            }
+            let route = self.route(channel_id);
+            self.aggregate.on_event(
+                key,
+                Event::Accepted {
+                    route,
+                    last_sequence_number: last,
+                    count: u32::try_from(settled.len()).unwrap(),
+                },
+            );
+            self.settle_outputs();
+        }
+    }
+
+    pub(super) fn bounds(&self, asked: Target) -> Bounds {
+        Bounds::new(asked.min(self.pool_floor), Target::from_be_bytes([0; 32]))
+    }
+
+    /// Where the difficulty is the pool's, it has its vardiff look at each channel.
+    pub(super) fn choose_targets(&mut self) {
+        if !self.pool_chooses {
+            return;
+        }
+        for channel_id in self.pool.keys().copied().collect::<Vec<_>>() {
+            let channel = self.pool.get_mut(&channel_id).unwrap();
+            if let Some(target) = channel.vardiff.tick(self.seconds * 1000) {
+                self.job_id += 1;
+                channel.target = target;
+                channel.jobs.insert(self.job_id, target);
+                let key = channel.key;
+                self.aggregate
+                    .on_event(key, Event::Target(Box::new(target)));
+                let now = job(self.job_id, Some(NTIME));
+                self.aggregate
+                    .on_event(key, Event::Job(now, Instant::now()));
+                self.settle_outputs();
+            }
+        }
+    }
+
+    /// The node's credential ends, and the pool goes on from the targets that its channels have.
+    pub(in crate::aggregate::tests) fn end_credential(&mut self) {
+        self.pool_chooses = true;
+        for channel_id in self.pool.keys().copied().collect::<Vec<_>>() {
+            let bounds = self.bounds(self.pool[&channel_id].asked);
+            let channel = self.pool.get_mut(&channel_id).unwrap();
+            channel.vardiff = vardiff(bounds, channel.target, self.seconds);
+        }
+    }
+
+    /// There is another one, before which the target of each channel was asked for.
+    pub(in crate::aggregate::tests) fn present_credential(&mut self) {
+        self.pool_chooses = false;
+        for channel in self.pool.values_mut() {
+            channel.asked = channel.target;
+        }
+    }
+
+    pub(super) fn route(&self, channel_id: u32) -> Route {
+        Route {
+            link: self.link,
+            channel_id,
+        }
+    }
+
+    pub(in crate::aggregate::tests) fn new_tip(&mut self) {
+        self.tip = self.tip.wrapping_add(1);
+        self.job_id += 1;
+        let (job_id, byte) = (self.job_id, self.tip);
+        // A lease may be let again, to somebody whose jobs are on the new tip.
+        self.spaces.clear();
+        for channel in self.pool.values_mut() {
+            channel.jobs.insert(job_id, channel.target);
+        }
+        for key in self.keys() {
+            self.aggregate
+                .on_event(key, Event::Job(job(job_id, None), Instant::now()));
+        }
+        for key in self.keys() {
+            self.aggregate
+                .on_event(key, Event::Tip(tip(job_id, byte), Instant::now()));
+            self.settle_outputs();
+        }
+    }
+
+    pub(super) fn keys(&self) -> Vec<u64> {
+        self.pool.values().map(|channel| channel.key).collect()
+    }
+
+    /// The connection is lost; what the pool had not settled is lost with it. All channels are opened again on the next.
+    pub(in crate::aggregate::tests) fn lose_link(&mut self) {
+        let lost = std::mem::take(&mut self.pool);
+        let link = self.link;
+        for channel in lost.values() {
+            for (_, work, name) in &channel.shares {
+                self.books.entry(name.clone()).or_default().lost += work;
+            }
+            self.aggregate.on_event(channel.key, Event::Lost(link));
+        }
+        self.is_up = false;
+        self.settle_outputs();
+        self.is_up = true;
+        self.link += 1;
+        for (key, terms) in self.wanted.clone() {
+            self.open(key, terms);
+        }
+        self.settle_outputs();
+    }
+
+    pub(super) fn open(&mut self, key: u64, terms: ChannelTerms) {
+        self.last_channel_id += 1;
+        let channel_id = self.last_channel_id;
+        let bounds = self.bounds(terms.max_target);
+        let start = Target::from_hashrate(
+            terms.nominal_hash_rate.into(),
+            DEFAULT_SHARES_PER_MINUTE.into(),
+        );
+        let vardiff = vardiff(bounds, start, self.seconds);
+        let target = if self.pool_chooses {
+            vardiff.target()
+        } else {
+            bounds.easiest()
+        };
+        self.pool.insert(
+            channel_id,
+            PoolChannel {
+                key,
+                asked: terms.max_target,
+                target,
+                jobs: BTreeMap::from([(self.job_id, target)]),
+                vardiff,
+                shares: VecDeque::new(),
+            },
+        );
+        let opened = OpenedChannel {
+            route: self.route(channel_id),
+            target,
+            extranonce_prefix: channel_id.to_be_bytes().into(),
+            extranonce_size: 8,
+            lease: Box::default(),
+        };
+        self.aggregate
+            .on_event(key, Event::Opened(Box::new(opened)));
+        self.aggregate
+            .on_event(key, Event::Job(job(self.job_id, None), Instant::now()));
+        self.aggregate
+            .on_event(key, Event::Tip(tip(self.job_id, self.tip), Instant::now()));
+    }
+
+    pub(super) fn on_wish(&mut self, key: u64, terms: ChannelTerms) {
+        self.wanted.insert(key, terms);
+        if self.is_up {
+            self.open(key, terms);
+        }
+    }
+
+    pub(super) fn on_update(&mut self, key: u64, terms: ChannelTerms) {
+        assert!(!self.is_up, "no miner here wants other work than it has");
+        self.wanted.insert(key, terms);
+    }
+
+    /// What the pool has it has, though nobody is told any more.
+    pub(super) fn on_close(&mut self, key: u64) {
+        self.wanted.remove(&key);
+        for (_, channel) in self.pool.extract_if(.., |_, channel| channel.key == key) {
+            for (_, work, name) in channel.shares {
+                self.books.entry(name).or_default().credited += work;
+            }
+        }
+    }
+
+    pub(super) fn on_submit(&mut self, submit: Command) {
+        let Command::Submit {
+            session,
+            route,
+            sequence_number,
+            share,
+            worker,
+        } = submit
+        else {
+            panic!("{submit:?}");
+        };
+        if route.link != self.link {
+            return;
+        }
+        let channel = self
+            .pool
+            .get_mut(&route.channel_id)
+            .expect("an open channel");
+        let target = channel.jobs[&share.job_id];
+        assert_eq!(
+            share.hashes,
+            target.work().0,
+            "each share counts as it was told to"
+        );
+        channel.vardiff.on_share(target);
+        let name = self.miners[&session].name.clone();
+        assert_eq!(
+            worker.as_deref(),
+            name.split_once('.').map(|(_, worker)| worker)
+        );
+        channel
+            .shares
+            .push_back((sequence_number, share.hashes as f64, name));
+    }
+
+    pub(super) fn on_their_way(&self, name: &str) -> f64 {
+        let shares = self.pool.values().flat_map(|channel| &channel.shares);
+        shares
+            .filter(|(.., of)| of == name)
+            .map(|(_, work, _)| work)
+            .sum()
+    }
+}
+
+pub(in crate::aggregate::tests) fn job(job_id: u32, min_ntime: Option<u32>) -> Arc<UpstreamJob> {
+    let message = NewExtendedMiningJob {
+        channel_id: 1,
+        job_id,
+        min_ntime: Sv2Option::new(min_ntime),
+        version: 0x2000_0000,
+        version_rolling_allowed: true,
+        merkle_path: Seq0255::new(Vec::new()).unwrap(),
+        coinbase_tx_prefix: vec![1; 50].try_into().unwrap(),
+        coinbase_tx_suffix: vec![2; 50].try_into().unwrap(),
+    };
+    Arc::new(message.into())
+}
+
+pub(in crate::aggregate::tests) fn tip(job_id: u32, byte: u8) -> Arc<Tip> {
+    let message = SetNewPrevHash {
+        channel_id: 1,
+        job_id,
+        prev_hash: [byte; 32].into(),
+        min_ntime: NTIME,
+        nbits: NBITS,
+    };
+    Arc::new(message.try_into().unwrap())
+}
+
+fn vardiff(bounds: Bounds, start: Target, seconds: u64) -> Vardiff {
+    Vardiff::new(bounds, DEFAULT_SHARES_PER_MINUTE, start, seconds * 1000)
+}
