@@ -4,6 +4,7 @@
 //! there is none, shares are refused with the reason, and the next job drops all earlier ones.
 
 mod handshake;
+mod malformed;
 mod shares;
 mod work;
 
@@ -19,6 +20,7 @@ use crate::upstream::link::Upstreams;
 use crate::upstream::{Command, Event, Route};
 use hh_daemon::ban::Offence;
 use hh_mining::{BlockHash, Target};
+use malformed::{LINES_MAX, MalformedLines, WINDOW};
 use shares::Unsettled;
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -50,9 +52,6 @@ const UNSETTLED_MAX: usize = 1024;
 
 /// Lines before `mining.authorize` succeeds. Real handshakes have at most ten.
 const LINES_UNAUTHORIZED_MAX: u32 = 64;
-
-/// Lines that are no JSON-RPC, after which the peer is taken for something else.
-const MALFORMED_MAX: u32 = 8;
 
 /// How a TLS handshake begins: the type of its record, and the first byte of any version.
 const TLS_HELLO: [u8; 2] = [0x16, 0x03];
@@ -86,7 +85,7 @@ pub(crate) enum SessionEnd {
     HandshakeDeadline,
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    #[error("{MALFORMED_MAX} lines were no JSON-RPC")]
+    #[error("{LINES_MAX} lines within {} s were no JSON-RPC", WINDOW.as_secs())]
     Malformed,
     #[error("{LINES_UNAUTHORIZED_MAX} lines without a successful authorize")]
     Chatter,
@@ -208,7 +207,7 @@ pub(crate) struct Session {
     /// None once authorize has been sent.
     handshake_deadline: Option<Instant>,
     lines_unauthorized: u32,
-    malformed: u32,
+    malformed: MalformedLines,
 
     subscribed: bool,
     split: Option<ExtranonceSplit>,
@@ -265,7 +264,7 @@ impl Session {
             blocked_since: None,
             handshake_deadline: Some(Instant::now() + HANDSHAKE_DEADLINE),
             lines_unauthorized: 0,
-            malformed: 0,
+            malformed: MalformedLines::default(),
             subscribed: false,
             split: None,
             version_mask: None,
@@ -434,10 +433,7 @@ impl Session {
                 Ok(())
             }
             Err(error) => {
-                self.malformed += 1;
-                if self.malformed >= MALFORMED_MAX {
-                    return Err(SessionEnd::Malformed);
-                }
+                self.malformed.add(Instant::now())?;
                 self.refuse(&Id::default(), RejectCode::Other, &error.to_string());
                 Ok(())
             }
