@@ -223,9 +223,10 @@ impl ProxySession {
 
     /// What the upstream has granted us can be granted. Where another upstream does not have it, what it adds is left out.
     fn on_request_extensions(&mut self, request: RequestExtensions) -> Result<(), ProxyEnd> {
-        let supported: &[u16] = match self.upstream.upstreams.names_workers() {
-            true => &[EXTENSION_WORKER_HASHRATE],
-            false => &[],
+        let supported: &[u16] = if self.upstream.upstreams.names_workers() {
+            &[EXTENSION_WORKER_HASHRATE]
+        } else {
+            &[]
         };
         let (answer, granted) = hh_sv2::extensions::answer(request, supported);
         self.workers_granted |= !granted.is_empty();

@@ -128,6 +128,7 @@ impl LaneConfig {
             mistakes.add(key("max_difficulty"), what, fix);
         }
     }
+
     fn check_tls(&self, index: usize, mistakes: &mut Mistakes) {
         let given = [
             ("certificate_file", self.certificate_file.is_some()),

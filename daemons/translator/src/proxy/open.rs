@@ -123,10 +123,10 @@ impl ProxySession {
             return Ok(());
         };
         let Some(request_id) = channel.request_id else {
-            return match go_on(channel, opened, &mut self.connection)? {
-                true => Ok(()),
-                false => self.end_channel(id, NO_ROOM),
-            };
+            if !go_on(channel, opened, &mut self.connection)? {
+                self.end_channel(id, NO_ROOM)?;
+            }
+            return Ok(());
         };
         if !self.standard_jobs {
             // Channels of one group have an extranonce of one size (SV2 specification, group channels): the size is its id.

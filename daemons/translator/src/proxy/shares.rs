@@ -190,10 +190,10 @@ impl ProxySession {
         if code != Rejection::NoUpstream.sv2_code() {
             self.flood.on_rejected(code);
         }
-        match self.flood.is_flood(self.now_ms()) {
-            true => Err(ProxyEnd::ShareFlood),
-            false => Ok(()),
+        if self.flood.is_flood(self.now_ms()) {
+            return Err(ProxyEnd::ShareFlood);
         }
+        Ok(())
     }
 }
 
