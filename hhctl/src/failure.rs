@@ -188,14 +188,7 @@ impl Failure {
     pub(crate) fn api(daemon: Daemon, place: &Place, error: &ApiError) -> Self {
         let (exit, fix) = match error.kind {
             ErrorKind::Usage => (Exit::Usage, "correct the arguments; --help shows them"),
-            ErrorKind::NotFound if error.code == "HH2011" => (
-                Exit::NotFound,
-                "see what hh-tp says with `hhctl tp status`, or correct [[template_providers]] in hh-pool.toml",
-            ),
-            ErrorKind::NotFound => (
-                Exit::NotFound,
-                "list what there is; it may have gone meanwhile",
-            ),
+            ErrorKind::NotFound => (Exit::NotFound, where_to_look(&error.code)),
             ErrorKind::Permission => (Exit::Permission, "use a control socket, not a view socket"),
             ErrorKind::Unavailable => (
                 Exit::Failed,
@@ -326,6 +319,30 @@ impl Failure {
     }
 }
 
+/// What to do where a daemon does not know what was named, by the code of its refusal.
+fn where_to_look(code: &str) -> &'static str {
+    match code {
+        "HH1001" => "see what is kept with `hhctl template list`: the oldest go first",
+        "HH2004" => "see who is connected with `hhctl miner list`; it may have left meanwhile",
+        "HH2010" => "see the rounds with `hhctl round list`",
+        "HH2011" => {
+            "see what hh-tp says with `hhctl tp status`, or correct [[template_providers]] in hh-pool.toml"
+        }
+        "HH2014" => "see the blocks with `hhctl block list`",
+        "HH2020" => "nothing has to be freed; see with `hhctl pool status` which id this pool has",
+        "HH2031" => "see the bans with `hhctl ban list`; it may have ended meanwhile",
+        "HH2032" => {
+            "see the nodes with `hhctl node list`, or add it to [[hyper_nodes]] in hh-pool.toml"
+        }
+        "HH3001" => {
+            "see who is connected with `hhctl translator downstream list`; it may have left meanwhile"
+        }
+        "HH3002" => "see the lanes with `hhctl lane list`",
+        "HH3010" => "see the upstreams with `hhctl translator upstream list`",
+        _ => "list what there is; it may have gone meanwhile",
+    }
+}
+
 /// A TOML error without the lines that show the place in the file.
 fn without_excerpt(error: &dyn Error) -> String {
     let text = error.to_string();
@@ -406,6 +423,27 @@ impl Place {
             format!("journalctl -u {program} -n 50")
         } else {
             format!("scripts/devnet logs {program}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    /// With those that daemons refuse with as `ErrorKind::NotFound`.
+    #[test]
+    fn what_is_not_found_is_looked_for_with_a_command_that_there_is() {
+        for code in [
+            "HH1001", "HH2004", "HH2010", "HH2011", "HH2014", "HH2020", "HH2031", "HH2032",
+            "HH3001", "HH3002", "HH3010",
+        ] {
+            let mut parts = where_to_look(code).split('`');
+            let command = parts.nth(1).expect("a command in backticks");
+            let parsed = Cli::try_parse_from(command.split(' '));
+            assert!(parsed.is_ok(), "{code}: {command}");
         }
     }
 }

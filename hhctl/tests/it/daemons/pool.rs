@@ -45,7 +45,7 @@ impl Pool for Fake {
         miner.cloned().ok_or_else(|| {
             ApiError::new(
                 ErrorKind::NotFound,
-                "HH2001",
+                "HH2004",
                 format!("there is no channel {id}"),
             )
         })
