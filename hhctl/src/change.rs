@@ -24,6 +24,17 @@ pub(crate) struct Plan {
     pub(crate) typed: Option<String>,
 }
 
+impl Plan {
+    /// A kick, of what it would close. A miner alone is kicked without a question; it comes back by itself.
+    pub(crate) fn kick(closes: &str, is_one: bool, report: impl FnOnce(String) -> Report) -> Self {
+        Self {
+            report: report(format!("would close {closes}")),
+            question: (!is_one).then(|| format!("Close {closes}")),
+            typed: None,
+        }
+    }
+}
+
 /// Plans, asks and acts. Prints what was done.
 pub(crate) async fn run(
     global: &GlobalArgs,

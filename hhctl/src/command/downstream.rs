@@ -140,22 +140,14 @@ fn fields(detail: &DownstreamDetail, now: Timestamp) -> Vec<(&'static str, Cell)
     ]
 }
 
-/// What a kick would close. One miner is kicked without a question; it comes back by itself.
 pub(super) async fn plan_kick(
     session: &mut Session,
     miners: &DownstreamChoice,
 ) -> Result<Plan, Failure> {
     let kicked = call_kick(session, miners, true).await?;
-    let question = miners
-        .id
-        .is_none()
-        .then(|| format!("Close {}", connections(&kicked)));
-    let summary = format!("would close {}", connections(&kicked));
-    Ok(Plan {
-        report: kick_report(&kicked, summary, session.now()),
-        question,
-        typed: None,
-    })
+    let report = |summary| kick_report(&kicked, summary, session.now());
+    let closes = connections(&kicked);
+    Ok(Plan::kick(&closes, miners.id.is_some(), report))
 }
 
 pub(super) async fn kick(

@@ -116,22 +116,13 @@ fn fields(miner: &Miner, now: Timestamp) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-/// What a kick would close. One miner is kicked without a question; it comes back by itself.
 pub(super) async fn plan_kick(
     session: &mut Session,
     miners: &MinerChoice,
 ) -> Result<Plan, Failure> {
     let kicked = call_kick(session, miners, true).await?;
-    let question = miners
-        .id
-        .is_none()
-        .then(|| format!("Close {}", ended(&kicked)));
-    let summary = format!("would close {}", ended(&kicked));
-    Ok(Plan {
-        report: kick_report(&kicked, summary),
-        question,
-        typed: None,
-    })
+    let report = |summary| kick_report(&kicked, summary);
+    Ok(Plan::kick(&ended(&kicked), miners.id.is_some(), report))
 }
 
 pub(super) async fn kick(session: &mut Session, miners: &MinerChoice) -> Result<Report, Failure> {
