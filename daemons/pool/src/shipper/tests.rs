@@ -26,6 +26,17 @@ impl Site {
         }
     }
 
+    /// One that keeps for an hour what is shipped.
+    fn keeping() -> Self {
+        Self {
+            retention: Retention {
+                age: Duration::from_secs(3_600),
+                segments_max: 100,
+            },
+            ..Self::new()
+        }
+    }
+
     fn note(&self) -> StateFile {
         StateFile::new(self.dir.path().join("shipped"))
     }
@@ -34,6 +45,12 @@ impl Site {
     fn lose_ledger(&self) {
         fs::remove_dir_all(self.dir.path().join("ledger")).unwrap();
         fs::remove_file(self.dir.path().join("shipped")).unwrap();
+    }
+
+    /// Puts in its place what is none.
+    fn break_ledger(&self) {
+        fs::remove_dir_all(self.dir.path().join("ledger")).unwrap();
+        fs::write(self.dir.path().join("ledger"), "").unwrap();
     }
 
     fn durable_seq(&self) -> u64 {
@@ -371,11 +388,7 @@ async fn a_ledger_that_lacks_what_the_log_has_let_go_is_told_which_records_and_o
 
 #[tokio::test]
 async fn segments_that_are_shipped_stay_for_a_ledger_that_comes_back_older() {
-    let mut site = Site::new();
-    site.retention = Retention {
-        age: Duration::from_secs(3_600),
-        segments_max: 100,
-    };
+    let site = Site::keeping();
     let mut running = site.run();
     let last_seq = append(&site.log, 0..1_000).await;
     running.wait_for_shipped(last_seq).await;
@@ -395,17 +408,12 @@ async fn segments_that_are_shipped_stay_for_a_ledger_that_comes_back_older() {
 
 #[tokio::test]
 async fn a_start_without_the_ledger_does_not_take_what_is_kept_for_what_waits() {
-    let mut site = Site::new();
-    site.retention = Retention {
-        age: Duration::from_secs(3_600),
-        segments_max: 100,
-    };
+    let site = Site::keeping();
     let mut running = site.run();
     let last_seq = append(&site.log, 0..100).await;
     running.wait_for_shipped(last_seq).await;
     running.stop().await;
-    fs::remove_dir_all(site.dir.path().join("ledger")).unwrap();
-    fs::write(site.dir.path().join("ledger"), "").unwrap();
+    site.break_ledger();
     let running = site.run();
     assert_eq!(running.status.borrow().shipped_seq, site.durable_seq());
     running.stop().await;
@@ -413,18 +421,13 @@ async fn a_start_without_the_ledger_does_not_take_what_is_kept_for_what_waits() 
 
 #[tokio::test]
 async fn a_disk_without_room_gets_shipped_segments_back_though_the_ledger_is_away() {
-    let mut site = Site::new();
-    site.retention = Retention {
-        age: Duration::from_secs(3_600),
-        segments_max: 100,
-    };
+    let mut site = Site::keeping();
     let mut running = site.run();
     let last_seq = append(&site.log, 0..1_000).await;
     running.wait_for_shipped(last_seq).await;
     running.stop().await;
     assert_eq!(site.log.first_seq(), 1);
-    fs::remove_dir_all(site.dir.path().join("ledger")).unwrap();
-    fs::write(site.dir.path().join("ledger"), "").unwrap();
+    site.break_ledger();
     site.log = open_log(&site.dir.path().join("log"));
     let mut running = site.run();
     let failed = running
