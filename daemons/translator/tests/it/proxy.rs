@@ -33,11 +33,10 @@ async fn start(flags: u32) -> (Translator, PoolConnection, Client) {
 
 /// The same with an extended channel that has its first job: the miner's channel and job.
 async fn mining() -> (Translator, PoolConnection, Client, u32, u32) {
-    let (translator, mut upstream, mut client) = start(0).await;
-    client.ask_extended("alice.rig1").await;
-    upstream.open().await;
-    let channel_id = client.opened().await.channel_id;
-    let job_id = client.first_job().await;
+    let pool = Pool::start().await;
+    let translator = Translator::start_sv2(&pool, |_| {}).await;
+    let mut upstream = pool.accept().await;
+    let (client, channel_id, job_id) = Client::mining(&translator, &mut upstream).await;
     (translator, upstream, client, channel_id, job_id)
 }
 

@@ -1,7 +1,7 @@
 //! An SV2 miner's end: messages out, messages in.
 
 use crate::DEADLINE;
-use crate::pool::{NTIME, VERSION};
+use crate::pool::{NTIME, PoolConnection, VERSION};
 use crate::translator::Translator;
 use hh_mining::Target;
 use hh_sv2::message::{
@@ -56,6 +56,19 @@ impl Client {
         };
         client_setup(&mut connection, &setup, SETUP_DEADLINE).await?;
         Ok(Self { connection })
+    }
+
+    /// One that has its first job on an extended channel, with the ids of both.
+    pub(crate) async fn mining(
+        translator: &Translator,
+        upstream: &mut PoolConnection,
+    ) -> (Self, u32, u32) {
+        let mut client = Self::connect(translator, 0).await;
+        client.ask_extended("alice.rig1").await;
+        upstream.open().await;
+        let channel_id = client.opened().await.channel_id;
+        let job_id = client.first_job().await;
+        (client, channel_id, job_id)
     }
 
     pub(crate) async fn send(&mut self, message: impl Into<Message>) {

@@ -149,11 +149,7 @@ async fn while_the_pool_is_away_a_busy_miner_is_no_flood() {
     let pool = Pool::start().await;
     let translator = Translator::start_sv2(&pool, |_| {}).await;
     let mut upstream = pool.accept().await;
-    let mut client = Client::connect(&translator, 0).await;
-    client.ask_extended("alice").await;
-    upstream.open().await;
-    let id = client.opened().await.channel_id;
-    let job_id = client.first_job().await;
+    let (mut client, id, job_id) = Client::mining(&translator, &mut upstream).await;
     drop(upstream);
     let _silent = pool.accept_silently().await;
     for number in 0..4_000 {

@@ -14,18 +14,14 @@ async fn shares_that_the_pool_never_settled_are_refused_and_the_channel_goes_on_
     let pool = Pool::start().await;
     let translator = Translator::start_sv2(&pool, |_| {}).await;
     let mut upstream = pool.accept().await;
-    let mut client = Client::connect(&translator, 0).await;
-    client.ask_extended("alice").await;
-    let first = upstream.open().await;
-    let id = client.opened().await.channel_id;
-    let old_job = client.first_job().await;
+    let (mut client, id, old_job) = Client::mining(&translator, &mut upstream).await;
     for number in 1..=3 {
         client
             .send(extended_share(id, old_job, number, number))
             .await;
         upstream.recv_share().await;
     }
-    upstream.settle(first, 1, 1).await;
+    upstream.settle(1, 1, 1).await;
     assert_eq!(client.verdict().await, accepted(1, 1));
     drop(upstream);
     for number in 2..=3 {
@@ -36,7 +32,7 @@ async fn shares_that_the_pool_never_settled_are_refused_and_the_channel_goes_on_
 
     let mut upstream = pool.accept().await;
     let open = upstream.recv_open().await;
-    assert_eq!(open.user_identity.as_bytes(), b"alice");
+    assert_eq!(open.user_identity.as_bytes(), b"alice.rig1");
     // Another number, and so another prefix, than the channel before.
     upstream.grant_next(&open, Target::MAX, 7).await;
     upstream.send([future_job(7, 1), tip(7, 1, 0x33)]).await;
@@ -102,11 +98,7 @@ async fn a_pool_with_more_room_is_mined_for_and_one_with_less_closes_the_channel
     let pool = Pool::start().await;
     let translator = Translator::start_sv2(&pool, |_| {}).await;
     let mut upstream = pool.accept().await;
-    let mut client = Client::connect(&translator, 0).await;
-    client.ask_extended("alice").await;
-    upstream.open().await;
-    let id = client.opened().await.channel_id;
-    client.first_job().await;
+    let (mut client, id, _) = Client::mining(&translator, &mut upstream).await;
     for (extranonce_size, padding) in [(10, Some(2)), (7, None)] {
         drop(upstream);
         upstream = pool.accept().await;
@@ -230,11 +222,7 @@ async fn a_miner_that_is_moved_to_another_pool_loses_no_share_and_hears_nothing_
     })
     .await;
     let mut old_pool = first.accept().await;
-    let mut client = Client::connect(&translator, 0).await;
-    client.ask_extended("alice").await;
-    old_pool.open().await;
-    let id = client.opened().await.channel_id;
-    let old_job = client.first_job().await;
+    let (mut client, id, old_job) = Client::mining(&translator, &mut old_pool).await;
     client.send(extended_share(id, old_job, 1, 1)).await;
     old_pool.recv_share().await;
     let at = second.address();
