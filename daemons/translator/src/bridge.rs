@@ -6,6 +6,8 @@
 //! prefix is simply a new job (docs/adr/0006-sv1-extranonce.md).
 
 mod rejection;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use rejection::Rejection;
 

@@ -3,9 +3,10 @@
 mod world;
 
 use super::*;
+use crate::bridge::sample::{job, tip};
 use proptest::prelude::*;
 use tokio::time::Instant;
-use world::{World, job, tip, wish};
+use world::{World, wish};
 
 #[test]
 fn every_worker_is_credited_what_it_hashed_whatever_its_speed_and_its_class() {

@@ -1,10 +1,10 @@
 //! A session between a socket and the queues of its upstream.
 
 use super::*;
+use crate::bridge::sample::{job, tip};
 use crate::config::{LaneConfig, LimitsConfig};
 use crate::miners::Miners;
 use crate::upstream::{EventSink, OpenedChannel, Route};
-use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -13,8 +13,6 @@ use tokio::task::JoinSet;
 
 /// Far more than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-const NTIME: u32 = 1_700_000_000;
 
 /// Both ends of a session that runs.
 struct Bench {
@@ -98,23 +96,6 @@ const ROUTE: Route = Route {
 };
 
 fn work() -> [Event; 3] {
-    let job = NewExtendedMiningJob {
-        channel_id: 1,
-        job_id: 1,
-        min_ntime: Sv2Option::new(None),
-        version: 0x2000_0000,
-        version_rolling_allowed: true,
-        merkle_path: Seq0255::new(Vec::new()).unwrap(),
-        coinbase_tx_prefix: vec![1; 50].try_into().unwrap(),
-        coinbase_tx_suffix: vec![2; 50].try_into().unwrap(),
-    };
-    let tip = SetNewPrevHash {
-        channel_id: 1,
-        job_id: 1,
-        prev_hash: [7; 32].into(),
-        min_ntime: NTIME,
-        nbits: 0x207f_ffff,
-    };
     let opened = OpenedChannel {
         route: ROUTE,
         target: Target::MAX,
@@ -125,8 +106,8 @@ fn work() -> [Event; 3] {
     let now = Instant::now();
     [
         Event::Opened(Box::new(opened)),
-        Event::Job(Arc::new(job.into()), now),
-        Event::Tip(Arc::new(tip.try_into().unwrap()), now),
+        Event::Job(job(1, None), now),
+        Event::Tip(tip(1, 7), now),
     ]
 }
 

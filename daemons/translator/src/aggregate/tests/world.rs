@@ -3,8 +3,6 @@
 
 mod pool;
 
-pub(super) use pool::{job, tip};
-
 use crate::aggregate::{Aggregate, ClassRange, Output, Submitted};
 use crate::bridge::Share;
 use crate::upstream::{ChannelTerms, ChannelWish, Event, Route};

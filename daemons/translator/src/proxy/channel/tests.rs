@@ -1,15 +1,13 @@
 //! What a miner concludes from what it is told, over any order of its shares, the upstream's answers, moves and losses.
 
 use super::*;
+use crate::bridge::sample::{NTIME, VERSION, job, tip};
 use crate::config::{LaneConfig, LimitsConfig};
 use crate::miners::Miners;
-use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
-
-const NTIME: u32 = 1_700_000_000;
 
 fn channel() -> Channel {
     let address = "127.0.0.1:1".parse().unwrap();
@@ -39,25 +37,8 @@ fn attach(channel: &mut Channel, link: LinkNumber) -> u32 {
         lease: Box::default(),
     };
     channel.attach(&opened).unwrap();
-    let job = NewExtendedMiningJob {
-        channel_id: 7,
-        job_id: 1,
-        min_ntime: Sv2Option::new(None),
-        version: 0x2000_0000,
-        version_rolling_allowed: true,
-        merkle_path: Seq0255::new(Vec::new()).unwrap(),
-        coinbase_tx_prefix: vec![1; 50].try_into().unwrap(),
-        coinbase_tx_suffix: vec![2; 50].try_into().unwrap(),
-    };
-    let tip = SetNewPrevHash {
-        channel_id: 7,
-        job_id: 1,
-        prev_hash: [7; 32].into(),
-        min_ntime: NTIME,
-        nbits: 0x207f_ffff,
-    };
-    let job = channel.add_job(Arc::new(job.into())).unwrap();
-    let active = channel.set_tip(Arc::new(tip.try_into().unwrap()));
+    let job = channel.add_job(job(1, None)).unwrap();
+    let active = channel.set_tip(tip(1, 7));
     assert_eq!(active, Some(job.id));
     job.id
 }
@@ -117,7 +98,7 @@ impl World {
             job_id,
             nonce: number,
             ntime: NTIME,
-            version: 0x2000_0000,
+            version: VERSION,
             rolled: vec![0; 8],
         };
         let told = match channel.submit(&submission) {

@@ -1,17 +1,12 @@
 //! The pool's side of the world: its channels, and what it makes of shares.
 
 use super::World;
-use crate::bridge::{Tip, UpstreamJob};
+use crate::bridge::sample::{NTIME, job, tip};
 use crate::upstream::{ChannelTerms, Command, Event, OpenedChannel, Route};
 use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
 use hh_mining::{Bounds, Target, Vardiff};
-use hh_sv2::message::{NewExtendedMiningJob, Seq0255, SetNewPrevHash, Sv2Option};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use tokio::time::Instant;
-
-const NBITS: u32 = 0x1d00_ffff;
-const NTIME: u32 = 1_700_000_000;
 
 /// A channel as the pool has it.
 pub(in crate::aggregate::tests) struct PoolChannel {
@@ -257,31 +252,6 @@ impl World {
             .map(|(_, work, _)| work)
             .sum()
     }
-}
-
-pub(in crate::aggregate::tests) fn job(job_id: u32, min_ntime: Option<u32>) -> Arc<UpstreamJob> {
-    let message = NewExtendedMiningJob {
-        channel_id: 1,
-        job_id,
-        min_ntime: Sv2Option::new(min_ntime),
-        version: 0x2000_0000,
-        version_rolling_allowed: true,
-        merkle_path: Seq0255::new(Vec::new()).unwrap(),
-        coinbase_tx_prefix: vec![1; 50].try_into().unwrap(),
-        coinbase_tx_suffix: vec![2; 50].try_into().unwrap(),
-    };
-    Arc::new(message.into())
-}
-
-pub(in crate::aggregate::tests) fn tip(job_id: u32, byte: u8) -> Arc<Tip> {
-    let message = SetNewPrevHash {
-        channel_id: 1,
-        job_id,
-        prev_hash: [byte; 32].into(),
-        min_ntime: NTIME,
-        nbits: NBITS,
-    };
-    Arc::new(message.try_into().unwrap())
 }
 
 fn vardiff(bounds: Bounds, start: Target, seconds: u64) -> Vardiff {
