@@ -1,17 +1,16 @@
 //! SV2 miners through hh-translator: ours, those of the reference implementation, and what a restart of the pool costs them.
 
+use crate::interop::mine_as_reference;
 use hh_ipc::api::pool::MinerQuery;
 use hh_ipc::client::within;
 use hh_mining::BlockHash;
 use hh_sv2::AuthorityPublicKey;
-use hh_sv2::message::{Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING};
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::channel::Channel;
 use hh_tests::daemon::Daemon;
 use hh_tests::miner::{ChannelKind, Counters, Miner, MinerConfig, MinerUrl};
 use hh_tests::network::{CALL, Network, authority_key};
 use hh_tests::peers::Peer;
-use hh_tests::reference_client::{ReferenceClient, Setup};
 use hh_tests::wait::{wait_for, wait_until};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -194,23 +193,7 @@ async fn every_share_acknowledged_at_the_edge_is_in_the_ledger_once_though_the_p
 async fn a_client_built_on_stratum_core_mines_through_the_edge() {
     let network = Network::start(Chain::Signet).await;
     let edge = Edge::start(&network).await;
-    let mut client = ReferenceClient::connect(edge.address, &edge.key)
-        .await
-        .unwrap();
-    let flags = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
-    let setup = client.setup(Protocol::MiningProtocol, flags).await.unwrap();
-    assert_eq!(setup, Setup::Success);
-    let mut channel = client.open_standard("stratum-core").await.unwrap();
-    let mut mined = Vec::new();
-    for _ in 0..5 {
-        mined.push(client.mine(&mut channel).await.unwrap());
-    }
-    network.wait_until_shipped().await;
-    for hash in mined {
-        let rows = network.ledger().shares_by_hash(hash).await.unwrap();
-        assert_eq!(rows.len(), 1, "{hash} is credited once");
-        assert_eq!(rows[0].origin.account(), "stratum-core");
-    }
+    mine_as_reference(&network, edge.address, &edge.key).await;
 }
 
 /// SRI's translator takes a new prefix at the next job, and goes on; were its channel closed, it would drop its miner.

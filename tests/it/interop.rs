@@ -5,6 +5,7 @@ use bitcoincore_rpc::RpcApi;
 use hh_ipc::api::pool::MinerQuery;
 use hh_ipc::client::within;
 use hh_mining::BlockHash;
+use hh_sv2::AuthorityPublicKey;
 use hh_sv2::message::{
     Protocol, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION,
 };
@@ -19,6 +20,7 @@ use hh_tests::network::{
 use hh_tests::peers::Peer;
 use hh_tests::reference_client::{ReferenceClient, Setup};
 use hh_tests::wait::wait_for;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -181,9 +183,16 @@ async fn translator_sv2_with_an_sv1_miner_mines_on_our_pool() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_built_on_stratum_core_mines_on_our_pool() {
     let network = Network::start(Chain::Signet).await;
-    let mut client = ReferenceClient::connect(network.pool_address, &network.pool_key)
-        .await
-        .unwrap();
+    mine_as_reference(&network, network.pool_address, &network.pool_key).await;
+}
+
+/// Mines with the reference implementation's messages at `server`; each share is in the ledger once.
+pub(crate) async fn mine_as_reference(
+    network: &Network,
+    server: SocketAddr,
+    key: &AuthorityPublicKey,
+) {
+    let mut client = ReferenceClient::connect(server, key).await.unwrap();
     let flags = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
     let setup = client.setup(Protocol::MiningProtocol, flags).await.unwrap();
     assert_eq!(setup, Setup::Success);
