@@ -4,6 +4,8 @@
 //! Each share that it sees it submits first on a channel of its own, and then on the miner's with its own name as the worker's
 //! (extension 0x0002). All else it passes on as it is.
 
+pub mod sv1;
+
 use hh_mining::Target;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
 use hh_sv2::message::{

@@ -1,16 +1,19 @@
 //! A session that a test drives share by share, and that remembers what became of each.
 
 use super::{Answer, Job, Sv1Connection, Sv1Error};
-use hh_mining::BlockHash;
+use hh_mining::{BlockHash, Target};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::block_in_place;
 
 /// A share that was sent.
 #[derive(Clone, Debug)]
 pub struct Share {
     pub hash: BlockHash,
+    /// Expected hashes of the target that its job was sent with.
+    work: u128,
     job_id: String,
     extranonce_2: Vec<u8>,
     version: u32,
@@ -30,6 +33,8 @@ pub struct Session {
     in_flight: BTreeMap<u64, Share>,
     /// Shares that were answered with `true`.
     pub accepted: Vec<BlockHash>,
+    /// What these are worth by what the server has told: expected hashes.
+    pub accepted_work: u128,
     /// All others that were answered, with `NUMBER: TEXT`.
     pub refused: Vec<(BlockHash, String)>,
     /// The longest wait for an answer.
@@ -48,6 +53,7 @@ impl Session {
             extranonce: 0,
             in_flight: BTreeMap::new(),
             accepted: Vec::new(),
+            accepted_work: 0,
             refused: Vec::new(),
             slowest: Duration::ZERO,
         })
@@ -92,6 +98,23 @@ impl Session {
         self.connection.flush().await
     }
 
+    /// Finds a share that is a block, which takes seconds, and sends it.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    ///
+    /// # Panics
+    /// Never: an open session has work.
+    pub async fn submit_block(&mut self) -> Result<BlockHash, Sv1Error> {
+        let nbits = self.job().nbits;
+        let network = Target::from_compact(nbits).expect("a chain's nBits are a target");
+        let share = block_in_place(|| self.solve_for(network));
+        let hash = share.hash;
+        self.queue(share);
+        self.connection.flush().await?;
+        Ok(hash)
+    }
+
     /// Sends a share of another session once more, word for word, as some miners do after a reconnect.
     ///
     /// # Errors
@@ -123,7 +146,10 @@ impl Session {
             let share = share.unwrap_or_else(|| panic!("no share {id} waits for an answer"));
             self.slowest = self.slowest.max(share.sent_at.elapsed());
             match refused {
-                None => self.accepted.push(share.hash),
+                None => {
+                    self.accepted.push(share.hash);
+                    self.accepted_work += share.work;
+                }
                 Some(reason) => self.refused.push((share.hash, reason)),
             }
         }
@@ -166,6 +192,11 @@ impl Session {
     }
 
     fn solve(&mut self) -> Share {
+        let target = self.job().target;
+        self.solve_for(target)
+    }
+
+    fn solve_for(&mut self, target: Target) -> Share {
         self.remember_job();
         self.extranonce += 1;
         let job = self.job();
@@ -177,12 +208,13 @@ impl Session {
         let extranonce = [self.connection.extranonce_1(), &extranonce_2].concat();
         let mut header = job.header(&extranonce, job.ntime, 0);
         let mut hash = header.hash();
-        while !job.target.is_met_by(&hash) {
+        while !target.is_met_by(&hash) {
             header.nonce += 1;
             hash = header.hash();
         }
         Share {
             hash,
+            work: job.target.work().0,
             job_id: job.id.clone(),
             extranonce_2,
             version: header.version,
