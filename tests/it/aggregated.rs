@@ -1,15 +1,17 @@
 //! Many SV1 miners on few channels, from their hashes to the ledger: each worker is credited what it hashed.
 
+use hh_ipc::api::pool::MinerQuery;
 use hh_ipc::client::within;
 use hh_mining::Target;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::daemon::Daemon;
+use hh_tests::hyper_node::HyperNode;
 use hh_tests::miner::{Miner, MinerConfig, MinerUrl};
-use hh_tests::network::{CALL, Network};
-use hh_trust::{NodeCredential, NodeSecretKey, PoolAuthority};
+use hh_tests::network::{CALL, Network, translator_address};
+use hh_tests::sv1::Session;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -22,41 +24,30 @@ const SHARES_PER_MINUTE: f64 = 18.0;
 /// The node `berlin`, whose lane `sv1` is aggregated.
 struct Edge {
     // The translator goes first, so that nobody complains about another's end.
-    _translator: Daemon,
+    translator: Daemon,
     network: Network,
+    node: HyperNode,
     address: SocketAddr,
 }
 
 impl Edge {
-    async fn start() -> Self {
+    /// With a credential that ends in `seconds`.
+    async fn start(seconds: i64) -> Self {
         let mut network = Network::start(Chain::Signet).await;
-        let key = NodeSecretKey::generate().unwrap();
-        let config = format!(
-            "{}\n[[hyper_nodes]]\nid = \"berlin\"\npublic_key = \"{}\"\nlanes = [{{ name = \"sv1\" }}]\n",
-            network.pool_config(),
-            key.public_key()
-        );
-        network.pool.write_config(&config);
-        network.pool.terminate();
-        network.pool.restart();
-        network.pool.wait_until_ready().await;
-
-        let file = network.dir().join("node.credential");
-        std::fs::write(&file, credential(&network, &key)).unwrap();
-        let config = network.translator_config(&network.pool_key);
+        let node = HyperNode::join(&mut network, "sv1").await;
+        node.issue(seconds);
+        let config = network.translator_config(&network.pool_key) + &node.config();
         let config = config.replace(
             "name = \"sv1\"\n",
             "name = \"sv1\"\nchannels = \"aggregated\"\n",
         );
-        let config = format!("{config}\n[credential]\nfile = \"{}\"\n", file.display());
         let translator = Daemon::start("hh-translator", network.dir(), &config);
         translator.wait_until_ready().await;
-        let status = translator.translator().await.status(within(CALL)).await;
-        let address = status.unwrap().lanes[0].listen_address.parse().unwrap();
         Self {
-            _translator: translator,
+            address: translator_address(&translator).await,
+            translator,
             network,
-            address,
+            node,
         }
     }
 
@@ -69,37 +60,32 @@ impl Edge {
         })
     }
 
-    /// Expected hashes of the accepted shares, by account and worker.
-    async fn credited(&self) -> BTreeMap<(String, String), f64> {
+    /// Workers of `alice` by the channels that the pool has for her now, with the number of each.
+    async fn channels(&self) -> Vec<(u32, String)> {
+        let pool = self.network.pool.pool().await;
+        let page = pool.miners(within(CALL), MinerQuery::default()).await;
+        let miners = page.unwrap().miners.into_iter();
+        miners.map(|miner| (miner.id, miner.worker)).collect()
+    }
+
+    /// Expected hashes of all shares in the ledger, by account, worker and node.
+    async fn credited(&self) -> BTreeMap<[String; 3], u128> {
         self.network.wait_until_shipped().await;
         let ledger = self.network.ledger();
         let sums = ledger.minute_sums(0, i64::MAX / 60_000).await;
         let mut credited = BTreeMap::new();
         for sum in sums.unwrap() {
             let [account, worker, node, lane] = sum.origin.names().map(str::to_owned);
-            assert_eq!((node.as_str(), lane.as_str()), ("berlin", "sv1"));
-            *credited.entry((account, worker)).or_default() += sum.work as f64;
+            assert_eq!(lane, if node == "core" { "main" } else { "sv1" });
+            *credited.entry([account, worker, node]).or_default() += sum.work;
         }
         credited
     }
 }
 
-fn credential(network: &Network, key: &NodeSecretKey) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = i64::try_from(now.as_secs()).unwrap();
-    let credential = NodeCredential {
-        node: "berlin".parse().unwrap(),
-        lanes: ["sv1".parse().unwrap()].into(),
-        pool: PoolAuthority::from_bytes(network.pool_key.to_bytes()),
-        not_before: now,
-        not_after: now + 3_600,
-    };
-    credential.sign(key).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_worker_is_credited_what_it_hashed_while_miners_change_between_classes() {
-    let edge = Edge::start().await;
+    let edge = Edge::start(3_600).await;
     let fleet = [
         ("alice", "slow", 1_500),
         ("alice", "quick", 60_000),
@@ -140,7 +126,7 @@ async fn each_worker_is_credited_what_it_hashed_while_miners_change_between_clas
         let lost = counters.rejected_total() + counters.unanswered;
         let share = target.work().0 as f64;
         expected.insert(
-            (account.to_owned(), worker.to_owned()),
+            [account, worker, "berlin"].map(str::to_owned),
             (hashes as f64, share, lost as f64),
         );
     }
@@ -151,7 +137,7 @@ async fn each_worker_is_credited_what_it_hashed_while_miners_change_between_clas
         "by worker, and by nobody else"
     );
     for (who, (hashes, share, lost)) in expected {
-        let off = credited[&who] - hashes;
+        let off = credited[&who] as f64 - hashes;
         // Shares come by Poisson: so many expected, each of that much work.
         let sigma = (hashes * share).sqrt();
         let allowed = 5.0 * sigma + (lost + 3.0) * share;
@@ -161,4 +147,66 @@ async fn each_worker_is_credited_what_it_hashed_while_miners_change_between_clas
             credited[&who]
         );
     }
+}
+
+/// Each of them finds a share and has it settled.
+async fn mine(sessions: &mut [Session]) {
+    for session in sessions {
+        session.submit(1).await.unwrap();
+        session.settle(0).await.unwrap();
+    }
+}
+
+/// Whatever the difficulty is at: each share that a miner is told to send is credited with what it was told that it is worth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_that_ends_costs_no_share_of_those_who_share_a_channel() {
+    const WORKERS: [&str; 3] = ["one", "two", "three"];
+    let edge = Edge::start(12).await;
+    let mut sessions = Vec::new();
+    for worker in WORKERS {
+        let session = Session::open(edge.address, &format!("alice.{worker}")).await;
+        sessions.push(session.unwrap());
+    }
+    let start = Instant::now();
+    let mut mine_until = async |what: &str, reached: &dyn Fn(&[(u32, String)]) -> bool| loop {
+        assert!(start.elapsed() < DEADLINE, "in vain for: {what}");
+        mine(&mut sessions).await;
+        if reached(&edge.channels().await) {
+            return;
+        }
+    };
+    let have_their_own = |channels: &[(u32, String)]| {
+        let has_own = |worker: &&str| channels.iter().any(|(_, of)| of == worker);
+        WORKERS.iter().all(|worker| has_own(&worker))
+    };
+    mine_until("a channel for each", &have_their_own).await;
+    let newest = edge.channels().await.into_iter().map(|(id, _)| id).max();
+    edge.node.issue(3_600);
+    let share_another = |channels: &[(u32, String)]| {
+        let mut shared = channels.iter().filter(|(_, worker)| worker.is_empty());
+        shared.any(|(id, _)| Some(*id) > newest)
+    };
+    mine_until("a channel for all", &share_another).await;
+    edge.node.wait_until_credited(&edge.translator).await;
+    mine(&mut sessions).await;
+
+    let credited = edge.credited().await;
+    for (worker, session) in WORKERS.iter().zip(&sessions) {
+        // What a new block made stale is lost, and nothing else is.
+        let other = session
+            .refused
+            .iter()
+            .find(|(_, why)| !why.starts_with("21"));
+        assert_eq!(other, None, "{worker}");
+        let by = |node: &str| credited[&["alice", worker, node].map(str::to_owned)];
+        // A difficulty of SV1 is harder than the pool's target by what it takes to be a decimal number.
+        let (credited, told) = (by("berlin") + by("core"), session.accepted_work);
+        let rounded = told / 1_000;
+        assert!(
+            (told - rounded..=told).contains(&credited),
+            "{worker} is credited {credited} of {told}"
+        );
+    }
+    let workers = WORKERS.len();
+    assert_eq!(credited.len(), 2 * workers, "by nobody else: {credited:?}");
 }

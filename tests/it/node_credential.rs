@@ -1,18 +1,18 @@
 //! Through whom a share came, from an SV1 miner through hh-translator and hh-pool to the ledger.
 
-use hh_ipc::api::pool::{HyperNode, RevokeNodeRequest};
+use hh_ipc::api::pool::RevokeNodeRequest;
 use hh_ipc::api::translator::LaneCredential;
 use hh_ipc::client::within;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::daemon::Daemon;
+use hh_tests::hyper_node::HyperNode;
 use hh_tests::miner::{Miner, MinerConfig, MinerUrl};
-use hh_tests::network::{CALL, Network};
+use hh_tests::network::{CALL, Network, translator_address};
 use hh_tests::wait::wait_for;
-use hh_trust::{NodeCredential, NodeSecretKey, PoolAuthority};
+use hh_trust::PoolAuthority;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -21,60 +21,23 @@ struct Edge {
     // The translator goes first, so that nobody complains about another's end.
     translator: Daemon,
     network: Network,
-    key: NodeSecretKey,
+    node: HyperNode,
     address: SocketAddr,
 }
 
 impl Edge {
     async fn start() -> Self {
         let mut network = Network::start(Chain::Signet).await;
-        let key = NodeSecretKey::generate().unwrap();
-        let config = format!(
-            "{}\n[[hyper_nodes]]\nid = \"berlin\"\npublic_key = \"{}\"\nlanes = [{{ name = \"sv1\" }}]\n",
-            network.pool_config(),
-            key.public_key()
-        );
-        network.pool.write_config(&config);
-        network.pool.terminate();
-        network.pool.restart();
-        network.pool.wait_until_ready().await;
-
-        let config = format!(
-            "{}\n[credential]\nfile = \"{}\"\n",
-            network.translator_config(&network.pool_key),
-            credential_file(&network).display()
-        );
+        let node = HyperNode::join(&mut network, "sv1").await;
+        let config = network.translator_config(&network.pool_key) + &node.config();
         let translator = Daemon::start("hh-translator", network.dir(), &config);
         translator.wait_until_ready().await;
-        let status = translator.translator().await.status(within(CALL)).await;
-        let address = status.unwrap().lanes[0].listen_address.parse().unwrap();
         Self {
+            address: translator_address(&translator).await,
             translator,
             network,
-            key,
-            address,
+            node,
         }
-    }
-
-    /// Writes a credential for `pool` that ends in `seconds`.
-    fn issue(&self, pool: PoolAuthority, seconds: u64) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now = i64::try_from(now.as_secs()).unwrap();
-        let credential = NodeCredential {
-            node: "berlin".parse().unwrap(),
-            lanes: ["sv1".parse().unwrap()].into(),
-            pool,
-            not_before: now,
-            not_after: now + i64::try_from(seconds).unwrap(),
-        };
-        replace(
-            &credential_file(&self.network),
-            &credential.sign(&self.key).unwrap(),
-        );
-    }
-
-    fn pool(&self) -> PoolAuthority {
-        PoolAuthority::from_bytes(self.network.pool_key.to_bytes())
     }
 
     fn miner(&self, user: &str) -> Miner {
@@ -82,17 +45,7 @@ impl Edge {
         Miner::start(MinerConfig::new(MinerUrl::StratumV1 { address }, user))
     }
 
-    /// Waits until the translator says of its lane what is `wanted`.
-    async fn wait_for_standing(&self, what: &str, wanted: impl Fn(&LaneCredential) -> bool) {
-        let client = self.translator.translator().await;
-        wait_for(what, DEADLINE, async || {
-            let status = client.status(within(CALL)).await.ok()?;
-            wanted(&status.credentials[0]).then_some(())
-        })
-        .await;
-    }
-
-    async fn nodes(&self) -> Vec<HyperNode> {
+    async fn nodes(&self) -> Vec<hh_ipc::api::pool::HyperNode> {
         let pool = self.network.pool.pool().await;
         pool.hyper_nodes(within(CALL)).await.unwrap().nodes
     }
@@ -114,17 +67,6 @@ impl Edge {
     }
 }
 
-fn credential_file(network: &Network) -> PathBuf {
-    network.dir().join("node.credential")
-}
-
-/// As `hhctl node credential issue` does: whoever reads it has the one or the other.
-fn replace(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).unwrap();
-    std::fs::rename(&new, path).unwrap();
-}
-
 async fn shares(miner: &Miner, count: u64) {
     let before = miner.counters().accepted;
     miner
@@ -141,24 +83,26 @@ async fn shares_are_credited_to_the_node_while_its_credential_holds_and_else_to_
         let reason = lane.reason.as_deref().unwrap_or_default();
         lane.node == "core" && reason.contains("node.credential")
     };
-    edge.wait_for_standing("no credential", waiting).await;
+    let (node, translator) = (&edge.node, &edge.translator);
+    node.wait_for_standing(translator, "no credential", waiting)
+        .await;
     let miner = edge.miner("alice.rig1");
     shares(&miner, 3).await;
 
     // One that was made for another pool is of no use here.
-    edge.issue(PoolAuthority::from_bytes([7; 32]), 3_600);
+    node.issue_for(PoolAuthority::from_bytes([7; 32]), 3_600);
     let elsewhere = |lane: &LaneCredential| {
         lane.reason
             .as_ref()
             .is_some_and(|reason| reason.contains("for the pool"))
     };
-    edge.wait_for_standing("another pool's", elsewhere).await;
+    node.wait_for_standing(translator, "another pool's", elsewhere)
+        .await;
     shares(&miner, 3).await;
 
     // On the connection that there is, with the miner's channel open.
-    let is_berlin = |lane: &LaneCredential| lane.node == "berlin" && lane.until_at.is_some();
-    edge.issue(edge.pool(), 3_600);
-    edge.wait_for_standing("the node", is_berlin).await;
+    node.issue(3_600);
+    node.wait_until_credited(translator).await;
     let late = edge.miner("bob");
     shares(&late, 3).await;
     shares(&miner, 3).await;
@@ -188,18 +132,15 @@ async fn shares_are_credited_to_the_node_while_its_credential_holds_and_else_to_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_credential_that_ends_is_renewed_on_the_connection_and_a_revoked_node_is_left_outside() {
     let edge = Edge::start().await;
-    edge.issue(edge.pool(), 8);
-    let is_berlin = |lane: &LaneCredential| lane.node == "berlin";
-    edge.wait_for_standing("the node", is_berlin).await;
+    let (node, translator) = (&edge.node, &edge.translator);
+    node.issue(8);
+    node.wait_until_credited(translator).await;
     let miner = edge.miner("alice");
     shares(&miner, 3).await;
-    let ended = |lane: &LaneCredential| {
-        lane.node == "core" && lane.reason.as_deref() == Some("the credential has ended")
-    };
-    edge.wait_for_standing("the end", ended).await;
+    node.wait_until_ended(translator).await;
     shares(&miner, 3).await;
-    edge.issue(edge.pool(), 3_600);
-    edge.wait_for_standing("the node again", is_berlin).await;
+    node.issue(3_600);
+    node.wait_until_credited(translator).await;
     shares(&miner, 3).await;
     let session = miner.counters();
     assert_eq!(session.rejected.values().sum::<u64>(), 0, "{session:?}");
@@ -218,7 +159,7 @@ async fn a_credential_that_ends_is_renewed_on_the_connection_and_a_revoked_node_
         .unwrap()
         .unwrap();
     assert_eq!(revoked.node.connections, 1);
-    let client = edge.translator.translator().await;
+    let client = translator.translator().await;
     wait_for("the pool's refusal", DEADLINE, async || {
         let status = client.status(within(CALL)).await.ok()?;
         let error = status.upstreams[0].last_error.clone()?;
