@@ -8,6 +8,7 @@ use hh_sv2::AuthorityPublicKey;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::channel::Channel;
 use hh_tests::daemon::Daemon;
+use hh_tests::hyper_node::HyperNode;
 use hh_tests::miner::{ChannelKind, Counters, Miner, MinerConfig, MinerUrl};
 use hh_tests::network::{CALL, Network, authority_key};
 use hh_tests::peers::Peer;
@@ -28,12 +29,17 @@ struct Edge {
 
 impl Edge {
     async fn start(network: &Network) -> Self {
+        Self::start_as(network, "").await
+    }
+
+    /// With more at the end of its configuration.
+    async fn start_as(network: &Network, more: &str) -> Self {
         let dir = network.dir();
         let key = authority_key(dir, "hh-translator");
         let lane =
             "\n[[lanes]]\nname = \"edge\"\nlisten_address = \"127.0.0.1:0\"\nprotocol = \"sv2\"\n";
         let config = format!(
-            "authority_secret_key = \"file:{}/hh-translator.key\"\n{}{lane}",
+            "authority_secret_key = \"file:{}/hh-translator.key\"\n{}{lane}{more}",
             dir.display(),
             network.translator_config(&network.pool_key)
         );
@@ -124,6 +130,40 @@ async fn every_kind_of_channel_mines_through_the_edge_and_over_a_restart_of_the_
         );
     }
     assert!(edge.daemon.process().is_running());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_of_sv2_miners_are_credited_to_the_node_that_has_proven_itself_and_to_its_lane() {
+    let mut network = Network::start(Chain::Signet).await;
+    let node = HyperNode::join(&mut network, "edge").await;
+    node.issue(3_600);
+    let edge = Edge::start_as(&network, &node.config()).await;
+    node.wait_until_credited(&edge.daemon).await;
+    let mut channel = edge.channel("alice.rig7").await;
+    channel.submit(10).await.unwrap();
+    channel.settle(0).await.unwrap();
+    let standard = edge.miner("bob.rig1", ChannelKind::Standard);
+    mines_on(&standard, 3).await;
+    let told = standard.stop().await;
+
+    network.wait_until_shipped().await;
+    let ledger = network.ledger();
+    assert_eq!(channel.acknowledged.len() + channel.refused.len(), 10);
+    assert!(channel.acknowledged.len() > 5, "{:?}", channel.refused);
+    for hash in &channel.acknowledged {
+        let rows = ledger.shares_by_hash(*hash).await.unwrap();
+        assert_eq!(rows.len(), 1, "{hash} is credited once");
+        let names = rows[0].origin.names();
+        assert_eq!(names, ["alice", "rig7", "berlin", "edge"]);
+    }
+    let sums = ledger.minute_sums(0, i64::MAX / 60_000).await.unwrap();
+    let mut of_bob = 0;
+    for sum in sums {
+        let [account, worker, node, lane] = sum.origin.names();
+        assert_eq!((node, lane), ("berlin", "edge"), "{account}.{worker}");
+        of_bob += u64::from(account == "bob") * sum.shares;
+    }
+    assert!((told.accepted..=told.accepted + told.unanswered).contains(&of_bob));
 }
 
 /// Finds a share and submits it until the pool takes one.
