@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// How often the status is asked for while a test waits for one: nobody is told when it changes. The one sleep of these tests.
+const LOOK: Duration = Duration::from_millis(20);
+
 pub(crate) struct Translator {
     pub(crate) address: SocketAddr,
     context: Context,
@@ -138,7 +141,7 @@ impl Translator {
                 if wanted(&status) {
                     return status;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(DEADLINE, asking)
