@@ -37,7 +37,7 @@ use config::{LaneChannels, LaneConfig, LaneProtocol, TranslatorConfig};
 use control::Control;
 use credential::CredentialFile;
 use downstream::UpstreamHandle;
-use hh_daemon::{Context, Failure};
+use hh_daemon::{Context, Failure, ProxyProtocol};
 use hh_trust::ChangeJournal;
 use listener::{Door, Listener};
 use miners::{Lane, Miners};
@@ -55,8 +55,7 @@ use upstream::{COMMAND_QUEUE, Command, Upstream};
 /// # Errors
 /// A certificate, an authority key, a port or a control socket that can't be used.
 pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Failure> {
-    let tasks = &context.tasks;
-    let stop = tasks.token();
+    let stop = context.tasks.token();
     let certificates = certificates(&config)?;
     let entrance = entrance(&config)?;
     let sockets = bind(&config).await?;
@@ -74,46 +73,24 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     if let Some(entrance) = entrance.clone() {
         spawn(&context, "handshakes", entrance.keep_stocked(stop.clone()));
     }
-
-    let credential = CredentialFile::open(config.credential.as_ref());
-    let proxies = Arc::new(config.proxy_protocol.clone());
-    let bans = Bans::open(&config)?;
+    let shared = Shared {
+        miners: miners.clone(),
+        bans: Bans::open(&config)?,
+        proxies: Arc::new(config.proxy_protocol.clone()),
+        entrance: entrance.clone(),
+        credential: CredentialFile::open(config.credential.as_ref()),
+    };
     let mut upstreams = Vec::new();
     let mut upstream_commands = Vec::new();
     let lanes = miners.lanes().iter().zip(&config.lanes);
-    let doors = sockets.into_iter().zip(certificates);
-    for ((lane, lane_config), (socket, certificate)) in lanes.zip(doors) {
-        let known = Upstreams::new(&config.upstreams);
-        let lane_of = (&**lane, lane_config);
-        let commands = start_upstream(&context, &config, lane_of, known.clone(), &credential);
-        upstreams.push(known.clone());
-        upstream_commands.push(commands.clone());
-
-        tracing::info!(lane = lane.name, address = %lane.listen_address, "listening for miners");
-        let door = Door {
-            lane: lane.clone(),
-            miners: miners.clone(),
-            bans: bans.clone(),
-            upstream: upstream_handle(&context, lane_config, commands, known),
-            proxies: Arc::clone(&proxies),
-            tls: certificate.as_ref().map(LaneCertificate::server_config),
-            entrance: entrance
-                .clone()
-                .filter(|_| lane.protocol == LaneProtocol::Sv2),
-        };
-        if let Some(certificate) = certificate {
-            let follow = certificate.follow(stop.clone());
-            spawn(&context, "certificate", follow);
-        }
-        let listener = Listener {
-            socket,
-            door,
-            tasks: tasks.clone(),
-        };
-        spawn(&context, "listener", listener.run());
+    for (lane, door) in lanes.zip(sockets.into_iter().zip(certificates)) {
+        let (known, commands) = start_lane(&context, &config, &shared, lane, door);
+        upstreams.push(known);
+        upstream_commands.push(commands);
     }
+    let credential = shared.credential.follow(stop.clone());
+    spawn(&context, "credential", credential);
 
-    spawn(&context, "credential", credential.follow(stop.clone()));
     let control = Control {
         context: context.clone(),
         miners,
@@ -126,6 +103,52 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     control.serve()?;
     context.set_ready(true);
     Ok(())
+}
+
+/// What all lanes have in common.
+struct Shared {
+    miners: Miners,
+    bans: Bans,
+    proxies: Arc<ProxyProtocol>,
+    entrance: Option<Entrance>,
+    credential: CredentialFile,
+}
+
+/// Starts the tasks of a lane: to its upstream, for its certificate, and its listener. Gives what is known of its upstreams, and the
+/// way to that.
+fn start_lane(
+    context: &Context,
+    config: &TranslatorConfig,
+    shared: &Shared,
+    (lane, lane_config): (&Arc<Lane>, &LaneConfig),
+    (socket, certificate): (TcpListener, Option<LaneCertificate>),
+) -> (Upstreams, mpsc::Sender<Command>) {
+    let known = Upstreams::new(&config.upstreams);
+    let lane_of = (&**lane, lane_config);
+    let commands = start_upstream(context, config, lane_of, known.clone(), &shared.credential);
+
+    tracing::info!(lane = lane.name, address = %lane.listen_address, "listening for miners");
+    let entrance = shared.entrance.clone();
+    let door = Door {
+        lane: lane.clone(),
+        miners: shared.miners.clone(),
+        bans: shared.bans.clone(),
+        upstream: upstream_handle(context, lane_config, commands.clone(), known.clone()),
+        proxies: Arc::clone(&shared.proxies),
+        tls: certificate.as_ref().map(LaneCertificate::server_config),
+        entrance: entrance.filter(|_| lane.protocol == LaneProtocol::Sv2),
+    };
+    if let Some(certificate) = certificate {
+        let follow = certificate.follow(context.tasks.token().clone());
+        spawn(context, "certificate", follow);
+    }
+    let listener = Listener {
+        socket,
+        door,
+        tasks: context.tasks.clone(),
+    };
+    spawn(context, "listener", listener.run());
+    (known, commands)
 }
 
 /// Starts the task that keeps a lane's connection to its upstream.
