@@ -164,15 +164,14 @@ fn start_upstream(
         LaneProtocol::Sv2 => introduction.for_proxies(),
         LaneProtocol::Sv1 | LaneProtocol::Sv1Tls => introduction,
     };
-    // Where miners share channels, these have exactly the targets of their classes.
-    let (introduction, hardest) = match lane_config.channels {
-        LaneChannels::Separate => (introduction, Some(lane.difficulty.hardest())),
-        LaneChannels::Aggregated => (introduction.for_shared_channels(), None),
+    let introduction = match lane_config.channels {
+        LaneChannels::Separate => introduction,
+        LaneChannels::Aggregated => introduction.for_shared_channels(),
     };
     let return_after = Duration::from_secs(config.return_after_seconds);
     let link = Link::new(config.upstreams.clone(), return_after, known, introduction);
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let upstream = Upstream::new(link, receiver, hardest);
+    let upstream = Upstream::new(link, receiver, lane.difficulty.hardest());
     let stop = context.tasks.token().clone();
     spawn(context, "upstream", upstream.run(stop));
     commands

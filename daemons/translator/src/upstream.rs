@@ -115,8 +115,8 @@ pub(crate) struct Upstream {
     last_request_id: u32,
     /// Sessions by their channels, those on a connection that is being left included.
     channels: HashMap<Route, u64>,
-    /// No work whose difficulty we choose is harder; none where the sessions choose it.
-    hardest: Option<Target>,
+    /// No work whose difficulty we choose is harder.
+    hardest: Target,
     started: Instant,
 }
 
@@ -128,12 +128,8 @@ enum Wake {
 }
 
 impl Upstream {
-    /// Where the pool leaves the difficulty to us, no work is harder than `hardest`; without it the sessions' wishes are exact.
-    pub(crate) fn new(
-        link: Link,
-        commands: mpsc::Receiver<Command>,
-        hardest: Option<Target>,
-    ) -> Self {
+    /// Where the pool leaves the difficulty to us, and we choose it, no work is harder than `hardest`.
+    pub(crate) fn new(link: Link, commands: mpsc::Receiver<Command>, hardest: Target) -> Self {
         Self {
             link,
             commands,
@@ -308,6 +304,7 @@ impl Upstream {
                 user_identity,
                 min_extranonce_size,
                 terms,
+                ..
             } = &*wanted.wish;
             self.last_request_id = self.last_request_id.wrapping_add(1);
             self.opening.insert(self.last_request_id, session);

@@ -74,10 +74,13 @@ impl Member {
 
     /// The channel of a class that it belongs to.
     pub(super) fn class_wish(&self, class: Class) -> ChannelWish {
-        self.wish(&self.account, class.target(), class.target())
+        ChannelWish {
+            is_exact: true,
+            ..self.wish(&self.account, class.target(), class.target())
+        }
     }
 
-    /// A channel of its own, in whose difficulty the pool has a free hand.
+    /// A channel of its own, in whose difficulty the pool has a free hand, or the upstream where it is ours again.
     pub(super) fn own_wish(&self) -> ChannelWish {
         self.wish(
             &self.user_identity,
@@ -96,6 +99,7 @@ impl Member {
                 nominal_hash_rate: nominal_hash_rate.clamp(1.0, f32::MAX),
                 max_target,
             },
+            is_exact: false,
         }
     }
 }

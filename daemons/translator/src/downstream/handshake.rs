@@ -136,6 +136,7 @@ impl Session {
             user_identity,
             min_extranonce_size: u16::try_from(size).expect("a split has at most 12 bytes"),
             terms: self.terms(),
+            is_exact: false,
         };
         self.tell_upstream(Command::Open {
             session: self.miner().id,

@@ -88,6 +88,7 @@ impl ProxySession {
             user_identity: user_identity.to_owned(),
             min_extranonce_size: request.min_extranonce_size,
             terms: self.terms(said, None),
+            is_exact: false,
         };
         Ok((said, wish))
     }

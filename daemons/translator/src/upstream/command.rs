@@ -54,6 +54,8 @@ pub(crate) struct ChannelWish {
     pub user_identity: String,
     pub min_extranonce_size: u16,
     pub terms: ChannelTerms,
+    /// Where the pool leaves the difficulty to us, the channel is to be at exactly its `max_target`; else it is steered.
+    pub is_exact: bool,
 }
 
 /// What the pool chooses a channel's target from.

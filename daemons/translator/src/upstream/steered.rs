@@ -5,7 +5,7 @@
 
 use super::command::Route;
 use super::steering::Steering;
-use super::{Channel, Upstream};
+use super::{Channel, ChannelWish, Upstream};
 use hh_mining::Target;
 use hh_sv2::extensions::CredentialAnswer;
 use hh_sv2::message::UpdateChannel;
@@ -13,18 +13,21 @@ use hh_sv2::setup::printable;
 use hh_sv2::{ConnectionError, Message};
 
 impl Upstream {
-    /// What to ask for a session's channel: `start` where there is one. Else what its miner takes, or, where the difficulty is ours,
-    /// what the miner is said to do.
+    /// What to ask for a session's channel: what its miner takes, or, where the difficulty is ours, where that begins: at `start`,
+    /// or at what the miner is said to do.
     pub(super) fn steer(&mut self, session: u64, start: Option<Target>) -> Target {
-        let now_ms = self.now_ms();
-        let hardest = self.hardest.filter(|_| self.link.is_ours());
+        let (now_ms, hardest) = (self.now_ms(), self.hardest);
+        let is_ours = self.link.is_ours();
         let Some(wanted) = self.sessions.get_mut(&session) else {
             return Target::MAX;
         };
-        let terms = &wanted.wish.terms;
-        wanted.steering = hardest.map(|hardest| Steering::new(terms, hardest, start, now_ms));
+        let ChannelWish {
+            terms, is_exact, ..
+        } = &*wanted.wish;
+        let steering = || Steering::new(terms, hardest, start, now_ms);
+        wanted.steering = (is_ours && !is_exact).then(steering);
         let steering = wanted.steering.as_ref();
-        steering.map_or(start.unwrap_or(terms.max_target), Steering::target)
+        steering.map_or(terms.max_target, Steering::target)
     }
 
     /// Asks for a target, on the channel of a session if it has one.
@@ -93,6 +96,7 @@ impl Upstream {
         };
         if !was_ours {
             let sessions = self.sessions.iter();
+            let sessions = sessions.filter(|(_, wanted)| !wanted.wish.is_exact);
             let open = sessions.filter_map(|(&session, wanted)| Some((session, wanted.channel?)));
             for (session, channel) in open.collect::<Vec<_>>() {
                 let target = self.steer(session, Some(channel.target));
@@ -124,8 +128,7 @@ impl Upstream {
     fn hand_back(&mut self) -> Result<(), ConnectionError> {
         let mut steered = Vec::new();
         for wanted in self.sessions.values_mut() {
-            // Where the sessions choose the difficulty it was theirs as well.
-            let was_steered = wanted.steering.take().is_some() || self.hardest.is_none();
+            let was_steered = wanted.steering.take().is_some();
             if let Some(channel) = wanted.channel.filter(|_| was_steered) {
                 steered.push((channel, wanted.wish.terms.max_target));
             }

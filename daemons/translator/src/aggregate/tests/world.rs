@@ -75,7 +75,7 @@ pub(super) struct World {
     /// There is a connection, the one of that number.
     is_up: bool,
     /// What channels are kept open with, by key.
-    wanted: BTreeMap<u64, ChannelTerms>,
+    wanted: BTreeMap<u64, ChannelWish>,
     pub(super) pool: BTreeMap<u32, PoolChannel>,
     pub(super) miners: BTreeMap<u64, TestMiner>,
     last_session: u64,
@@ -103,6 +103,7 @@ pub(super) fn wish(user_identity: &str, hashrate: f64) -> ChannelWish {
         user_identity: user_identity.to_owned(),
         min_extranonce_size: 6,
         terms: terms(hashrate),
+        is_exact: false,
     }
 }
 
@@ -237,7 +238,7 @@ impl World {
                 match output {
                     Output::Open { key, wish } => {
                         assert_eq!(wish.min_extranonce_size, 8);
-                        self.on_wish(key, wish.terms);
+                        self.on_wish(key, wish);
                     }
                     Output::Update { key, terms } => self.on_update(key, terms),
                     Output::Submit(submit) => self.on_submit(submit),

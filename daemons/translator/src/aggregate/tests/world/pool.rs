@@ -1,8 +1,8 @@
-//! The pool's side of the world: its channels, and what it makes of shares.
+//! The pool's side of the world, with the connection to it: its channels, and what it makes of shares.
 
 use super::World;
 use crate::bridge::sample::{NTIME, job, tip};
-use crate::upstream::{ChannelTerms, Command, Event, OpenedChannel, Route};
+use crate::upstream::{ChannelTerms, ChannelWish, Command, Event, OpenedChannel, Route};
 use hh_mining::vardiff::DEFAULT_SHARES_PER_MINUTE;
 use hh_mining::{Bounds, Target, Vardiff};
 use std::collections::{BTreeMap, VecDeque};
@@ -11,13 +11,14 @@ use tokio::time::Instant;
 /// A channel as the pool has it.
 pub(in crate::aggregate::tests) struct PoolChannel {
     key: u64,
+    /// It has the target that was asked for, where a credential holds. Others are steered then, as a pool does it.
+    is_exact: bool,
     /// The easiest target that was asked for last.
     asked: Target,
     /// Of the next job.
     target: Target,
     /// Of each job, as it was sent with it.
     jobs: BTreeMap<u32, Target>,
-    /// Chooses the target while no credential holds.
     vardiff: Vardiff,
     /// Shares that are not answered: number, work.
     shares: VecDeque<(u32, f64, String)>,
@@ -57,26 +58,34 @@ impl World {
         Bounds::new(asked.min(self.pool_floor), Target::from_be_bytes([0; 32]))
     }
 
-    /// Where the difficulty is the pool's, it has its vardiff look at each channel.
+    /// Vardiff looks at each channel.
     pub(super) fn choose_targets(&mut self) {
-        if !self.pool_chooses {
-            return;
-        }
         for channel_id in self.pool.keys().copied().collect::<Vec<_>>() {
             let channel = self.pool.get_mut(&channel_id).unwrap();
-            if let Some(target) = channel.vardiff.tick(self.seconds * 1000) {
-                self.job_id += 1;
-                channel.target = target;
-                channel.jobs.insert(self.job_id, target);
-                let key = channel.key;
-                self.aggregate
-                    .on_event(key, Event::Target(Box::new(target)));
-                let now = job(self.job_id, Some(NTIME));
-                self.aggregate
-                    .on_event(key, Event::Job(now, Instant::now()));
-                self.settle_outputs();
+            if !channel.is_exact || self.pool_chooses {
+                channel.vardiff.tick(self.seconds * 1000);
+                let target = channel.vardiff.target();
+                self.retarget(channel_id, target);
             }
         }
+    }
+
+    /// Another target, with a job at it.
+    fn retarget(&mut self, channel_id: u32, target: Target) {
+        let channel = self.pool.get_mut(&channel_id).unwrap();
+        if channel.target == target {
+            return;
+        }
+        self.job_id += 1;
+        channel.target = target;
+        channel.jobs.insert(self.job_id, target);
+        let key = channel.key;
+        let now = job(self.job_id, Some(NTIME));
+        self.aggregate
+            .on_event(key, Event::Target(Box::new(target)));
+        self.aggregate
+            .on_event(key, Event::Job(now, Instant::now()));
+        self.settle_outputs();
     }
 
     /// The node's credential ends, and the pool goes on from the targets that its channels have.
@@ -89,11 +98,15 @@ impl World {
         }
     }
 
-    /// There is another one, before which the target of each channel was asked for.
+    /// There is another one, and what was asked for holds again.
     pub(in crate::aggregate::tests) fn present_credential(&mut self) {
         self.pool_chooses = false;
-        for channel in self.pool.values_mut() {
-            channel.asked = channel.target;
+        for channel_id in self.pool.keys().copied().collect::<Vec<_>>() {
+            let channel = &self.pool[&channel_id];
+            if channel.is_exact {
+                let easiest = self.bounds(channel.asked).easiest();
+                self.retarget(channel_id, easiest);
+            }
         }
     }
 
@@ -142,13 +155,14 @@ impl World {
         self.settle_outputs();
         self.is_up = true;
         self.link += 1;
-        for (key, terms) in self.wanted.clone() {
-            self.open(key, terms);
+        for (key, wish) in self.wanted.clone() {
+            self.open(key, &wish);
         }
         self.settle_outputs();
     }
 
-    pub(super) fn open(&mut self, key: u64, terms: ChannelTerms) {
+    pub(super) fn open(&mut self, key: u64, wish: &ChannelWish) {
+        let (terms, is_exact) = (wish.terms, wish.is_exact);
         self.last_channel_id += 1;
         let channel_id = self.last_channel_id;
         let bounds = self.bounds(terms.max_target);
@@ -157,15 +171,16 @@ impl World {
             DEFAULT_SHARES_PER_MINUTE.into(),
         );
         let vardiff = vardiff(bounds, start, self.seconds);
-        let target = if self.pool_chooses {
-            vardiff.target()
-        } else {
+        let target = if is_exact && !self.pool_chooses {
             bounds.easiest()
+        } else {
+            vardiff.target()
         };
         self.pool.insert(
             channel_id,
             PoolChannel {
                 key,
+                is_exact,
                 asked: terms.max_target,
                 target,
                 jobs: BTreeMap::from([(self.job_id, target)]),
@@ -188,16 +203,17 @@ impl World {
             .on_event(key, Event::Tip(tip(self.job_id, self.tip), Instant::now()));
     }
 
-    pub(super) fn on_wish(&mut self, key: u64, terms: ChannelTerms) {
-        self.wanted.insert(key, terms);
+    pub(super) fn on_wish(&mut self, key: u64, wish: ChannelWish) {
         if self.is_up {
-            self.open(key, terms);
+            self.open(key, &wish);
         }
+        self.wanted.insert(key, wish);
     }
 
     pub(super) fn on_update(&mut self, key: u64, terms: ChannelTerms) {
         assert!(!self.is_up, "no miner here wants other work than it has");
-        self.wanted.insert(key, terms);
+        let wish = self.wanted.get_mut(&key);
+        wish.expect("it is kept open").terms = terms;
     }
 
     /// What the pool has it has, though nobody is told any more.
