@@ -148,9 +148,9 @@ impl Relay {
         let text = |index: usize| params[index].as_str().ok_or_else(unreadable);
         let number = |index| {
             let number = u32::from_str_radix(text(index)?, 16);
-            number.map_err(|_| unreadable())
+            number.ok().ok_or_else(unreadable)
         };
-        let extranonce_2 = hex::decode(text(2)?).map_err(|_| unreadable())?;
+        let extranonce_2 = hex::decode(text(2)?).ok().ok_or_else(unreadable)?;
         // A miner that rolls no version tells none.
         let header = (number(5).unwrap_or_default(), number(3)?, number(4)?);
         let job = self.own.job().expect("an open connection has work");
