@@ -7,6 +7,7 @@ use hh_tests::channel::Channel;
 use hh_tests::daemon::Daemon;
 use hh_tests::edge::Edge;
 use hh_tests::edge::sv1::{Sv1Edge, Sv1Loot, WORKER};
+use hh_tests::hyper_node::HyperNode;
 use hh_tests::network::{Network, translator_address};
 use hh_tests::sv1::Session;
 use hh_tests::wait::wait_for;
@@ -19,14 +20,14 @@ const SHARES: usize = 20;
 const ANSWERS: Duration = Duration::from_secs(30);
 
 /// The one block of the network is that of `alice.rig`, by hh-pool's list and by the extranonce in its coinbase.
-async fn check_finder(network: &Network) {
+async fn check_finder(network: &Network, through: [&str; 2]) {
     let blocks = settled_blocks(network, 1).await;
     let [block] = &blocks[..] else {
         panic!("one block was found: {blocks:?}");
     };
     assert_eq!((&*block.account, &*block.worker), ("alice", "rig"));
     network.wait_until_shipped().await;
-    assert!(check_block(network, block).await, "{block:?}");
+    assert!(check_block(network, block, through).await, "{block:?}");
 }
 
 /// Each share is alice's, once; gives the workers that the ledger has for them.
@@ -58,7 +59,7 @@ async fn an_edge_that_renames_workers_and_resubmits_shares_changes_nothing_about
     miner.settle(0).await.expect("the edge is there");
     assert_eq!(miner.refused, []);
 
-    check_finder(&network).await;
+    check_finder(&network, ["core", "main"]).await;
     // A name that is appended is a worker of hers at most.
     check_shares(&network, &miner.acknowledged).await;
     // On the edge's own channel each was another hash, and one in some hundred of those is good by chance.
@@ -71,12 +72,16 @@ async fn an_edge_that_renames_workers_and_resubmits_shares_changes_nothing_about
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_sv1_proxy_that_renames_workers_and_resubmits_shares_changes_nothing_about_the_finder() {
-    let network = Network::start(Chain::Signet).await;
+    let mut network = Network::start(Chain::Signet).await;
+    // On the lane of a node each share names its worker to the pool.
+    let node = HyperNode::join(&mut network, "sv1").await;
+    node.issue(3_600);
     // Shares so easy that none of them is a block by chance.
-    let config = network.translator_config(&network.pool_key);
+    let config = network.translator_config(&network.pool_key) + &node.config();
     let config = config.replace("nominal_hashrate_hs = 1e4", "nominal_hashrate_hs = 1e2");
     let translator = Daemon::start("hh-translator", network.dir(), &config);
     translator.wait_until_ready().await;
+    node.wait_until_credited(&translator).await;
     let lane = translator_address(&translator).await;
     let edge = Sv1Edge::start(lane, "mallory.edge").await;
     let mut miner = Session::open(edge.address, "alice.rig")
@@ -88,7 +93,7 @@ async fn an_sv1_proxy_that_renames_workers_and_resubmits_shares_changes_nothing_
     miner.settle(0).await.expect("the edge is there");
     assert_eq!(miner.refused, []);
 
-    check_finder(&network).await;
+    check_finder(&network, ["berlin", "sv1"]).await;
     let workers = check_shares(&network, &miner.accepted).await;
     assert_eq!(workers, vec![WORKER; SHARES + 1], "a worker of hers");
 

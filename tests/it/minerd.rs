@@ -73,7 +73,7 @@ async fn minerds_shares_and_its_block_are_in_the_ledger() {
     let mut on_best_chain = 0;
     for block in &blocks {
         assert_eq!((&*block.account, &*block.worker), (ACCOUNT, "one"));
-        on_best_chain += u32::from(check_block(&network, block).await);
+        on_best_chain += u32::from(check_block(&network, block, ["core", "main"]).await);
     }
     assert!(on_best_chain > 0, "{blocks:?}");
     let sums = network.ledger().account_sums(100).await;

@@ -73,7 +73,7 @@ async fn both_protocols_mine_blocks_that_the_node_keeps_and_the_ledger_knows() {
     network.wait_until_shipped().await;
     let mut on_best_chain = 0;
     for block in &blocks {
-        on_best_chain += u32::from(check_block(&network, block).await);
+        on_best_chain += u32::from(check_block(&network, block, ["core", "main"]).await);
     }
     // Two at the same height are possible, and one of them loses; all of them can't.
     assert!(on_best_chain > 0);
@@ -149,8 +149,8 @@ pub(crate) async fn settled_blocks(network: &Network, at_least: u64) -> Vec<Bloc
     .await
 }
 
-/// Checks a block of ours against the node; whether it is on the best chain.
-pub(crate) async fn check_block(network: &Network, block: &Block) -> bool {
+/// Checks a block of ours, which came through a node and its lane, against bitcoin-node; whether it is on the best chain.
+pub(crate) async fn check_block(network: &Network, block: &Block, through: [&str; 2]) -> bool {
     let hash = block.hash.parse().expect("a block hash");
     let Some(mined) = network.node.block_on_best_chain(&hash) else {
         return false;
@@ -189,7 +189,7 @@ pub(crate) async fn check_block(network: &Network, block: &Block) -> bool {
         .expect("each prefix is bound before its first job");
     assert_eq!(finder.account(), block.account);
     assert_eq!(finder.worker(), block.worker);
-    assert_eq!((finder.node(), finder.lane()), ("core", "main"));
+    assert_eq!([finder.node(), finder.lane()], through);
     let shares = ledger
         .shares_by_hash(block.hash.parse().expect("a block hash"))
         .await
