@@ -71,9 +71,17 @@ impl AttemptState {
     }
 }
 
-/// What proves a payment. Whoever knows it before the payee has it can take the payment, so `Debug` does not show it.
+/// What proves a payment: who shows it says that he has paid. So `Debug` does not show it, and logs don't.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Preimage(pub [u8; 32]);
+pub struct Preimage([u8; 32]);
+
+impl Preimage {
+    /// The preimage, for those who ask for the receipt.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
 
 impl fmt::Debug for Preimage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -104,8 +104,8 @@ pub struct Payout {
     pub approvals_needed: u32,
     /// How far it has come.
     pub state: PayoutState,
-    /// From when on it is tried, where it is not being paid: milliseconds since 1970.
-    pub next_try_at_ms: i64,
+    /// From when on it is tried, where it waits for that: milliseconds since 1970.
+    pub next_try_at_ms: Option<i64>,
     /// How often it was tried without success.
     pub tries: u32,
     /// When it was opened, milliseconds since 1970.
@@ -149,6 +149,8 @@ macro_rules! columns {
 }
 
 fn from_row(row: &Row) -> Result<Payout, BooksError> {
+    let state: PayoutState = row.parse(8)?;
+    let next_try_at_ms = row.get(9)?;
     Ok(Payout {
         id: row.get(0)?,
         key: row.get(1)?,
@@ -160,8 +162,8 @@ fn from_row(row: &Row) -> Result<Payout, BooksError> {
         },
         rule: row.get(6)?,
         approvals_needed: row.get(7)?,
-        state: row.parse(8)?,
-        next_try_at_ms: row.get(9)?,
+        state,
+        next_try_at_ms: state.is_payable().then_some(next_try_at_ms),
         tries: row.get(10)?,
         created_at_ms: row.get(11)?,
         ended_at_ms: row.get(12)?,

@@ -260,6 +260,11 @@ async fn reverse_maturity(
                 let owed = arrears.entry(payee).or_default();
                 *owed = Msat(owed.0.saturating_sub(given.0));
             }
+            // Arrears that were paid with this block are owed again.
+            BookAccount::Loss => {
+                draft.debit(BookAccount::Loss, amount);
+                loss = Msat(loss.0.saturating_add(amount.0));
+            }
             account if posting.amount_msat > 0 => draft.credit(account, amount),
             account => draft.debit(account, amount),
         }
