@@ -1,6 +1,7 @@
 //! A ledger that was restored from a copy pays nothing twice.
 
 use std::fs;
+use std::path::Path;
 
 use hh_ledger::books::{
     AdoptedPayment, AttemptState, Page, PayoutFilter, Settlement, WalletChange,
@@ -22,7 +23,7 @@ on_both_engines!(
 
 impl Desk {
     /// The same books as another process opens them.
-    fn reopened(self) -> Self {
+    pub(super) fn reopened(self) -> Self {
         let Self { books, site } = self;
         drop(books);
         Self::new(site)
@@ -231,6 +232,19 @@ async fn a_payment_is_adopted_once(site: Site) {
     desk.check().await;
 }
 
+/// The writer's thread closes it.
+fn wait_until_closed(path: &Path) {
+    let is_open = || {
+        let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        files
+            .into_iter()
+            .any(|file| fs::read_link(file.path()).is_ok_and(|open| open == path))
+    };
+    while is_open() {
+        std::thread::yield_now();
+    }
+}
+
 /// A real copy of the file, made before a payout, is put back in its place.
 #[tokio::test]
 async fn a_copy_from_before_a_payout_is_frozen_and_pays_it_once() {
@@ -251,12 +265,11 @@ async fn a_copy_from_before_a_payout_is_frozen_and_pays_it_once() {
     let before = desk.books.totals().await.unwrap();
 
     let Desk { books, site } = desk;
-    let gone = books.checkpoint().await;
-    gone.unwrap();
+    books.checkpoint().await.unwrap();
     drop(books);
-    for end in ["-wal", "-shm"] {
-        let file = database.with_extension(format!("db{end}"));
-        crate::say(&format!("{} {:?}", file.display(), fs::remove_file(&file)));
+    wait_until_closed(&database);
+    for log in ["db-wal", "db-shm"] {
+        fs::remove_file(database.with_extension(log)).unwrap();
     }
     fs::rename(&copy, &database).unwrap();
     let desk = Desk::new(site);

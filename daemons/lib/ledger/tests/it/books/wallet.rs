@@ -11,7 +11,7 @@ on_both_engines!(
 );
 
 impl Desk {
-    async fn book(&self, change: WalletChange, key: &str) -> Result<bool, BooksError> {
+    pub(super) async fn book(&self, change: WalletChange, key: &str) -> Result<bool, BooksError> {
         let booked =
             self.books
                 .book_wallet_change(change, "seen".to_owned(), key.to_owned(), NOW_MS);
