@@ -12,6 +12,8 @@
 //!
 //! What both engines have in common is in files of this folder: the rows, and the arithmetic of the sums. Each engine is
 //! a module with statements of its own; the tests run on both.
+//!
+//! [`books`] is another ledger: the treasury's, of money. Where a pool's has shares, that has entries which sum to zero.
 
 mod block;
 pub mod books;
