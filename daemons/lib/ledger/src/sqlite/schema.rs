@@ -190,18 +190,33 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the database for its writer; makes and migrates it where that is due.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, LedgerError> {
+    let mut connection = connect_for_writing(path)?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// Opens a database for a writer, whatever its schema is; makes an empty one where there is none.
+pub(crate) fn connect_for_writing(path: &Path) -> Result<Connection, LedgerError> {
     create_file(path)?;
     let error = |action| move |source| sqlite_error(action, path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection =
+    let connection =
         Connection::open_with_flags(path, flags).map_err(error("open the database"))?;
     configure(&connection).map_err(error("set the options"))?;
-    migrate(&mut connection, path)?;
     Ok(connection)
 }
 
 /// Opens the database for reading only, also as a user who may do nothing else.
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = connect_for_reading(path)?;
+    let error = |action| move |source| sqlite_error(action, path, source);
+    let found = version(&connection).map_err(error("read the schema version"))?;
+    refuse_newer(path.display(), found, MIGRATIONS.len())?;
+    Ok(connection)
+}
+
+/// Opens a database for reading only, whatever its schema is.
+pub(crate) fn connect_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let error = |action| move |source| sqlite_error(action, path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -209,8 +224,6 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     connection
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(error("set the options"))?;
-    let found = version(&connection).map_err(error("read the schema version"))?;
-    refuse_newer(path.display(), found, MIGRATIONS.len())?;
     Ok(connection)
 }
 
