@@ -23,12 +23,15 @@ mod cut;
 mod location;
 mod origin;
 mod postgres;
+mod postgres_config;
 mod reader;
 mod round;
 mod shipment;
+mod snapshot;
 mod sqlite;
 mod sums;
 mod window;
+mod window_read;
 mod worker;
 mod writer;
 
@@ -38,6 +41,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hh_mining::BlockHash;
+
 pub use block::{BlockPath, BlockRow, BlockState, UnknownState};
 pub use books::{Books, BooksError};
 use calls::Calls;
@@ -45,10 +50,12 @@ pub use claim::{Claim, Holder, Refusal, RetireWhere, Retirement, Standing};
 pub use location::Location;
 pub use origin::{Origin, OriginError};
 pub use postgres::{PostgresServer, ServerError, ServerOptions};
+pub use postgres_config::PostgresConfig;
 pub use reader::{AccountSum, FirstUse, LedgerReader, LogRow, MinuteSum};
 pub use round::{Round, RoundAccount};
 pub use shipment::{BindingRow, RejectedCount, ShareRow, Shipment};
 pub use sums::Sum;
+pub use window_read::{WindowCursor, WindowPage, WindowPlace, WindowRead};
 pub use worker::{WorkerSum, WorkerWindows};
 use writer::Writer;
 
@@ -144,6 +151,29 @@ pub enum LedgerError {
     OutOfRange {
         /// Which one.
         what: &'static str,
+    },
+    /// Rows are gone, or are more than there were, from which alone it could be told where a window begins.
+    #[error(
+        "the ledger has {found} of {expected} shares of the minute {minute} (since 1970) as rows, but the window of the block \
+        {block} begins among them: restore a backup of it that has them (keep_shares_days says for how long they are kept)"
+    )]
+    EdgeIncomplete {
+        /// Whose window it is.
+        block: BlockHash,
+        /// The minute in which the window is full.
+        minute: i64,
+        /// How many shares its sum is of.
+        expected: u64,
+        /// How many there are as rows.
+        found: u64,
+    },
+    /// The round of a block does not begin before it ends.
+    #[error("the block {previous} does not lie before the block {block} in the order of shares")]
+    RoundBackwards {
+        /// The block before, as was said.
+        previous: BlockHash,
+        /// The block.
+        block: BlockHash,
     },
     /// The writer has ended.
     #[error("the ledger is closed")]
