@@ -201,7 +201,7 @@ struct PageInMaking {
 impl PageInMaking {
     /// Takes the entries of the next older minute; says where the next page begins once this one has no room.
     fn take(&mut self, minute: i64, entries: Vec<WindowEntry<'_>>) -> Option<WindowCursor> {
-        let mut skip = if minute == self.start.minute {
+        let skip = if minute == self.start.minute {
             self.start.skip
         } else {
             0
@@ -209,12 +209,11 @@ impl PageInMaking {
         let rest = entries
             .into_iter()
             .skip(usize::try_from(skip).unwrap_or(usize::MAX));
-        for entry in rest {
+        for (skip, entry) in (skip..).zip(rest) {
             if self.entries.len() >= self.limit {
                 return Some(WindowCursor { minute, skip });
             }
             self.entries.push(entry.into_owned());
-            skip += 1;
         }
         None
     }
@@ -377,10 +376,10 @@ impl Frame {
     ) -> Result<(), LedgerError> {
         for (origin, sum) in earlier {
             let part = parts.entry(origin).or_default();
-            *part = part.minus(sum).or_else(|_of_more| {
+            *part = part.minus(sum).map_err(|_of_more| {
                 let previous = self.previous.map_or(self.block, |(hash, _)| hash);
                 let block = self.block;
-                Err(LedgerError::RoundBackwards { previous, block })
+                LedgerError::RoundBackwards { previous, block }
             })?;
         }
         Ok(())
@@ -469,8 +468,8 @@ impl Frame {
         expected: Sum,
         shares: &[EdgeShare<'_>],
     ) -> Result<(), LedgerError> {
-        let scores = shares.iter().map(|share| share.score.0);
-        let score = scores.fold(Some(0_u128), |sum, score| sum?.checked_add(score));
+        let mut scores = shares.iter().map(|share| share.score.0);
+        let score = scores.try_fold(0_u128, u128::checked_add);
         let found = u64::try_from(shares.len()).unwrap_or(u64::MAX);
         if (found, score) == (expected.shares, Some(expected.score)) {
             return Ok(());

@@ -14,6 +14,8 @@ pub struct WorkerSum {
     pub account: String,
     /// The worker; empty for shares that named none.
     pub worker: String,
+    /// The nodes it has come through, by name.
+    pub nodes: Vec<String>,
     /// The lanes it has come through, by name.
     pub lanes: Vec<String>,
     /// Since the ledger was made.
@@ -62,11 +64,12 @@ impl WorkerWindows {
 }
 
 impl WorkerSum {
-    /// Nothing yet, through one lane.
-    pub(crate) fn new(account: String, worker: String, lane: String) -> Self {
+    /// Nothing yet, through one lane of one node.
+    pub(crate) fn new(account: String, worker: String, node: String, lane: String) -> Self {
         Self {
             account,
             worker,
+            nodes: vec![node],
             lanes: vec![lane],
             total: Sum::default(),
             last_share_at_ms: None,
@@ -83,6 +86,7 @@ impl WorkerSum {
         self.day = self.day.plus(more.day)?;
         self.rejected_day = self.rejected_day.saturating_add(more.rejected_day);
         self.last_share_at_ms = self.last_share_at_ms.max(more.last_share_at_ms);
+        self.nodes.extend(more.nodes);
         self.lanes.extend(more.lanes);
         Ok(())
     }
@@ -101,8 +105,10 @@ pub(crate) fn by_worker(mut origins: Vec<WorkerSum>) -> Result<Vec<WorkerSum>, L
         }
     }
     for worker in &mut workers {
-        worker.lanes.sort();
-        worker.lanes.dedup();
+        for names in [&mut worker.nodes, &mut worker.lanes] {
+            names.sort();
+            names.dedup();
+        }
     }
     Ok(workers)
 }

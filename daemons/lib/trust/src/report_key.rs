@@ -325,7 +325,11 @@ mod tests {
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!(said.lines().count(), cases.len());
         for (line, (.., is_right)) in said.lines().zip(&cases) {
-            assert_eq!(line.contains(": right: report, signature"), *is_right, "{line}");
+            assert_eq!(
+                line.contains(": right: report, signature"),
+                *is_right,
+                "{line}"
+            );
         }
     }
 

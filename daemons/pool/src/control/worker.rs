@@ -47,7 +47,8 @@ impl Control {
                 .or_insert_with_key(|(account, worker)| Worker {
                     account: account.clone(),
                     worker: worker.clone(),
-                    lanes: vec![origin.lane().to_owned()],
+                    nodes: Vec::new(),
+                    lanes: Vec::new(),
                     channels: 0,
                     hashrate_10m_hs: 0.0,
                     hashrate_1h_hs: 0.0,
@@ -58,6 +59,14 @@ impl Control {
                     rejected_24h: 0,
                     last_share_at: None,
                 });
+            for (names, name) in [
+                (&mut worker.nodes, origin.node()),
+                (&mut worker.lanes, origin.lane()),
+            ] {
+                if let Err(place) = names.binary_search_by(|known| known.as_str().cmp(name)) {
+                    names.insert(place, name.to_owned());
+                }
+            }
             let live = channel.live();
             worker.channels += 1;
             worker.hashrate_10m_hs += live.counters.rate.rate(now_ms, TEN_MINUTES);
@@ -72,6 +81,7 @@ fn in_ledger(sum: WorkerSum, windows: WorkerWindows, now_ms: i64) -> ((String, S
     let worker = Worker {
         account: sum.account.clone(),
         worker: sum.worker.clone(),
+        nodes: sum.nodes,
         lanes: sum.lanes,
         channels: 0,
         hashrate_10m_hs: 0.0,

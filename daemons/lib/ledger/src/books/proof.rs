@@ -1,6 +1,5 @@
-//! What lets others check a split: the signed report of a block, the leaves of its sum tree, and the salts of accounts.
+//! What lets others check a split: the signed report of a block and the leaves of its sum tree.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use hh_mining::{BlockHash, Leaf, Score};
@@ -61,14 +60,6 @@ static ADD_LEAVES: LazyLock<RowStatement> = LazyLock::new(|| {
         "INSERT INTO leaves (block, account, pseudonym, score, amount_msat, minutes) VALUES ",
         "($, $, $, $, $, $)",
         "",
-    )
-});
-
-static ADD_SALTS: LazyLock<RowStatement> = LazyLock::new(|| {
-    RowStatement::new(
-        "INSERT INTO salts (account, salt) VALUES ",
-        "($, $)",
-        " ON CONFLICT (account) DO UPDATE SET salt = salts.salt RETURNING account, salt",
     )
 });
 
@@ -133,32 +124,6 @@ impl Books {
             let rows = session.query(query, &values![account, limit]).await?;
             let leaves = rows.iter().map(|row| Ok(leaf(row)?));
             leaves.collect()
-        })
-        .await
-    }
-
-    /// Keeps the salt that is proposed for each account that has none, and gives those that are kept, in the same order.
-    ///
-    /// # Errors
-    /// The books are not writable.
-    pub async fn salts(
-        &self,
-        proposals: Vec<(String, [u8; 32])>,
-    ) -> Result<Vec<(String, [u8; 32])>, BooksError> {
-        self.write("keep salts", async move |session| {
-            let by_account: BTreeMap<_, _> = proposals.iter().cloned().collect();
-            let rows = by_account
-                .into_iter()
-                .map(|(account, salt)| values![account, salt].to_vec());
-            let rows: Vec<_> = rows.collect();
-            let kept = session.query_rows(&ADD_SALTS, &rows).await?;
-            let kept = kept.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-            let kept = kept.collect::<Result<BTreeMap<String, _>, BooksError>>()?;
-            let salts = proposals.into_iter().filter_map(|(account, _)| {
-                let salt = *kept.get(&account)?;
-                Some((account, salt))
-            });
-            Ok(salts.collect())
         })
         .await
     }

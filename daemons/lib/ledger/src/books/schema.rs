@@ -103,11 +103,6 @@ CREATE TABLE leaves (
 ){keyed};
 CREATE INDEX leaves_of_account ON leaves (account, block);
 
-CREATE TABLE salts (
-    account {text} PRIMARY KEY,
-    salt {bytes} NOT NULL CHECK (length(salt) = 32)
-){keyed};
-
 CREATE TABLE freezes (
     id {int} PRIMARY KEY,
     reason {text} NOT NULL,

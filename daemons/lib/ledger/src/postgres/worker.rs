@@ -9,7 +9,7 @@ use crate::worker::WorkerSum;
 
 /// The sums of each origin of the account $1, or of all; those of a day from minute $2 on, of an hour from $3 on.
 pub(super) const ORIGINS: &str = "WITH meant AS (
-        SELECT id, account, worker, lane FROM origins WHERE $1::text IS NULL OR account = $1
+        SELECT id, account, worker, node, lane FROM origins WHERE $1::text IS NULL OR account = $1
     ), total AS (
         SELECT origin, sum(shares)::bigint AS shares, sum(work) AS work, sum(score) AS score,
             max(last_share_at_ms) AS last_share_at_ms
@@ -24,7 +24,7 @@ pub(super) const ORIGINS: &str = "WITH meant AS (
         SELECT origin, sum(shares)::bigint AS shares FROM rejected
         WHERE minute >= $2 AND origin IN (SELECT id FROM meant) GROUP BY origin
     )
-    SELECT account, worker, lane,
+    SELECT account, worker, node, lane,
         coalesce(total.shares, 0), coalesce(total.work, 0), coalesce(total.score, 0), last_share_at_ms,
         coalesce(day.shares, 0), coalesce(day.work, 0), coalesce(day.score, 0),
         coalesce(hour_shares, 0), coalesce(hour_work, 0), coalesce(hour_score, 0), coalesce(refused.shares, 0)
@@ -33,12 +33,13 @@ pub(super) const ORIGINS: &str = "WITH meant AS (
 
 /// A row of them.
 pub(super) fn origin(row: &Row) -> Result<WorkerSum, CallError> {
-    let mut origin = WorkerSum::new(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    origin.total = sum(row, 3)?;
-    origin.last_share_at_ms = row.try_get(6)?;
-    origin.day = sum(row, 7)?;
-    origin.hour = sum(row, 10)?;
-    let Natural(rejected_day) = row.try_get(13)?;
+    let (account, worker) = (row.try_get(0)?, row.try_get(1)?);
+    let mut origin = WorkerSum::new(account, worker, row.try_get(2)?, row.try_get(3)?);
+    origin.total = sum(row, 4)?;
+    origin.last_share_at_ms = row.try_get(7)?;
+    origin.day = sum(row, 8)?;
+    origin.hour = sum(row, 11)?;
+    let Natural(rejected_day) = row.try_get(14)?;
     origin.rejected_day = rejected_day;
     Ok(origin)
 }

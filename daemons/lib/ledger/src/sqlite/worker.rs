@@ -15,15 +15,15 @@ pub(super) fn sums(
     windows: WorkerWindows,
 ) -> Result<Vec<WorkerSum>, CallError> {
     let query =
-        "SELECT id, shares, work, score, account, worker, lane, last_share_at_ms FROM origins
+        "SELECT id, shares, work, score, account, worker, node, lane, last_share_at_ms FROM origins
         WHERE ?1 IS NULL OR account = ?1";
     let mut statement = connection.prepare(query)?;
     let mut origins = BTreeMap::new();
     let mut rows = statement.query([account])?;
     while let Some(row) = rows.next()? {
-        let mut origin = WorkerSum::new(row.get(4)?, row.get(5)?, row.get(6)?);
+        let mut origin = WorkerSum::new(row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
         origin.total = sum(row, 1)?;
-        origin.last_share_at_ms = row.get(7)?;
+        origin.last_share_at_ms = row.get(8)?;
         origins.insert(row.get::<_, i64>(0)?, origin);
     }
     let query = "SELECT origin, shares, work, score, minute FROM minute_sums WHERE minute >= ?1

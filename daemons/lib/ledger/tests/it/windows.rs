@@ -99,7 +99,8 @@ async fn check_world(
             WindowSize::Round { previous: None },
         ];
         let percents = sizes.iter().map(|percent| pplns(all / 100 * percent + 1));
-        for size in percents.chain(rounds) {
+        let fits = pplns(world.score_of_whole_minutes(number, sizes[0]));
+        for size in percents.chain(rounds).chain([fits]) {
             let read = sent(reader.window(block.hash, size));
             let read = read.await.unwrap().unwrap();
             check_against_walk(world, number, size, &read);

@@ -6,15 +6,17 @@ use hh_ledger::{Origin, RejectedCount, ShareRow, Sum, WorkerSum, WorkerWindows};
 
 use crate::{NOW_MS, Site, share, shipment};
 
-on_both_engines!(a_worker_is_summed_up_over_lanes_and_pools_by_hour_and_day);
+on_both_engines!(a_worker_is_summed_up_over_nodes_lanes_and_pools_by_hour_and_day);
 
 const MINUTE_MS: i64 = 60_000;
 
 /// The end of the windows: half a minute after a minute has begun.
 const END_MS: i64 = NOW_MS - NOW_MS % MINUTE_MS + 30_000;
 
+/// SV1 miners come through the node `berlin`.
 fn through(worker: &str, lane: &str) -> Arc<Origin> {
-    Arc::new(Origin::new("alice", worker, "core", lane).unwrap())
+    let node = if lane == "sv1" { "berlin" } else { "core" };
+    Arc::new(Origin::new("alice", worker, node, lane).unwrap())
 }
 
 fn sum(shares: u64) -> Sum {
@@ -25,7 +27,7 @@ fn sum(shares: u64) -> Sum {
     }
 }
 
-async fn a_worker_is_summed_up_over_lanes_and_pools_by_hour_and_day(site: Site) {
+async fn a_worker_is_summed_up_over_nodes_lanes_and_pools_by_hour_and_day(site: Site) {
     // Minutes before the end, by lane and pool: the first minute of the hour, the last before it; and of the day.
     let mined = [
         (59, "sv2", 1),
@@ -59,6 +61,7 @@ async fn a_worker_is_summed_up_over_lanes_and_pools_by_hour_and_day(site: Site) 
     let rig1 = WorkerSum {
         account: "alice".to_owned(),
         worker: "rig1".to_owned(),
+        nodes: vec!["berlin".to_owned(), "core".to_owned()],
         lanes: vec!["sv1".to_owned(), "sv2".to_owned()],
         total: sum(5),
         last_share_at_ms: Some(END_MS),
@@ -69,6 +72,7 @@ async fn a_worker_is_summed_up_over_lanes_and_pools_by_hour_and_day(site: Site) 
     let bob = WorkerSum {
         account: "bob".to_owned(),
         worker: String::new(),
+        nodes: vec!["core".to_owned()],
         lanes: vec!["sv2".to_owned()],
         total: sum(0),
         last_share_at_ms: None,

@@ -137,7 +137,9 @@ impl BlockReport {
             (WindowSize::Pplns { score }, Oldest::Share { .. } | Oldest::Minute { .. })
                 if self.is_full && self.score == score => {}
             _ => {
-                return wrong("its rule, its score, whether it is full and where it ends don't fit");
+                return wrong(
+                    "its rule, its score, whether it is full and where it ends don't fit",
+                );
             }
         }
         match &self.oldest {

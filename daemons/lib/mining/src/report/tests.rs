@@ -144,6 +144,7 @@ fn a_block_without_a_window_is_reported() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of what is wrong")]
 fn a_report_whose_sums_are_wrong_is_refused() {
     let json = text(&parts().report);
     for (from, to) in [

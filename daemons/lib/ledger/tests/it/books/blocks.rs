@@ -20,7 +20,6 @@ on_both_engines!(
     a_block_that_comes_back_pays_nobody_twice,
     a_round_is_split_again,
     a_report_and_its_leaves_are_kept_until_the_split_is_taken_back,
-    salts_stay,
     a_split_with_many_accounts_is_posted_in_one_entry,
 );
 
@@ -476,24 +475,6 @@ async fn a_report_and_its_leaves_are_kept_until_the_split_is_taken_back(site: Si
         .unwrap();
     assert_eq!(desk.books.report(hash(1)).await.unwrap(), None);
     assert_eq!(desk.books.leaves(hash(1)).await.unwrap(), []);
-}
-
-async fn salts_stay(site: Site) {
-    let desk = Desk::new(site);
-    let first = vec![("bob".to_owned(), [1; 32]), ("alice".to_owned(), [2; 32])];
-    assert_eq!(desk.books.salts(first.clone()).await.unwrap(), first);
-    let more = vec![
-        ("carol".to_owned(), [3; 32]),
-        ("bob".to_owned(), [4; 32]),
-        ("bob".to_owned(), [5; 32]),
-    ];
-    let kept = desk.books.salts(more).await.unwrap();
-    let expected = [
-        ("carol".to_owned(), [3; 32]),
-        ("bob".to_owned(), [1; 32]),
-        ("bob".to_owned(), [1; 32]),
-    ];
-    assert_eq!(kept, expected);
 }
 
 /// More of them than go into one statement.

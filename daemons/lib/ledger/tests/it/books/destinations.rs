@@ -219,10 +219,7 @@ async fn a_changed_destination_stops_an_open_payout(site: Site) {
         refused,
         "miner:carol can't be paid there: its destination is another one"
     );
-    let cancelled = desk
-        .books
-        .cancel_payout(id, "ann".to_owned(), "moved".to_owned(), NOW_MS);
-    cancelled.await.unwrap();
+    desk.cancel(id).await.unwrap();
     desk.check().await;
 }
 
@@ -384,18 +381,12 @@ async fn an_invoice_that_was_not_tried_is_given_back(site: Site) {
         .submit_invoice(invoice(1, amount), NOW_MS)
         .await
         .unwrap();
-    let cancel = async |id| {
-        let cancelled = desk
-            .books
-            .cancel_payout(id, "ann".to_owned(), "no".to_owned(), NOW_MS);
-        cancelled.await.unwrap();
-    };
     let first = desk
         .books
         .open_payout(node_payout(1, amount, "n"), NOW_MS)
         .await
         .unwrap();
-    cancel(first).await;
+    desk.cancel(first).await.unwrap();
     assert_eq!(desk.books.open_invoices(NOW_MS, 10).await.unwrap().len(), 1);
     let second = desk
         .books
@@ -409,7 +400,7 @@ async fn an_invoice_that_was_not_tried_is_given_back(site: Site) {
         .unwrap();
     desk.dispatch(prepared).await.unwrap();
     desk.fail(prepared).await;
-    cancel(second).await;
+    desk.cancel(second).await.unwrap();
     assert_eq!(
         desk.books.open_invoices(NOW_MS, 10).await.unwrap(),
         [],

@@ -115,10 +115,7 @@ async fn success_is_final(site: Site) {
     refusal(desk.books.unknown(attempt, "x".to_owned(), NOW_MS).await);
     refusal(desk.books.never_sent(attempt, "x".to_owned(), NOW_MS).await);
     refusal(desk.books.abandoned(attempt, "x".to_owned(), NOW_MS).await);
-    let cancelled = desk
-        .books
-        .cancel_payout(payout, "ann".to_owned(), "x".to_owned(), NOW_MS);
-    refusal(cancelled.await);
+    refusal(desk.cancel(payout).await);
     assert_eq!(desk.state(payout).await, PayoutState::Settled);
     desk.check().await;
 }
@@ -215,10 +212,7 @@ async fn success_after_the_money_was_given_back_is_a_loss(site: Site) {
     let before = desk.balance(alice()).await;
     let (payout, attempt) = desk.sent(Msat(5_000), 1).await;
     desk.fail(attempt).await;
-    let cancelled = desk
-        .books
-        .cancel_payout(payout, "ann".to_owned(), "no".to_owned(), NOW_MS);
-    cancelled.await.unwrap();
+    desk.cancel(payout).await.unwrap();
     assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Loss);
     assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Known);
     assert_eq!(desk.state(payout).await, PayoutState::Cancelled);

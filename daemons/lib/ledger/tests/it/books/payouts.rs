@@ -127,10 +127,7 @@ async fn the_same_request_is_one_payout(site: Site) {
             "{other:?}"
         );
     }
-    let cancelled = desk
-        .books
-        .cancel_payout(id, "ann".to_owned(), "no".to_owned(), NOW_MS);
-    cancelled.await.unwrap();
+    desk.cancel(id).await.unwrap();
     assert_eq!(
         desk.open(alice(), Msat(5_000), "a").await.unwrap(),
         id,
@@ -151,13 +148,7 @@ async fn a_cancelled_payout_gives_its_amount_back(site: Site) {
     desk.payable(1).await;
     let before = desk.balance(alice()).await;
     let id = desk.open(alice(), Msat(5_000), "a").await.unwrap();
-    let cancel = async |id| {
-        let cancelled =
-            desk.books
-                .cancel_payout(id, "ann".to_owned(), "by mistake".to_owned(), NOW_MS + 1);
-        cancelled.await
-    };
-    cancel(id).await.unwrap();
+    desk.cancel(id).await.unwrap();
     assert_eq!(desk.balance(alice()).await, before);
     let story = desk.books.payout(id).await.unwrap().unwrap();
     assert_eq!(
@@ -170,29 +161,29 @@ async fn a_cancelled_payout_gives_its_amount_back(site: Site) {
         ("by mistake", Some("ann"))
     );
     assert_eq!(
-        refusal(cancel(id).await),
+        refusal(desk.cancel(id).await),
         "payout 1 is cancelled: it has ended"
     );
     assert_eq!(
-        refusal(cancel(PayoutId(7)).await),
+        refusal(desk.cancel(PayoutId(7)).await),
         "the books have no payout 7"
     );
 
     let (paying, attempt) = desk.prepared(Msat(5_000), 1).await;
-    let refused = refusal(cancel(paying).await);
+    let refused = refusal(desk.cancel(paying).await);
     assert_eq!(
         refused,
         "attempt 1 of payout 2 is prepared and may still settle"
     );
     desk.dispatch(attempt).await.unwrap();
-    refusal(cancel(paying).await);
+    refusal(desk.cancel(paying).await);
     desk.books
         .unknown(attempt, "cut off".to_owned(), NOW_MS)
         .await
         .unwrap();
-    refusal(cancel(paying).await);
+    refusal(desk.cancel(paying).await);
     desk.fail(attempt).await;
-    cancel(paying).await.unwrap();
+    desk.cancel(paying).await.unwrap();
     assert_eq!(desk.balance(alice()).await, before);
     desk.check().await;
 }

@@ -310,6 +310,17 @@ impl World {
         rows.iter().filter(|row| lies_before(row)).count()
     }
 
+    /// The score of a block's last minutes, from the one of some share on: a window that ends between two minutes.
+    pub(crate) fn score_of_whole_minutes(&self, block: usize, pick: u128) -> u128 {
+        let mut rows = self.in_order();
+        rows.truncate(self.up_to(block));
+        let minute = |row: &Counted<'_>| row.share.accepted_at_ms.div_euclid(60_000);
+        let place = usize::try_from(pick).unwrap() % rows.len();
+        let from = minute(&rows[place]);
+        let inside = rows.iter().filter(|row| minute(row) >= from);
+        inside.map(|row| row.share.score).sum()
+    }
+
     /// A block's window, newest first: share after share back from the winning one.
     pub(crate) fn walk_back(&self, block: usize, size: WindowSize) -> Vec<Counted<'_>> {
         let mut rows = self.in_order();
