@@ -168,7 +168,8 @@ async fn a_credential_that_ends_costs_no_share_of_those_who_share_a_channel() {
         sessions.push(session.unwrap());
     }
     let start = Instant::now();
-    let mut mine_until = async |what: &str, reached: &dyn Fn(&[(u32, String)]) -> bool| loop {
+    type Channels = [(u32, String)];
+    let mut mine_until = async |what: &str, reached: &dyn Fn(&Channels) -> bool| loop {
         assert!(start.elapsed() < DEADLINE, "in vain for: {what}");
         mine(&mut sessions).await;
         if reached(&edge.channels().await) {
@@ -176,8 +177,8 @@ async fn a_credential_that_ends_costs_no_share_of_those_who_share_a_channel() {
         }
     };
     let have_their_own = |channels: &[(u32, String)]| {
-        let has_own = |worker: &&str| channels.iter().any(|(_, of)| of == worker);
-        WORKERS.iter().all(|worker| has_own(&worker))
+        let has_own = |worker: &str| channels.iter().any(|(_, of)| of == worker);
+        WORKERS.iter().all(|worker| has_own(worker))
     };
     mine_until("a channel for each", &have_their_own).await;
     let newest = edge.channels().await.into_iter().map(|(id, _)| id).max();

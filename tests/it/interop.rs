@@ -187,6 +187,7 @@ async fn a_client_built_on_stratum_core_mines_on_our_pool() {
 }
 
 /// Mines with the reference implementation's messages at `server`; each share is in the ledger once.
+#[expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
 pub(crate) async fn mine_as_reference(
     network: &Network,
     server: SocketAddr,
