@@ -12,6 +12,7 @@
 
 mod channel;
 mod class;
+mod class_view;
 mod lease;
 mod member;
 mod pending;
@@ -20,6 +21,7 @@ mod shares;
 pub(crate) mod task;
 
 pub(crate) use class::ClassRange;
+pub(crate) use class_view::ClassView;
 pub(crate) use lease::LEASE_SIZE;
 
 use crate::bridge::{Rejection, Share};

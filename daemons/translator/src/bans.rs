@@ -1,6 +1,7 @@
-//! Addresses that ban themselves for minutes by what they do, as at hh-pool (`hh_daemon::ban`).
+//! Addresses that are kept out: those that operators ban, over restarts, and those that ban themselves for minutes by what they
+//! do, as at hh-pool (`hh_daemon::ban`).
 //!
-//! Who is banned is closed before anything is read. A restart forgives.
+//! Who is banned is closed before anything is read.
 
 use crate::config::TranslatorConfig;
 use crate::miners::Miners;
@@ -42,6 +43,11 @@ impl Bans {
         self.book.of_address(address, unix_ms())
     }
 
+    /// All of them, for operators to change.
+    pub(crate) fn book(&self) -> Arc<BanBook> {
+        Arc::clone(&self.book)
+    }
+
     /// Counts what `peer` did, and bans it if that was one too many, unless somebody at its address works: then all of its
     /// connections are closed.
     pub(crate) fn judge(&self, miners: &Miners, peer: IpAddr, offence: Offence) {
@@ -68,14 +74,14 @@ impl Bans {
             until_ms = ban.until_ms,
             "banned by its conduct"
         );
-        for miner in miners.select(|miner| range.contains(miner.peer.ip())) {
-            miner.kicked.notify_one();
+        for end in miners.ends_from(range) {
+            end.notify_one();
         }
     }
 }
 
 /// A clock before 1970 is one at 1970.
-fn unix_ms() -> i64 {
+pub(crate) fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let ms = since.map_or(0, |since| since.as_millis());
     i64::try_from(ms).unwrap_or(i64::MAX)

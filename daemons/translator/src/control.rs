@@ -1,10 +1,13 @@
 //! The calls of `hh_ipc::api::translator`, and the conversion of our types to those of the wire, which go no further than
 //! this file.
 
+mod ban;
 mod downstream;
 mod lane;
 mod upstream;
 
+use crate::aggregate::ClassView;
+use crate::bans::Bans;
 use crate::config::UpstreamConfig;
 use crate::miners::{Lane, Miner, Miners};
 use crate::upstream::Command;
@@ -12,9 +15,10 @@ use crate::upstream::link::{LinkState, LinkView, Upstreams};
 use crate::upstream::standing::Standing;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::translator::{
-    DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, KickDownstreams,
-    KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream,
-    Translator, TranslatorLane, TranslatorStatus, Upstream, UpstreamTest,
+    AddressBan, AddressBanPage, BanAddress, BannedAddress, DifficultyClass, DownstreamDetail,
+    DownstreamMiner, DownstreamPage, DownstreamQuery, KickDownstreams, KickedDownstreams,
+    LaneCredential, LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator,
+    TranslatorLane, TranslatorStatus, UnbanAddress, Upstream, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkStatus, ShareCounts};
 use hh_ipc::{ApiError, Context as Call};
@@ -23,7 +27,7 @@ use hh_trust::ChangeJournal;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Longest list that is answered: a thousand miners are a tenth of a frame.
@@ -34,11 +38,14 @@ const MAX_LISTED: usize = 1_000;
 pub(crate) struct Control {
     pub context: Context,
     pub miners: Miners,
+    pub bans: Bans,
     /// Of each lane.
     pub upstreams: Vec<Upstreams>,
     /// Of each lane, to its upstream.
     pub commands: Vec<mpsc::Sender<Command>>,
     pub configs: Vec<UpstreamConfig>,
+    /// Of each lane, what classes its miners are in; none where each has its own channel.
+    pub classes: Vec<Option<watch::Receiver<Vec<ClassView>>>>,
     /// What SV2 miners pin.
     pub authority_public_key: Option<AuthorityPublicKey>,
     /// Changes that operators make go through it.
@@ -76,7 +83,11 @@ impl Control {
         let links = self.upstreams.iter().flat_map(Upstreams::links);
         let links = links.filter(|link| link.state != LinkState::Standby);
         TranslatorStatus {
-            lanes: lanes.iter().map(|lane| lane_status(lane)).collect(),
+            lanes: lanes
+                .iter()
+                .zip(&self.classes)
+                .map(|(lane, classes)| lane_status(lane, classes.is_some()))
+                .collect(),
             upstreams: links.map(link_status).collect(),
             miners: self
                 .miners
@@ -94,7 +105,18 @@ impl Control {
                 .zip(&self.upstreams)
                 .map(|(lane, upstreams)| lane_credential(lane, upstreams.standing()))
                 .collect(),
+            classes: self.difficulty_classes(),
         }
+    }
+
+    fn difficulty_classes(&self) -> Vec<DifficultyClass> {
+        let lanes = self.miners.lanes().iter().zip(&self.classes);
+        let mut all = Vec::new();
+        for (lane, classes) in lanes {
+            let classes = classes.iter().flat_map(|classes| classes.borrow().clone());
+            all.extend(classes.map(|class| difficulty_class(&lane.name, &class)));
+        }
+        all
     }
 }
 
@@ -121,6 +143,18 @@ impl Translator for Answers {
         request: KickDownstreams,
     ) -> Result<KickedDownstreams, ApiError> {
         self.control.kick(&self.caller, request).await
+    }
+
+    async fn ban(self, _: Call, request: BanAddress) -> Result<BannedAddress, ApiError> {
+        self.control.ban(&self.caller, request).await
+    }
+
+    async fn unban(self, _: Call, request: UnbanAddress) -> Result<AddressBan, ApiError> {
+        self.control.unban(&self.caller, request).await
+    }
+
+    async fn bans(self, _: Call) -> AddressBanPage {
+        self.control.bans()
     }
 
     async fn lanes(self, _: Call) -> Vec<LaneDetail> {
@@ -160,13 +194,25 @@ impl Translator for Answers {
     }
 }
 
-fn lane_status(lane: &Lane) -> TranslatorLane {
+fn lane_status(lane: &Lane, aggregated: bool) -> TranslatorLane {
     TranslatorLane {
         name: lane.name.clone(),
         listen_address: lane.listen_address.to_string(),
         connections: lane.connections(),
         protocol: lane.protocol.name().to_owned(),
         paused: lane.paused_at().is_some(),
+        aggregated,
+    }
+}
+
+fn difficulty_class(lane: &str, class: &ClassView) -> DifficultyClass {
+    DifficultyClass {
+        lane: lane.to_owned(),
+        difficulty: class.difficulty,
+        accounts: count(class.accounts),
+        channels: count(class.channels),
+        miners: count(class.miners),
+        arriving: count(class.arriving),
     }
 }
 

@@ -30,7 +30,7 @@ pub mod sv1;
 mod upstream;
 
 use aggregate::task::Aggregator;
-use aggregate::{ClassRange, LEASE_SIZE};
+use aggregate::{ClassRange, ClassView, LEASE_SIZE};
 use bans::Bans;
 use certificate::LaneCertificate;
 use config::{LaneChannels, LaneConfig, LaneProtocol, TranslatorConfig};
@@ -45,7 +45,7 @@ use proxy::Entrance;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use upstream::link::{Link, Upstreams};
 use upstream::standing::Introduction;
 use upstream::{COMMAND_QUEUE, Command, Upstream};
@@ -73,20 +73,23 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     if let Some(entrance) = entrance.clone() {
         spawn(&context, "handshakes", entrance.keep_stocked(stop.clone()));
     }
+    let bans = Bans::open(&config)?;
     let shared = Shared {
         miners: miners.clone(),
-        bans: Bans::open(&config)?,
+        bans: bans.clone(),
         proxies: Arc::new(config.proxy_protocol.clone()),
         entrance: entrance.clone(),
         credential: CredentialFile::open(config.credential.as_ref()),
     };
     let mut upstreams = Vec::new();
     let mut upstream_commands = Vec::new();
+    let mut classes = Vec::new();
     let lanes = miners.lanes().iter().zip(&config.lanes);
     for (lane, door) in lanes.zip(sockets.into_iter().zip(certificates)) {
-        let (known, commands) = start_lane(&context, &config, &shared, lane, door);
-        upstreams.push(known);
-        upstream_commands.push(commands);
+        let started = start_lane(&context, &config, &shared, lane, door);
+        upstreams.push(started.upstreams);
+        upstream_commands.push(started.commands);
+        classes.push(started.classes);
     }
     let credential = shared.credential.follow(stop.clone());
     spawn(&context, "credential", credential);
@@ -94,8 +97,10 @@ pub async fn start(config: TranslatorConfig, context: Context) -> Result<(), Fai
     let control = Control {
         context: context.clone(),
         miners,
+        bans,
         upstreams,
         commands: upstream_commands,
+        classes,
         configs: config.upstreams.clone(),
         authority_public_key: entrance.map(|entrance| entrance.public_key()),
         journal: ChangeJournal::new(config.journal_path(), context.name),
@@ -114,18 +119,27 @@ struct Shared {
     credential: CredentialFile,
 }
 
-/// Starts the tasks of a lane: to its upstream, for its certificate, and its listener. Gives what is known of its upstreams, and the
-/// way to that.
+/// What control has of a lane that runs.
+struct StartedLane {
+    upstreams: Upstreams,
+    commands: mpsc::Sender<Command>,
+    /// Where miners share channels.
+    classes: Option<watch::Receiver<Vec<ClassView>>>,
+}
+
+/// Starts the tasks of a lane: to its upstream, for its certificate, and its listener.
 fn start_lane(
     context: &Context,
     config: &TranslatorConfig,
     shared: &Shared,
     (lane, lane_config): (&Arc<Lane>, &LaneConfig),
     (socket, certificate): (TcpListener, Option<LaneCertificate>),
-) -> (Upstreams, mpsc::Sender<Command>) {
+) -> StartedLane {
     let known = Upstreams::new(&config.upstreams);
     let lane_of = (&**lane, lane_config);
     let commands = start_upstream(context, config, lane_of, known.clone(), &shared.credential);
+    let (upstream, classes) =
+        upstream_handle(context, lane_config, commands.clone(), known.clone());
 
     tracing::info!(lane = lane.name, address = %lane.listen_address, "listening for miners");
     let entrance = shared.entrance.clone();
@@ -133,7 +147,7 @@ fn start_lane(
         lane: lane.clone(),
         miners: shared.miners.clone(),
         bans: shared.bans.clone(),
-        upstream: upstream_handle(context, lane_config, commands.clone(), known.clone()),
+        upstream,
         proxies: Arc::clone(&shared.proxies),
         tls: certificate.as_ref().map(LaneCertificate::server_config),
         entrance: entrance.filter(|_| lane.protocol == LaneProtocol::Sv2),
@@ -148,7 +162,11 @@ fn start_lane(
         tasks: context.tasks.clone(),
     };
     spawn(context, "listener", listener.run());
-    (known, commands)
+    StartedLane {
+        upstreams: known,
+        commands,
+        classes,
+    }
 }
 
 /// Starts the task that keeps a lane's connection to its upstream.
@@ -177,30 +195,34 @@ fn start_upstream(
     commands
 }
 
-/// The way of a lane's sessions to its upstream: straight, or through the task that lets them share channels.
+/// The way of a lane's sessions to its upstream: straight, or through the task that lets them share channels, and then with what
+/// classes there are.
 fn upstream_handle(
     context: &Context,
     lane: &LaneConfig,
     upstream: mpsc::Sender<Command>,
     upstreams: Upstreams,
-) -> UpstreamHandle {
+) -> (UpstreamHandle, Option<watch::Receiver<Vec<ClassView>>>) {
     if lane.channels == LaneChannels::Separate {
-        return UpstreamHandle {
+        let straight = UpstreamHandle {
             commands: upstream,
             upstreams,
             lease_size: 0,
         };
+        return (straight, None);
     }
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
     let range = ClassRange::new(lane.min_difficulty, lane.max_difficulty);
     let aggregator = Aggregator::new(range, receiver, upstream, upstreams.clone());
     let stop = context.tasks.token().clone();
+    let classes = aggregator.classes();
     spawn(context, "aggregator", aggregator.run(stop));
-    UpstreamHandle {
+    let shared = UpstreamHandle {
         commands,
         upstreams,
         lease_size: LEASE_SIZE.into(),
-    }
+    };
+    (shared, Some(classes))
 }
 
 /// Of each lane, none where it speaks no TLS.

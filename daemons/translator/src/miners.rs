@@ -8,12 +8,12 @@ use crate::difficulty::LaneDifficulty;
 use crate::downstream::{SessionEnd, account};
 use crate::hashrate::Hashrate;
 use crate::proxy::ProxyEnd;
-use hh_daemon::{Full, Places};
+use hh_daemon::{AddressRange, Full, Places};
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +65,8 @@ struct Shared {
 struct Connections {
     last_id: u64,
     miners: BTreeMap<u64, Arc<Miner>>,
+    /// SV2 connections, which are listed by their channels and have none at first.
+    carriers: BTreeMap<u64, Arc<Miner>>,
 }
 
 /// A listener with what came through it.
@@ -176,6 +178,19 @@ impl Miners {
         miners.into_iter().filter(|miner| is_meant(miner)).collect()
     }
 
+    /// What tells the connections from `range` to end, those included that have no channel yet.
+    pub(crate) fn ends_from(&self, range: AddressRange) -> Vec<Arc<Notify>> {
+        let connections = self.lock();
+        let rows = connections.miners.values();
+        let from_there = rows
+            .chain(connections.carriers.values())
+            .filter(|miner| range.contains(miner.peer.ip()));
+        // An SV2 connection has one for all of its channels.
+        let ends = from_there.map(|miner| (Arc::as_ptr(&miner.kicked), &miner.kicked));
+        let ends: HashMap<_, _> = ends.collect();
+        ends.into_values().cloned().collect()
+    }
+
     /// A place for a connection.
     ///
     /// # Errors
@@ -234,7 +249,10 @@ impl Miners {
 impl Place {
     /// The connection is listed by its channels from here on, and not by itself.
     pub(crate) fn list_channels(&self) {
-        self.miners.lock().miners.remove(&self.miner.id);
+        let mut connections = self.miners.lock();
+        connections.miners.remove(&self.miner.id);
+        let carrier = Arc::clone(&self.miner);
+        connections.carriers.insert(self.miner.id, carrier);
     }
 
     /// A row for another channel of the connection.
@@ -260,7 +278,9 @@ impl Drop for Place {
         let lane = &self.miner.lane;
         lane.connections.fetch_sub(1, Ordering::Relaxed);
         lane.connections_gauge.decrement(1.0);
-        self.miners.lock().miners.remove(&self.miner.id);
+        let mut connections = self.miners.lock();
+        connections.miners.remove(&self.miner.id);
+        connections.carriers.remove(&self.miner.id);
     }
 }
 

@@ -1,14 +1,16 @@
 //! hh-translator as an operator sees it.
 
+mod ban;
 mod downstream;
 mod lane;
 mod upstream;
 
+pub use ban::{AddressBan, AddressBanPage, BanAddress, BannedAddress, UnbanAddress};
 pub use downstream::{
     DownstreamDetail, DownstreamPage, DownstreamQuery, DownstreamSelector, KickDownstreams,
     KickedDownstreams,
 };
-pub use lane::{LaneDetail, PauseLane};
+pub use lane::{DifficultyClass, LaneDetail, PauseLane};
 pub use upstream::{
     SwitchUpstream, SwitchedLane, SwitchedUpstream, Upstream, UpstreamState, UpstreamTest,
 };
@@ -31,6 +33,12 @@ pub trait Translator {
     async fn downstream(id: u64) -> Result<DownstreamDetail, ApiError>;
     /// Closes the connections of miners; they may come back. Refused on a view socket.
     async fn kick_downstreams(request: KickDownstreams) -> Result<KickedDownstreams, ApiError>;
+    /// Keeps an address or a range out, over restarts, and closes what is open of it. Refused on a view socket.
+    async fn ban(request: BanAddress) -> Result<BannedAddress, ApiError>;
+    /// Lifts a ban. Refused on a view socket.
+    async fn unban(request: UnbanAddress) -> Result<AddressBan, ApiError>;
+    /// The bans that hold.
+    async fn bans() -> AddressBanPage;
     /// All lanes.
     async fn lanes() -> Vec<LaneDetail>;
     /// One lane, by its name.
@@ -67,6 +75,9 @@ pub struct TranslatorStatus {
     /// Of each lane.
     #[serde(default)]
     pub credentials: Vec<LaneCredential>,
+    /// Of the aggregated lanes, the easiest of each first; those that nobody is in are left out.
+    #[serde(default)]
+    pub classes: Vec<DifficultyClass>,
 }
 
 /// Through which node the pool takes a lane's work to come.
@@ -93,6 +104,9 @@ pub struct TranslatorLane {
     /// No new connection is let in.
     #[serde(default)]
     pub paused: bool,
+    /// Its miners share channels of the pool.
+    #[serde(default)]
+    pub aggregated: bool,
 }
 
 /// What a translator speaks that does not say.

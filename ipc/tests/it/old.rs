@@ -39,6 +39,7 @@ fn answers_of_the_first_version_still_parse() {
     );
     let translator = TranslatorStatus {
         credentials: Vec::new(),
+        classes: Vec::new(),
         ..sample::translator_status()
     };
     check::<TranslatorStatus>(include_str!("old/translator_status.json"), &translator);

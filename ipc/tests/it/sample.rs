@@ -399,6 +399,7 @@ pub(crate) fn worker_page() -> WorkerPage {
         workers: vec![Worker {
             account: "alice".into(),
             worker: "rig1".into(),
+            nodes: vec!["berlin-1".into(), "core".into()],
             lanes: vec!["default".into(), "sv1".into()],
             channels: 1,
             hashrate_10m_hs: 2.55e5,

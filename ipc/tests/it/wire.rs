@@ -75,6 +75,10 @@ fn messages_of_translator_are_as_they_were() {
     assert_wire!(downstream_detail);
     assert_wire!(kick_downstreams);
     assert_wire!(kicked_downstreams);
+    assert_wire!(ban_address);
+    assert_wire!(unban_address);
+    assert_wire!(banned_address);
+    assert_wire!(address_ban_page);
     assert_wire!(lane_detail);
     assert_wire!(pause_lane);
     assert_wire!(upstream);
@@ -183,6 +187,9 @@ async fn requests_are_as_they_were() {
             translator,
             kick_downstreams(sample::kick_downstreams()[1].clone())
         ),
+        request!(translator, ban(sample::ban_address())),
+        request!(translator, unban(sample::unban_address())),
+        request!(translator, bans()),
         request!(translator, lanes()),
         request!(translator, lane("default".to_owned())),
         request!(translator, pause_lane(sample::pause_lane())),

@@ -1,12 +1,12 @@
 //! The task of an aggregated lane: between its sessions and its upstream.
 
-use super::{Aggregate, ClassRange, Output, Submitted};
+use super::{Aggregate, ClassRange, ClassView, Output, Submitted};
 use crate::upstream::link::Upstreams;
 use crate::upstream::{Command, Event, EventSink, LaneSink};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,8 @@ pub(crate) struct Aggregator {
     events: mpsc::Receiver<(u64, Event)>,
     sink: LaneSink,
     sessions: HashMap<u64, EventSink>,
+    /// What operators see, as of the last tick.
+    classes: watch::Sender<Vec<ClassView>>,
     started_at: Instant,
 }
 
@@ -53,8 +55,14 @@ impl Aggregator {
             events,
             sink: LaneSink::new(queue),
             sessions: HashMap::new(),
+            classes: watch::Sender::default(),
             started_at: Instant::now(),
         }
+    }
+
+    /// The classes that its miners are in, a second old at most.
+    pub(crate) fn classes(&self) -> watch::Receiver<Vec<ClassView>> {
+        self.classes.subscribe()
     }
 
     /// Serves until `stop` is cancelled.
@@ -99,6 +107,12 @@ impl Aggregator {
         let now_ms = self.started_at.elapsed().as_millis();
         self.aggregate
             .on_tick(u64::try_from(now_ms).unwrap_or(u64::MAX));
+        let classes = self.aggregate.classes();
+        self.classes.send_if_modified(|shown| {
+            let differ = *shown != classes;
+            *shown = classes;
+            differ
+        });
     }
 
     /// What the lane is to its pool may have changed. While the pool is away nobody knows.

@@ -58,6 +58,45 @@ fn miners_of_one_account_and_speed_share_one_channel_and_the_next_one_where_it_i
 }
 
 #[test]
+fn operators_see_each_miner_in_its_class() {
+    let mut world = World::new(1);
+    assert_eq!(world.classes(), []);
+    for (name, hashrate) in [
+        ("alice.one", 1e13),
+        ("alice.two", 1e13),
+        ("bob", 1e13),
+        ("bob.usb", 1e10),
+    ] {
+        world.join(name, hashrate, hashrate);
+    }
+    let view = |hashrate, accounts, channels, miners| {
+        let target = Target::from_hashrate(hashrate, 18.0);
+        ClassView {
+            difficulty: Some(Class::nearest(target).difficulty()),
+            accounts,
+            channels,
+            miners,
+            arriving: 0,
+        }
+    };
+    let expected = [view(1e10, 1, 1, 1), view(1e13, 2, 2, 3)];
+    assert_eq!(world.classes(), expected);
+
+    world.end_credential();
+    world.run(8);
+    world.notice();
+    world.run(8);
+    let own = ClassView {
+        difficulty: None,
+        accounts: 2,
+        channels: 4,
+        miners: 4,
+        arriving: 0,
+    };
+    assert_eq!(world.classes(), [own]);
+}
+
+#[test]
 fn a_miner_that_leaves_and_comes_back_searches_where_it_has_not_been() {
     let mut world = World::new(1);
     let stays = world.join("alice.one", 1e13, 1e13);

@@ -4,8 +4,8 @@ use super::{Control, MAX_LISTED, count, miner_status};
 use crate::miners::Miner;
 use hh_daemon::{AddressRange, Caller};
 use hh_ipc::api::translator::{
-    DownstreamDetail, DownstreamPage, DownstreamQuery, DownstreamSelector, KickDownstreams,
-    KickedDownstreams,
+    DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
+    KickDownstreams, KickedDownstreams,
 };
 use hh_ipc::{ApiError, ErrorKind};
 use serde_json::json;
@@ -59,11 +59,7 @@ impl Control {
         }
         let kicked = KickedDownstreams {
             connections: count(connections(&chosen)),
-            miners: chosen
-                .iter()
-                .take(MAX_LISTED)
-                .map(|miner| miner_status(miner))
-                .collect(),
+            miners: listed(&chosen),
         };
         if request.dry_run {
             return Ok(kicked);
@@ -80,22 +76,34 @@ impl Control {
             .await
     }
 
+    /// The miners from these addresses.
+    pub(super) fn miners_from(&self, range: AddressRange) -> Vec<Arc<Miner>> {
+        self.miners.select(|miner| range.contains(miner.peer.ip()))
+    }
+
     fn chosen(&self, selector: &DownstreamSelector) -> Result<Vec<Arc<Miner>>, ApiError> {
         Ok(match selector {
             DownstreamSelector::Id(id) => self.miners.find(*id).into_iter().collect(),
             DownstreamSelector::User(user) => self.miners.select(|miner| miner.is_of(user)),
-            DownstreamSelector::Address(text) => {
-                let range = text.parse::<AddressRange>().map_err(|error| {
-                    ApiError::new(ErrorKind::Usage, "HH3003", error.to_string())
-                })?;
-                self.miners.select(|miner| range.contains(miner.peer.ip()))
-            }
+            DownstreamSelector::Address(text) => self.miners_from(range(text)?),
             DownstreamSelector::Lane(name) => {
                 self.find_lane(name)?;
                 self.miners.select(|miner| miner.lane.name == *name)
             }
         })
     }
+}
+
+/// An address or range as an operator wrote it.
+pub(super) fn range(text: &str) -> Result<AddressRange, ApiError> {
+    let parsed = text.parse::<AddressRange>();
+    parsed.map_err(|error| ApiError::new(ErrorKind::Usage, "HH3003", error.to_string()))
+}
+
+/// As many of them as are answered.
+pub(super) fn listed(miners: &[Arc<Miner>]) -> Vec<DownstreamMiner> {
+    let listed = miners.iter().take(MAX_LISTED);
+    listed.map(|miner| miner_status(miner)).collect()
 }
 
 /// Several SV2 miners may be on one connection.

@@ -91,6 +91,17 @@ async fn miners_of_an_account_share_a_channel_and_each_share_names_its_worker() 
     upstream.settle(channel_id, 2, 1).await;
     assert_eq!(crate::miner::error_code(&one.answer().await), 21);
     assert_eq!(two.answer().await["result"], true);
+    let both_in_a_class = |status: &TranslatorStatus| {
+        let [class] = &status.classes[..] else {
+            return false;
+        };
+        (class.lane.as_str(), class.accounts, class.channels) == ("main", 1, 1)
+            && (class.miners, class.arriving) == (2, 0)
+    };
+    let status = translator
+        .wait_for_status("both in a class", both_in_a_class)
+        .await;
+    assert!(status.lanes[0].aggregated);
 
     let (mut bob, _) = begin(&translator, "bob").await;
     let of_bob = open(&mut upstream, "bob").await;
@@ -142,6 +153,16 @@ async fn while_no_credential_holds_each_miner_has_a_channel_of_its_own() {
         assert_eq!(miner.answer().await["result"], true);
         miners.push((user_name, miner));
     }
+
+    let each_its_own = |status: &TranslatorStatus| {
+        let [own] = &status.classes[..] else {
+            return false;
+        };
+        own.difficulty.is_none() && (own.channels, own.miners) == (2, 2)
+    };
+    translator
+        .wait_for_status("channels of their own", each_its_own)
+        .await;
 
     // A credential fixes each channel where it is, so that is what is asked for first.
     node.issue(3_600);

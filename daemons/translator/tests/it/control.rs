@@ -6,10 +6,11 @@ use crate::translator::Translator;
 use hh_ipc::ErrorKind;
 use hh_ipc::api::JournalQuery;
 use hh_ipc::api::translator::{
-    DownstreamQuery, DownstreamSelector, KickDownstreams, LaneDetail, PauseLane, SwitchUpstream,
-    UpstreamState,
+    BanAddress, DownstreamQuery, DownstreamSelector, KickDownstreams, LaneDetail, PauseLane,
+    SwitchUpstream, UnbanAddress, UpstreamState,
 };
 use hh_ipc::client::within;
+use hh_sv2::Message;
 use serde_json::json;
 
 async fn lane(translator: &Translator) -> LaneDetail {
@@ -98,6 +99,74 @@ async fn a_kick_ends_the_connections_that_are_meant_and_no_other() {
     assert!(message.contains("there is main"), "{message}");
     let wrong = kick(DownstreamSelector::Address("here".to_owned()), false).await;
     assert_eq!(wrong.unwrap_err().kind, ErrorKind::Usage);
+    translator.stop().await;
+}
+
+fn ban(address: &str, dry_run: bool) -> BanAddress {
+    BanAddress {
+        address: address.to_owned(),
+        seconds: None,
+        reason: Some("scans".to_owned()),
+        dry_run,
+    }
+}
+
+#[tokio::test]
+async fn a_banned_address_is_closed_and_kept_out_until_the_ban_is_lifted() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let mut upstream = pool.accept().await;
+    let (mut alice, _) = translator.mining(&mut upstream, "alice").await;
+    let control = translator.control().await;
+    let would = control.ban(within(DEADLINE), ban("127.0.0.0/8", true));
+    assert_eq!(would.await.unwrap().unwrap().kicked.connections, 1);
+    assert_eq!(alice.call("mining.ping", json!([])).await["result"], "pong");
+    let banned = control.ban(within(DEADLINE), ban("127.0.0.0/8", false));
+    let banned = banned.await.unwrap().unwrap();
+    assert_eq!(banned.kicked.miners[0].user_name, "alice");
+    alice.closed().await;
+    translator.miner().await.closed().await;
+    let page = translator.view().bans(within(DEADLINE)).await.unwrap();
+    assert_eq!((page.total, &page.bans[..]), (1, &[banned.ban][..]));
+    let kept = std::fs::read_to_string(translator.dir().join("bans.json")).unwrap();
+    assert!(kept.contains("127.0.0.0/8"), "{kept}");
+
+    let unban = |address: &str, dry_run| {
+        let address = address.to_owned();
+        let answer = control.unban(within(DEADLINE), UnbanAddress { address, dry_run });
+        async { answer.await.unwrap() }
+    };
+    let one_of_it = unban("127.0.0.1", false).await.unwrap_err();
+    assert_eq!(one_of_it.code, "HH3021");
+    assert!(one_of_it.message.contains("127.0.0.0/8"), "{one_of_it:?}");
+    assert_eq!(unban("127.0.0.0/8", true).await.unwrap().reason, "scans");
+    assert_eq!(unban("127.0.0.0/8", false).await.unwrap().reason, "scans");
+    let closed = upstream.recv().await;
+    assert!(matches!(closed, Message::CloseChannel(_)), "{closed:?}");
+    let (_alice, _) = translator.mining(&mut upstream, "alice").await;
+    let journal = std::fs::read_to_string(translator.dir().join("changes.jsonl")).unwrap();
+    for call in ["address.ban", "address.unban"] {
+        assert!(journal.contains(call), "{journal}");
+    }
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_ban_is_not_made_and_a_view_socket_makes_none() {
+    let pool = Pool::start().await;
+    let translator = Translator::start(&pool).await;
+    let control = translator.control().await;
+    let mut long = ban("192.0.2.7", false);
+    long.reason = Some("x".repeat(1_000));
+    for (request, code) in [(ban("here", false), "HH3003"), (long, "HH3020")] {
+        let refused = control.ban(within(DEADLINE), request).await;
+        let refused = refused.unwrap().unwrap_err();
+        assert_eq!((refused.kind, &*refused.code), (ErrorKind::Usage, code));
+    }
+    let view = translator.view();
+    let looked = view.ban(within(DEADLINE), ban("192.0.2.7", false)).await;
+    assert_eq!(looked.unwrap().unwrap_err().kind, ErrorKind::Permission);
+    assert_eq!(view.bans(within(DEADLINE)).await.unwrap().total, 0);
     translator.stop().await;
 }
 

@@ -30,6 +30,9 @@ pub struct Worker {
     pub account: String,
     /// Empty for shares that named none.
     pub worker: String,
+    /// Those it has come through, by name; `core` for what came straight to a pool.
+    #[serde(default)]
+    pub nodes: Vec<String>,
     /// Those it has come through, by name.
     pub lanes: Vec<String>,
     /// Open now. Workers whom a proxy names share by share, on a channel of its own, have none.

@@ -32,6 +32,23 @@ pub struct LaneDetail {
     pub ended: BTreeMap<String, u64>,
 }
 
+/// The channels of one difficulty on an aggregated lane: one for each account, and more where there are many miners. Or, while no
+/// credential holds, all channels: one for each miner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DifficultyClass {
+    pub lane: String,
+    /// A power of two (1 = 2^32 hashes); none of channels of one's own, whose difficulty is the pool's.
+    pub difficulty: Option<f64>,
+    /// Whose miners are in it.
+    pub accounts: u32,
+    /// Those of the pool, open or being opened.
+    pub channels: u32,
+    /// Miners whose jobs come from these channels.
+    pub miners: u32,
+    /// Miners on their way there, who work on the jobs of another class or wait for their first.
+    pub arriving: u32,
+}
+
 /// Whether a lane lets new connections in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseLane {

@@ -3,9 +3,10 @@
 use super::{at, link, shares};
 use hh_ipc::api::LinkState;
 use hh_ipc::api::translator::{
-    DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
-    KickDownstreams, KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream,
-    SwitchedLane, SwitchedUpstream, TranslatorLane, TranslatorStatus, Upstream, UpstreamState,
+    AddressBan, AddressBanPage, BanAddress, BannedAddress, DifficultyClass, DownstreamDetail,
+    DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector, KickDownstreams,
+    KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream, SwitchedLane,
+    SwitchedUpstream, TranslatorLane, TranslatorStatus, UnbanAddress, Upstream, UpstreamState,
     UpstreamTest,
 };
 
@@ -17,6 +18,7 @@ pub(crate) fn translator_status() -> TranslatorStatus {
             connections: 1,
             protocol: "sv1".into(),
             paused: false,
+            aggregated: false,
         }],
         upstreams: vec![link("127.0.0.1:34254", LinkState::Up)],
         miners: vec![downstream_miner()],
@@ -30,6 +32,14 @@ pub(crate) fn translator_status() -> TranslatorStatus {
             node: "core".into(),
             until_at: Some(at(9)),
             reason: Some("the credential has ended".into()),
+        }],
+        classes: vec![DifficultyClass {
+            lane: "asics".into(),
+            difficulty: Some(65_536.0),
+            accounts: 2,
+            channels: 3,
+            miners: 1_402,
+            arriving: 4,
         }],
     }
 }
@@ -93,6 +103,46 @@ pub(crate) fn kicked_downstreams() -> KickedDownstreams {
     KickedDownstreams {
         connections: 31,
         miners: vec![downstream_miner()],
+    }
+}
+
+pub(crate) fn ban_address() -> BanAddress {
+    BanAddress {
+        address: "192.0.2.0/24".into(),
+        seconds: Some(3_600),
+        reason: Some("scans".into()),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn unban_address() -> UnbanAddress {
+    UnbanAddress {
+        address: "192.0.2.0/24".into(),
+        dry_run: true,
+    }
+}
+
+fn address_ban() -> AddressBan {
+    AddressBan {
+        address: "192.0.2.0/24".into(),
+        reason: "scans".into(),
+        automatic: false,
+        since_at: at(15),
+        until_at: Some(at(16)),
+    }
+}
+
+pub(crate) fn banned_address() -> BannedAddress {
+    BannedAddress {
+        ban: address_ban(),
+        kicked: kicked_downstreams(),
+    }
+}
+
+pub(crate) fn address_ban_page() -> AddressBanPage {
+    AddressBanPage {
+        bans: vec![address_ban()],
+        total: 1,
     }
 }
 

@@ -137,6 +137,11 @@ impl World {
         }
     }
 
+    /// How many miners each class has.
+    pub(super) fn classes(&self) -> Vec<crate::aggregate::ClassView> {
+        self.aggregate.classes()
+    }
+
     /// A miner comes, who claims to be so fast.
     pub(super) fn join(&mut self, user_identity: &str, hashrate: f64, claimed: f64) -> u64 {
         self.last_session += 1;

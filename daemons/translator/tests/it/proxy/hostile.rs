@@ -5,6 +5,8 @@ use super::mining;
 use crate::pool::Pool;
 use crate::translator::Translator;
 use hh_daemon::ProxyProtocol;
+use hh_ipc::api::translator::BanAddress;
+use hh_ipc::client::within;
 use hh_sv2::Message;
 use hh_sv2::message::{
     CoinbaseOutputConstraints, RequestExtensions, Seq064K, SetTarget, Unknown, UpdateChannel,
@@ -57,6 +59,24 @@ async fn behind_a_load_balancer_a_miner_is_who_the_header_tells() {
     client.opened().await;
     let status = translator.status().await;
     assert_eq!(status.miners[0].peer, "203.0.113.7:8080");
+    translator.stop().await;
+}
+
+#[tokio::test]
+async fn a_ban_closes_a_connection_that_has_no_channel_yet() {
+    let pool = Pool::start().await;
+    let translator = Translator::start_sv2(&pool, |_| {}).await;
+    let mut client = Client::connect(&translator, 0).await;
+    let request = BanAddress {
+        address: "127.0.0.1".to_owned(),
+        seconds: Some(60),
+        reason: None,
+        dry_run: false,
+    };
+    let control = translator.control().await;
+    let banned = control.ban(within(crate::DEADLINE), request).await;
+    assert_eq!(banned.unwrap().unwrap().kicked.connections, 1);
+    client.closed().await;
     translator.stop().await;
 }
 
