@@ -1,6 +1,7 @@
 //! The command tree and its flags.
 
 mod downstream;
+mod event;
 mod job;
 mod miner;
 mod node;
@@ -10,10 +11,10 @@ mod worker;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use downstream::{DownstreamChoice, DownstreamCommand, LaneCommand};
+pub(crate) use event::{EventCommand, JournalKeeper, VerifyArgs};
 use hh_ipc::api::pool::{BlockSelector, RoundSelector};
-use hh_trust::Head;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
-pub(crate) use miner::{BanChoice, BanCommand, MinerChoice, MinerCommand};
+pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
@@ -119,7 +120,7 @@ pub(crate) enum Command {
     /// Miners that are connected to the pool
     #[command(subcommand, alias = "miners")]
     Miner(MinerCommand),
-    /// Addresses and accounts that the pool keeps out
+    /// Addresses and accounts that are kept out
     #[command(subcommand, alias = "bans")]
     Ban(BanCommand),
     /// Hyper Nodes: edges that miners' shares come through
@@ -137,7 +138,7 @@ pub(crate) enum Command {
     /// Rounds: the work between blocks of ours, and luck
     #[command(subcommand, alias = "rounds")]
     Round(RoundCommand),
-    /// What operators changed, and whether the journal of it is whole
+    /// What operators changed, and whether the journals of it are whole
     #[command(subcommand, alias = "events")]
     Event(EventCommand),
     /// The template provider
@@ -331,29 +332,6 @@ pub(crate) enum RoundCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum EventCommand {
-    /// List the changes that operators made, newest first
-    #[command(after_help = "Examples:\n  hhctl event list\n  hhctl event list --limit 5 -o json")]
-    List {
-        /// At most this many
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
-    /// Check that no line of the journal was changed, removed, inserted or moved
-    #[command(
-        after_help = "Examples:\n  hhctl event verify\n  hhctl event verify --kept 12:6f0c...\n\nEach line has the hash of the \
-                      line before. Whoever may write the file may also write all of it anew, or cut its end off: that only \
-                      shows beside a line that was kept elsewhere, such as those in the daemon's log (`head`).\n\n\
-                      Exit status: 3 if it was tampered with."
-    )]
-    Verify {
-        /// A line that was kept elsewhere: its number and hash
-        #[arg(long, value_name = "LINE:HASH")]
-        kept: Option<Head>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum TpCommand {
     /// Bitcoin Core nodes, clients and solutions of the template provider
     #[command(after_help = "Example:\n  hhctl tp status")]
@@ -380,7 +358,11 @@ pub(crate) enum TemplateCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TranslatorCommand {
     /// Upstreams, miners and shares of the translator, and the key that SV2 miners pin
-    #[command(after_help = "Example:\n  hhctl translator status")]
+    #[command(
+        after_help = "Example:\n  hhctl translator status\n\nOn a lane whose miners share channels each is in a class of difficulty, a power \
+                      of two. ARRIVING are those on their way from another class, who work on its jobs until then. While no credential \
+                      holds each miner has a channel of its own, whose difficulty is the pool's."
+    )]
     Status,
     /// Miners that are connected to the translator
     #[command(subcommand, alias = "downstreams")]

@@ -1,5 +1,6 @@
 //! The commands: each asks the daemons, and makes a report of what they said.
 
+mod answers;
 mod ban;
 mod block;
 mod coinbase;
@@ -53,7 +54,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
             miner::list(session, account.clone(), *limit).await
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
-        Command::Ban(BanCommand::List) => ban::list(session).await,
+        Command::Ban(BanCommand::List { daemon }) => ban::list(session, *daemon).await,
         Command::Node(NodeCommand::List) => node::list(session).await,
         Command::Worker(WorkerCommand::List { account, limit }) => {
             worker::list(session, account.clone(), *limit).await
@@ -63,26 +64,14 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Block(BlockCommand::Show { block }) => block::show(session, block.clone()).await,
         Command::Round(RoundCommand::List { limit }) => round::list(session, *limit).await,
         Command::Round(RoundCommand::Show { round }) => round::show(session, round.clone()).await,
-        Command::Event(EventCommand::List { limit }) => event::list(session, *limit).await,
-        Command::Event(EventCommand::Verify { kept }) => event::verify(session, *kept).await,
+        Command::Event(EventCommand::List { limit, daemon }) => {
+            event::list(session, *limit, *daemon).await
+        }
+        Command::Event(EventCommand::Verify(args)) => event::verify(session, args).await,
         Command::Tp(TpCommand::Status) => tp::status(session).await,
         Command::Template(TemplateCommand::List { limit }) => template::list(session, *limit).await,
         Command::Template(TemplateCommand::Show { id }) => template::show(session, *id).await,
-        Command::Translator(TranslatorCommand::Status) => translator::status(session).await,
-        Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::List {
-            user,
-            lane,
-            limit,
-        })) => downstream::list(session, user.clone(), lane.clone(), *limit).await,
-        Command::Translator(TranslatorCommand::Upstream(UpstreamCommand::List)) => {
-            upstream::list(session).await
-        }
-        Command::Translator(TranslatorCommand::Upstream(UpstreamCommand::Test { choice })) => {
-            upstream::test(session, choice.address.clone()).await
-        }
-        Command::Translator(TranslatorCommand::Downstream(DownstreamCommand::Show { id })) => {
-            downstream::show(session, *id).await
-        }
+        Command::Translator(command) => of_translator(session, command).await,
         Command::Lane(LaneCommand::List) => lane::list(session).await,
         Command::Lane(LaneCommand::Show { name }) => lane::show(session, name).await,
         Command::Version { .. } => Ok(version::of_all(session).await),
@@ -101,12 +90,33 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
         )
-        | Command::Translator(
-            TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
-            | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. }),
-        )
         | Command::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. }) => {
-            unreachable!("run() has what changes something planned")
+            unreachable!("{PLANNED}")
+        }
+    }
+}
+
+const PLANNED: &str = "run() has what changes something planned";
+
+async fn of_translator(
+    session: &mut Session,
+    command: &TranslatorCommand,
+) -> Result<Report, Failure> {
+    match command {
+        TranslatorCommand::Status => translator::status(session).await,
+        TranslatorCommand::Downstream(DownstreamCommand::List { user, lane, limit }) => {
+            downstream::list(session, user.clone(), lane.clone(), *limit).await
+        }
+        TranslatorCommand::Downstream(DownstreamCommand::Show { id }) => {
+            downstream::show(session, *id).await
+        }
+        TranslatorCommand::Upstream(UpstreamCommand::List) => upstream::list(session).await,
+        TranslatorCommand::Upstream(UpstreamCommand::Test { choice }) => {
+            upstream::test(session, choice.address.clone()).await
+        }
+        TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
+        | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. }) => {
+            unreachable!("{PLANNED}")
         }
     }
 }
@@ -145,9 +155,15 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
             target,
             length,
             reason,
+            daemon,
             ..
-        }) => ban::plan(session, &ban::Wish::new(target, *length, reason.as_deref())).await,
-        Command::Miner(MinerCommand::Unban { target, .. }) => ban::plan_lift(session, target).await,
+        }) => {
+            let wish = ban::Wish::new(target, *length, reason.as_deref(), *daemon);
+            ban::plan(session, &wish).await
+        }
+        Command::Miner(MinerCommand::Unban { target, daemon, .. }) => {
+            ban::plan_lift(session, &ban::Wish::new(target, None, None, *daemon)).await
+        }
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::plan(session, node, reason.as_deref()).await
         }
@@ -179,9 +195,15 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
             target,
             length,
             reason,
+            daemon,
             ..
-        }) => ban::ban(session, &ban::Wish::new(target, *length, reason.as_deref())).await,
-        Command::Miner(MinerCommand::Unban { target, .. }) => ban::lift(session, target).await,
+        }) => {
+            let wish = ban::Wish::new(target, *length, reason.as_deref(), *daemon);
+            ban::ban(session, &wish).await
+        }
+        Command::Miner(MinerCommand::Unban { target, daemon, .. }) => {
+            ban::lift(session, &ban::Wish::new(target, None, None, *daemon)).await
+        }
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::revoke(session, node, reason.as_deref()).await
         }

@@ -330,7 +330,7 @@ fn where_to_look(code: &str) -> &'static str {
         }
         "HH2014" => "see the blocks with `hhctl block list`",
         "HH2020" => "nothing has to be freed; see with `hhctl pool status` which id this pool has",
-        "HH2031" => "see the bans with `hhctl ban list`; it may have ended meanwhile",
+        "HH2031" | "HH3021" => "see the bans with `hhctl ban list`; it may have ended meanwhile",
         "HH2032" => {
             "see the nodes with `hhctl node list`, or add it to [[hyper_nodes]] in hh-pool.toml"
         }
@@ -438,7 +438,7 @@ mod tests {
     fn what_is_not_found_is_looked_for_with_a_command_that_there_is() {
         for code in [
             "HH1001", "HH2004", "HH2010", "HH2011", "HH2014", "HH2020", "HH2031", "HH2032",
-            "HH3001", "HH3002", "HH3010",
+            "HH3001", "HH3002", "HH3010", "HH3021",
         ] {
             let mut parts = where_to_look(code).split('`');
             let command = parts.nth(1).expect("a command in backticks");

@@ -317,7 +317,8 @@ impl<'a> Output<'a> {
     /// Shows what a plan would do, and a question about it, on stderr: stdout is for what was done.
     pub(crate) fn ask(&mut self, plan: &Report, question: &str) -> Result<(), Failure> {
         let view = self.draw_all(&plan.view);
-        let text = format!("{view}\n{}", text::printable(question));
+        let missing: String = plan.failures.iter().map(three_parts).collect();
+        let text = format!("{view}{missing}\n{}", text::printable(question));
         write_all(self.stderr, &text).map_err(|error| Failure::print(&error))
     }
 

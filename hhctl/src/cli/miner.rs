@@ -1,7 +1,8 @@
 //! Miners, and who of them is kept out.
 
 use super::Confirmation;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use hh_ipc::locate::Daemon;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +42,9 @@ pub(crate) enum MinerCommand {
         after_help = "Examples:\n  hhctl miner ban 203.0.113.7 --for 1h --reason \"port scan\"\n  hhctl miner ban 203.0.113.0/24\n  hhctl \
                       miner ban --account mallory\n\nA connection from a banned address is closed before anything is read. A banned \
                       account can open no channel. Without --for it holds until `hhctl miner unban`; one that is made again \
-                      takes the place of the first."
+                      takes the place of the first.\n\nAn address is kept out by hh-pool and by hh-translator, an account by hh-pool, \
+                      whatever it comes through. Where one of the two is not reached the ban is made at the other, and the exit \
+                      status is 8."
     )]
     Ban {
         #[command(flatten)]
@@ -52,17 +55,24 @@ pub(crate) enum MinerCommand {
         /// Why, for those who read the list
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Only at this daemon
+        #[arg(long, value_name = "NAME", conflicts_with = "account")]
+        daemon: Option<Gatekeeper>,
         #[command(flatten)]
         confirmation: Confirmation,
     },
     /// Lift a ban
     #[command(
         after_help = "Examples:\n  hhctl miner unban 203.0.113.7\n  hhctl miner unban --account mallory\n\nA ban is lifted by what it \
-                      was made for, as `hhctl ban list` shows it: an address that is banned with its network, by the network."
+                      was made for, as `hhctl ban list` shows it: an address that is banned with its network, by the network. It \
+                      is lifted wherever it holds."
     )]
     Unban {
         #[command(flatten)]
         target: BanChoice,
+        /// Only at this daemon
+        #[arg(long, value_name = "NAME", conflicts_with = "account")]
+        daemon: Option<Gatekeeper>,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -80,14 +90,39 @@ pub(crate) struct BanChoice {
     pub(crate) account: Option<String>,
 }
 
+/// A daemon that keeps addresses out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gatekeeper {
+    #[value(name = "hh-pool", alias = "pool")]
+    Pool,
+    #[value(name = "hh-translator", alias = "translator")]
+    Translator,
+}
+
+impl Gatekeeper {
+    pub(crate) const ALL: [Self; 2] = [Self::Pool, Self::Translator];
+
+    pub(crate) fn daemon(self) -> Daemon {
+        match self {
+            Self::Pool => Daemon::Pool,
+            Self::Translator => Daemon::Translator,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum BanCommand {
     /// List the bans that hold, the newest first
     #[command(
-        after_help = "Examples:\n  hhctl ban list\n  hhctl ban list -o json\n\nBY is operator (hhctl miner ban) or pool: one that the pool \
-                      made for misbehaviour, for minutes, as [auto_ban] in hh-pool.toml says."
+        after_help = "Examples:\n  hhctl ban list\n  hhctl ban list --daemon hh-translator -o json\n\nBY is operator (hhctl miner ban), or \
+                      conduct: one that the daemon made itself for misbehaviour, for minutes, as [auto_ban] in its \
+                      configuration says."
     )]
-    List,
+    List {
+        /// Only those of this daemon
+        #[arg(long, value_name = "NAME")]
+        daemon: Option<Gatekeeper>,
+    },
 }
 
 /// Whom a command is about.

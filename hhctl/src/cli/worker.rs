@@ -8,7 +8,8 @@ pub(crate) enum WorkerCommand {
     #[command(
         after_help = "Examples:\n  hhctl worker list --account alice\n  hhctl worker list --limit 1000 -o json\n\nHashrate of an \
                       hour and of a day, shares and rejects are those in the ledger, of all its pools; CHANNELS and the hashrate \
-                      of 10m are of this pool now. A worker whom a proxy names share by share has no channel of its own."
+                      of 10m are of this pool now. A worker whom a proxy names share by share has no channel of its own. NODE is where \
+                      its shares came through, core if straight to a pool."
     )]
     List {
         /// Only this account's

@@ -180,7 +180,7 @@ fn selector(choice: &DownstreamChoice) -> DownstreamSelector {
     }
 }
 
-fn connections(kicked: &KickedDownstreams) -> String {
+pub(super) fn connections(kicked: &KickedDownstreams) -> String {
     text::plural(kicked.connections.into(), "connection")
 }
 

@@ -1,15 +1,18 @@
 //! `hhctl event`: the journals of what operators changed.
 
+use super::answers::{Answers, tell_missing};
 use crate::Exit;
+use crate::cli::{JournalKeeper, VerifyArgs};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::{Connected, Session};
 use hh_ipc::api::pool::PoolClient;
+use hh_ipc::api::translator::TranslatorClient;
 use hh_ipc::api::{JournalPage, JournalQuery};
 use hh_trust::{Chain, Entry, Event, Head};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Faults that are listed; after that many a journal is not mended line by line.
@@ -40,34 +43,81 @@ enum Outcome {
     Unknown,
 }
 
-pub(super) async fn list(session: &mut Session, limit: u32) -> Result<Report, Failure> {
-    let daemon = session.pool().await?;
-    let last_seq = page(&daemon, u64::MAX).await?.last_seq;
-    // An outcome for each intent; those of changes that were made at once lie between others.
-    let mut after_seq = last_seq.saturating_sub(2 * u64::from(limit) + 10);
-    let mut lines = Vec::new();
-    loop {
-        let mut page = page(&daemon, after_seq).await?;
-        if page.lines.is_empty() {
-            break;
-        }
-        after_seq += page.lines.len() as u64;
-        lines.append(&mut page.lines);
-    }
-    let mut changes = changes(&lines);
-    changes.reverse();
-    changes.truncate(limit as usize);
-    let view = vec![Part::Table(table(&changes, session.now()))];
-    Ok(Report::list("ChangeList", &changes, view))
+/// A connection to a daemon that keeps a journal.
+enum Keeper {
+    Pool(Connected<PoolClient>),
+    Translator(Connected<TranslatorClient>),
 }
 
-async fn page(daemon: &Connected<PoolClient>, after_seq: u64) -> Result<JournalPage, Failure> {
-    let query = JournalQuery {
-        after_seq,
-        limit: 0,
-    };
-    let answer = daemon.client.journal(daemon.call(), query).await;
-    daemon.granted(answer)
+impl Keeper {
+    async fn connect(session: &mut Session, keeper: JournalKeeper) -> Result<Self, Failure> {
+        Ok(match keeper {
+            JournalKeeper::Pool => Self::Pool(session.pool().await?),
+            JournalKeeper::Translator => Self::Translator(session.translator().await?),
+        })
+    }
+
+    async fn page(&self, after_seq: u64) -> Result<JournalPage, Failure> {
+        let query = JournalQuery {
+            after_seq,
+            limit: 0,
+        };
+        match self {
+            Self::Pool(daemon) => {
+                let answer = daemon.client.journal(daemon.call(), query).await;
+                daemon.granted(answer)
+            }
+            Self::Translator(daemon) => {
+                let answer = daemon.client.journal(daemon.call(), query).await;
+                daemon.granted(answer)
+            }
+        }
+    }
+
+    /// The last lines, in which there are so many changes, if there ever were.
+    async fn last_lines(&self, changes: u32) -> Result<Vec<String>, Failure> {
+        let last_seq = self.page(u64::MAX).await?.last_seq;
+        // An outcome for each intent; those of changes that were made at once lie between others.
+        let mut after_seq = last_seq.saturating_sub(2 * u64::from(changes) + 10);
+        let mut lines = Vec::new();
+        loop {
+            let mut page = self.page(after_seq).await?;
+            if page.lines.is_empty() {
+                return Ok(lines);
+            }
+            after_seq += page.lines.len() as u64;
+            lines.append(&mut page.lines);
+        }
+    }
+}
+
+/// Those that are meant: one, or all.
+fn keepers(only: Option<JournalKeeper>) -> Vec<JournalKeeper> {
+    only.map_or_else(|| JournalKeeper::ALL.to_vec(), |one| vec![one])
+}
+
+pub(super) async fn list(
+    session: &mut Session,
+    limit: u32,
+    only: Option<JournalKeeper>,
+) -> Result<Report, Failure> {
+    let mut answers = Answers::none();
+    for keeper in keepers(only) {
+        let lines = match Keeper::connect(session, keeper).await {
+            Ok(journal) => journal.last_lines(limit).await,
+            Err(failure) => Err(failure),
+        };
+        answers.add(keeper.daemon(), lines);
+    }
+    let answers = answers.or_failure()?;
+    let lines = answers.given.iter();
+    let mut changes: Vec<Change> = lines.flat_map(|(_, lines)| changes(lines)).collect();
+    changes.sort_by_key(|change| std::cmp::Reverse((change.at, change.seq)));
+    changes.truncate(limit as usize);
+    let view = vec![Part::Table(table(&changes, session.now()))];
+    let mut report = Report::list("ChangeList", &changes, view);
+    tell_missing(&mut report, answers.failures);
+    Ok(report)
 }
 
 /// The intents of these lines, oldest first. A line that is no entry is what `event verify` is for.
@@ -153,12 +203,48 @@ fn outcome(change: &Change) -> Cell {
     }
 }
 
-pub(super) async fn verify(session: &mut Session, kept: Option<Head>) -> Result<Report, Failure> {
-    let daemon = session.pool().await?;
+/// What a look at all of a journal found.
+#[derive(Debug, Serialize)]
+struct JournalCheck {
+    daemon: &'static str,
+    path: String,
+    lines: u64,
+    is_whole: bool,
+    head: String,
+    /// At most [`MAX_FAULTS`] of them.
+    faults: Vec<String>,
+    #[serde(skip)]
+    faults_total: usize,
+}
+
+pub(super) async fn verify(session: &mut Session, args: &VerifyArgs) -> Result<Report, Failure> {
+    let mut answers = Answers::none();
+    for keeper in keepers(args.daemon) {
+        let check = match Keeper::connect(session, keeper).await {
+            Ok(journal) => checked(keeper.daemon().program(), &journal, args.kept).await,
+            Err(failure) => Err(failure),
+        };
+        answers.add(keeper.daemon(), check);
+    }
+    let answers = answers.or_failure()?;
+    let checks: Vec<JournalCheck> = answers.given.into_iter().map(|(_, check)| check).collect();
+    let mut report = Report::list("JournalCheckList", &checks, verdict(&checks));
+    if checks.iter().any(|check| !check.is_whole) {
+        report.exit = Exit::Degraded;
+    }
+    tell_missing(&mut report, answers.failures);
+    Ok(report)
+}
+
+async fn checked(
+    daemon: &'static str,
+    journal: &Keeper,
+    kept: Option<Head>,
+) -> Result<JournalCheck, Failure> {
     let mut chain = Chain::new();
     let (mut faults, mut found) = (Vec::new(), None);
     let path = loop {
-        let page = page(&daemon, chain.head().seq).await?;
+        let page = journal.page(chain.head().seq).await?;
         if page.lines.is_empty() {
             break page.path;
         }
@@ -177,39 +263,51 @@ pub(super) async fn verify(session: &mut Session, kept: Option<Head>) -> Result<
             None => format!("line {} was kept, and is gone", kept.seq),
         });
     }
-    Ok(verdict(&path, chain.head(), faults))
+    let faults_total = faults.len();
+    faults.truncate(MAX_FAULTS);
+    let head = chain.head();
+    Ok(JournalCheck {
+        daemon,
+        path,
+        lines: head.seq,
+        is_whole: faults_total == 0,
+        head: head.to_string(),
+        faults,
+        faults_total,
+    })
 }
 
-fn verdict(path: &str, head: Head, mut faults: Vec<String>) -> Report {
-    let state = match faults.len() {
-        0 => Cell::state(State::Ok, "whole"),
-        n => Cell::state(
-            State::Fail,
-            format!("tampered with: {}", text::plural(n as u64, "fault")),
-        ),
-    };
-    let is_whole = faults.is_empty();
-    faults.truncate(MAX_FAULTS);
-    let fields = vec![
-        ("Journal", path.into()),
-        ("Lines", text::count(head.seq).into()),
-        ("State", state),
-        ("Last line", head.to_string().into()),
+fn verdict(checks: &[JournalCheck]) -> Vec<Part> {
+    let columns = vec![
+        Column::left("DAEMON"),
+        Column::left("STATE"),
+        Column::right("LINES"),
+        Column::left("JOURNAL"),
+        Column::left("LAST LINE"),
     ];
-    let mut view = vec![Part::Fields(fields)];
-    if !is_whole {
+    let mut table = Table::new(columns, "");
+    let mut faults = Vec::new();
+    for check in checks {
+        let state = match check.faults_total {
+            0 => Cell::state(State::Ok, "whole"),
+            n => Cell::state(
+                State::Fail,
+                format!("tampered with: {}", text::plural(n as u64, "fault")),
+            ),
+        };
+        table.row(vec![
+            check.daemon.into(),
+            state,
+            text::count(check.lines).into(),
+            check.path.as_str().into(),
+            check.head.as_str().into(),
+        ]);
+        let named = check.faults.iter();
+        faults.extend(named.map(|fault| format!("{}: {fault}", check.daemon)));
+    }
+    let mut view = vec![Part::Table(table)];
+    if !faults.is_empty() {
         view.push(Part::Note(faults.join("\n")));
     }
-    let item = json!({
-        "path": path,
-        "lines": head.seq,
-        "is_whole": is_whole,
-        "head": head.to_string(),
-        "faults": faults,
-    });
-    let mut report = Report::item("JournalCheck", item, view);
-    if !is_whole {
-        report.exit = Exit::Degraded;
-    }
-    report
+    view
 }

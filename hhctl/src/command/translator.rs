@@ -5,7 +5,7 @@ use super::link;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::translator::{LaneCredential, TranslatorLane};
+use hh_ipc::api::translator::{DifficultyClass, LaneCredential, TranslatorLane};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -32,9 +32,14 @@ pub(super) async fn status(session: &mut Session) -> Result<Report, Failure> {
         Part::Fields(fields),
         Part::Table(link::table(&links, now, "no upstream is configured")),
         Part::Table(lanes(&status.lanes)),
+    ];
+    if status.lanes.iter().any(|lane| lane.aggregated) {
+        view.push(Part::Table(classes(&status.classes)));
+    }
+    view.extend([
         Part::Table(credentials(&status.credentials, now)),
         Part::Table(downstream::table(&status.miners, now, NOBODY)),
-    ];
+    ]);
     let shown = status.miners.len() as u64;
     if shown > 0 && u64::from(status.connections) > shown {
         let total = text::count(status.connections.into());
@@ -48,6 +53,7 @@ fn lanes(lanes: &[TranslatorLane]) -> Table {
         Column::left("LANE"),
         Column::left("PROTOCOL"),
         Column::left("LISTENS ON"),
+        Column::left("CHANNELS"),
         Column::left("STATE"),
         Column::right("CONNECTIONS"),
     ];
@@ -57,8 +63,38 @@ fn lanes(lanes: &[TranslatorLane]) -> Table {
             lane.name.as_str().into(),
             lane.protocol.as_str().into(),
             lane.listen_address.as_str().into(),
+            if lane.aggregated {
+                "shared"
+            } else {
+                "one each"
+            }
+            .into(),
             super::lane::state(lane.paused),
             text::count(lane.connections.into()).into(),
+        ]);
+    }
+    table
+}
+
+/// How the miners of aggregated lanes are spread over the pool's channels.
+fn classes(classes: &[DifficultyClass]) -> Table {
+    let columns = vec![
+        Column::left("LANE"),
+        Column::right("CLASS (difficulty)"),
+        Column::right("MINERS"),
+        Column::right("ARRIVING"),
+        Column::right("ACCOUNTS"),
+        Column::right("CHANNELS"),
+    ];
+    let mut table = Table::new(columns, "no miner is in a class of difficulty yet");
+    for class in classes {
+        table.row(vec![
+            class.lane.as_str().into(),
+            class.difficulty.map_or("own".to_owned(), text::si).into(),
+            text::count(class.miners.into()).into(),
+            text::count(class.arriving.into()).into(),
+            text::count(class.accounts.into()).into(),
+            text::count(class.channels.into()).into(),
         ]);
     }
     table

@@ -39,6 +39,7 @@ fn table(workers: &[Worker], now: Timestamp, when_empty: String) -> Table {
     let columns = vec![
         Column::left("ACCOUNT"),
         Column::left("WORKER"),
+        Column::left("NODE"),
         Column::left("LANE"),
         Column::right("CHANNELS"),
         Column::right("HASHRATE 10m"),
@@ -69,6 +70,7 @@ fn table(workers: &[Worker], now: Timestamp, when_empty: String) -> Table {
         table.row(vec![
             worker.account.as_str().into(),
             worker.worker.as_str().into(),
+            worker.nodes.join(", ").into(),
             worker.lanes.join(", ").into(),
             text::count(worker.channels.into()).into(),
             of_10m.into(),

@@ -2,6 +2,7 @@
 
 use crate::daemons::{Answers, Devnet};
 use crate::operator::{Operator, Outcome};
+use hh_ipc::locate::Daemon;
 use hhctl::Exit;
 use insta::assert_snapshot;
 
@@ -102,16 +103,18 @@ async fn a_ban_is_asked_about_and_shows_what_it_closed() {
     check_not_confirmed(&devnet, &operator.types(line).await);
     let made = operator.types(&format!("{line} --yes")).await;
     assert_snapshot!("ban_table", made.transcript());
-    assert_eq!(devnet.changes().len(), 1);
+    assert_eq!(devnet.changes().len(), 2, "at hh-pool and at hh-translator");
     let account = operator
         .types("hhctl miner ban --account alice -y -o json")
         .await;
     assert_snapshot!("ban_json", account.stdout);
     let dry = operator.types("hhctl miner ban 192.0.2.0/24 --dry-run");
     assert!(dry.await.stdout.contains("would ban 192.0.2.0/24"));
-    assert_eq!(devnet.changes().len(), 1);
+    assert_eq!(devnet.changes().len(), 1, "accounts are hh-pool's to ban");
     for line in [
         "hhctl miner ban",
+        "hhctl miner ban --account alice --daemon hh-translator",
+        "hhctl miner ban 192.0.2.7 --daemon hh-tp",
         "hhctl miner ban 192.0.2.7 --account alice",
         "hhctl miner ban 192.0.2.7 --for 5",
         "hhctl miner unban",
@@ -128,10 +131,38 @@ async fn a_ban_is_lifted_without_a_question() {
     assert_snapshot!("unban_table", lifted.transcript());
     assert_eq!(devnet.changes().len(), 1);
     let dry = operator.types("hhctl miner unban 203.0.113.0/24 --dry-run");
-    assert!(dry.await.stdout.contains("would lift"));
+    let dry = dry.await;
+    let both = "would lift the ban of 203.0.113.0/24 at hh-pool and hh-translator";
+    assert!(dry.stdout.contains(both), "{dry:?}");
     let unknown = operator.types("hhctl miner unban 203.0.113.7").await;
     assert_eq!(unknown.exit, Exit::NotFound);
     assert!(devnet.changes().is_empty());
+    let at_one = operator
+        .types("hhctl miner unban 198.51.100.7 -o json")
+        .await;
+    assert_snapshot!("unban_json", at_one.transcript());
+    assert_eq!(devnet.changes().len(), 1, "hh-pool has no such ban");
+}
+
+#[tokio::test]
+async fn a_ban_is_made_where_it_can_be_and_says_where_not() {
+    let devnet = Devnet::start_some(Answers::good(), &[Daemon::Pool]);
+    let line = "hhctl miner ban 192.0.2.7";
+    let asked = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("ban_refused_at_one_of_two", asked.transcript());
+    check_not_confirmed(&devnet, &asked);
+    let operator = Operator::at(&devnet);
+    let made = operator.types(&format!("{line} --yes")).await;
+    assert_eq!(made.exit, Exit::Partial);
+    assert!(made.stderr.contains("hh-translator"), "{made:?}");
+    assert_eq!(devnet.changes().len(), 1);
+    let line = "hhctl miner unban 203.0.113.0/24";
+    assert_eq!(operator.types(line).await.exit, Exit::Partial);
+    let only = operator.types(&format!("{line} --daemon hh-pool")).await;
+    assert_eq!(only.exit, Exit::Done);
+    // One that can't be asked may have it.
+    let unknown = operator.types("hhctl miner unban 198.51.100.7").await;
+    assert_eq!(unknown.exit, Exit::Unreachable, "{unknown:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::daemons::{Answers, Devnet, down};
 use crate::operator::Operator;
 use hh_ipc::api::pool::LostRecords;
 use hh_ipc::api::template_provider::NodeCondition;
+use hh_ipc::locate::Daemon;
 use hhctl::Exit;
 use insta::assert_snapshot;
 
@@ -104,8 +105,13 @@ async fn ban_list_shows_who_is_kept_out_by_whom_and_until_when() {
     let mut answers = Answers::good();
     answers.bans = Vec::new();
     let devnet = Devnet::start(answers);
-    let none = Operator::at(&devnet).types("hhctl ban list").await;
+    let operator = Operator::at(&devnet);
+    let none = operator.types("hhctl ban list --daemon hh-pool").await;
     assert!(none.stdout.contains("nobody is banned"), "{}", none.stdout);
+    let translator = operator
+        .types("hhctl ban list --daemon hh-translator --no-headers")
+        .await;
+    assert_eq!(translator.stdout.lines().count(), 2, "{translator:?}");
 }
 
 #[tokio::test]
@@ -202,6 +208,24 @@ async fn event_list_shows_who_changed_what() {
         .await;
     assert!(last.stdout.contains("pool.retire"), "{}", last.stdout);
     assert_eq!(last.stdout.lines().count(), 1);
+    let line = "hhctl event list --daemon hh-translator --no-headers";
+    let at_one = Operator::at(&devnet).types(line).await;
+    assert!(at_one.stdout.contains("lane.pause"), "{}", at_one.stdout);
+    assert_eq!(at_one.stdout.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_journal_that_can_not_be_asked_for_is_told_beside_the_others() {
+    let devnet = Devnet::start_some(Answers::good(), &[Daemon::Pool]);
+    let operator = Operator::at(&devnet);
+    let listed = operator.types("hhctl event list").await;
+    assert_eq!(listed.exit, Exit::Partial);
+    assert!(listed.stdout.contains("miner.kick"), "{}", listed.stdout);
+    assert!(listed.stderr.contains("hh-translator"), "{}", listed.stderr);
+    let checked = operator.types("hhctl event verify").await;
+    assert_eq!(checked.exit, Exit::Partial);
+    let one = operator.types("hhctl event verify --daemon hh-pool").await;
+    assert_eq!((one.exit, &*one.stderr), (Exit::Done, ""));
 }
 
 #[tokio::test]
@@ -210,9 +234,18 @@ async fn event_verify_follows_the_chain() {
     let mut answers = Answers::good();
     answers.journal[1] = answers.journal[1].replace("2026", "2025");
     answers.journal.remove(3);
-    let kept = "hhctl event verify --kept 5:00";
+    let kept = "hhctl event verify --daemon hh-pool --kept 5:00";
     let kept = format!("{kept}{}", "ab".repeat(31));
     check_of(answers, "event_verify_tampered", &kept).await;
+    let mut answers = Answers::good();
+    answers.translator_journal.remove(0);
+    let devnet = Devnet::start(answers);
+    let both = Operator::at(&devnet).types("hhctl event verify").await;
+    assert_eq!(both.exit, Exit::Degraded);
+    assert_snapshot!("event_verify_one_of_two", both.transcript());
+    let of_which = "hhctl event verify --kept 1:00";
+    let of_which = Operator::at(&devnet).types(of_which).await;
+    assert_eq!(of_which.exit, Exit::Usage);
 }
 
 #[tokio::test]
@@ -261,6 +294,21 @@ async fn a_node_that_lags_is_told_with_its_reason() {
 #[tokio::test]
 async fn translator_status_shows_sv1_miners() {
     check("translator_status", "hhctl translator status").await;
+}
+
+#[tokio::test]
+async fn translator_status_shows_the_classes_of_a_lane_whose_miners_share_channels() {
+    let mut answers = Answers::good();
+    answers.translator = crate::daemons::translator::with_classes();
+    let line = "hhctl translator status";
+    check_of(answers.clone(), "translator_status_classes", line).await;
+    answers.translator.classes.clear();
+    let devnet = Devnet::start(answers);
+    let nobody = Operator::at(&devnet).types(line).await;
+    assert!(
+        nobody.stdout.contains("no miner is in a class"),
+        "{nobody:?}"
+    );
 }
 
 #[tokio::test]
@@ -395,6 +443,7 @@ async fn what_is_empty_says_what_that_means() {
     answers.templates.clear();
     answers.stats.accounts.clear();
     answers.journal.clear();
+    answers.translator_journal.clear();
     answers.translator.miners.clear();
     answers.vardiff.accounts.clear();
     answers.tp.clients.clear();

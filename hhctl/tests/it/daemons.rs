@@ -4,7 +4,7 @@ mod job;
 mod pool;
 mod round;
 mod tail;
-mod translator;
+pub(crate) mod translator;
 mod worker;
 
 use hh_ipc::api::pool::{
@@ -16,8 +16,8 @@ use hh_ipc::api::template_provider::{
     CoinbaseOutput, NodeCondition, NodeStatus, Solution, TemplateClient, TemplateDetail,
     TemplateProvider, TemplateProviderStatus, TemplateSummary, TemplateValidity,
 };
-use hh_ipc::api::translator::{LaneDetail, Translator, TranslatorStatus};
-use hh_ipc::api::{Hello, LinkState, LinkStatus, ShareCounts};
+use hh_ipc::api::translator::{AddressBan, LaneDetail, Translator, TranslatorStatus};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::Daemon;
 use hh_ipc::server::{Connection, answer, serve};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -65,6 +65,9 @@ pub(crate) struct Answers {
     /// Lines of the pool's journal of changes.
     pub(crate) journal: Vec<String>,
     pub(crate) translator: TranslatorStatus,
+    /// Lines of the translator's.
+    pub(crate) translator_journal: Vec<String>,
+    pub(crate) address_bans: Vec<AddressBan>,
     pub(crate) lanes: Vec<LaneDetail>,
 }
 
@@ -245,29 +248,64 @@ impl Answers {
             round_accounts: round::accounts(),
             journal: journal(),
             translator: translator::status(),
+            translator_journal: translator::journal(),
+            address_bans: translator::bans(),
             lanes: translator::lanes(),
         }
     }
 }
 
+/// Somebody wants to change something, so many seconds ago.
+fn intent(
+    seconds: i64,
+    (uid, user): (u32, Option<&str>),
+    call: &str,
+    arguments: serde_json::Value,
+) -> (Timestamp, Event) {
+    let event = Event::Intent {
+        uid,
+        user: user.map(str::to_owned),
+        pid: Some(4242),
+        call: call.to_owned(),
+        arguments,
+    };
+    (seconds_ago(seconds), event)
+}
+
+/// What came of the intent with the number `of`.
+fn outcome(seconds: i64, of: u64, refused: Option<&str>) -> (Timestamp, Event) {
+    let refused = refused.map(str::to_owned);
+    (seconds_ago(seconds), Event::Outcome { of, refused })
+}
+
+/// The journal of a daemon with these lines.
+fn chained(daemon: &str, events: impl IntoIterator<Item = (Timestamp, Event)>) -> Vec<String> {
+    let mut chain = Chain::new();
+    let line = |(at, event)| {
+        let line = serde_json::to_string(&chain.next(at, daemon, event)).unwrap();
+        chain.follow(&line).unwrap();
+        line
+    };
+    events.into_iter().map(line).collect()
+}
+
+/// The part of a journal that is asked for.
+fn journal_page(lines: &[String], query: JournalQuery, path: &str) -> JournalPage {
+    let limit = match usize::try_from(query.limit).unwrap() {
+        0 => 200,
+        limit => limit,
+    };
+    let from = usize::try_from(query.after_seq).unwrap_or(usize::MAX);
+    JournalPage {
+        lines: lines.iter().skip(from).take(limit).cloned().collect(),
+        last_seq: u64::try_from(lines.len()).unwrap(),
+        path: path.to_owned(),
+    }
+}
+
 /// What operators changed: a kick, one that was refused, and one of which nobody knows what came.
 fn journal() -> Vec<String> {
-    let intent = |seconds, uid, user, call: &str, arguments| {
-        let event = Event::Intent {
-            uid,
-            user,
-            pid: Some(4242),
-            call: call.to_owned(),
-            arguments,
-        };
-        (seconds_ago(seconds), event)
-    };
-    let outcome = |seconds, of, refused: Option<&str>| {
-        let refused = refused.map(str::to_owned);
-        (seconds_ago(seconds), Event::Outcome { of, refused })
-    };
-    let alice = || Some("alice".to_owned());
-    let kick = |arguments| intent(90_000, 1000, alice(), "miner.kick", arguments);
+    let kick = |arguments| intent(90_000, (1000, Some("alice")), "miner.kick", arguments);
     let events = [
         kick(serde_json::json!({"account": "bob"})),
         outcome(90_000, 1, None),
@@ -275,19 +313,12 @@ fn journal() -> Vec<String> {
         outcome(89_999, 3, Some("no channel with id 7 is open")),
         intent(
             60,
-            1001,
-            None,
+            (1001, None),
             "pool.retire",
             serde_json::json!({"server_id": 3}),
         ),
     ];
-    let mut chain = Chain::new();
-    let line = |(at, event)| {
-        let line = serde_json::to_string(&chain.next(at, "hh-pool", event)).unwrap();
-        chain.follow(&line).unwrap();
-        line
-    };
-    events.into_iter().map(line).collect()
+    chained("hh-pool", events)
 }
 
 pub(crate) fn up(address: &str) -> LinkStatus {

@@ -1,6 +1,6 @@
 //! hh-pool with fixed answers.
 
-use super::{Fake, job, seconds_ago, tail};
+use super::{Fake, job, journal_page, seconds_ago, tail};
 use hh_ipc::api::pool::{
     Ban, BanPage, BanRequest, BanTarget, Banned, Block, BlockSelector, CoinbaseDetail, CurrentJob,
     DifficultyBounds, HyperNode, HyperNodePage, KickRequest, Kicked, KickedMiner, Miner, MinerPage,
@@ -52,17 +52,8 @@ impl Pool for Fake {
     }
 
     async fn journal(self, _: Context, query: JournalQuery) -> Result<JournalPage, ApiError> {
-        let lines = &self.answers.journal;
-        let limit = match usize::try_from(query.limit).unwrap() {
-            0 => 200,
-            limit => limit,
-        };
-        let from = usize::try_from(query.after_seq).unwrap_or(usize::MAX);
-        Ok(JournalPage {
-            lines: lines.iter().skip(from).take(limit).cloned().collect(),
-            last_seq: u64::try_from(lines.len()).unwrap(),
-            path: "/var/lib/hyperhash/hh-pool/changes.jsonl".to_owned(),
-        })
+        let path = "/var/lib/hyperhash/hh-pool/changes.jsonl";
+        Ok(journal_page(&self.answers.journal, query, path))
     }
 
     async fn kick(self, _: Context, request: KickRequest) -> Result<Kicked, ApiError> {

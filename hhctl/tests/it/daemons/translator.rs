@@ -1,10 +1,11 @@
 //! hh-translator with fixed answers.
 
-use super::{Fake, counts, seconds_ago, up};
+use super::{Fake, chained, counts, intent, journal_page, outcome, seconds_ago, up};
 use hh_ipc::api::translator::{
-    DownstreamDetail, DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector,
-    KickDownstreams, KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream,
-    SwitchedLane, SwitchedUpstream, Translator, TranslatorLane, TranslatorStatus, Upstream,
+    AddressBan, AddressBanPage, BanAddress, BannedAddress, DifficultyClass, DownstreamDetail,
+    DownstreamMiner, DownstreamPage, DownstreamQuery, DownstreamSelector, KickDownstreams,
+    KickedDownstreams, LaneCredential, LaneDetail, PauseLane, SwitchUpstream, SwitchedLane,
+    SwitchedUpstream, Translator, TranslatorLane, TranslatorStatus, UnbanAddress, Upstream,
     UpstreamState, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
@@ -52,8 +53,7 @@ impl Translator for Fake {
         _: Context,
         request: KickDownstreams,
     ) -> Result<KickedDownstreams, ApiError> {
-        let mut miners = self.answers.translator.miners.clone();
-        miners.retain(|miner| is_meant(miner, &request.miners));
+        let miners = self.selected(&request.miners);
         if miners.is_empty() {
             return Err(nobody());
         }
@@ -141,9 +141,90 @@ impl Translator for Fake {
         Ok(tests)
     }
 
-    async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
-        Ok(JournalPage::default())
+    async fn journal(self, _: Context, query: JournalQuery) -> Result<JournalPage, ApiError> {
+        let path = "/var/lib/hyperhash/hh-translator/changes.jsonl";
+        Ok(journal_page(&self.answers.translator_journal, query, path))
     }
+
+    async fn ban(self, _: Context, request: BanAddress) -> Result<BannedAddress, ApiError> {
+        let miners = self.selected(&DownstreamSelector::Address(request.address.clone()));
+        if !request.dry_run {
+            self.change(format!("{request:?}"))?;
+        }
+        let seconds = request
+            .seconds
+            .map(|seconds| i64::try_from(seconds).unwrap());
+        Ok(BannedAddress {
+            ban: AddressBan {
+                address: request.address,
+                reason: request.reason.unwrap_or_default(),
+                automatic: false,
+                since_at: seconds_ago(0),
+                until_at: seconds.map(|seconds| seconds_ago(-seconds)),
+            },
+            kicked: KickedDownstreams {
+                connections: u32::try_from(miners.len()).unwrap(),
+                miners,
+            },
+        })
+    }
+
+    async fn unban(self, _: Context, request: UnbanAddress) -> Result<AddressBan, ApiError> {
+        let mut bans = self.answers.address_bans.iter();
+        let Some(ban) = bans.find(|ban| ban.address == request.address) else {
+            let message = "there is no ban for it";
+            return Err(ApiError::new(ErrorKind::NotFound, "HH3021", message));
+        };
+        let ban = ban.clone();
+        if !request.dry_run {
+            self.change(format!("{request:?}"))?;
+        }
+        Ok(ban)
+    }
+
+    async fn bans(self, _: Context) -> AddressBanPage {
+        AddressBanPage {
+            bans: self.answers.address_bans.clone(),
+            total: u32::try_from(self.answers.address_bans.len()).unwrap(),
+        }
+    }
+}
+
+impl Fake {
+    fn selected(&self, selector: &DownstreamSelector) -> Vec<DownstreamMiner> {
+        let mut miners = self.answers.translator.miners.clone();
+        miners.retain(|miner| is_meant(miner, selector));
+        miners
+    }
+}
+
+/// One that an operator made for a network, and one that an address brought upon itself.
+pub(super) fn bans() -> Vec<AddressBan> {
+    let scans = AddressBan {
+        address: "203.0.113.0/24".to_owned(),
+        reason: "scans".to_owned(),
+        automatic: false,
+        since_at: seconds_ago(290),
+        until_at: None,
+    };
+    let garbage = AddressBan {
+        address: "198.51.100.7".to_owned(),
+        reason: "20 connections within 60 s that spoke another protocol".to_owned(),
+        automatic: true,
+        since_at: seconds_ago(400),
+        until_at: Some(seconds_ago(-200)),
+    };
+    vec![scans, garbage]
+}
+
+/// A lane that was paused.
+pub(super) fn journal() -> Vec<String> {
+    let pause = serde_json::json!({"lane": "tls"});
+    let events = [
+        intent(125, (1000, Some("alice")), "lane.pause", pause),
+        outcome(125, 1, None),
+    ];
+    chained("hh-translator", events)
 }
 
 fn is_meant(miner: &DownstreamMiner, selector: &DownstreamSelector) -> bool {
@@ -238,6 +319,7 @@ pub(super) fn status() -> TranslatorStatus {
             connections: 1,
             protocol: "sv2".to_owned(),
             paused: false,
+            aggregated: false,
         }],
         upstreams: vec![up("127.0.0.1:34254")],
         miners: vec![DownstreamMiner {
@@ -275,5 +357,33 @@ pub(super) fn status() -> TranslatorStatus {
                 reason: Some("the pool refused the credential: unknown-lane".to_owned()),
             },
         ],
+        classes: Vec::new(),
     }
+}
+
+/// With a lane whose miners share channels.
+pub(crate) fn with_classes() -> TranslatorStatus {
+    let class = |difficulty, miners, arriving| DifficultyClass {
+        lane: "farm".to_owned(),
+        difficulty,
+        accounts: 3,
+        channels: 4,
+        miners,
+        arriving,
+    };
+    let mut status = status();
+    status.lanes.push(TranslatorLane {
+        name: "farm".to_owned(),
+        listen_address: "0.0.0.0:3334".to_owned(),
+        connections: 1_402,
+        protocol: "sv1".to_owned(),
+        paused: false,
+        aggregated: true,
+    });
+    status.classes = vec![
+        class(None, 1, 0),
+        class(Some(32_768.0), 1_000, 2),
+        class(Some(65_536.0), 400, 0),
+    ];
+    status
 }

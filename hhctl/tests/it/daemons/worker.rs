@@ -8,6 +8,7 @@ pub(super) fn list() -> Vec<Worker> {
     let rig1 = Worker {
         account: "alice".to_owned(),
         worker: "rig1".to_owned(),
+        nodes: vec!["berlin".to_owned(), "core".to_owned()],
         lanes: vec!["main".to_owned(), "sv1".to_owned()],
         channels: 2,
         hashrate_10m_hs: 812_400.0,
@@ -22,6 +23,7 @@ pub(super) fn list() -> Vec<Worker> {
     let away = Worker {
         account: "bob".to_owned(),
         worker: String::new(),
+        nodes: vec!["core".to_owned()],
         lanes: vec!["main".to_owned()],
         channels: 0,
         hashrate_10m_hs: 0.0,
