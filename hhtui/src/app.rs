@@ -2,9 +2,10 @@
 //!
 //! It ends by a key, by a signal, or with the terminal; never because a daemon is away.
 
+use crate::act::Operation;
 use crate::feed::{Event, Feed, Pace};
 use crate::model::{Effect, Model, Msg, update};
-use crate::reach::{Line, Reach};
+use crate::reach::{ControlReach, Line, Reach};
 use crate::terminal::Screen;
 use crate::view::view;
 use anyhow::{Context as _, Result, bail};
@@ -27,8 +28,18 @@ const TICK: Duration = Duration::from_millis(250);
 /// From one frame to the next: a slow line and a key held down must not pile up frames.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Shows `model` and follows the daemons that `reach` leads to, over `line` if they are elsewhere, until the user leaves.
-pub(crate) async fn run(mut model: Model, reach: &Reach, line: Option<Line>) -> Result<()> {
+/// The ways to the daemons.
+pub(crate) struct Ways {
+    /// To look.
+    pub(crate) reach: Reach,
+    /// What carries that to another machine.
+    pub(crate) line: Option<Line>,
+    /// To change something.
+    pub(crate) control: ControlReach,
+}
+
+/// Shows `model` and follows the daemons that `ways` lead to, until the user leaves.
+pub(crate) async fn run(mut model: Model, ways: Ways) -> Result<()> {
     let mut signals = Signals::new()?;
     let (sender, mut events) = mpsc::channel(EVENTS);
     let (pace, _) = watch::channel(Pace::default());
@@ -36,15 +47,16 @@ pub(crate) async fn run(mut model: Model, reach: &Reach, line: Option<Line>) -> 
     for daemon in Daemon::ALL {
         let feed = Feed {
             daemon,
-            reach: reach.clone(),
+            reach: ways.reach.clone(),
             events: sender.clone(),
             pace: pace.subscribe(),
         };
         feeds.spawn(feed.run());
     }
-    if let Some(line) = line {
+    if let Some(line) = ways.line {
         feeds.spawn(line.run());
     }
+    let mut acts = JoinSet::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut screen = Screen::take().context("can't take the terminal")?;
@@ -68,6 +80,7 @@ pub(crate) async fn run(mut model: Model, reach: &Reach, line: Option<Line>) -> 
             Some(event) = events.recv() => heard(event),
             _ = tick.tick() => Msg::Tick(Timestamp::now()),
             () = signals.any() => return Ok(()),
+            Some(acted) = acts.join_next() => acted.context("an operation ended")?,
             // A feed ends only by a panic, whose hook has given the terminal back already.
             ended = feeds.join_next() => bail!("a feed ended: {ended:?}"),
         };
@@ -76,7 +89,19 @@ pub(crate) async fn run(mut model: Model, reach: &Reach, line: Option<Line>) -> 
             Some(Effect::Quit) => return Ok(()),
             Some(Effect::Refresh) => pace.send_modify(|pace| pace.refreshes += 1),
             Some(Effect::Pause(paused)) => pace.send_modify(|pace| pace.paused = paused),
+            Some(Effect::Act { operation, dry_run }) => {
+                acts.spawn(act(ways.control.clone(), operation, dry_run));
+            }
         }
+    }
+}
+
+async fn act(control: ControlReach, operation: Operation, dry_run: bool) -> Msg {
+    let outcome = operation.run(&control, dry_run).await;
+    Msg::Acted {
+        operation,
+        dry_run,
+        outcome,
     }
 }
 

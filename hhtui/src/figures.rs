@@ -98,6 +98,12 @@ pub(crate) fn count(value: u64) -> String {
     si(value, "").trim_end().to_owned()
 }
 
+/// `1 miner`, `2 miners`.
+pub(crate) fn plural(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", count(number))
+}
+
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);

@@ -19,6 +19,10 @@ pub(crate) enum Action {
     Up,
     First,
     Last,
+    /// Close the connections of what is selected.
+    Kick,
+    /// Let no new miner in on the selected lane, or all again.
+    PauseLane,
 }
 
 /// Some keys with one meaning.
@@ -31,6 +35,14 @@ pub(crate) struct Binding {
     pub(crate) help: &'static str,
     /// The word beside the keys in the line at the foot; none where there is no room.
     pub(crate) foot: Option<&'static str>,
+    /// The screens on which it means something; none for all.
+    views: &'static [View],
+}
+
+impl Binding {
+    pub(crate) fn means_something_on(&self, view: View) -> bool {
+        self.views.is_empty() || self.views.contains(&view)
+    }
 }
 
 const fn plain(code: KeyCode) -> (KeyModifiers, KeyCode) {
@@ -41,13 +53,14 @@ const fn control(letter: char) -> (KeyModifiers, KeyCode) {
     (KeyModifiers::CONTROL, KeyCode::Char(letter))
 }
 
-pub(crate) const KEYMAP: [Binding; 15] = [
+pub(crate) const KEYMAP: [Binding; 17] = [
     Binding {
         action: Action::Help,
         keys: &[plain(KeyCode::Char('?')), plain(KeyCode::F(1))],
         keys_text: "?",
         help: "show or hide this help",
         foot: Some("help"),
+        views: &[],
     },
     Binding {
         action: Action::Quit,
@@ -55,6 +68,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "q Ctrl-C",
         help: "quit",
         foot: Some("quit"),
+        views: &[],
     },
     Binding {
         action: Action::Show(View::Overview),
@@ -62,6 +76,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "1",
         help: "overview: the pool at a glance",
         foot: Some("overview"),
+        views: &[],
     },
     Binding {
         action: Action::Show(View::Lanes),
@@ -69,6 +84,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "4",
         help: "lanes, and the translator's upstreams",
         foot: Some("lanes"),
+        views: &[],
     },
     Binding {
         action: Action::Show(View::Miners),
@@ -76,6 +92,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "5",
         help: "miners: accounts, workers, sessions",
         foot: Some("miners"),
+        views: &[],
     },
     Binding {
         action: Action::Open,
@@ -83,6 +100,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "Enter",
         help: "open or close a row of the miners",
         foot: None,
+        views: &[View::Miners],
     },
     Binding {
         action: Action::NextPane,
@@ -90,6 +108,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "Tab",
         help: "give the keys to the other table",
         foot: Some("pane"),
+        views: &[View::Overview],
     },
     Binding {
         action: Action::Down,
@@ -97,6 +116,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "j Down",
         help: "next row",
         foot: None,
+        views: &[],
     },
     Binding {
         action: Action::Up,
@@ -104,6 +124,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "k Up",
         help: "row before",
         foot: None,
+        views: &[],
     },
     Binding {
         action: Action::First,
@@ -111,6 +132,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "g Home",
         help: "first row",
         foot: None,
+        views: &[],
     },
     Binding {
         action: Action::Last,
@@ -118,6 +140,23 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "G End",
         help: "last row",
         foot: None,
+        views: &[],
+    },
+    Binding {
+        action: Action::Kick,
+        keys: &[plain(KeyCode::Char('K'))],
+        keys_text: "K",
+        help: "miners: kick who is selected",
+        foot: Some("kick"),
+        views: &[View::Miners],
+    },
+    Binding {
+        action: Action::PauseLane,
+        keys: &[plain(KeyCode::Char('P'))],
+        keys_text: "P",
+        help: "lanes: pause or resume the selected one",
+        foot: Some("pause lane"),
+        views: &[View::Lanes],
     },
     Binding {
         action: Action::Refresh,
@@ -125,6 +164,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "r",
         help: "ask all daemons now, lost ones too",
         foot: Some("refresh"),
+        views: &[],
     },
     Binding {
         action: Action::Pause,
@@ -132,6 +172,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "p",
         help: "hold the screen still, or go on",
         foot: Some("pause"),
+        views: &[],
     },
     Binding {
         action: Action::Theme,
@@ -139,6 +180,7 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "t",
         help: "next theme: dark, light, mono",
         foot: None,
+        views: &[],
     },
     Binding {
         action: Action::Close,
@@ -146,16 +188,17 @@ pub(crate) const KEYMAP: [Binding; 15] = [
         keys_text: "Esc",
         help: "close the help, or select no row",
         foot: None,
+        views: &[],
     },
 ];
 
-/// What `key` asks for; none if it is bound to nothing.
-pub(crate) fn action(key: KeyEvent) -> Option<Action> {
+/// What `key` asks for on the screen `view`; none if it is bound to nothing there.
+pub(crate) fn action(key: KeyEvent, view: View) -> Option<Action> {
     // A capital letter already tells that shift was held; terminals differ in saying it again.
     let pressed = (key.modifiers - KeyModifiers::SHIFT, key.code);
     KEYMAP
         .iter()
-        .find(|binding| binding.keys.contains(&pressed))
+        .find(|binding| binding.keys.contains(&pressed) && binding.means_something_on(view))
         .map(|binding| binding.action)
 }
 
@@ -172,8 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_another_screen_means_nothing() {
+        let key = KeyEvent::new(KeyCode::Char('K'), KeyModifiers::NONE);
+        assert_eq!(action(key, View::Miners), Some(Action::Kick));
+        assert_eq!(action(key, View::Lanes), None);
+    }
+
+    #[test]
     fn shift_is_told_by_the_letter() {
-        let with = |modifiers| action(KeyEvent::new(KeyCode::Char('G'), modifiers));
+        let with = |modifiers| action(KeyEvent::new(KeyCode::Char('G'), modifiers), View::Overview);
         assert_eq!(with(KeyModifiers::SHIFT), Some(Action::Last));
         assert_eq!(with(KeyModifiers::NONE), Some(Action::Last));
         assert_eq!(with(KeyModifiers::ALT), None);
@@ -182,8 +232,8 @@ mod tests {
     #[test]
     fn ctrl_c_quits() {
         let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(action(key), Some(Action::Quit));
+        assert_eq!(action(key, View::Lanes), Some(Action::Quit));
         let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE);
-        assert_eq!(action(key), None);
+        assert_eq!(action(key, View::Lanes), None);
     }
 }

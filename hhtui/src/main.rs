@@ -1,10 +1,12 @@
 //! `hhtui`: the pool on one screen, live.
 //!
-//! It asks the daemons of a context over their control sockets, changes nothing there, and stays when they go. One
-//! direction only: what happens becomes a `Msg`, `update` changes the `Model`, `view` draws it.
+//! It asks the daemons of a context over their control sockets, changes something there only by the user's yes, and stays when
+//! they go. One direction only: what happens becomes a `Msg`, `update` changes the `Model`, `view` draws it.
 
+mod act;
 mod app;
 mod backoff;
+mod dialog;
 mod feed;
 mod figures;
 mod history;
@@ -27,11 +29,12 @@ mod tree;
 mod view;
 
 use anyhow::{Context as _, Result, bail};
+use app::Ways;
 use clap::Parser;
 use hh_ipc::locate::Context;
 use jiff::Timestamp;
 use model::Model;
-use reach::{Line, Reach};
+use reach::{ControlReach, Reach};
 use std::io::IsTerminal;
 use theme::{ASCII, Theme, UNICODE};
 
@@ -46,6 +49,10 @@ struct Args {
     /// Show another machine's daemons, over SSH; HHCTL_SSH names another ssh program
     #[arg(short = 'H', long, value_name = "[USER@]HOST", value_parser = host)]
     host: Option<String>,
+
+    /// Change nothing: kick nobody and pause no lane from here
+    #[arg(long)]
+    read_only: bool,
 
     /// Colours [default: from NO_COLOR, TERM and COLORFGBG]
     #[arg(long)]
@@ -69,32 +76,66 @@ fn main() -> Result<()> {
     } else {
         &UNICODE
     };
-    let (title, reach, line) = way(args.context, args.host)?;
-    let model = Model::new(title, theme, symbols, Timestamp::now());
+    let hhctl = hhctl(args.context.as_deref(), args.host.as_deref());
+    let (title, ways) = ways(args.context, args.host)?;
+    let mut model = Model::new(title, theme, symbols, Timestamp::now());
+    model.hhctl = hhctl;
+    model.read_only = args.read_only;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("can't start the runtime")?;
-    runtime.block_on(app::run(model, &reach, line))
+    runtime.block_on(app::run(model, ways))
 }
 
-/// The name to show for the daemons, and the way to them.
-fn way(context: Option<String>, host: Option<String>) -> Result<(String, Reach, Option<Line>)> {
+/// The name to show for the daemons, and the ways to them.
+fn ways(context: Option<String>, host: Option<String>) -> Result<(String, Ways)> {
     let Some(host) = host else {
         let working_dir = std::env::current_dir().context("can't tell the working directory")?;
         let context = Context::find(context.as_deref(), &working_dir)?;
-        return Ok((context.name.clone(), Reach::Here(context), None));
+        let ways = Ways {
+            reach: Reach::Here(context.clone()),
+            line: None,
+            control: ControlReach::Here(context.clone()),
+        };
+        return Ok((context.name, ways));
     };
     let program = var("HHCTL_SSH").unwrap_or_else(|| "ssh".to_owned());
-    // Only looks: the far end need not let it do more. A context is one of that machine, and is found there.
-    let mut arguments = vec!["--read-only".to_owned()];
     let mut title = host.clone();
+    let mut arguments = Vec::new();
+    // A context is one of that machine, and is found there.
     if let Some(name) = context {
         title = format!("{host} {name}");
         arguments.extend(["--context".to_owned(), name]);
     }
-    let (reach, line) = Reach::over_ssh(program, host, arguments);
-    Ok((title, reach, Some(line)))
+    // What is open all the time only looks: the far end need not let it do more.
+    let looking = [&["--read-only".to_owned()][..], &arguments].concat();
+    let (reach, line) = Reach::over_ssh(program.clone(), host.clone(), looking);
+    let control = ControlReach::There {
+        program,
+        host,
+        arguments,
+    };
+    let line = Some(line);
+    Ok((
+        title,
+        Ways {
+            reach,
+            line,
+            control,
+        },
+    ))
+}
+
+/// How a command line of hhctl begins that is about the same daemons.
+fn hhctl(context: Option<&str>, host: Option<&str>) -> String {
+    let host = host.map(|host| format!(" -H {host}"));
+    let context = context.map(|context| format!(" -c {}", act::word(context)));
+    format!(
+        "hhctl{}{}",
+        host.unwrap_or_default(),
+        context.unwrap_or_default()
+    )
 }
 
 fn var(name: &str) -> Option<String> {

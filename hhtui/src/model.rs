@@ -3,6 +3,8 @@
 //! `update` takes what happened and answers with what is to be done about it; it reads no clock, no socket and no
 //! terminal. Whether anything visible changed is in [`Model::dirty`].
 
+use crate::act::Operation;
+use crate::dialog::{self, Dialog};
 use crate::feed::{Event, PoolAnswer};
 use crate::figures::seconds_since;
 use crate::history::History;
@@ -29,15 +31,26 @@ pub(crate) enum Msg {
         event: Event,
         at: Timestamp,
     },
+    /// What an operation would do or has done, or why not.
+    Acted {
+        operation: Operation,
+        dry_run: bool,
+        outcome: Result<String, String>,
+    },
 }
 
 /// What is to be done outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Quit,
     Refresh,
     /// Stop asking, or go on.
     Pause(bool),
+    /// Do it, or ask what it would do; the answer is to come as [`Msg::Acted`].
+    Act {
+        operation: Operation,
+        dry_run: bool,
+    },
 }
 
 /// What is on the screen. The numbers of the keys are those of all screens that there will be.
@@ -80,6 +93,14 @@ pub(crate) struct Model {
     pub(crate) row: Option<Key>,
     /// Rows of it that the user has opened or closed; see [`tree::rows`].
     pub(crate) turned: BTreeSet<Key>,
+    /// Selected lane of the translator.
+    pub(crate) lane: Option<String>,
+    /// Before everything while it is there: it takes the keys.
+    pub(crate) dialog: Option<Dialog>,
+    /// `hhctl` with the flags that lead to the same daemons.
+    pub(crate) hhctl: String,
+    /// Nothing is changed from here.
+    pub(crate) read_only: bool,
     pub(crate) dirty: bool,
 }
 
@@ -108,6 +129,10 @@ impl Model {
             block: None,
             row: None,
             turned: BTreeSet::new(),
+            lane: None,
+            dialog: None,
+            hhctl: "hhctl".to_owned(),
+            read_only: false,
             dirty: true,
         }
     }
@@ -144,7 +169,15 @@ impl Model {
 /// Changes `model` by `msg`.
 pub(crate) fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     match msg {
-        Msg::Key(key) => return keymap::action(key).and_then(|action| act(model, action)),
+        Msg::Key(key) if model.dialog.is_some() => return dialog::on_key(model, key),
+        Msg::Key(key) => {
+            return keymap::action(key, model.view).and_then(|action| act(model, action));
+        }
+        Msg::Acted {
+            operation,
+            dry_run,
+            outcome,
+        } => return dialog::on_outcome(model, &operation, dry_run, outcome),
         Msg::Resize => model.dirty = true,
         Msg::Tick(now) => {
             // Nothing on the screen is finer than a second.
@@ -177,6 +210,7 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
                 model.miner = None;
                 model.block = None;
                 model.row = None;
+                model.lane = None;
             }
         }
         Action::Show(view) => {
@@ -184,6 +218,8 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
             model.help = false;
         }
         Action::Open => open(model),
+        Action::Kick => return dialog::kick(model),
+        Action::PauseLane => return dialog::pause_lane(model),
         Action::Theme => model.theme = model.theme.next(),
         Action::NextPane => {
             model.pane = match model.pane {
@@ -208,7 +244,11 @@ fn open(model: &mut Model) {
 
 fn select(model: &mut Model, action: Action) {
     match (model.view, model.pane) {
-        (View::Lanes, _) => {}
+        (View::Lanes, _) => {
+            let lanes = model.translator.data.iter().flat_map(|data| &data.lanes);
+            let names: Vec<String> = lanes.map(|lane| lane.name.clone()).collect();
+            model.lane = moved(&names, model.lane.as_ref(), action).cloned();
+        }
         (View::Miners, _) => {
             let keys: Vec<Key> = model.tree().iter().map(tree::Row::key).collect();
             model.row = moved(&keys, model.row.as_ref(), action).cloned();

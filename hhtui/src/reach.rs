@@ -1,4 +1,5 @@
-//! The way to the daemons: their sockets on this machine, or one SSH session to those of another.
+//! The way to the daemons: their sockets on this machine, or one SSH session to those of another. What changes something goes
+//! another way than what looks.
 
 use hh_ipc::client::{self, DialError};
 use hh_ipc::locate::{Context, Daemon};
@@ -90,6 +91,65 @@ impl Reach {
     }
 }
 
+/// The way to the sockets that also change something. Nothing is kept open: an operator changes something now and then.
+#[derive(Clone, Debug)]
+pub(crate) enum ControlReach {
+    /// Those of a context on this machine.
+    Here(Context),
+    /// Those of another machine, by a session of its own each time.
+    There {
+        program: String,
+        host: String,
+        arguments: Vec<String>,
+    },
+}
+
+/// A connection to a control socket, for as long as this is there.
+pub(crate) struct Opened {
+    pub(crate) stream: Box<dyn client::Stream>,
+    /// What carries it; dropping it ends the session.
+    _ssh: Option<Ssh>,
+}
+
+impl ControlReach {
+    /// Opens a connection to `daemon`, which may still say that it lets us only look.
+    pub(crate) async fn open(&self, daemon: Daemon) -> Result<Opened, ReachError> {
+        match self {
+            Self::Here(context) => {
+                let stream = client::dial_any(&[context.control_socket(daemon)]).await?;
+                Ok(Opened {
+                    stream: Box::new(stream),
+                    _ssh: None,
+                })
+            }
+            Self::There {
+                program,
+                host,
+                arguments,
+            } => {
+                let ssh = Ssh::start(program, host, arguments, SSH_TIMEOUT).await;
+                let ssh = ssh.map_err(|error| ReachError::Ssh(on_one_line(&error)))?;
+                match ssh.open(daemon).await {
+                    Ok(stream) => Ok(Opened {
+                        stream: Box::new(stream),
+                        _ssh: Some(ssh),
+                    }),
+                    Err(OpenError::Refused { reason, .. }) => Err(ReachError::There(reason)),
+                    Err(OpenError::Ended) => {
+                        Err(ReachError::Ssh(on_one_line(&ssh.why_it_ended().await)))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// It has to fit the ribbon.
+fn on_one_line(error: &SshError) -> String {
+    let words = error.to_string();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The task that owns the SSH session.
 pub(crate) struct Line {
     program: String,
@@ -138,13 +198,7 @@ impl Line {
     }
 
     fn fail(&mut self, error: &SshError) -> ReachError {
-        // On one line: it has to fit the ribbon.
-        let why: Vec<_> = error
-            .to_string()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
-        let why = why.join(" ");
+        let why = on_one_line(error);
         self.failed = Some((Instant::now(), why.clone()));
         ReachError::Ssh(why)
     }

@@ -265,6 +265,7 @@ fn translator_at(now: i64) -> TranslatorStatus {
             connections: 1,
             protocol: "sv1".into(),
             paused: false,
+            aggregated: false,
         }],
         upstreams: vec![up("127.0.0.1:34254")],
         miners: vec![DownstreamMiner {
@@ -287,6 +288,7 @@ fn translator_at(now: i64) -> TranslatorStatus {
         shares_unsettled: 0,
         authority_public_key: None,
         credentials: Vec::new(),
+        classes: Vec::new(),
     }
 }
 

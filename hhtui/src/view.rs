@@ -4,6 +4,7 @@
 //! be no longer true is dimmed and its age is in the title.
 
 mod blocks;
+mod dialog;
 mod help;
 mod lanes;
 mod miners;
@@ -13,7 +14,7 @@ mod table;
 mod workers;
 
 use crate::figures::{fit, name, span};
-use crate::keymap::KEYMAP;
+use crate::keymap::{Binding, KEYMAP};
 use crate::link::Link;
 use crate::model::{Model, View};
 use crate::theme::{Health, Role};
@@ -58,6 +59,9 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     footer(model, frame, foot);
     if model.help {
         help::draw(model, frame, body);
+    }
+    if let Some(dialog) = &model.dialog {
+        dialog::draw(model, frame, body, dialog);
     }
 }
 
@@ -160,7 +164,8 @@ fn ribbon(model: &Model, width: u16) -> Vec<Line<'static>> {
 
 fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let mut spans = Vec::new();
-    for binding in &KEYMAP {
+    let of_this_screen = |binding: &&Binding| binding.means_something_on(model.view);
+    for binding in KEYMAP.iter().filter(of_this_screen) {
         let Some(word) = binding.foot else { continue };
         if !spans.is_empty() {
             spans.push(Span::raw("  "));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dialog::Stage;
 use crate::link::Link;
 use crate::sample::{self, NOW, at, hear};
 use crate::theme::UNICODE;
@@ -216,4 +217,137 @@ fn the_window_of_the_hash_rate_is_no_longer_than_the_pool_is_up() {
     assert_eq!(hashrate_window(&answer, at(75)), "1m15s");
     assert_eq!(hashrate_window(&answer, at(600)), "10m");
     assert_eq!(hashrate_window(&answer, at(NOW)), "10m");
+}
+
+fn asked(operation: Operation) -> Option<Effect> {
+    Some(Effect::Act {
+        operation,
+        dry_run: true,
+    })
+}
+
+fn acted(model: &mut Model, dry_run: bool, outcome: Result<&str, &str>) -> Option<Effect> {
+    let Some(Dialog::Act { operation, .. }) = model.dialog.clone() else {
+        panic!("nothing is to be done: {:?}", model.dialog);
+    };
+    let msg = Msg::Acted {
+        operation,
+        dry_run,
+        outcome: outcome.map(str::to_owned).map_err(str::to_owned),
+    };
+    update(model, msg)
+}
+
+#[track_caller]
+fn stage(model: &Model) -> &Stage {
+    let Some(Dialog::Act { stage, .. }) = &model.dialog else {
+        panic!("nothing is to be done: {:?}", model.dialog);
+    };
+    stage
+}
+
+#[test]
+fn a_miner_is_kicked_once_its_consequence_is_known_and_a_yes_is_given() {
+    let mut model = sample::live();
+    let kick = Operation::KickAccount("alice".into());
+    assert_eq!(press(&mut model, "5jK"), asked(kick.clone()));
+    assert_eq!(press(&mut model, "y"), None, "not before it is known");
+    assert_eq!(acted(&mut model, true, Ok("1 channel")), None);
+    assert_eq!(*stage(&model), Stage::Asked("1 channel".into()));
+    assert_eq!(
+        press(&mut model, "q5"),
+        None,
+        "other keys leave it or do nothing"
+    );
+    assert_eq!(model.dialog, None);
+
+    press(&mut model, "K");
+    acted(&mut model, true, Ok("1 channel"));
+    let doing = Some(Effect::Act {
+        operation: kick,
+        dry_run: false,
+    });
+    assert_eq!(press(&mut model, "y"), doing);
+    assert_eq!(press(&mut model, "y\x1b"), None);
+    assert_eq!(*stage(&model), Stage::Doing, "its end is waited for");
+    let done = acted(&mut model, false, Ok("1 channel"));
+    assert_eq!(done, Some(Effect::Refresh));
+    assert_eq!(*stage(&model), Stage::Done("1 channel".into()));
+    press(&mut model, "\n");
+    assert_eq!(model.dialog, None);
+}
+
+#[test]
+fn what_is_refused_is_told_and_late_answers_are_passed_over() {
+    let mut model = sample::live();
+    press(&mut model, "5jK");
+    assert_eq!(acted(&mut model, false, Ok("1 channel")), None);
+    assert_eq!(*stage(&model), Stage::Planning, "that was never asked for");
+    acted(&mut model, true, Err("hh-pool: no such channel (HH2004)"));
+    let why = "hh-pool: no such channel (HH2004)".to_owned();
+    assert_eq!(*stage(&model), Stage::Failed(why));
+    assert_eq!(press(&mut model, "y"), None);
+    press(&mut model, "\x1b");
+    let late = Msg::Acted {
+        operation: Operation::KickChannel(1),
+        dry_run: true,
+        outcome: Ok("1 channel".into()),
+    };
+    assert_eq!(update(&mut model, late), None);
+    assert_eq!(model.dialog, None);
+}
+
+#[test]
+fn sessions_are_kicked_one_by_one_and_a_worker_is_none() {
+    let mut model = sample::live();
+    press(&mut model, "5");
+    for (row, expected) in [
+        (Key::Channel(1), asked(Operation::KickChannel(1))),
+        (Key::Downstream(5), asked(Operation::KickDownstream(5))),
+        (Key::Worker("alice".into(), "rig1".into()), None),
+    ] {
+        model.row = Some(row);
+        assert_eq!(press(&mut model, "K"), expected);
+        assert!(model.dialog.is_some());
+        press(&mut model, "\x1b");
+    }
+    model.row = None;
+    assert_eq!(press(&mut model, "K"), None);
+    assert!(matches!(&model.dialog, Some(Dialog::Told(_))));
+}
+
+#[test]
+fn a_lane_is_paused_and_a_paused_one_resumed() {
+    let mut model = sample::live();
+    assert_eq!(press(&mut model, "4P"), None);
+    assert!(
+        matches!(&model.dialog, Some(Dialog::Told(_))),
+        "none is chosen"
+    );
+    let pause = |paused| Operation::PauseLane {
+        lane: "default".into(),
+        paused,
+    };
+    assert_eq!(press(&mut model, "\x1bjP"), asked(pause(true)));
+    press(&mut model, "\x1b");
+    let mut translator = sample::translator();
+    translator.lanes[0].paused = true;
+    hear(&mut model, Event::Translator(Box::new(translator)), at(NOW));
+    assert_eq!(press(&mut model, "P"), asked(pause(false)));
+}
+
+#[test]
+fn nothing_is_changed_where_one_may_only_look() {
+    let mut model = sample::live();
+    model.read_only = true;
+    model.hhctl = "hhctl -c devnet".into();
+    assert_eq!(press(&mut model, "5jK"), None);
+    let Some(Dialog::Told(why)) = &model.dialog else {
+        panic!("{:?}", model.dialog);
+    };
+    let command = "`hhctl -c devnet miner kick --account alice`";
+    assert!(
+        why.contains("--read-only") && why.contains(command),
+        "{why}"
+    );
 }

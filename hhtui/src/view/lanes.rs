@@ -92,8 +92,11 @@ fn draw_translator(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         figure("HASHRATE 10m", 13, 0),
     ];
     let lines = translator.lanes.iter();
+    let selected = lines
+        .clone()
+        .position(|lane| Some(&lane.name) == model.lane.as_ref());
     let lines: Vec<Cells> = lines.map(|lane| line(model, lane)).collect();
-    table::draw(model, frame, inner, &columns, (&lines, None));
+    table::draw(model, frame, inner, &columns, (&lines, selected));
     dim_old(model, frame, inner, old);
 }
 

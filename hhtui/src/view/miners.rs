@@ -1,8 +1,7 @@
 //! The open channels, most hash rate first.
 
-use super::overview::plural;
 use super::panel::{dim_old, titled};
-use crate::figures::{NONE, Prefix, age, count, difficulty, fit, name, worker};
+use crate::figures::{NONE, Prefix, age, count, difficulty, fit, name, plural, worker};
 use crate::model::{Model, Pane};
 use crate::theme::Role;
 use hh_ipc::api::pool::Miner;

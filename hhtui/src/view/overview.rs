@@ -4,7 +4,7 @@ use super::panel::{dim_old, labelled, list, room, state, text, titled};
 use super::{blocks, miners};
 use crate::feed::PoolAnswer;
 use crate::figures::{
-    age, amount, core_version, count, duration, name, percent, seconds_since, si,
+    age, amount, core_version, count, duration, name, percent, plural, seconds_since, si,
 };
 use crate::model::{Model, hashrate_window};
 use crate::theme::{Health, Role};
@@ -449,10 +449,4 @@ fn waiting(model: &Model) -> Line<'static> {
         format!("waiting for an answer{}", model.symbols.ellipsis),
         model.theme.style(Role::Label),
     )
-}
-
-/// `1 miner`, `2 miners`.
-pub(super) fn plural(number: u64, noun: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{s}", count(number))
 }

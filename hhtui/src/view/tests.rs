@@ -1,6 +1,7 @@
 //! What the screen looks like, as text; and what it costs on a line.
 
 use super::*;
+use crate::act::Operation;
 use crate::feed::{Event, PoolAnswer};
 use crate::model::{Msg, update};
 use crate::sample::{self, NOW, at, hear};
@@ -85,6 +86,48 @@ fn a_lane_that_is_paused_and_shares_that_are_lost_are_told() {
     hear(&mut model, Event::Translator(Box::new(translator)), at(NOW));
     press(&mut model, '4');
     insta::assert_snapshot!("lanes_troubles_80x24", screen(&model, 80, 24).backend());
+}
+
+/// The question whether a miner is to be kicked, and what came of it.
+#[test]
+fn a_change_is_asked_about_with_its_consequence_and_command() {
+    let mut model = miners(sample::live());
+    model.hhctl = "hhctl -H ops@core1".into();
+    model.row = Some(Key::Channel(1));
+    press(&mut model, 'K');
+    let said = |outcome: Result<&str, &str>, dry_run| Msg::Acted {
+        operation: Operation::KickChannel(1),
+        dry_run,
+        outcome: outcome.map(str::to_owned).map_err(str::to_owned),
+    };
+    update(&mut model, said(Ok("1 connection and 1 channel"), true));
+    check_sizes("kick_asked", &model);
+    press(&mut model, 'y');
+    let why = "hh-pool: /run/hyperhash/hh-pool/control.sock is closed to this user, who has to be in its group";
+    update(&mut model, said(Err(why), false));
+    insta::assert_snapshot!("kick_failed_80x24", screen(&model, 80, 24).backend());
+}
+
+#[test]
+fn a_lane_that_is_selected_can_be_paused() {
+    let mut model = sample::live();
+    press(&mut model, '4');
+    press(&mut model, 'j');
+    press(&mut model, 'P');
+    let lane = "default".to_owned();
+    let paused = Msg::Acted {
+        operation: Operation::PauseLane { lane, paused: true },
+        dry_run: true,
+        outcome: Ok("1 connection stays".to_owned()),
+    };
+    update(&mut model, paused);
+    insta::assert_snapshot!("lane_pause_asked_80x24", screen(&model, 80, 24).backend());
+    let mut model = sample::answered(&ASCII, NOW);
+    model.read_only = true;
+    press(&mut model, '4');
+    press(&mut model, 'j');
+    press(&mut model, 'P');
+    insta::assert_snapshot!("read_only_60x15", screen(&model, 60, 15).backend());
 }
 
 #[test]

@@ -12,9 +12,9 @@ use hh_ipc::api::template_provider::{
     TemplateSummary,
 };
 use hh_ipc::api::translator::{
-    DownstreamDetail, DownstreamPage, DownstreamQuery, KickDownstreams, KickedDownstreams,
-    LaneDetail, PauseLane, SwitchUpstream, SwitchedUpstream, Translator, TranslatorStatus,
-    Upstream, UpstreamTest,
+    AddressBan, AddressBanPage, BanAddress, BannedAddress, DownstreamDetail, DownstreamPage,
+    DownstreamQuery, KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream,
+    SwitchedUpstream, Translator, TranslatorStatus, UnbanAddress, Upstream, UpstreamTest,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
@@ -87,23 +87,36 @@ impl Daemons {
             } else {
                 "control.sock"
             };
-            let path = checkout.socket(*daemon, file);
-            std::fs::remove_file(&path).ok();
-            let listener = {
-                let _context = runtime.enter();
-                UnixListener::bind(&path).unwrap()
-            };
+            if *daemon == Daemon::Pool {
+                listen(checkout, &runtime, *daemon, "control.sock", answer_operator);
+            }
             let answer = match daemon {
                 Daemon::Tp => answer_tp as fn(UnixStream) -> Connection,
                 Daemon::Pool => answer_pool,
                 Daemon::Translator => answer_translator,
             };
-            runtime.spawn(server::serve(listener, move |_, stream| {
-                Some(answer(stream))
-            }));
+            listen(checkout, &runtime, *daemon, file, answer);
         }
         Self { _runtime: runtime }
     }
+}
+
+fn listen(
+    checkout: &Checkout,
+    runtime: &Runtime,
+    daemon: Daemon,
+    file: &str,
+    answer: fn(UnixStream) -> Connection,
+) {
+    let path = checkout.socket(daemon, file);
+    std::fs::remove_file(&path).ok();
+    let listener = {
+        let _context = runtime.enter();
+        UnixListener::bind(&path).unwrap()
+    };
+    runtime.spawn(server::serve(listener, move |_, stream| {
+        Some(answer(stream))
+    }));
 }
 
 fn answer_tp(stream: UnixStream) -> Connection {
@@ -111,11 +124,21 @@ fn answer_tp(stream: UnixStream) -> Connection {
 }
 
 fn answer_pool(stream: UnixStream) -> Connection {
-    Box::pin(server::answer(stream, FakePool(1).serve()))
+    Box::pin(server::answer(stream, FakePool::to_look(1).serve()))
 }
 
 fn answer_crowded_pool(stream: UnixStream) -> Connection {
-    Box::pin(server::answer(stream, FakePool(MANY_MINERS).serve()))
+    let pool = FakePool::to_look(MANY_MINERS);
+    Box::pin(server::answer(stream, pool.serve()))
+}
+
+/// On the control socket.
+fn answer_operator(stream: UnixStream) -> Connection {
+    let pool = FakePool {
+        read_only: false,
+        ..FakePool::to_look(1)
+    };
+    Box::pin(server::answer(stream, pool.serve()))
 }
 
 fn answer_translator(stream: UnixStream) -> Connection {
@@ -128,18 +151,29 @@ pub(crate) const MANY_MINERS: u32 = 450;
 #[derive(Clone)]
 struct Fake;
 
-/// A pool with so many miners.
 #[derive(Clone)]
-struct FakePool(u32);
+struct FakePool {
+    miners: u32,
+    read_only: bool,
+}
 
-fn hello(daemon: Daemon) -> Hello {
+impl FakePool {
+    fn to_look(miners: u32) -> Self {
+        Self {
+            miners,
+            read_only: true,
+        }
+    }
+}
+
+fn hello(daemon: Daemon, read_only: bool) -> Hello {
     Hello {
         protocol: hh_ipc::PROTOCOL,
         daemon: daemon.program().into(),
         version: "0.1.0".into(),
         pid: std::process::id(),
         started_at: Timestamp::now(),
-        read_only: daemon == Daemon::Pool,
+        read_only,
     }
 }
 
@@ -204,7 +238,7 @@ fn unasked() -> ApiError {
 
 impl Pool for FakePool {
     async fn hello(self, _: Context) -> Hello {
-        hello(Daemon::Pool)
+        hello(Daemon::Pool, self.read_only)
     }
 
     async fn status(self, _: Context) -> PoolStatus {
@@ -224,7 +258,7 @@ impl Pool for FakePool {
             nodes: vec![up("http://127.0.0.1:38332")],
             work: None,
             connections: 1,
-            channels: self.0,
+            channels: self.miners,
             hashrate_10m_hs: 5.12e5,
             shares: shares(),
             share_log: ShareLogStatus {
@@ -259,10 +293,10 @@ impl Pool for FakePool {
     }
 
     async fn miners(self, _: Context, query: MinerQuery) -> MinerPage {
-        let ids = query.offset + 1..=self.0.min(query.offset + query.limit);
+        let ids = query.offset + 1..=self.miners.min(query.offset + query.limit);
         MinerPage {
             miners: ids.map(miner).collect(),
-            total: self.0,
+            total: self.miners,
         }
     }
 
@@ -274,8 +308,13 @@ impl Pool for FakePool {
         Ok(JournalPage::default())
     }
 
-    async fn kick(self, _: Context, _: KickRequest) -> Result<Kicked, ApiError> {
-        Err(unasked())
+    /// Nobody is gone by it: what is tested is the way to it.
+    async fn kick(self, _: Context, request: KickRequest) -> Result<Kicked, ApiError> {
+        Ok(Kicked {
+            connections: 1,
+            channels: if request.dry_run { 3 } else { 4 },
+            miners: Vec::new(),
+        })
     }
 
     async fn ban(self, _: Context, _: BanRequest) -> Result<Banned, ApiError> {
@@ -341,7 +380,7 @@ impl Pool for FakePool {
 
 impl TemplateProvider for Fake {
     async fn hello(self, _: Context) -> Hello {
-        hello(Daemon::Tp)
+        hello(Daemon::Tp, false)
     }
 
     async fn status(self, _: Context) -> TemplateProviderStatus {
@@ -385,7 +424,7 @@ impl TemplateProvider for Fake {
 
 impl Translator for Fake {
     async fn hello(self, _: Context) -> Hello {
-        hello(Daemon::Translator)
+        hello(Daemon::Translator, false)
     }
 
     async fn status(self, _: Context) -> TranslatorStatus {
@@ -399,8 +438,10 @@ impl Translator for Fake {
             shares_unsettled: 0,
             authority_public_key: None,
             credentials: Vec::new(),
+            classes: Vec::new(),
         }
     }
+
     async fn downstreams(self, _: Context, _: DownstreamQuery) -> DownstreamPage {
         DownstreamPage::default()
     }
@@ -415,6 +456,18 @@ impl Translator for Fake {
         _: KickDownstreams,
     ) -> Result<KickedDownstreams, ApiError> {
         Err(unasked())
+    }
+
+    async fn ban(self, _: Context, _: BanAddress) -> Result<BannedAddress, ApiError> {
+        Err(unasked())
+    }
+
+    async fn unban(self, _: Context, _: UnbanAddress) -> Result<AddressBan, ApiError> {
+        Err(unasked())
+    }
+
+    async fn bans(self, _: Context) -> AddressBanPage {
+        AddressBanPage::default()
     }
 
     async fn lanes(self, _: Context) -> Vec<LaneDetail> {

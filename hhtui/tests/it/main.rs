@@ -145,6 +145,39 @@ fn keys_and_sizes_change_the_screen() {
 }
 
 #[test]
+fn a_miner_is_kicked_after_a_yes_and_never_with_read_only() {
+    let checkout = Checkout::new();
+    let _daemons = Daemons::start(&checkout);
+    let mut program = start(&checkout, &[]);
+    wait_for_live(&mut program);
+    program.press("5jK");
+    program.wait_for("question", |text| {
+        text.contains("Close 1 connection and 3 channels?")
+            && text.contains("hhctl miner kick --account alice")
+            && text.contains("y do it")
+    });
+    program.press("y");
+    program.wait_for("end", |text| {
+        text.contains("Closed 1 connection and 4 channels") && text.contains("Esc close")
+    });
+    program.press("\r");
+    program.wait_for("the screen", |text| !text.contains("Esc close"));
+
+    let mut program = start(&checkout, &["--read-only"]);
+    wait_for_live(&mut program);
+    program.press("5jK");
+    program.wait_for("refusal", |text| {
+        text.contains("Nothing is changed") && text.contains("Esc close")
+    });
+    // Escape and a letter in one would be the letter with Alt.
+    program.press("\r");
+    program.wait_for("the screen", |text| !text.contains("Esc close"));
+    program.press("q");
+    assert!(program.wait_for_exit().success());
+    program.assert_terminal_restored();
+}
+
+#[test]
 fn mono_sends_no_colour() {
     let checkout = Checkout::new();
     let _daemons = Daemons::start(&checkout);

@@ -78,6 +78,30 @@ fn daemons_of_another_machine_are_shown_over_ssh_and_its_loss_is_survived() {
 }
 
 #[test]
+fn a_change_over_ssh_has_a_session_of_its_own() {
+    let checkout = Checkout::new();
+    let _daemons = Daemons::start(&checkout);
+    let mut program = start(
+        &checkout,
+        &session(&checkout),
+        &["-H", "ops@pool.example", "-c", "devnet"],
+    );
+    wait_for_live(&mut program);
+    program.press("5jK");
+    program.wait_for("question", |text| {
+        text.contains("hhctl -H ops@pool.example -c devnet miner kick --account")
+            && text.contains("y do it")
+    });
+    let arguments = std::fs::read_to_string(checkout.path().join("arguments")).unwrap();
+    let of_the_change = "ops@pool.example -- hhctl system dial-stdio '--context' 'devnet'\n";
+    assert!(arguments.ends_with(of_the_change), "{arguments}");
+    program.press("y");
+    program.wait_for("end", |text| {
+        text.contains("Closed 1 connection and 4 channels") && text.contains("Esc close")
+    });
+}
+
+#[test]
 fn a_daemon_that_is_missing_there_is_told_as_the_far_end_sees_it() {
     let checkout = Checkout::new();
     let _daemons = Daemons::start_all_but_translator(&checkout);
