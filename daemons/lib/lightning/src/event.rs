@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use hh_mining::Msat;
 use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crate::{ChannelId, FailureCode, WalletError, ldk};
+use crate::{ChannelId, FailureCode, WalletError, cln, ldk, lnd};
 
 /// News of a wallet. Each may come more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Events(pub(crate) Source);
 #[derive(Debug)]
 pub(crate) enum Source {
     Ldk(ldk::LdkEvents),
+    Lnd(Box<lnd::LndEvents>),
+    Cln(cln::ClnEvents),
 }
 
 impl Events {
@@ -60,6 +62,8 @@ impl Events {
     pub async fn next(&mut self) -> Result<Event, WalletError> {
         match &mut self.0 {
             Source::Ldk(events) => events.next().await,
+            Source::Lnd(events) => events.next().await,
+            Source::Cln(events) => events.next().await,
         }
     }
 
@@ -70,6 +74,14 @@ impl Events {
     pub async fn handled(&mut self) -> Result<(), WalletError> {
         match &mut self.0 {
             Source::Ldk(events) => events.handled().await,
+            Source::Lnd(events) => {
+                events.handled();
+                Ok(())
+            }
+            Source::Cln(events) => {
+                events.handled();
+                Ok(())
+            }
         }
     }
 }

@@ -12,10 +12,13 @@
 
 mod balance;
 mod channel;
+pub mod cln;
 mod event;
 mod invoice;
 pub mod ldk;
+pub mod lnd;
 mod lookup;
+mod offer;
 mod payment;
 mod wallet;
 
@@ -29,9 +32,10 @@ pub use channel::{
 pub use event::{Event, Events};
 pub use invoice::{InvoiceDetails, InvoiceRequest, OfferRequest};
 pub use lookup::{Absence, Dispatch, Doubt, FailureCode, Lookup};
+pub use offer::{FetchInvoice, FetchedInvoice, PayFetched};
 pub use payment::{
     OutgoingPayment, OutgoingState, PageCursor, PayError, PayRequest, Payable, PaymentPage,
-    Refusal, SendOnChain,
+    Rebalance, Refusal, SendOnChain,
 };
 pub use wallet::{
     Backend, Backup, Capabilities, Capability, Forward, ForwardPage, NodeInfo, Wallet, WalletError,

@@ -10,7 +10,7 @@ use hh_mining::Msat;
 use ldk_node::lightning_invoice::{Bolt11Invoice, Currency};
 use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crate::Backend;
+use crate::{Backend, ChannelId};
 
 /// An invoice has to be valid for this much longer than the wallet tries: clocks differ, and the last try takes its time.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
@@ -53,6 +53,10 @@ pub enum Refusal {
     Expires { ends_s: u64, needed_s: u64 },
     #[error("the invoice is our own wallet's; it can't pay itself")]
     OurOwn,
+    #[error("to move money from channel to channel, the invoice has to be our own wallet's")]
+    NotOurOwn,
+    #[error("the wallet has no channel {0}")]
+    UnknownChannel(ChannelId),
     #[error("the invoice wants {wanted} blocks for its last hop, more than the limit of {limit}")]
     LocksTooLong { wanted: u64, limit: u32 },
     #[error("the invoice needs something that is not known here: {0}")]
@@ -93,6 +97,13 @@ impl PayRequest {
         network: Network,
         now: SystemTime,
     ) -> Result<Payable, Refusal> {
+        if self.invoice.get_payee_pub_key() == *payer {
+            return Err(Refusal::OurOwn);
+        }
+        self.check_but_payee(network, now)
+    }
+
+    fn check_but_payee(&self, network: Network, now: SystemTime) -> Result<Payable, Refusal> {
         let invoice = &self.invoice;
         if invoice.currency() != currency(network) {
             return Err(Refusal::WrongChain(network));
@@ -100,13 +111,11 @@ impl PayRequest {
         invoice
             .check_signature()
             .map_err(|error| Refusal::Unknown(error.to_string()))?;
-        if invoice.get_payee_pub_key() == *payer {
-            return Err(Refusal::OurOwn);
-        }
         let amount = self.amount()?;
         self.check_time(now)?;
         let wanted = invoice.min_final_cltv_expiry_delta();
-        if wanted > u64::from(self.cltv_limit) {
+        // To some wallets no blocks are no limit.
+        if wanted > u64::from(self.cltv_limit) || self.cltv_limit == 0 {
             return Err(Refusal::LocksTooLong {
                 wanted,
                 limit: self.cltv_limit,
@@ -137,16 +146,56 @@ impl PayRequest {
     }
 
     fn check_time(&self, now: SystemTime) -> Result<(), Refusal> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let needed = self.timeout.saturating_add(EXPIRY_MARGIN);
         // None: so far away that it does not fit.
         match self.invoice.expires_at() {
-            Some(ends) if ends < now.saturating_add(needed) => Err(Refusal::Expires {
-                ends_s: ends.as_secs(),
-                needed_s: needed.as_secs(),
-            }),
-            _ => Ok(()),
+            Some(ends) => check_expiry(ends, self.timeout, now),
+            None => Ok(()),
         }
+    }
+}
+
+/// Whether an invoice that ends then, since 1970, can be tried for so long from now on.
+pub(crate) fn check_expiry(
+    ends: Duration,
+    timeout: Duration,
+    now: SystemTime,
+) -> Result<(), Refusal> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let needed = timeout.saturating_add(EXPIRY_MARGIN);
+    if ends < now.saturating_add(needed) {
+        return Err(Refusal::Expires {
+            ends_s: ends.as_secs(),
+            needed_s: needed.as_secs(),
+        });
+    }
+    Ok(())
+}
+
+/// Money to move from one channel of ours to another: a payment to ourselves, out by the one and back by the other. It is
+/// written down and looked up as every payment.
+#[derive(Clone, Debug)]
+pub struct Rebalance {
+    /// Of an invoice that the wallet has made.
+    pub payment: PayRequest,
+    pub from: ChannelId,
+    pub into: ChannelId,
+}
+
+impl Rebalance {
+    /// As [`PayRequest::check`].
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(
+        &self,
+        payer: &PublicKey,
+        network: Network,
+        now: SystemTime,
+    ) -> Result<Payable, Refusal> {
+        if self.payment.invoice.get_payee_pub_key() != *payer {
+            return Err(Refusal::NotOurOwn);
+        }
+        self.payment.check_but_payee(network, now)
     }
 }
 

@@ -10,9 +10,12 @@ use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning::offers::offer::Offer;
 use ldk_node::lightning_invoice::Bolt11Invoice;
 
+use crate::cln::{ClnError, ClnWallet};
 use crate::invoice::{InvoiceRequest, OfferRequest};
 use crate::ldk::{LdkWallet, StartError};
-use crate::payment::{PageCursor, PayError, PayRequest, PaymentPage, SendOnChain};
+use crate::lnd::{LndError, LndWallet};
+use crate::offer::{FetchInvoice, FetchedInvoice, PayFetched};
+use crate::payment::{PageCursor, PayError, PayRequest, PaymentPage, Rebalance, SendOnChain};
 use crate::{
     Balances, Channel, ChannelId, CloseChannel, Dispatch, Events, Lookup, OpenChannel,
     OpenedChannel,
@@ -23,6 +26,10 @@ use crate::{
 pub enum Backend {
     /// An ldk-node inside this process.
     Ldk,
+    /// Over gRPC.
+    Lnd,
+    /// Core Lightning, over its socket.
+    Cln,
 }
 
 impl Backend {
@@ -31,6 +38,8 @@ impl Backend {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ldk => "ldk",
+            Self::Lnd => "lnd",
+            Self::Cln => "cln",
         }
     }
 }
@@ -39,6 +48,8 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ldk => "the embedded Lightning node",
+            Self::Lnd => "lnd",
+            Self::Cln => "Core Lightning",
         })
     }
 }
@@ -117,6 +128,10 @@ impl fmt::Debug for Backup {
 pub enum WalletError {
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Lnd(#[from] LndError),
+    #[error(transparent)]
+    Cln(#[from] ClnError),
     #[error("{backend} could not {call}")]
     Call {
         backend: Backend,
@@ -165,7 +180,12 @@ impl WalletError {
     /// Whether only a change of the configuration can help.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        matches!(self, Self::Start(error) if error.is_config())
+        match self {
+            Self::Start(error) => error.is_config(),
+            Self::Lnd(error) => error.is_config(),
+            Self::Cln(error) => error.is_config(),
+            _ => false,
+        }
     }
 }
 
@@ -173,6 +193,8 @@ impl WalletError {
 #[derive(Clone, Debug)]
 pub enum Wallet {
     Ldk(LdkWallet),
+    Lnd(LndWallet),
+    Cln(ClnWallet),
 }
 
 /// The same call of whichever wallet it is.
@@ -180,6 +202,8 @@ macro_rules! each {
     ($wallet:expr, $backend:ident => $call:expr) => {
         match $wallet {
             Wallet::Ldk($backend) => $call,
+            Wallet::Lnd($backend) => $call,
+            Wallet::Cln($backend) => $call,
         }
     };
 }
@@ -190,6 +214,8 @@ impl Wallet {
     pub fn backend(&self) -> Backend {
         match self {
             Self::Ldk(_) => Backend::Ldk,
+            Self::Lnd(_) => Backend::Lnd,
+            Self::Cln(_) => Backend::Cln,
         }
     }
 
@@ -238,6 +264,33 @@ impl Wallet {
     /// [`PayError::Refused`] where certainly nothing was sent; [`PayError::Unknown`] for everything else.
     pub async fn pay(&self, request: &PayRequest) -> Result<(), PayError> {
         each!(self, wallet => wallet.pay(request).await)
+    }
+
+    /// Fetches the invoice of an offer, so that its hash is known before it is paid. Costs nothing.
+    ///
+    /// # Errors
+    /// The payee or the wallet does not answer, the invoice is for something else, or the wallet can't.
+    pub async fn fetch_invoice(
+        &self,
+        request: &FetchInvoice,
+    ) -> Result<FetchedInvoice, WalletError> {
+        each!(self, wallet => wallet.fetch_invoice(request).await)
+    }
+
+    /// As [`Self::pay`], for the fetched invoice of an offer.
+    ///
+    /// # Errors
+    /// As [`Self::pay`]; [`PayError::Refused`] where the wallet can't.
+    pub async fn pay_fetched(&self, request: &PayFetched) -> Result<(), PayError> {
+        each!(self, wallet => wallet.pay_fetched(request).await)
+    }
+
+    /// Moves money from one channel of ours to another; handed over, told and looked up as a payment.
+    ///
+    /// # Errors
+    /// As [`Self::pay`]; [`PayError::Refused`] where the wallet can't.
+    pub async fn rebalance(&self, request: &Rebalance) -> Result<(), PayError> {
+        each!(self, wallet => wallet.rebalance(request).await)
     }
 
     /// What became of a payment that was handed over, or may have been.

@@ -13,8 +13,8 @@ use ldk_node::{Node, NodeError};
 use super::calls::{Inner, LdkWallet, not_handed_over};
 use crate::payment::receipt;
 use crate::{
-    Backend, OutgoingPayment, OutgoingState, PageCursor, PayError, PayRequest, Payable,
-    PaymentPage, Refusal, WalletError,
+    Backend, FetchInvoice, FetchedInvoice, OutgoingPayment, OutgoingState, PageCursor, PayError,
+    PayFetched, PayRequest, Payable, PaymentPage, Rebalance, Refusal, WalletError,
 };
 
 /// Payments of one page of the history.
@@ -69,6 +69,37 @@ impl LdkWallet {
             Ok(result) => result,
             Err(error) => Err(not_handed_over(error)),
         }
+    }
+
+    #[expect(clippy::unused_async, reason = "the other wallets have to ask")]
+    pub(crate) async fn rebalance(&self, _request: &Rebalance) -> Result<(), PayError> {
+        let why = self.capabilities().rebalances.err().unwrap_or_default();
+        Err(Refusal::Unsupported {
+            what: "move money between its channels",
+            why,
+        }
+        .into())
+    }
+
+    #[expect(clippy::unused_async, reason = "Core Lightning has to ask")]
+    pub(crate) async fn fetch_invoice(
+        &self,
+        _request: &FetchInvoice,
+    ) -> Result<FetchedInvoice, WalletError> {
+        Err(WalletError::Unsupported {
+            backend: Backend::Ldk,
+            call: "fetch the invoice of an offer",
+            why: self.capabilities().pays_offers.err().unwrap_or_default(),
+        })
+    }
+
+    #[expect(clippy::unused_async, reason = "Core Lightning has to ask")]
+    pub(crate) async fn pay_fetched(&self, _request: &PayFetched) -> Result<(), PayError> {
+        Err(Refusal::Unsupported {
+            what: "pay the invoice of an offer",
+            why: self.capabilities().pays_offers.err().unwrap_or_default(),
+        }
+        .into())
     }
 
     pub(crate) async fn outgoing_payments(

@@ -172,7 +172,7 @@ async fn conclude(alice: &Node, bob: &Node, dispatch: &Dispatch, chain: &Regtest
     panic!("no end within {END:?}: {last:?}");
 }
 
-async fn collect(mut events: Events, arrived: Arc<Mutex<BTreeSet<PaymentHash>>>) {
+pub(crate) async fn collect(mut events: Events, arrived: Arc<Mutex<BTreeSet<PaymentHash>>>) {
     while let Ok(event) = events.next().await {
         if let Event::Received { hash, .. } = event {
             arrived.lock().unwrap().insert(hash);

@@ -63,6 +63,17 @@ impl Regtest {
         self.dir.path().join("regtest").join(".cookie")
     }
 
+    /// User and password of its cookie.
+    pub(crate) fn login(&self) -> (String, String) {
+        let cookie = std::fs::read_to_string(self.cookie_file()).unwrap();
+        let (user, password) = cookie.trim().split_once(':').unwrap();
+        (user.to_owned(), password.to_owned())
+    }
+
+    pub(crate) fn host_and_port(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.port.number)
+    }
+
     fn rpc(&self) -> Result<Client, bitcoincore_rpc::Error> {
         Client::new(&self.url(), Auth::CookieFile(self.cookie_file()))
     }
