@@ -1,0 +1,321 @@
+//! lnd's channels and its money.
+//!
+//! It counts in whole satoshi here. What the opener of a channel has there, it tells without the fee of the commitment
+//! transaction, which the opener pays.
+
+use std::collections::BTreeSet;
+
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{Amount, OutPoint, Txid};
+use hh_mining::Msat;
+use ldk_node::lightning_types::payment::PaymentHash;
+
+use super::calls::{CALL_LIMIT, LndWallet, failed, node_id, nonsense, sat_per_vbyte};
+use super::message::{self, FundingTxid, path};
+use crate::{
+    Backend, Balances, Channel, ChannelId, ChannelState, CloseChannel, Closing, Htlc, OpenChannel,
+    OpenedChannel, WalletError,
+};
+
+/// lnd's `Initiator` of a channel that we have opened.
+const INITIATOR_LOCAL: i32 = 1;
+
+/// A channel that is open, with what names it.
+pub(super) struct Known {
+    pub(super) id: ChannelId,
+    pub(super) peer: PublicKey,
+    funding: OutPoint,
+    pub(super) channel: message::Channel,
+}
+
+impl Known {
+    /// Whether a payment of ours is on its way out through it.
+    pub(super) fn holds(&self, hash: PaymentHash) -> bool {
+        let htlcs = &self.channel.pending_htlcs;
+        htlcs
+            .iter()
+            .any(|htlc| !htlc.incoming && htlc.hash_lock == hash.0)
+    }
+}
+
+impl LndWallet {
+    /// The channels whose funding is deep enough.
+    pub(super) async fn known_channels(&self) -> Result<Vec<Known>, WalletError> {
+        let answer: message::ListChannelsResponse = self
+            .ask("list its channels", path::LIST_CHANNELS, message::Empty {})
+            .await?;
+        let known = answer.channels.into_iter().map(|channel| {
+            let (id, funding) = channel_point(&channel.channel_point)?;
+            Ok(Known {
+                id,
+                peer: node_id(&channel.remote_pubkey)?,
+                funding,
+                channel,
+            })
+        });
+        known.collect()
+    }
+
+    async fn pending(&self) -> Result<message::PendingChannelsResponse, WalletError> {
+        self.ask(
+            "list its pending channels",
+            path::PENDING_CHANNELS,
+            message::Empty {},
+        )
+        .await
+    }
+
+    /// Those that are on their way to the chain, or not yet through it.
+    pub(super) async fn closing_channels(&self) -> Result<BTreeSet<ChannelId>, WalletError> {
+        let pending = self.pending().await?;
+        let waiting = pending.waiting_close_channels.into_iter();
+        let forced = pending.pending_force_closing_channels.into_iter();
+        waiting
+            .map(|waiting| waiting.channel)
+            .chain(forced.map(|forced| forced.channel))
+            .flatten()
+            .map(|channel| Ok(channel_point(&channel.channel_point)?.0))
+            .collect()
+    }
+
+    pub(crate) async fn channels(&self) -> Result<Vec<Channel>, WalletError> {
+        let pending = self.pending().await?;
+        let opening = pending.pending_open_channels.into_iter();
+        let waiting = pending.waiting_close_channels.into_iter();
+        let mut channels: Vec<Channel> = opening
+            .filter_map(|opening| Some((opening.channel?, ChannelState::Opening)))
+            .chain(waiting.filter_map(|waiting| Some((waiting.channel?, ChannelState::Closing))))
+            .map(|(channel, state)| pending_channel(&channel, state))
+            .collect::<Result<_, _>>()?;
+        channels.extend(self.known_channels().await?.iter().map(open_channel));
+        Ok(channels)
+    }
+
+    pub(crate) async fn balances(&self) -> Result<Balances, WalletError> {
+        let onchain: message::WalletBalanceResponse = self
+            .ask("tell what it has", path::WALLET_BALANCE, message::Empty {})
+            .await?;
+        let channels = self.known_channels().await?;
+        let pending = self.pending().await?;
+        let reserve = sats(onchain.reserved_balance_anchor_chan);
+        let spendable = sats(onchain.confirmed_balance)
+            .saturating_sub(sats(onchain.locked_balance))
+            .saturating_sub(reserve);
+        let channels: Vec<Channel> = channels.iter().map(open_channel).collect();
+        let free = |channel: &Channel| {
+            let left = channel.on_close.checked_sub(channel.reserve);
+            left.unwrap_or(Msat::ZERO)
+        };
+        let too_much = || nonsense("its channels hold more than all the money there is".to_owned());
+        Ok(Balances {
+            onchain_total: Amount::from_sat(sats(onchain.total_balance)),
+            onchain_spendable: Amount::from_sat(spendable),
+            anchor_reserve: Amount::from_sat(reserve),
+            in_channels: channels
+                .iter()
+                .map(|channel| channel.local)
+                .sum::<Option<Msat>>()
+                .ok_or_else(too_much)?,
+            in_channels_free: channels
+                .iter()
+                .map(free)
+                .sum::<Option<Msat>>()
+                .ok_or_else(too_much)?,
+            closing: closing(&pending)?,
+        })
+    }
+
+    pub(crate) async fn open_channel(
+        &self,
+        request: &OpenChannel,
+    ) -> Result<OpenedChannel, WalletError> {
+        const CALL: &str = "open a channel";
+        self.connect(request.peer, request.address.clone()).await?;
+        let message = message::OpenChannelRequest {
+            sat_per_vbyte: sat_per_vbyte(request.fee_rate),
+            node_pubkey: request.peer.serialize().to_vec(),
+            local_funding_amount: i64::try_from(request.capacity_sats).map_err(|_too_large| {
+                WalletError::BadRequest {
+                    backend: Backend::Lnd,
+                    call: CALL,
+                    why: "the channel is larger than all the money there is",
+                }
+            })?,
+            private: !request.is_public,
+        };
+        let point: message::ChannelPoint = self.ask(CALL, path::OPEN_CHANNEL, message).await?;
+        let funding = match point.funding_txid {
+            Some(FundingTxid::Bytes(bytes)) => txid(&bytes)?,
+            Some(FundingTxid::Text(text)) => text
+                .parse()
+                .map_err(|_error| nonsense(format!("{text:?} is no transaction")))?,
+            None => return Err(nonsense("a channel without a transaction".to_owned())),
+        };
+        let funding = OutPoint::new(funding, point.output_index);
+        let id = id_of(funding)?;
+        Ok(OpenedChannel { id, funding })
+    }
+
+    pub(crate) async fn close_channel(&self, request: &CloseChannel) -> Result<(), WalletError> {
+        const CALL: &str = "close a channel";
+        let CloseChannel { id, force } = *request;
+        let channels = self.known_channels().await?;
+        let known = channels.iter().find(|known| known.id == id);
+        let known = known.ok_or(WalletError::UnknownChannel {
+            backend: Backend::Lnd,
+            id,
+        })?;
+        let message = message::CloseChannelRequest {
+            channel_point: Some(message::ChannelPoint {
+                funding_txid: Some(FundingTxid::Bytes(
+                    known.funding.txid.to_byte_array().to_vec(),
+                )),
+                output_index: known.funding.vout,
+            }),
+            force,
+            no_wait: !force,
+        };
+        let link = &self.inner.link;
+        let begun: Result<message::Empty, _> =
+            link.first(path::CLOSE_CHANNEL, message, CALL_LIMIT).await;
+        begun.map(|_| ()).map_err(|error| failed(CALL, error))
+    }
+}
+
+fn closing(pending: &message::PendingChannelsResponse) -> Result<Vec<Closing>, WalletError> {
+    let waiting = pending
+        .waiting_close_channels
+        .iter()
+        .map(|waiting| (&waiting.channel, waiting.limbo_balance, 0));
+    let forced = pending.pending_force_closing_channels.iter().map(|forced| {
+        (
+            &forced.channel,
+            forced.limbo_balance,
+            forced.maturity_height,
+        )
+    });
+    let all = waiting.chain(forced).map(|(channel, limbo, height)| {
+        let channel = channel.as_ref().map(|channel| &channel.channel_point);
+        Ok(Closing {
+            channel: match channel {
+                Some(point) => Some(channel_point(point)?.0),
+                None => None,
+            },
+            amount: Amount::from_sat(sats(limbo)),
+            from_height: (height > 0).then_some(height),
+            // It does not tell what of it is in payments that were on their way.
+            is_contested: false,
+        })
+    });
+    all.collect()
+}
+
+fn open_channel(known: &Known) -> Channel {
+    let channel = &known.channel;
+    let reserve = |constraints: Option<&message::ChannelConstraints>| {
+        constraints.map_or(0, |constraints| constraints.chan_reserve_sat)
+    };
+    let local_reserve = reserve(channel.local_constraints.as_ref());
+    let local_sats = sats(channel.local_balance);
+    let remote_sats = sats(channel.remote_balance);
+    let unsettled_sats = sats(channel.unsettled_balance);
+    let capacity_sats = sats(channel.capacity);
+    // Of what we have opened, all is ours that is neither the peer's nor on its way.
+    let ours = if channel.initiator {
+        capacity_sats
+            .saturating_sub(remote_sats)
+            .saturating_sub(unsettled_sats)
+    } else {
+        local_sats
+    };
+    let theirs = if channel.initiator {
+        remote_sats
+    } else {
+        capacity_sats
+            .saturating_sub(local_sats)
+            .saturating_sub(unsettled_sats)
+    };
+    let remote_reserve = reserve(channel.remote_constraints.as_ref());
+    Channel {
+        id: known.id,
+        peer: known.peer,
+        funding: Some(known.funding),
+        short_id: Some(channel.chan_id),
+        capacity: from_sats(capacity_sats),
+        local: from_sats(ours),
+        remote: from_sats(theirs),
+        spendable: from_sats(local_sats.saturating_sub(local_reserve)),
+        receivable: from_sats(remote_sats.saturating_sub(remote_reserve)),
+        on_close: from_sats(local_sats),
+        reserve: from_sats(local_reserve),
+        state: ChannelState::Ready,
+        is_usable: channel.active,
+        is_public: !channel.private,
+        is_ours: channel.initiator,
+        pending_htlcs: channel.pending_htlcs.iter().filter_map(htlc).collect(),
+    }
+}
+
+fn pending_channel(
+    channel: &message::PendingChannel,
+    state: ChannelState,
+) -> Result<Channel, WalletError> {
+    let (id, funding) = channel_point(&channel.channel_point)?;
+    let local = from_sats(sats(channel.local_balance));
+    Ok(Channel {
+        id,
+        peer: node_id(&channel.remote_node_pub)?,
+        funding: Some(funding),
+        short_id: None,
+        capacity: from_sats(sats(channel.capacity)),
+        local,
+        remote: from_sats(sats(channel.remote_balance)),
+        spendable: Msat::ZERO,
+        receivable: Msat::ZERO,
+        on_close: local,
+        reserve: from_sats(sats(channel.local_chan_reserve_sat)),
+        state,
+        is_usable: false,
+        is_public: !channel.private,
+        is_ours: channel.initiator == INITIATOR_LOCAL,
+        pending_htlcs: Vec::new(),
+    })
+}
+
+fn htlc(htlc: &message::Htlc) -> Option<Htlc> {
+    let hash = PaymentHash(htlc.hash_lock.as_slice().try_into().ok()?);
+    Some(Htlc {
+        hash,
+        amount: from_sats(sats(htlc.amount)),
+        expiry_height: htlc.expiration_height,
+        is_outgoing: !htlc.incoming,
+    })
+}
+
+/// `TXID:INDEX`.
+pub(super) fn channel_point(text: &str) -> Result<(ChannelId, OutPoint), WalletError> {
+    let funding: OutPoint = text
+        .parse()
+        .map_err(|_error| nonsense(format!("{text:?} is no channel point")))?;
+    Ok((id_of(funding)?, funding))
+}
+
+pub(super) fn id_of(funding: OutPoint) -> Result<ChannelId, WalletError> {
+    ChannelId::of_funding(funding)
+        .ok_or_else(|| nonsense(format!("{funding} can't fund a channel")))
+}
+
+/// As it is hashed.
+pub(super) fn txid(bytes: &[u8]) -> Result<Txid, WalletError> {
+    Txid::from_slice(bytes).map_err(|_error| nonsense("no transaction id".to_owned()))
+}
+
+/// lnd's amounts are signed; none of those that we read is ever negative, but for rounding near nothing.
+fn sats(amount: i64) -> u64 {
+    u64::try_from(amount).unwrap_or(0)
+}
+
+fn from_sats(sats: u64) -> Msat {
+    Msat::from_sats(sats).unwrap_or(Msat::MAX_MONEY)
+}

@@ -1,0 +1,495 @@
+//! lnd's side of the wallet against a fake at the socket.
+
+mod fake;
+
+use std::time::{Duration, SystemTime};
+
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::{Amount, Network};
+use hh_daemon::{Secret, Tasks};
+use hh_mining::Msat;
+use ldk_node::lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
+use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
+use tonic::Code;
+
+use super::calls::{LndConfig, LndError, LndWallet};
+use super::link::LinkError;
+use super::message::{self, ChannelNews, PaymentFailureReason, PaymentStatus, path};
+use crate::{
+    Absence, ChannelId, CloseChannel, Dispatch, Doubt, Event, FailureCode, Lookup, OutgoingState,
+    PayError, PayRequest, Rebalance, Refusal, Wallet, WalletError,
+};
+use fake::{FakeLnd, Reply, pem};
+
+const MACAROON: &str = "0201036c6e6402deadbeefcafe";
+const FUNDING: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff:1";
+
+fn key(byte: u8) -> SecretKey {
+    SecretKey::from_slice(&[byte; 32]).unwrap()
+}
+
+fn node(byte: u8) -> PublicKey {
+    key(byte).public_key(&Secp256k1::new())
+}
+
+fn preimage() -> PaymentPreimage {
+    PaymentPreimage([5; 32])
+}
+
+fn hash() -> PaymentHash {
+    PaymentHash::from(preimage())
+}
+
+fn channel_id() -> ChannelId {
+    ChannelId::of_funding(FUNDING.parse().unwrap()).unwrap()
+}
+
+/// Of node `payee`.
+fn invoice(payee: u8, amount: Option<u64>) -> Bolt11Invoice {
+    let mut builder = InvoiceBuilder::new(Currency::Regtest)
+        .description("a test".to_owned())
+        .payment_hash(bitcoin::hashes::Hash::from_byte_array(hash().0))
+        .payment_secret(PaymentSecret([4; 32]))
+        .current_timestamp()
+        .min_final_cltv_expiry_delta(40);
+    if let Some(amount) = amount {
+        builder = builder.amount_milli_satoshis(amount);
+    }
+    builder
+        .build_signed(|hash| Secp256k1::new().sign_ecdsa_recoverable(hash, &key(payee)))
+        .unwrap()
+}
+
+fn request(invoice: Bolt11Invoice) -> PayRequest {
+    PayRequest {
+        invoice,
+        amount: None,
+        max_fee: Msat(3_000),
+        cltv_limit: 432,
+        timeout: Duration::from_secs(25),
+    }
+}
+
+fn info() -> message::GetInfoResponse {
+    message::GetInfoResponse {
+        identity_pubkey: node(9).to_string(),
+        alias: "till".to_owned(),
+        block_height: 123,
+        synced_to_chain: true,
+        version: "0.21.2-beta commit=v0.21.2-beta".to_owned(),
+        chains: vec![message::Chain {
+            network: "regtest".to_owned(),
+        }],
+        wallet_synced: true,
+    }
+}
+
+fn payment(status: PaymentStatus) -> message::Payment {
+    message::Payment {
+        payment_hash: hex::encode(hash().0),
+        payment_preimage: hex::encode(preimage().0),
+        value_msat: 5_000,
+        status: status.into(),
+        fee_msat: 7,
+        creation_time_ns: 1_700_000_000_000_000_000,
+        failure_reason: PaymentFailureReason::None.into(),
+    }
+}
+
+fn channel() -> message::Channel {
+    message::Channel {
+        active: true,
+        remote_pubkey: node(7).to_string(),
+        channel_point: FUNDING.to_owned(),
+        chan_id: 77,
+        capacity: 1_000_000,
+        local_balance: 600_000,
+        remote_balance: 390_000,
+        unsettled_balance: 5_000,
+        pending_htlcs: vec![message::Htlc {
+            incoming: false,
+            amount: 5_000,
+            hash_lock: hash().0.to_vec(),
+            expiration_height: 200,
+        }],
+        private: true,
+        initiator: true,
+        local_constraints: Some(message::ChannelConstraints {
+            chan_reserve_sat: 10_000,
+        }),
+        remote_constraints: None,
+    }
+}
+
+fn dispatch(seconds_ago: u64) -> Dispatch {
+    Dispatch {
+        wallet: node(9),
+        hash: hash(),
+        amount: Msat(5_000),
+        at: SystemTime::now() - Duration::from_secs(seconds_ago),
+        timeout: Duration::from_secs(25),
+        channels: vec![channel_id()],
+    }
+}
+
+fn config(fake: &FakeLnd) -> LndConfig {
+    LndConfig {
+        address: fake.address.to_string(),
+        certificate: pem("lnd.crt"),
+        macaroon: Secret::new(MACAROON.to_owned()),
+        network: Network::Regtest,
+    }
+}
+
+/// A fake with one channel and nothing in its books, and the wallet on it.
+async fn start() -> (FakeLnd, Wallet) {
+    let fake = FakeLnd::start("lnd").await;
+    fake.always(path::GET_INFO, Reply::one(&info()));
+    let mut quiet = channel();
+    quiet.pending_htlcs.clear();
+    let channels = message::ListChannelsResponse {
+        channels: vec![quiet],
+    };
+    fake.always(path::LIST_CHANNELS, Reply::one(&channels));
+    let pending = message::PendingChannelsResponse::default();
+    fake.always(path::PENDING_CHANNELS, Reply::one(&pending));
+    let nothing = Reply::Status(Code::NotFound, "payment isn't initiated");
+    fake.always(path::TRACK_PAYMENT, nothing);
+    let wallet = LndWallet::start(config(&fake), &Tasks::default())
+        .await
+        .unwrap();
+    (fake, Wallet::Lnd(wallet))
+}
+
+async fn start_error(fake: &FakeLnd) -> LndError {
+    match LndWallet::start(config(fake), &Tasks::default()).await {
+        Err(WalletError::Lnd(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_impostor_is_refused_before_the_macaroon_is_sent() {
+    let fake = FakeLnd::start("impostor").await;
+    fake.always(path::GET_INFO, Reply::one(&info()));
+    let error = start_error(&fake).await;
+    assert!(
+        matches!(error, LndError::Link(LinkError::Handshake { .. })),
+        "{error}"
+    );
+    assert!(fake.calls().is_empty(), "{:?}", fake.calls());
+}
+
+#[tokio::test]
+async fn the_pinned_certificate_is_given_the_macaroon() {
+    let (fake, wallet) = start().await;
+    let info = wallet.info().await.unwrap();
+    assert_eq!(info.node_id, node(9));
+    assert_eq!((info.block_height, info.is_synced), (123, true));
+    let calls = fake.calls();
+    assert!(calls.iter().all(|call| call.macaroon == MACAROON));
+    assert!(!format!("{wallet:?}").contains(MACAROON));
+}
+
+#[tokio::test]
+async fn an_lnd_that_is_too_old_or_on_another_chain_is_refused() {
+    let fake = FakeLnd::start("lnd").await;
+    let mut old = info();
+    old.version = "0.20.1-beta".to_owned();
+    fake.always(path::GET_INFO, Reply::one(&old));
+    let error = start_error(&fake).await;
+    assert!(matches!(error, LndError::TooOld { .. }), "{error}");
+    let mut elsewhere = info();
+    elsewhere.chains[0].network = "mainnet".to_owned();
+    fake.always(path::GET_INFO, Reply::one(&elsewhere));
+    let error = start_error(&fake).await;
+    assert!(matches!(error, LndError::WrongChain { .. }), "{error}");
+    assert!(error.is_config());
+}
+
+#[tokio::test]
+async fn a_payment_is_handed_over_with_its_limits() {
+    let (fake, wallet) = start().await;
+    // It is in the books, and nothing more is told for now.
+    let taken = Reply::open(&[payment(PaymentStatus::Initiated)]);
+    fake.always(path::SEND_PAYMENT, taken);
+    wallet.pay(&request(invoice(7, Some(5_000)))).await.unwrap();
+    let sent: message::SendPaymentRequest = fake.last(path::SEND_PAYMENT);
+    assert_eq!(sent.payment_request, invoice_text(&sent));
+    assert_eq!((sent.fee_limit_msat, sent.cltv_limit), (3_000, 432));
+    assert_eq!((sent.timeout_seconds, sent.amt_msat), (25, 0));
+    assert!(!sent.allow_self_payment);
+
+    let mut open_amount = request(invoice(7, None));
+    open_amount.amount = Some(Msat(9_000));
+    wallet.pay(&open_amount).await.unwrap();
+    let sent: message::SendPaymentRequest = fake.last(path::SEND_PAYMENT);
+    assert_eq!(sent.amt_msat, 9_000);
+}
+
+/// The same invoice, read and written again.
+fn invoice_text(sent: &message::SendPaymentRequest) -> String {
+    let invoice: Bolt11Invoice = sent.payment_request.parse().unwrap();
+    assert_eq!(invoice.payment_hash().as_ref() as &[u8], hash().0);
+    invoice.to_string()
+}
+
+#[tokio::test]
+async fn what_is_wrong_from_the_start_never_reaches_lnd() {
+    let (fake, wallet) = start().await;
+    let mut unlimited = request(invoice(7, Some(5_000)));
+    unlimited.cltv_limit = 0;
+    for wrong in [request(invoice(9, Some(5_000))), unlimited] {
+        let error = wallet.pay(&wrong).await.unwrap_err();
+        assert!(matches!(error, PayError::Refused(_)), "{error}");
+    }
+    let calls = fake.calls();
+    assert!(calls.iter().all(|call| call.path != path::SEND_PAYMENT));
+}
+
+#[tokio::test]
+async fn an_error_of_any_kind_leaves_the_payment_unknown() {
+    for reply in [
+        Reply::Status(Code::AlreadyExists, "payment is in transition"),
+        Reply::Status(Code::Unavailable, "shutting down"),
+        Reply::Status(Code::InvalidArgument, "no"),
+        Reply::Messages(Vec::new()),
+        Reply::Cut,
+    ] {
+        let (fake, wallet) = start().await;
+        fake.always(path::SEND_PAYMENT, reply.clone());
+        let request = request(invoice(7, Some(5_000)));
+        let error = wallet.pay(&request).await.unwrap_err();
+        assert!(
+            matches!(error, PayError::Unknown { .. }),
+            "{reply:?}: {error}"
+        );
+        // The next call connects again if it has to.
+        let settled = Reply::open(&[payment(PaymentStatus::Succeeded)]);
+        fake.always(path::TRACK_PAYMENT, settled);
+        let found = wallet.lookup(&dispatch(0)).await.unwrap();
+        assert!(matches!(found, Lookup::Settled { .. }), "{found:?}");
+    }
+}
+
+#[track_caller]
+fn check(found: Result<Lookup, WalletError>, expected: Lookup) {
+    assert_eq!(found.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_payment_is_what_lnds_books_say() {
+    let (fake, wallet) = start().await;
+    let tracked = |payment| fake.always(path::TRACK_PAYMENT, Reply::open(&[payment]));
+    tracked(payment(PaymentStatus::Succeeded));
+    let settled = Lookup::Settled {
+        preimage: preimage(),
+        fee: Some(Msat(7)),
+    };
+    check(wallet.lookup(&dispatch(0)).await, settled);
+    for status in [PaymentStatus::InFlight, PaymentStatus::Initiated] {
+        tracked(payment(status));
+        let in_flight = Lookup::InFlight { htlc_seen: false };
+        check(wallet.lookup(&dispatch(3_600)).await, in_flight);
+    }
+    let mut failed = payment(PaymentStatus::Failed);
+    failed.failure_reason = PaymentFailureReason::NoRoute.into();
+    tracked(failed);
+    let code = FailureCode::NoRoute;
+    check(wallet.lookup(&dispatch(0)).await, Lookup::Failed { code });
+    let mut forged = payment(PaymentStatus::Succeeded);
+    forged.payment_preimage = hex::encode([6; 32]);
+    tracked(forged);
+    let error = wallet.lookup(&dispatch(0)).await.unwrap_err();
+    assert!(matches!(error, WalletError::Answer { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_lnd_does_not_know_is_not_soon_taken_for_never_sent() {
+    let (fake, wallet) = start().await;
+    let found = wallet.lookup(&dispatch(0)).await.unwrap();
+    assert!(
+        matches!(
+            found,
+            Lookup::Absent(Absence::Unclear(Doubt::JustDispatched { .. }))
+        ),
+        "{found:?}"
+    );
+    let found = wallet.lookup(&dispatch(3_600)).await.unwrap();
+    assert!(
+        matches!(
+            found,
+            Lookup::Absent(Absence::Unclear(Doubt::JustStarted { .. }))
+        ),
+        "{found:?}"
+    );
+    let channels = message::ListChannelsResponse {
+        channels: vec![channel()],
+    };
+    fake.always(path::LIST_CHANNELS, Reply::one(&channels));
+    let in_flight = Lookup::InFlight { htlc_seen: true };
+    check(wallet.lookup(&dispatch(3_600)).await, in_flight);
+    // An error is no answer.
+    let down = Reply::Status(Code::Unavailable, "the books are closed");
+    fake.always(path::TRACK_PAYMENT, down);
+    let error = wallet.lookup(&dispatch(3_600)).await.unwrap_err();
+    assert!(matches!(error, WalletError::Call { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn another_node_behind_the_same_address_is_asked_nothing() {
+    let (fake, wallet) = start().await;
+    let mut other = info();
+    other.identity_pubkey = node(3).to_string();
+    fake.always(path::GET_INFO, Reply::one(&other));
+    let error = wallet.lookup(&dispatch(3_600)).await.unwrap_err();
+    assert!(matches!(error, WalletError::OtherWallet { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn events_that_may_be_missed_are_told_as_such() {
+    let (fake, wallet) = start().await;
+    let settled = payment(PaymentStatus::Succeeded);
+    fake.on(path::TRACK_PAYMENTS, Reply::open(&[settled.clone()]));
+    fake.on(
+        path::TRACK_PAYMENTS,
+        Reply::open(&[settled.clone(), settled]),
+    );
+    let closed = message::ChannelEventUpdate {
+        channel: Some(ChannelNews::Closed(message::ChannelCloseSummary {
+            channel_point: FUNDING.to_owned(),
+            close_type: message::ClosureType::RemoteForce.into(),
+        })),
+    };
+    fake.on(path::CHANNEL_EVENTS, Reply::open(&[] as &[message::Empty]));
+    fake.on(path::CHANNEL_EVENTS, Reply::open(&[closed]));
+    fake.always(path::INVOICES, Reply::open(&[] as &[message::Empty]));
+    let mut events = wallet.events().unwrap();
+    assert_eq!(events.next().await.unwrap(), Event::Missed);
+    // The same, until it is handled.
+    assert_eq!(events.next().await.unwrap(), Event::Missed);
+    events.handled().await.unwrap();
+    fake.cut();
+    assert_eq!(events.next().await.unwrap(), Event::Missed);
+    events.handled().await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.push(events.next().await.unwrap());
+        events.handled().await.unwrap();
+    }
+    let closed = Event::ChannelClosed {
+        id: channel_id(),
+        reason: "RemoteForce".to_owned(),
+    };
+    let settled = Event::PaymentSettled {
+        hash: hash(),
+        preimage: preimage(),
+        fee: Some(Msat(7)),
+    };
+    // One of the three was under way while it was connected.
+    assert!(
+        told.iter()
+            .all(|event| *event == closed || *event == settled)
+    );
+}
+
+#[tokio::test]
+async fn a_channel_and_the_money_are_counted_once() {
+    let (fake, wallet) = start().await;
+    let channels = message::ListChannelsResponse {
+        channels: vec![channel()],
+    };
+    fake.always(path::LIST_CHANNELS, Reply::one(&channels));
+    let balance = message::WalletBalanceResponse {
+        total_balance: 900_000,
+        confirmed_balance: 800_000,
+        locked_balance: 50_000,
+        reserved_balance_anchor_chan: 10_000,
+    };
+    fake.always(path::WALLET_BALANCE, Reply::one(&balance));
+    let found = wallet.channels().await.unwrap();
+    assert_eq!(found.len(), 1);
+    // What the fee of the commitment transaction takes is ours: we have opened it.
+    assert_eq!(found[0].local, Msat(605_000_000));
+    assert_eq!(found[0].on_close, Msat(600_000_000));
+    assert_eq!(found[0].remote, Msat(390_000_000));
+    assert_eq!(found[0].pending_htlcs.len(), 1);
+    assert!(found[0].pending_htlcs[0].is_outgoing && !found[0].is_public);
+    let balances = wallet.balances().await.unwrap();
+    assert_eq!(balances.onchain_spendable, Amount::from_sat(740_000));
+    assert_eq!(balances.in_channels, Msat(605_000_000));
+    assert_eq!(balances.in_channels_free, Msat(590_000_000));
+}
+
+#[tokio::test]
+async fn only_a_channel_that_there_is_is_closed() {
+    let (fake, wallet) = start().await;
+    fake.always(path::CLOSE_CHANNEL, Reply::open(&[message::Empty {}]));
+    let mut request = CloseChannel {
+        id: ChannelId([1; 32]),
+        force: false,
+    };
+    let error = wallet.close_channel(&request).await.unwrap_err();
+    assert!(
+        matches!(error, WalletError::UnknownChannel { .. }),
+        "{error}"
+    );
+    request.id = channel_id();
+    wallet.close_channel(&request).await.unwrap();
+    let sent: message::CloseChannelRequest = fake.last(path::CLOSE_CHANNEL);
+    assert!(sent.no_wait && !sent.force);
+    assert_eq!(sent.channel_point.unwrap().output_index, 1);
+}
+
+#[tokio::test]
+async fn money_is_moved_between_two_channels_of_ours_only() {
+    let (fake, wallet) = start().await;
+    let taken = Reply::open(&[payment(PaymentStatus::InFlight)]);
+    fake.always(path::SEND_PAYMENT, taken);
+    let mut move_it = Rebalance {
+        payment: request(invoice(9, Some(5_000))),
+        from: channel_id(),
+        into: channel_id(),
+    };
+    wallet.rebalance(&move_it).await.unwrap();
+    let sent: message::SendPaymentRequest = fake.last(path::SEND_PAYMENT);
+    assert!(sent.allow_self_payment);
+    assert_eq!(sent.outgoing_chan_ids, [77]);
+    assert_eq!(sent.last_hop_pubkey, node(7).serialize());
+    move_it.into = ChannelId([1; 32]);
+    let error = wallet.rebalance(&move_it).await.unwrap_err();
+    assert!(
+        matches!(error, PayError::Refused(Refusal::UnknownChannel(_))),
+        "{error}"
+    );
+    move_it.payment = request(invoice(7, Some(5_000)));
+    let error = wallet.rebalance(&move_it).await.unwrap_err();
+    assert!(
+        matches!(error, PayError::Refused(Refusal::NotOurOwn)),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_history_comes_in_pages() {
+    let (fake, wallet) = start().await;
+    let page = message::ListPaymentsResponse {
+        payments: vec![payment(PaymentStatus::Succeeded); 500],
+        last_index_offset: 612,
+    };
+    fake.on(path::LIST_PAYMENTS, Reply::one(&page));
+    let rest = message::ListPaymentsResponse {
+        payments: vec![payment(PaymentStatus::Failed)],
+        last_index_offset: 613,
+    };
+    fake.on(path::LIST_PAYMENTS, Reply::one(&rest));
+    let first = wallet.outgoing_payments(None).await.unwrap();
+    assert_eq!(first.payments.len(), 500);
+    assert_eq!(first.payments[0].at_s, 1_700_000_000);
+    let second = wallet.outgoing_payments(first.next.as_ref()).await.unwrap();
+    assert_eq!(second.payments[0].state, OutgoingState::Failed);
+    assert_eq!(second.next, None);
+    let sent: message::ListPaymentsRequest = fake.last(path::LIST_PAYMENTS);
+    assert_eq!((sent.index_offset, sent.max_payments), (612, 500));
+    assert!(sent.include_incomplete && sent.omit_hops);
+}
