@@ -28,7 +28,7 @@ pub use payout::{
     RunRequest, SubmitInvoiceRequest,
 };
 
-use super::{Hello, JournalPage, JournalQuery, LinkStatus};
+use super::{Hello, JournalPage, JournalQuery};
 use crate::ApiError;
 
 /// Answered on hh-treasury's sockets. Methods that change something are refused on `view.sock`.

@@ -30,7 +30,7 @@ pub enum AttemptState {
     Abandoned,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Payout {
     pub id: u64,
     /// `miner:NAME` or `node:ID`.
@@ -81,7 +81,7 @@ pub struct PayoutEvent {
     pub actor: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PayoutDetail {
     pub payout: Payout,
     /// Oldest first.
@@ -101,7 +101,7 @@ pub struct PayoutQuery {
     pub limit: u32,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PayoutPage {
     pub payouts: Vec<Payout>,
     pub next_before: Option<u64>,
