@@ -9,7 +9,7 @@ use bitcoin::{Network, ScriptBuf};
 use hh_bitcoin::NodeConfig;
 use hh_daemon::ban::AutoBan;
 use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
-use hh_ledger::{Location, PostgresServer, ServerOptions};
+use hh_ledger::{Location, PostgresConfig};
 use hh_sv2::AuthorityPublicKey;
 use hyper_node::HyperNodeConfig;
 use serde::Deserialize;
@@ -38,6 +38,9 @@ const MAX_HOST_BYTES: usize = 255;
 /// A coinbase is mature after 100 blocks, which take 17 hours, or a day when they are slow: a reward is not split again after
 /// that. Above ten years nothing is ever pruned in a database's life.
 const KEEP_SHARES_DAYS: RangeInclusive<u32> = 2..=3_650;
+
+/// The role in PostgreSQL where none is named.
+const POSTGRES_USER: &str = "hh-pool";
 
 /// The file `hh-pool.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -137,34 +140,6 @@ pub struct LedgerConfig {
     /// Shares stay rows while they lie in the window of a block that was found within so many days, or after it.
     pub keep_shares_days: u32,
     pub postgres: Option<PostgresConfig>,
-}
-
-/// A PostgreSQL database, in whose schema `pool` the ledger is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostgresConfig {
-    /// The directory of a Unix socket, or a host's name or address.
-    pub host: String,
-    #[serde(default = "default_postgres_port")]
-    pub port: u16,
-    pub database: String,
-    #[serde(default = "default_postgres_user")]
-    pub user: String,
-    pub password: Option<SecretRef>,
-    /// Certificates in PEM that may have signed the server's; with them TLS is spoken.
-    pub root_certificates: Option<PathBuf>,
-}
-
-impl PostgresConfig {
-    fn options(&self) -> ServerOptions {
-        ServerOptions {
-            host: self.host.clone(),
-            port: self.port,
-            database: self.database.clone(),
-            user: self.user.clone(),
-            root_certificates: self.root_certificates.clone(),
-        }
-    }
 }
 
 /// How often a miner is to send shares.
@@ -276,14 +251,6 @@ fn default_tag() -> String {
     "/Hyper Hash/".to_owned()
 }
 
-fn default_postgres_port() -> u16 {
-    5432
-}
-
-fn default_postgres_user() -> String {
-    "hh-pool".to_owned()
-}
-
 impl PoolConfig {
     /// The script that the coinbase pays.
     ///
@@ -364,14 +331,10 @@ impl PoolConfig {
     /// # Errors
     /// The password or the root certificates can't be read.
     pub fn ledger_location(&self) -> Result<Location, Failure> {
-        let Some(postgres) = &self.ledger.postgres else {
-            return Ok(Location::Sqlite(self.data_dir.join("pool.db")));
-        };
-        let password = postgres.password.as_ref().map(SecretRef::read).transpose();
-        let password = password.map_err(Failure::config)?;
-        let password = password.as_ref().map(|password| password.expose().trim());
-        let server = PostgresServer::new(&postgres.options(), password);
-        Ok(Location::Postgres(server.map_err(Failure::config)?))
+        match &self.ledger.postgres {
+            Some(postgres) => postgres.location(POSTGRES_USER),
+            None => Ok(Location::Sqlite(self.data_dir.join("pool.db"))),
+        }
     }
 }
 
@@ -514,19 +477,8 @@ impl PoolConfig {
             let fix = format!("write {min} to {max}, such as 90");
             mistakes.add("ledger.keep_shares_days", what, fix);
         }
-        let Some(postgres) = &self.ledger.postgres else {
-            return;
-        };
-        if postgres.host.is_empty() {
-            let fix = "write the directory of a Unix socket, such as /run/postgresql, or a host";
-            mistakes.add("ledger.postgres.host", "empty", fix);
-        } else if postgres.options().is_remote() && postgres.root_certificates.is_none() {
-            let what = format!(
-                "{} is another machine, where only TLS is spoken",
-                postgres.host
-            );
-            let fix = "name the certificates that it is known by with `root_certificates`";
-            mistakes.add("ledger.postgres.host", what, fix);
+        if let Some(postgres) = &self.ledger.postgres {
+            postgres.check("ledger.postgres", mistakes);
         }
     }
 
