@@ -9,10 +9,12 @@ pub mod chain;
 pub mod change_journal;
 pub mod node_credential;
 pub mod node_key;
+pub mod payment_order;
 mod pool_authority;
 
 pub use chain::{Chain, ChainError, Entry, Event, Head};
 pub use change_journal::{ChangeJournal, ChangeJournalError};
 pub use node_credential::{CredentialError, LaneName, NodeCredential, NodeId, PresentedCredential};
 pub use node_key::{NodeKeyError, NodePublicKey, NodeSecretKey};
+pub use payment_order::{OrderError, OwnerKey, OwnerKeyError, PaymentOrder};
 pub use pool_authority::{PoolAuthority, PoolAuthorityError};
