@@ -45,6 +45,9 @@ pub struct Channel {
     pub spendable_msat: u64,
     pub receivable_msat: u64,
     pub htlcs: Vec<Htlc>,
+    /// What opening or closing it costs on the chain, about; none where nobody asked for that.
+    #[serde(default)]
+    pub cost_msat: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

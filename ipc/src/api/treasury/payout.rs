@@ -115,6 +115,9 @@ pub struct RunRequest {
     pub payees: Vec<String>,
     /// Pays balances below the minimum too, where payees are named.
     pub below_minimum: bool,
+    /// Nothing is opened where the plan comes to more: what was shown and confirmed is what is paid at most.
+    #[serde(default)]
+    pub total_msat_max: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +139,9 @@ pub struct PlannedPayout {
     pub amount_msat: u64,
     pub destination: String,
     pub needs_approval: bool,
+    /// What sending it may cost at most; none where that is not known before.
+    #[serde(default)]
+    pub max_fee_msat: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
