@@ -12,8 +12,12 @@
 //!
 //! What both engines have in common is in files of this folder: the rows, and the arithmetic of the sums. Each engine is
 //! a module with statements of its own; the tests run on both.
+//!
+//! [`books`] is another ledger: the treasury's, of money. Where a pool's has shares, that has entries which sum to zero.
 
 mod block;
+pub mod books;
+mod calls;
 mod claim;
 mod cut;
 mod location;
@@ -35,9 +39,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-
 pub use block::{BlockPath, BlockRow, BlockState, UnknownState};
+pub use books::{Books, BooksError};
+use calls::Calls;
 pub use claim::{Claim, Holder, Refusal, RetireWhere, Retirement, Standing};
 pub use location::Location;
 pub use origin::{Origin, OriginError};
@@ -48,13 +52,10 @@ pub use round::{Round, RoundAccount};
 pub use shipment::{BindingRow, RejectedCount, ShareRow, Shipment};
 pub use sums::Sum;
 pub use worker::{WorkerSum, WorkerWindows};
-use writer::{Call, Writer};
+use writer::Writer;
 
 /// The random id of a share log.
 pub type Epoch = [u8; 16];
-
-/// Calls that may wait for the writer; each holds at most one shipment.
-const QUEUED_CALLS_MAX: usize = 16;
 
 /// Most origins whose ids a writer remembers; a pool with more workers looks them up again.
 const ORIGINS_MAX: usize = 100_000;
@@ -155,7 +156,7 @@ pub enum LedgerError {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     reader: LedgerReader,
-    calls: mpsc::Sender<Call>,
+    calls: Calls<Writer>,
 }
 
 impl Ledger {
@@ -165,8 +166,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::File`] if no thread can be started.
     pub fn open(location: &Location, pool: &str) -> Result<Self, LedgerError> {
-        let (calls, queue) = mpsc::channel::<Call>(QUEUED_CALLS_MAX);
-        Writer::start(location, pool, queue)?;
+        let calls = Writer::start(location, pool)?;
         let reader = LedgerReader::new(location);
         Ok(Self { reader, calls })
     }
@@ -331,16 +331,7 @@ impl Ledger {
         &self,
         call: impl AsyncFnOnce(&mut Writer) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (done, result) = oneshot::channel();
-        let call: Call = Box::new(move |writer| {
-            Box::pin(async move {
-                if done.send(call(writer).await).is_err() {
-                    tracing::debug!("nobody waits for a call to the ledger any more");
-                }
-            })
-        });
-        self.calls.send(call).await.or(Err(LedgerError::Closed))?;
-        result.await.unwrap_or(Err(LedgerError::Closed))
+        self.calls.call(call).await
     }
 }
 

@@ -21,13 +21,14 @@ use std::time::Duration;
 
 pub(crate) use reader::Reader;
 pub use server::{PostgresServer, ServerError, ServerOptions};
+pub(crate) use session::Session;
 pub(crate) use writer::Writer;
 
 use crate::LedgerError;
 
 /// How long a call may take once it is connected: a shipment takes some tens of milliseconds. A server that takes
 /// connections and does not answer is told of after that.
-const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What stops a call; the caller adds where.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use reader::Reader;
+pub(crate) use schema::connect_for_writing;
 pub(crate) use writer::Writer;
 
 use crate::LedgerError;

@@ -1,20 +1,10 @@
-//! The one writer of a ledger, on whichever engine. Runs calls one after the other on a thread of its own, so that a call
-//! is carried out even if nobody waits for it any more.
+//! The one writer of a ledger, on whichever engine.
 
-use std::future::Future;
-use std::path::Path;
-use std::pin::Pin;
-
-use tokio::sync::mpsc;
-
+use crate::calls::Calls;
 use crate::{
     BlockRow, Claim, Epoch, LedgerError, Location, RejectedCount, RetireWhere, Retirement,
     Shipment, postgres, sqlite,
 };
-
-/// Something to do with the writer.
-pub(crate) type Call =
-    Box<dyn for<'a> FnOnce(&'a mut Writer) -> Pin<Box<dyn Future<Output = ()> + 'a>> + Send>;
 
 #[derive(Debug)]
 pub(crate) enum Writer {
@@ -23,40 +13,15 @@ pub(crate) enum Writer {
 }
 
 impl Writer {
-    /// Starts the thread, which ends when the other end of `calls` is gone.
-    pub(crate) fn start(
-        location: &Location,
-        pool: &str,
-        mut calls: mpsc::Receiver<Call>,
-    ) -> Result<(), LedgerError> {
-        let mut writer = match location {
+    /// Starts the writer's thread.
+    pub(crate) fn start(location: &Location, pool: &str) -> Result<Calls<Self>, LedgerError> {
+        let writer = match location {
             Location::Sqlite(path) => Self::Sqlite(sqlite::Writer::new(path, pool)),
             Location::Postgres(server) => {
                 Self::Postgres(postgres::Writer::new(server.clone(), pool))
             }
         };
-        let failed = |source| LedgerError::File {
-            action: "start a thread for",
-            path: Path::new("the ledger").to_owned(),
-            source,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        let run = move || {
-            runtime.block_on(async {
-                while let Some(call) = calls.recv().await {
-                    call(&mut writer).await;
-                }
-                writer.close().await;
-            });
-        };
-        std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(run)
-            .map_err(failed)?;
-        Ok(())
+        Calls::start(writer, async |writer: Self| writer.close().await)
     }
 
     pub(crate) async fn ship(&mut self, shipment: &Shipment) -> Result<(), LedgerError> {

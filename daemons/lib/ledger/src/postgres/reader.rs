@@ -341,7 +341,7 @@ impl Reader {
         if let Some(session) = alive {
             return Ok(session);
         }
-        let mut session = Session::connect(&self.server).await?;
+        let mut session = Session::connect(&self.server, schema::NAME).await?;
         schema::check(&mut session, &self.server).await?;
         let only_read = async {
             Ok(session

@@ -5,6 +5,9 @@ use super::session::Session;
 use super::{CallError, within_limit};
 use crate::{LedgerError, refuse_newer};
 
+/// What the schema is called.
+pub(super) const NAME: &str = "pool";
+
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
 const MIGRATIONS: [&str; 3] = [INITIAL, BLOCK_CUTS, LOG_ENDS];
 

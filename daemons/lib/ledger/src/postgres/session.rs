@@ -26,19 +26,21 @@ const SETTINGS: &str = "
     SET statement_timeout = '60s';
     SET plan_cache_mode = force_custom_plan;
     SET client_min_messages = warning;
-    SET search_path = pool, pg_temp;
 ";
 
 /// A connection to the server.
-pub(super) struct Session {
+pub(crate) struct Session {
     client: Client,
     wire: Wire,
     statements: HashMap<&'static str, Statement>,
 }
 
 impl Session {
-    /// Connects and logs in.
-    pub(super) async fn connect(server: &PostgresServer) -> Result<Self, LedgerError> {
+    /// Connects and logs in; names without a schema are those of `schema`, which need not be there yet.
+    pub(crate) async fn connect(
+        server: &PostgresServer,
+        schema: &'static str,
+    ) -> Result<Self, LedgerError> {
         let failed = |source| LedgerError::Postgres {
             action: "connect to",
             server: server.to_string(),
@@ -59,7 +61,8 @@ impl Session {
                 wire,
                 statements,
             };
-            session.batch(SETTINGS).await?;
+            let settings = format!("{SETTINGS} SET search_path = {schema}, pg_temp");
+            session.batch(&settings).await?;
             let encoding = session
                 .query("SELECT current_setting('server_encoding')", &[])
                 .await?;
@@ -81,17 +84,17 @@ impl Session {
     }
 
     /// Whether the server has not closed the connection while nobody looked.
-    pub(super) fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.wire.as_mut().now_or_never().is_none()
     }
 
     /// Runs statements without parameters or results.
-    pub(super) async fn batch(&mut self, statements: &str) -> Result<(), Error> {
+    pub(crate) async fn batch(&mut self, statements: &str) -> Result<(), Error> {
         drive(&mut self.wire, self.client.batch_execute(statements)).await
     }
 
     /// Runs a query, prepared the first time.
-    pub(super) async fn query(
+    pub(crate) async fn query(
         &mut self,
         query: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
@@ -101,7 +104,7 @@ impl Session {
     }
 
     /// Runs a statement, prepared the first time; says how many rows it changed.
-    pub(super) async fn execute(
+    pub(crate) async fn execute(
         &mut self,
         query: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
@@ -130,7 +133,7 @@ impl Session {
     }
 
     /// Says goodbye to the server.
-    pub(super) async fn close(self) -> Result<(), Error> {
+    pub(crate) async fn close(self) -> Result<(), Error> {
         drop(self.client);
         self.wire.await
     }

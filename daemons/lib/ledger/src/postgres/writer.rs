@@ -198,7 +198,7 @@ impl Writer {
         {
             return Ok(session);
         }
-        let mut session = Session::connect(&self.server).await?;
+        let mut session = Session::connect(&self.server, schema::NAME).await?;
         schema::migrate(&mut session, &self.server).await?;
         Ok(session)
     }

@@ -190,13 +190,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the database for its writer; makes and migrates it where that is due.
 pub(super) fn open_for_writing(path: &Path) -> Result<Connection, LedgerError> {
+    let mut connection = connect_for_writing(path)?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// Opens a database for a writer, whatever its schema is; makes an empty one where there is none.
+pub(crate) fn connect_for_writing(path: &Path) -> Result<Connection, LedgerError> {
     create_file(path)?;
     let error = |action| move |source| sqlite_error(action, path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection =
+    let connection =
         Connection::open_with_flags(path, flags).map_err(error("open the database"))?;
     configure(&connection).map_err(error("set the options"))?;
-    migrate(&mut connection, path)?;
     Ok(connection)
 }
 

@@ -51,7 +51,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Drops the handle and waits until the writer has closed the file.
 fn close(site: Site) -> (tempfile::TempDir, PathBuf) {
     let path = file(&site);
-    let Site { place, ledger } = site;
+    let Site { place, ledger, .. } = site;
     let Place::Directory(dir) = place else {
         panic!("these tests are SQLite's");
     };

@@ -23,6 +23,7 @@ macro_rules! on_both_engines {
 
 mod answers;
 mod blocks;
+mod books;
 mod claims;
 mod cluster;
 mod files;
@@ -38,7 +39,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster::{Cluster, Database};
-use hh_ledger::{BindingRow, Epoch, Ledger, LedgerReader, Location, Origin, ShareRow, Shipment};
+use hh_ledger::{
+    BindingRow, Books, Epoch, Ledger, LedgerReader, Location, Origin, ShareRow, Shipment,
+};
 use hh_mining::BlockHash;
 use tempfile::TempDir;
 
@@ -49,6 +52,8 @@ const NOW_MS: i64 = 1_700_000_000_000;
 struct Site {
     ledger: Ledger,
     place: Place,
+    /// Where the witness of the books is.
+    elsewhere: TempDir,
 }
 
 enum Place {
@@ -69,7 +74,12 @@ impl Site {
 
     fn new(place: Place) -> Self {
         let ledger = Ledger::open(&place.location(), "pool-1").unwrap();
-        Self { ledger, place }
+        let elsewhere = tempfile::tempdir().unwrap();
+        Self {
+            ledger,
+            place,
+            elsewhere,
+        }
     }
 
     /// An empty ledger on the same engine.
@@ -87,6 +97,25 @@ impl Site {
     /// The ledger as another pool opens it.
     fn ledger_of(&self, pool: &str) -> Ledger {
         Ledger::open(&self.location(), pool).unwrap()
+    }
+
+    /// The treasury's books in the same place.
+    fn books(&self) -> Books {
+        let location = match &self.place {
+            Place::Directory(dir) => Location::Sqlite(dir.path().join("treasury.db")),
+            Place::Database(database) => Location::Postgres(database.server()),
+        };
+        Books::open(&location, &self.elsewhere.path().join("books.witness")).unwrap()
+    }
+
+    /// The first row of a query on the books, its columns separated by `|`.
+    fn raw_books(&self, query: &str) -> String {
+        match &self.place {
+            Place::Directory(dir) => raw_sqlite(&dir.path().join("treasury.db"), query),
+            Place::Database(database) => {
+                database.psql(&format!("SET search_path = treasury; {query}"))
+            }
+        }
     }
 
     /// A reader as another process has it.

@@ -1,0 +1,130 @@
+//! What happens to the wallet beside coinbases and payouts.
+
+use hh_ledger::books::{BookAccount, Page, WalletChange};
+
+use super::*;
+
+on_both_engines!(
+    changes_of_the_wallet_are_booked_once,
+    capital_comes_from_what_has_arrived,
+    the_reserve_goes_to_nodes,
+);
+
+impl Desk {
+    pub(super) async fn book(&self, change: WalletChange, key: &str) -> Result<bool, BooksError> {
+        let booked =
+            self.books
+                .book_wallet_change(change, "seen".to_owned(), key.to_owned(), NOW_MS);
+        booked.await
+    }
+}
+
+async fn changes_of_the_wallet_are_booked_once(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let before = desk.books.totals().await.unwrap();
+    for (change, key) in [
+        (WalletChange::OnchainFee(Msat(1_000)), "tx1"),
+        (WalletChange::ChannelFee(Msat(20_000)), "chan1:open"),
+        (WalletChange::RoutingIncome(Msat(300_000)), "2026-11"),
+        (WalletChange::UnexplainedIn(Msat(4_000_000)), "tx2"),
+        (WalletChange::UnexplainedOut(Msat(50_000_000)), "tx3"),
+    ] {
+        assert!(desk.book(change, key).await.unwrap());
+        assert!(!desk.book(change, key).await.unwrap());
+    }
+    let other = desk
+        .book(WalletChange::OnchainFee(Msat(1_001)), "tx1")
+        .await;
+    assert!(
+        matches!(other, Err(BooksError::KeyTaken { .. })),
+        "{other:?}"
+    );
+    let nothing = desk.book(WalletChange::OnchainFee(Msat::ZERO), "tx4").await;
+    assert!(matches!(nothing, Err(BooksError::NoAmount)), "{nothing:?}");
+    let after = desk.books.totals().await.unwrap();
+    assert_eq!(
+        (after.fees_onchain, after.fees_channel),
+        (Msat(1_000), Msat(20_000))
+    );
+    assert_eq!(
+        (after.income_routing, after.suspense_msat),
+        (Msat(300_000), -46_000_000)
+    );
+    assert_eq!(after.wallet_msat - before.wallet_msat, -45_721_000);
+    assert_eq!(after.treasury_msat - before.treasury_msat, 279_000);
+    assert_eq!(after.owed(), before.owed(), "nobody is owed more or less");
+    let entries = desk.books.entries(Page::first(9)).await.unwrap();
+    assert_eq!((entries.len(), entries[0].note.as_str()), (7, "seen"));
+    desk.check().await;
+}
+
+async fn capital_comes_from_what_has_arrived(site: Site) {
+    let desk = Desk::new(site);
+    let deposit = async |amount, key: &str| {
+        let deposit =
+            desk.books
+                .deposit_capital(Msat(amount), "ann".to_owned(), key.to_owned(), NOW_MS);
+        deposit.await
+    };
+    let refused = refusal(deposit(1, "d1").await);
+    assert_eq!(refused, "suspense has 0.000 sat, less than 0.001 sat");
+    desk.book(WalletChange::UnexplainedIn(Msat(9_000)), "tx1")
+        .await
+        .unwrap();
+    assert!(deposit(9_000, "d1").await.unwrap());
+    assert!(!deposit(9_000, "d1").await.unwrap(), "the same request");
+    refusal(deposit(9_000, "d2").await);
+    let totals = desk.books.totals().await.unwrap();
+    assert_eq!(
+        (totals.capital, totals.suspense_msat, totals.treasury_msat),
+        (Msat(9_000), 0, 9_000)
+    );
+    desk.check().await;
+}
+
+async fn the_reserve_goes_to_nodes(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let reserve = desk.balance(Payee::NodeReserve).await.payable;
+    let distribute = async |parts: &[(&str, u64)], key: &str| {
+        let parts = parts
+            .iter()
+            .map(|(node, amount)| ((*node).to_owned(), Msat(*amount)));
+        let done = desk
+            .books
+            .distribute_reserve(parts.collect(), two(), key.to_owned(), NOW_MS);
+        done.await
+    };
+    let too_much = distribute(&[("oslo", 1), ("lima", reserve.0)], "r1").await;
+    assert!(
+        matches!(
+            too_much,
+            Err(BooksError::TooSmall {
+                account: BookAccount::Balance(Payee::NodeReserve),
+                ..
+            })
+        ),
+        "{too_much:?}"
+    );
+    for wrong in [&[][..], &[("oslo", 0)], &[("", 1)], &[("oslo", u64::MAX)]] {
+        refusal(distribute(wrong, "r1").await);
+    }
+    let oslo = Payee::Node("oslo".to_owned());
+    let before = desk.balance(oslo.clone()).await.payable;
+    assert!(
+        distribute(&[("oslo", 1), ("lima", reserve.0 - 1)], "r1")
+            .await
+            .unwrap()
+    );
+    assert!(
+        !distribute(&[("oslo", 1), ("lima", reserve.0 - 1)], "r1")
+            .await
+            .unwrap()
+    );
+    assert_eq!(desk.balance(Payee::NodeReserve).await.payable, Msat::ZERO);
+    assert_eq!(desk.balance(oslo).await.payable.0, before.0 + 1);
+    let entries = desk.books.entries(Page::first(1)).await.unwrap();
+    assert_eq!(entries[0].note, "approved by ann and ben");
+    desk.check().await;
+}
