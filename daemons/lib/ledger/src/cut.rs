@@ -6,6 +6,9 @@
 
 use std::cmp::Ordering;
 
+use hh_mining::{ShareId, SharePosition};
+
+use crate::sums::{minute, minute_start_ms};
 use crate::{Epoch, Sum};
 
 /// How much later than its block a winning share may be in the log. Its time is the block's, unless the log had a later one
@@ -51,6 +54,19 @@ pub(crate) enum Limit {
 }
 
 impl Position {
+    /// The end of a minute.
+    pub(crate) fn end_of(minute: i64) -> Self {
+        Self {
+            at_ms: minute_start_ms(minute.saturating_add(1)).saturating_sub(1),
+            share: None,
+        }
+    }
+
+    /// The minute in which it lies.
+    pub(crate) fn minute(&self) -> i64 {
+        minute(self.at_ms)
+    }
+
     /// Which shares of this log lie at the position or before.
     pub(crate) fn limit_in<Id>(&self, log: &LogSpan<Id>) -> Limit {
         let through = Limit::Time(self.at_ms.saturating_add(1));
@@ -61,6 +77,16 @@ impl Position {
             Ordering::Less => through,
             Ordering::Equal => Limit::Seq(seq.saturating_add(1)),
             Ordering::Greater => Limit::Time(self.at_ms),
+        }
+    }
+}
+
+impl From<Position> for SharePosition {
+    fn from(position: Position) -> Self {
+        let share = |(pool, epoch, seq)| ShareId { pool, epoch, seq };
+        Self {
+            at_ms: position.at_ms,
+            share: position.share.map(share),
         }
     }
 }

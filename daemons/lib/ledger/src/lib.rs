@@ -27,9 +27,11 @@ mod postgres_config;
 mod reader;
 mod round;
 mod shipment;
+mod snapshot;
 mod sqlite;
 mod sums;
 mod window;
+mod window_read;
 mod worker;
 mod writer;
 
@@ -38,6 +40,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hh_mining::BlockHash;
 
 pub use block::{BlockPath, BlockRow, BlockState, UnknownState};
 pub use books::{Books, BooksError};
@@ -51,6 +55,7 @@ pub use reader::{AccountSum, FirstUse, LedgerReader, LogRow, MinuteSum};
 pub use round::{Round, RoundAccount};
 pub use shipment::{BindingRow, RejectedCount, ShareRow, Shipment};
 pub use sums::Sum;
+pub use window_read::{WindowCursor, WindowPage, WindowPlace, WindowRead};
 pub use worker::{WorkerSum, WorkerWindows};
 use writer::Writer;
 
@@ -146,6 +151,29 @@ pub enum LedgerError {
     OutOfRange {
         /// Which one.
         what: &'static str,
+    },
+    /// Rows are gone, or are more than there were, from which alone it could be told where a window begins.
+    #[error(
+        "the ledger has {found} of {expected} shares of the minute {minute} (since 1970) as rows, but the window of the block \
+        {block} begins among them: restore a backup of it that has them (keep_shares_days says for how long they are kept)"
+    )]
+    EdgeIncomplete {
+        /// Whose window it is.
+        block: BlockHash,
+        /// The minute in which the window is full.
+        minute: i64,
+        /// How many shares its sum is of.
+        expected: u64,
+        /// How many there are as rows.
+        found: u64,
+    },
+    /// The round of a block does not begin before it ends.
+    #[error("the block {previous} does not lie before the block {block} in the order of shares")]
+    RoundBackwards {
+        /// The block before, as was said.
+        previous: BlockHash,
+        /// The block.
+        block: BlockHash,
     },
     /// The writer has ended.
     #[error("the ledger is closed")]

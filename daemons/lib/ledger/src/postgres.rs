@@ -13,6 +13,7 @@ mod schema;
 mod server;
 mod session;
 mod shipment;
+mod snapshot;
 mod value;
 mod worker;
 mod writer;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub(crate) use reader::Reader;
 pub use server::{PostgresServer, ServerError, ServerOptions};
 pub(crate) use session::Session;
+pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Writer;
 
 use crate::LedgerError;

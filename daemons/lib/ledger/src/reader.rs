@@ -4,9 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hh_mining::BlockHash;
+use hh_mining::{BlockHash, WindowSize};
 
+use crate::snapshot::Snapshot;
 use crate::sums::{minute, minute_start_ms};
+use crate::window_read::{self, WindowCursor, WindowPage, WindowPlace, WindowRead};
 use crate::{
     BlockRow, Epoch, Holder, LedgerError, Location, Origin, Round, RoundAccount, ShareRow,
     Standing, WorkerSum, WorkerWindows, postgres, sqlite,
@@ -292,6 +294,70 @@ impl LedgerReader {
         Ok(begins?.map(minute_start_ms))
     }
 
+    /// What everybody has of the shares that a block is split over. None while the block, or the one that its round begins with,
+    /// waits for shares of a pool.
+    ///
+    /// Holds some thousand rows of sums and the shares of one minute at a time, and takes some seconds for ten million sums.
+    ///
+    /// # Errors
+    /// The ledger can't be read; [`LedgerError::EdgeIncomplete`] if the rows are gone among which the window begins; or
+    /// [`LedgerError::RoundBackwards`].
+    pub async fn window(
+        &self,
+        block: BlockHash,
+        size: WindowSize,
+    ) -> Result<Option<WindowRead>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                let path = Arc::clone(path);
+                sqlite::aside(move || {
+                    let mut snapshot = Snapshot::Sqlite(sqlite::Snapshot::open(&path)?);
+                    futures::executor::block_on(window_read::read(&mut snapshot, block, size))
+                })
+                .await
+            }
+            Engine::Postgres(reader) => {
+                let mut snapshot = postgres_snapshot(reader).await?;
+                let window = window_read::read(&mut snapshot, block, size).await?;
+                snapshot.end().await?;
+                Ok(window)
+            }
+        }
+    }
+
+    /// What a window is made of, at most `limit` entries from `from` on (none: from its newest end), all or those of an account: over
+    /// an account's entries, all pages one after the other, is the hash in its leaf. None as for [`Self::window`].
+    ///
+    /// # Errors
+    /// The ledger can't be read.
+    pub async fn window_page(
+        &self,
+        place: &WindowPlace,
+        account: Option<String>,
+        from: Option<WindowCursor>,
+        limit: usize,
+    ) -> Result<Option<WindowPage>, LedgerError> {
+        match &self.0 {
+            Engine::Sqlite(path) => {
+                let (path, place) = (Arc::clone(path), place.clone());
+                sqlite::aside(move || {
+                    let mut snapshot = Snapshot::Sqlite(sqlite::Snapshot::open(&path)?);
+                    let account = account.as_deref();
+                    let page = window_read::page(&mut snapshot, &place, account, from, limit);
+                    futures::executor::block_on(page)
+                })
+                .await
+            }
+            Engine::Postgres(reader) => {
+                let mut snapshot = postgres_snapshot(reader).await?;
+                let account = account.as_deref();
+                let page = window_read::page(&mut snapshot, place, account, from, limit).await?;
+                snapshot.end().await?;
+                Ok(page)
+            }
+        }
+    }
+
     /// When the oldest block was found whose outcome is not known; milliseconds since 1970.
     ///
     /// # Errors
@@ -326,6 +392,11 @@ impl LedgerReader {
             Engine::Postgres(reader) => reader.standing(server_id).await,
         }
     }
+}
+
+async fn postgres_snapshot(reader: &postgres::Reader) -> Result<Snapshot, LedgerError> {
+    let snapshot = postgres::Snapshot::open(reader).await?;
+    Ok(Snapshot::Postgres(Box::new(snapshot)))
 }
 
 impl AccountSum {

@@ -8,6 +8,7 @@ mod origins;
 mod reader;
 mod schema;
 mod shipment;
+mod snapshot;
 mod window;
 mod worker;
 mod writer;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub(crate) use reader::Reader;
 pub(crate) use schema::connect_for_writing;
+pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Writer;
 
 use crate::LedgerError;
@@ -45,9 +47,15 @@ pub(crate) async fn read<T: Send + 'static>(
     query: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
     let path = Arc::clone(path);
-    let query = move || Reader::open(&path).and_then(|reader| query(&reader));
-    // A query that panics or a runtime that shuts down: there is no answer any more.
-    tokio::task::spawn_blocking(query)
+    aside(move || Reader::open(&path).and_then(|reader| query(&reader))).await
+}
+
+/// Runs what blocks where that holds nobody up.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, LedgerError> {
+    // Work that panics or a runtime that shuts down: there is no answer any more.
+    tokio::task::spawn_blocking(work)
         .await
         .unwrap_or(Err(LedgerError::Closed))
 }

@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
+use hh_mining::window_bounds::{MINUTE_MS, minute_of};
 
 use crate::{Epoch, LedgerError, ShareRow};
 
-/// Length of the minutes of which sums are kept.
-const MINUTE_MS: i64 = 60_000;
-
 /// The minute in which a time lies.
 pub(crate) fn minute(at_ms: i64) -> i64 {
-    at_ms.div_euclid(MINUTE_MS)
+    minute_of(at_ms)
 }
 
 /// The first millisecond of a minute.

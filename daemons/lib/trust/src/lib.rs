@@ -1,16 +1,20 @@
 //! What lets one who was not there believe what happened: the journal of the changes that operators make over a daemon's
-//! control socket, the chain that shows whether it was tampered with, and the credential by which a node proves that shares
-//! came through it.
+//! control socket, the chain that shows whether it was tampered with, the credential by which a node proves that shares
+//! came through it, and the signature of a block's report.
 //!
 //! Owns formats and their proofs. It never decides who may do what: the control socket does (hh-daemon), and hh-pool says
 //! which nodes it knows. Nothing in front of a miner waits for it.
 
 pub mod chain;
 pub mod change_journal;
+mod jws;
+mod key_pair;
 pub mod node_credential;
 pub mod node_key;
 pub mod payment_order;
 mod pool_authority;
+pub mod report_key;
+mod salt_secret;
 
 pub use chain::{Chain, ChainError, Entry, Event, Head};
 pub use change_journal::{ChangeJournal, ChangeJournalError};
@@ -18,3 +22,5 @@ pub use node_credential::{CredentialError, LaneName, NodeCredential, NodeId, Pre
 pub use node_key::{NodeKeyError, NodePublicKey, NodeSecretKey};
 pub use payment_order::{OrderError, OwnerKey, OwnerKeyError, PaymentOrder};
 pub use pool_authority::{PoolAuthority, PoolAuthorityError};
+pub use report_key::{ReportKey, ReportKeyError, ReportPublicKey, ReportSignatureError};
+pub use salt_secret::{SaltSecret, SaltSecretError};

@@ -12,11 +12,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::jws;
 use crate::node_key::{NodePublicKey, NodeSecretKey};
 use crate::pool_authority::PoolAuthority;
 
@@ -38,7 +37,6 @@ pub const CLOCK_AHEAD_SECONDS: i64 = 60;
 /// Stands where no node does; see [`NodeId`].
 const NO_NODE: &str = "core";
 
-const ALGORITHM: &str = "EdDSA";
 const TYPE: &str = "hh-node-credential";
 
 /// Why a credential is refused.
@@ -245,7 +243,7 @@ impl NodeCredential {
     pub fn sign(&self, key: &NodeSecretKey) -> Result<String, CredentialError> {
         self.check_form()?;
         let header = Header {
-            alg: ALGORITHM.to_owned(),
+            alg: jws::ALGORITHM.to_owned(),
             kid: self.node.clone(),
             typ: TYPE.to_owned(),
         };
@@ -255,9 +253,8 @@ impl NodeCredential {
             nbf: self.not_before,
             exp: self.not_after,
         };
-        let signed = format!("{}.{}", encode(&header), encode(&claims));
-        let signature = key.sign(signed.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(signature);
+        let signed = format!("{}.{}", jws::encode(&header), jws::encode(&claims));
+        let signature = jws::text(&key.sign(signed.as_bytes()));
         Ok(format!("{signed}.{signature}"))
     }
 
@@ -319,13 +316,12 @@ impl PresentedCredential {
         let (signed, signature) = text.rsplit_once('.').ok_or(three_parts.clone())?;
         let (header, claims) = signed.split_once('.').ok_or(three_parts)?;
         let header: Header = decode(header, "its header is not that of a credential")?;
-        if (header.alg.as_str(), header.typ.as_str()) != (ALGORITHM, TYPE) {
+        if (header.alg.as_str(), header.typ.as_str()) != (jws::ALGORITHM, TYPE) {
             return Err(CredentialError::Malformed(
                 "its header is not that of a credential",
             ));
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok();
-        let signature = signature.and_then(|bytes| bytes.try_into().ok());
+        let signature = jws::signature(signature);
         Ok(Self {
             node: header.kid,
             signed: signed.to_owned(),
@@ -385,15 +381,8 @@ impl PresentedCredential {
     }
 }
 
-fn encode(part: &impl Serialize) -> String {
-    let json = serde_json::to_vec(part).expect("texts and numbers have a JSON");
-    URL_SAFE_NO_PAD.encode(json)
-}
-
 fn decode<T: DeserializeOwned>(part: &str, what: &'static str) -> Result<T, CredentialError> {
-    let malformed = CredentialError::Malformed(what);
-    let json = URL_SAFE_NO_PAD.decode(part).ok().ok_or(malformed.clone())?;
-    serde_json::from_slice(&json).ok().ok_or(malformed)
+    jws::decode(part).ok_or(CredentialError::Malformed(what))
 }
 
 #[cfg(test)]

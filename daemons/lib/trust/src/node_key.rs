@@ -7,11 +7,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bitcoin::bech32::primitives::decode::CheckedHrpstring;
-use bitcoin::bech32::{self, Bech32m, Hrp};
-use ring::rand::SystemRandom;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use bitcoin::bech32::Hrp;
 use serde::{Deserialize, Serialize};
+
+use crate::key_pair::{self, SecretPair};
 
 /// In front of the public key's text.
 const PREFIX: Hrp = Hrp::parse_unchecked("hhnode");
@@ -39,8 +38,7 @@ impl NodePublicKey {
     /// Whether `signature` is this key's over `message` (RFC 8032, with a canonical S, so that there is one of them).
     #[must_use]
     pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        let key = UnparsedPublicKey::new(&ED25519, self.0);
-        key.verify(message, signature).is_ok()
+        key_pair::has_signed(&self.0, message, signature)
     }
 }
 
@@ -48,20 +46,14 @@ impl FromStr for NodePublicKey {
     type Err = NodeKeyError;
 
     fn from_str(text: &str) -> Result<Self, NodeKeyError> {
-        let parsed = CheckedHrpstring::new::<Bech32m>(text.trim());
-        let parsed = parsed.ok().ok_or(NodeKeyError::Public)?;
-        let bytes: Vec<u8> = parsed.byte_iter().collect();
-        let bytes = <[u8; 32]>::try_from(bytes).ok();
-        match bytes.filter(|_| parsed.hrp() == PREFIX) {
-            Some(bytes) => Ok(Self(bytes)),
-            None => Err(NodeKeyError::Public),
-        }
+        let key = key_pair::from_text(PREFIX, text);
+        key.map(Self).ok_or(NodeKeyError::Public)
     }
 }
 
 impl fmt::Display for NodePublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        bech32::encode_to_fmt::<Bech32m, _>(f, PREFIX, &self.0).or(Err(fmt::Error))
+        key_pair::fmt_text(PREFIX, &self.0, f)
     }
 }
 
@@ -86,10 +78,7 @@ impl TryFrom<String> for NodePublicKey {
 }
 
 /// The half that signs. It is not shown by Debug.
-pub struct NodeSecretKey {
-    seed: [u8; 32],
-    pair: Ed25519KeyPair,
-}
+pub struct NodeSecretKey(SecretPair);
 
 impl NodeSecretKey {
     /// A fresh key from the operating system's randomness.
@@ -97,38 +86,24 @@ impl NodeSecretKey {
     /// # Errors
     /// [`NodeKeyError::Randomness`].
     pub fn generate() -> Result<Self, NodeKeyError> {
-        let seed = ring::rand::generate(&SystemRandom::new());
-        let seed = seed.ok().ok_or(NodeKeyError::Randomness)?;
-        Ok(Self::from_seed(seed.expose()))
-    }
-
-    fn from_seed(seed: [u8; 32]) -> Self {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
-        let pair = pair.expect("any 32 bytes are a seed (RFC 8032, 5.1.5)");
-        Self { seed, pair }
+        let pair = SecretPair::generate();
+        pair.map(Self).ok_or(NodeKeyError::Randomness)
     }
 
     /// The key as hex, for the one place that writes it to its file.
     #[must_use]
     pub fn to_secret_hex(&self) -> String {
-        hex::encode(self.seed)
+        self.0.to_hex()
     }
 
     /// The half that pools are given.
     #[must_use]
     pub fn public_key(&self) -> NodePublicKey {
-        let public = self.pair.public_key().as_ref();
-        NodePublicKey(
-            public
-                .try_into()
-                .expect("an Ed25519 public key has 32 bytes"),
-        )
+        NodePublicKey(self.0.public())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        let signature = self.pair.sign(message);
-        let signature = signature.as_ref().try_into();
-        signature.expect("an Ed25519 signature has 64 bytes")
+        self.0.sign(message)
     }
 }
 
@@ -136,11 +111,9 @@ impl FromStr for NodeSecretKey {
     type Err = NodeKeyError;
 
     fn from_str(text: &str) -> Result<Self, NodeKeyError> {
-        let mut seed = [0; 32];
-        match hex::decode_to_slice(text.trim(), &mut seed) {
-            Ok(()) => Ok(Self::from_seed(seed)),
-            Err(_shows_a_digit_of_it) => Err(NodeKeyError::Secret),
-        }
+        // What is wrong in it would show a digit of it.
+        let pair = SecretPair::from_hex(text);
+        pair.map(Self).ok_or(NodeKeyError::Secret)
     }
 }
 
@@ -153,6 +126,7 @@ impl fmt::Debug for NodeSecretKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bitcoin::bech32::{self, Bech32m};
 
     /// RFC 8032, 7.1, test 1.
     const SEED: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";

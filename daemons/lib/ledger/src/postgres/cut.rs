@@ -13,7 +13,7 @@ use crate::cut::{Cut, Limit, LogSpan, Position, SETTLE_MS, Search};
 use crate::sums::{Sum, minute, minute_start_ms};
 use crate::{BlockRow, RoundAccount};
 
-type Log = LogSpan<i32>;
+pub(super) type Log = LogSpan<i32>;
 
 /// Makes the cut of the oldest block that has none, if every log has passed it; says whether one was made. What is read of
 /// shares up to the block doesn't change any more, whichever pool ships meanwhile; several pools come to the same cut.
@@ -62,7 +62,7 @@ pub(super) async fn needed_from_ms(session: &mut Session) -> Result<i64, Error> 
     Ok(at_ms.map_or(i64::MAX, |at_ms| minute_start_ms(minute(at_ms))))
 }
 
-async fn logs(session: &mut Session) -> Result<Vec<Log>, Error> {
+pub(super) async fn logs(session: &mut Session) -> Result<Vec<Log>, Error> {
     let query = "SELECT id, pool, epoch, first_seq, last_seq FROM (
             SELECT id, pool, epoch, (SELECT min(seq) FROM shares WHERE log = id) AS first_seq,
                 (SELECT max(seq) FROM shares WHERE log = id) AS last_seq FROM logs
@@ -83,7 +83,7 @@ async fn logs(session: &mut Session) -> Result<Vec<Log>, Error> {
 }
 
 /// Where the block's share is, or the end of its millisecond if no log has it.
-async fn position(
+pub(super) async fn position(
     session: &mut Session,
     logs: &[Log],
     hash: &BlockHash,
@@ -108,7 +108,11 @@ async fn position(
 }
 
 /// The first sequence number of the log's shares at or after a time.
-async fn first_at(session: &mut Session, log: &Log, at_ms: i64) -> Result<u64, CallError> {
+pub(super) async fn first_at(
+    session: &mut Session,
+    log: &Log,
+    at_ms: i64,
+) -> Result<u64, CallError> {
     let query =
         "SELECT seq, accepted_at_ms FROM shares WHERE log = $1 AND seq >= $2 ORDER BY seq LIMIT 1";
     let mut search = Search::new(log, at_ms);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hh_mining::BlockHash;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -326,13 +326,31 @@ impl Reader {
         query: &'static str,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, LedgerError> {
-        let _permit = self.permits.acquire().await.or(Err(LedgerError::Closed))?;
-        let mut session = self.connected().await?;
+        let (permit, mut session) = self.take().await?;
         let call = async { Ok(session.query(query, parameters).await?) };
         let rows = within_limit(action, &self.server, call).await?;
         // One that failed, or that nobody waits for any more, is dropped and so closed.
-        self.idle().push(session);
+        self.give_back(permit, session);
         Ok(rows)
+    }
+
+    /// A connection, and the right to use one.
+    pub(super) async fn take(&self) -> Result<(OwnedSemaphorePermit, Session), LedgerError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        Ok((
+            permit.or(Err(LedgerError::Closed))?,
+            self.connected().await?,
+        ))
+    }
+
+    /// Keeps a connection for the next one who needs it.
+    pub(super) fn give_back(&self, permit: OwnedSemaphorePermit, session: Session) {
+        self.idle().push(session);
+        drop(permit);
+    }
+
+    pub(super) fn server(&self) -> &PostgresServer {
+        &self.server
     }
 
     async fn connected(&self) -> Result<Session, LedgerError> {
@@ -389,7 +407,7 @@ fn share(row: &Row) -> Result<ShareRow, CallError> {
 }
 
 /// The four names from column `first` on.
-fn origin(row: &Row, first: usize) -> Result<Origin, CallError> {
+pub(super) fn origin(row: &Row, first: usize) -> Result<Origin, CallError> {
     let name = |offset: usize| row.try_get::<_, String>(first + offset);
     let origin = Origin::new(name(0)?, name(1)?, name(2)?, name(3)?);
     Ok(origin.or(Err(LedgerError::OutOfRange { what: "a name" }))?)

@@ -12,7 +12,7 @@ use crate::round::{RoundParts, blocks_from_ms};
 use crate::sums::{Sum, minute, minute_start_ms};
 use crate::{LedgerError, RoundAccount};
 
-type Log = LogSpan<i64>;
+pub(super) type Log = LogSpan<i64>;
 
 /// Makes the cut of the oldest block that has none, if every log has passed it; says whether one was made.
 pub(super) fn make_next(transaction: &Transaction<'_>) -> Result<bool, CallError> {
@@ -62,12 +62,12 @@ pub(super) fn needed_from_ms(transaction: &Transaction<'_>) -> rusqlite::Result<
     Ok(at_ms.map_or(i64::MAX, |at_ms| minute_start_ms(minute(at_ms))))
 }
 
-fn logs(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Log>> {
+pub(super) fn logs(connection: &Connection) -> rusqlite::Result<Vec<Log>> {
     let query = "SELECT id, pool, epoch, first_seq, shares.seq FROM (
             SELECT id, pool, epoch, (SELECT min(seq) FROM shares WHERE log = id) AS first_seq,
                 (SELECT max(seq) FROM shares WHERE log = id) AS last_seq FROM logs
         ) JOIN shares ON log = id AND seq = last_seq";
-    let mut statement = transaction.prepare_cached(query)?;
+    let mut statement = connection.prepare_cached(query)?;
     let log = |row: &Row<'_>| {
         Ok(Log {
             id: row.get(0)?,
@@ -81,17 +81,17 @@ fn logs(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Log>> {
 }
 
 /// Where the block's share is, or the end of its millisecond if no log has it.
-fn position(
-    transaction: &Transaction<'_>,
+pub(super) fn position(
+    connection: &Connection,
     logs: &[Log],
     hash: &BlockHash,
     (found_at_ms, settled_ms): (i64, i64),
 ) -> rusqlite::Result<Position> {
     let query = "SELECT accepted_at_ms, seq FROM shares WHERE log = ? AND seq >= ? AND seq < ? AND hash = ? LIMIT 1";
-    let mut statement = transaction.prepare_cached(query)?;
+    let mut statement = connection.prepare_cached(query)?;
     for log in logs {
-        let from = first_at(transaction, log, found_at_ms)?;
-        let end = first_at(transaction, log, settled_ms.saturating_add(1))?;
+        let from = first_at(connection, log, found_at_ms)?;
+        let end = first_at(connection, log, settled_ms.saturating_add(1))?;
         let share = statement
             .query_row(params![log.id, from, end, hash.as_byte_array()], |row| {
                 Ok((row.get(0)?, row.get(1)?))
@@ -109,10 +109,10 @@ fn position(
 }
 
 /// The first sequence number of the log's shares at or after a time.
-fn first_at(transaction: &Transaction<'_>, log: &Log, at_ms: i64) -> rusqlite::Result<u64> {
+pub(super) fn first_at(connection: &Connection, log: &Log, at_ms: i64) -> rusqlite::Result<u64> {
     let query =
         "SELECT seq, accepted_at_ms FROM shares WHERE log = ? AND seq >= ? ORDER BY seq LIMIT 1";
-    let mut statement = transaction.prepare_cached(query)?;
+    let mut statement = connection.prepare_cached(query)?;
     let mut search = Search::new(log, at_ms);
     while let Some(probe) = search.probe() {
         let row = statement.query_row(params![log.id, probe], |row| Ok((row.get(0)?, row.get(1)?)));

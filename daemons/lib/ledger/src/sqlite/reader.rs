@@ -257,7 +257,7 @@ fn share(row: &Row<'_>) -> rusqlite::Result<ShareRow> {
 }
 
 /// The four names from column `first` on.
-fn origin(row: &Row<'_>, first: usize) -> rusqlite::Result<Origin> {
+pub(super) fn origin(row: &Row<'_>, first: usize) -> rusqlite::Result<Origin> {
     let name = |offset: usize| row.get::<_, String>(first + offset);
     Origin::new(name(0)?, name(1)?, name(2)?, name(3)?).map_err(|error| {
         let kind = rusqlite::types::Type::Text;

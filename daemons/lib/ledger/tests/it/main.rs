@@ -32,6 +32,7 @@ mod pruning;
 mod rounds;
 mod server;
 mod shipping;
+mod windows;
 mod workers;
 
 use std::io::{self, Write};

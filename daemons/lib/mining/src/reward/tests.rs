@@ -156,6 +156,39 @@ proptest! {
         prop_assert!(many < one + mine.len() as u64, "{many} for {} names, {one} for one", mine.len());
     }
 
+    /// What counts is the part of a block that a share is worth when it is found: whoever mines the same parts gets the same,
+    /// before and after the network's difficulty changes.
+    #[test]
+    fn a_retarget_inside_the_window_favours_nobody(
+        reward in any_reward(),
+        shares in prop::collection::vec((0..4_u8, 1..1_000_u128), 1..40),
+        at in 0..40_usize,
+        exponents in (0x15_u32..=0x19, 0x15_u32..=0x19),
+        mantissa in 0x8000_u32..=0x7f_ffff,
+    ) {
+        let (before, after) = (exponents.0 << 24 | mantissa, exponents.1 << 24 | mantissa);
+        let division_of = |nbits: &dyn Fn(usize) -> u32| {
+            let mut window = Window::of(Score::WINDOW);
+            for (number, (account, thousandths)) in shares.iter().enumerate() {
+                let nbits = nbits(number);
+                let network = crate::Target::from_compact(nbits).unwrap().work();
+                let work = crate::Work(network.0 * thousandths / 1_000);
+                let account = format!("account-{account}");
+                let score = Score::of(work, nbits).unwrap();
+                window.take_share(Credit { account: &account, node: None, score });
+            }
+            Division::of(reward, &window.into_credits(), "finder")
+        };
+        let steady = division_of(&|_| before);
+        let moved = division_of(&|number| if number < at { before } else { after });
+        // Work is whole hashes: each share may be less by one of at least 2^40.
+        let most = (reward.miners_part().0 >> 32) + 1;
+        for (one, other) in steady.miners.iter().zip(&moved.miners) {
+            prop_assert_eq!(&one.name, &other.name);
+            prop_assert!(one.amount.0.abs_diff(other.amount.0) <= most, "{:?} {:?}", one, other);
+        }
+    }
+
     #[test]
     fn more_score_is_never_less_money(reward in any_reward(), shares in any_shares()) {
         let division = Division::of(reward, &named(&shares), "finder");
