@@ -8,8 +8,8 @@ use std::fmt;
 
 use bitcoin::{Address, Network};
 use jiff::Timestamp;
-use ring::signature::{ED25519, UnparsedPublicKey};
 
+use crate::key_pair;
 use crate::{NodeId, NodePublicKey, NodeSecretKey};
 
 /// An order holds for no longer: who finds an old one on somebody's disk must not be able to use it. A week, in seconds.
@@ -196,8 +196,7 @@ impl NodeSecretKey {
 
 fn is_signed(key: &[u8; 32], text: &str, signature: &str) -> bool {
     let signature = hex::decode(signature.trim()).unwrap_or_default();
-    let key = UnparsedPublicKey::new(&ED25519, key);
-    key.verify(text.as_bytes(), &signature).is_ok()
+    key_pair::has_signed(key, text.as_bytes(), &signature)
 }
 
 #[cfg(test)]
