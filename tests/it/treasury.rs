@@ -11,11 +11,9 @@ use world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_msat() {
-    let mut world = World::start("[payouts]\ninterval_seconds = 3600\n").await;
+    let world = World::start("[payouts]\ninterval_seconds = 3600\n").await;
     world.mine_through_node(5).await;
     let hash = world.find_block().await;
-    // Nobody else is to find one.
-    drop(world.miner.take());
     let (treasury, client) = (&world.treasury, world.treasury.client().await);
 
     // Split: the subsidy by work, the fees to the finder.

@@ -28,7 +28,6 @@ const LONG_CALL: Duration = Duration::from_secs(60);
 /// Everything, with a translator on the node `berlin` through which `bob` mines.
 pub(super) struct World {
     // In the order in which they end.
-    pub(super) miner: Option<Miner>,
     translator: Daemon,
     pub(super) treasury: Treasury,
     wallet: NodeWallet,
@@ -69,7 +68,6 @@ impl World {
         let translator = Daemon::start("hh-translator", network.dir(), &config);
         translator.wait_until_ready().await;
         Self {
-            miner: None,
             translator,
             treasury,
             wallet,
@@ -80,11 +78,17 @@ impl World {
     }
 
     /// `bob` mines through the node until the ledger has some shares of his.
-    pub(super) async fn mine_through_node(&mut self, shares: u64) {
+    pub(super) async fn mine_through_node(&self, shares: u64) {
         let status = self.translator.translator().await.status(within(CALL)).await;
         let address = status.unwrap().lanes[0].listen_address.clone();
         let url = MinerUrl::StratumV1 { address };
-        self.miner = Some(Miner::start(MinerConfig::new(url, "bob.rig")));
+        // Slow, so that it is not he who finds the block.
+        let config = MinerConfig {
+            hashrate_hs: 20_000,
+            shares: Some(shares),
+            ..MinerConfig::new(url, "bob.rig")
+        };
+        let miner = Miner::start(config);
         let ledger = self.network.ledger();
         wait_until("bob's shares came through the node", DEADLINE, async || {
             let Ok(sums) = ledger.minute_sums(0, i64::MAX / 60_000).await else {
@@ -96,6 +100,7 @@ impl World {
             through.map(|sum| sum.shares).sum::<u64>() >= shares
         })
         .await;
+        miner.stop().await;
     }
 
     /// `alice` finds a block straight at the pool, after some shares.
@@ -161,10 +166,9 @@ fn issue(network: &Network, node: &NodeId, key: &NodeSecretKey) -> String {
 impl World {
     /// A world in which the node may be paid, over a channel that can be used.
     pub(super) async fn with_dues() -> Self {
-        let mut world = Self::start("").await;
+        let world = Self::start("").await;
         world.mine_through_node(3).await;
         let hash = world.find_block().await;
-        drop(world.miner.take());
         let split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
         let treasury = &world.treasury;
         treasury.wait_for_block("the block is split", hash, split).await;

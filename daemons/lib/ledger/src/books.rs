@@ -22,6 +22,7 @@ mod freeze;
 mod history;
 mod hold;
 mod invoice;
+mod link;
 mod opening;
 mod outcome;
 mod owner;
@@ -39,6 +40,9 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
 
 pub use account::{BookAccount, Payee};
 pub use adoption::AdoptedPayment;
@@ -65,9 +69,9 @@ pub use wallet::WalletChange;
 
 use crate::Location;
 use crate::calls::Calls;
-use session::{Access, CallError, Session};
+use session::{CallError, Session};
 use witness::Sync;
-use writer::{Task, Writer};
+use writer::{Reader, Writer};
 
 /// Longest texts that are kept: reasons, evidence, proofs. An invoice of BOLT11 is shorter, and so is a BOLT12 offer.
 const TEXT_BYTES_MAX: usize = 8_192;
@@ -164,9 +168,14 @@ macro_rules! names {
 }
 use names;
 
-/// Handle to the books; clones share the writer, which ends after the last one.
+/// Handle to the books; clones share the writer and the reader, which end after the last one.
 #[derive(Debug, Clone)]
-pub struct Books(Calls<Writer>);
+pub struct Books {
+    writer: Calls<Writer>,
+    reader: Calls<Reader>,
+    /// Whether the writer has made the schema and seen to it that the database is the right one.
+    is_ready: Arc<OnceCell<()>>,
+}
 
 impl Books {
     /// Starts the writer of the books at `location`. They are opened, made and migrated by the first call.
@@ -179,9 +188,12 @@ impl Books {
     /// # Errors
     /// If no thread can be started.
     pub fn open(location: &Location, witness: &Path) -> Result<Self, BooksError> {
-        let writer = Writer::new(location, witness);
-        let calls = Calls::start(writer, async |writer: Writer| writer.close().await)?;
-        Ok(Self(calls))
+        let (writer, reader) = (Writer::new(location, witness), Reader::new(location));
+        Ok(Self {
+            writer: Calls::start(writer, async |writer: Writer| writer.close().await)?,
+            reader: Calls::start(reader, async |reader: Reader| reader.close().await)?,
+            is_ready: Arc::default(),
+        })
     }
 
     /// Makes and migrates the schema, if that is due; else the first call does.
@@ -189,7 +201,8 @@ impl Books {
     /// # Errors
     /// The database can't be opened, or is of a newer program.
     pub async fn migrate(&self) -> Result<(), BooksError> {
-        self.read("migrate the schema", async |_| Ok(())).await
+        let connect = async |writer: &mut Writer| writer.connect().await;
+        self.writer.call(connect).await
     }
 
     /// Moves SQLite's write-ahead log into the database, so that a stopped treasury leaves one file to copy. To be called
@@ -198,8 +211,8 @@ impl Books {
     /// # Errors
     /// The database is not writable.
     pub async fn checkpoint(&self) -> Result<(), BooksError> {
-        let call = async |writer: &mut Writer| writer.checkpoint().await;
-        self.0.call(call).await
+        let checkpoint = async |writer: &mut Writer| writer.checkpoint().await;
+        self.writer.call(checkpoint).await
     }
 
     async fn read<T: Send + 'static>(
@@ -207,7 +220,9 @@ impl Books {
         action: &'static str,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, BooksError> {
-        self.run(action, Access::Read, Sync::Later, work).await
+        self.is_ready.get_or_try_init(|| self.migrate()).await?;
+        let call = async move |reader: &mut Reader| reader.transaction(action, work).await;
+        self.reader.call(call).await
     }
 
     async fn write<T: Send + 'static>(
@@ -215,7 +230,7 @@ impl Books {
         action: &'static str,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, BooksError> {
-        self.run(action, Access::Write, Sync::Later, work).await
+        self.write_and_sync(action, Sync::Later, work).await
     }
 
     /// As `write`; the witness, too, has the commit on the disk when it returns.
@@ -224,22 +239,16 @@ impl Books {
         action: &'static str,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, BooksError> {
-        self.run(action, Access::Write, Sync::Now, work).await
+        self.write_and_sync(action, Sync::Now, work).await
     }
 
-    async fn run<T: Send + 'static>(
+    async fn write_and_sync<T: Send + 'static>(
         &self,
         action: &'static str,
-        access: Access,
         sync: Sync,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, BooksError> {
-        let task = Task {
-            action,
-            access,
-            sync,
-        };
-        let call = async move |writer: &mut Writer| writer.transaction(task, work).await;
-        self.0.call(call).await
+        let call = async move |writer: &mut Writer| writer.transaction(action, sync, work).await;
+        self.writer.call(call).await
     }
 }

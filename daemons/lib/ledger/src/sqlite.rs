@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use reader::Reader;
-pub(crate) use schema::connect_for_writing;
+pub(crate) use schema::{connect_for_reading, connect_for_writing};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Writer;
 

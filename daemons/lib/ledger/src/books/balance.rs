@@ -65,25 +65,43 @@ fn owed(balance_msat: i64) -> Msat {
     Msat(balance_msat.min(0).unsigned_abs())
 }
 
+/// The parts of balances, of those that `$of` of each table says: whose, which part, and how much as a claim.
+macro_rules! parts {
+    ($of_name:literal, $of_payee:literal) => {
+        [
+            concat!(
+                "SELECT name, kind, balance_msat FROM accounts WHERE kind IN ('immature', 'balance')",
+                $of_name
+            ),
+            concat!(
+                "SELECT payee, 'held', -amount_msat FROM payouts WHERE state NOT IN ('settled', 'cancelled')",
+                $of_payee
+            ),
+            concat!(
+                "SELECT payee, 'paid', CAST(-sum(attempts.amount_msat) AS bigint) FROM attempts
+                JOIN payouts ON payouts.id = payout WHERE attempts.state IN ('settled', 'settled_late')",
+                $of_payee,
+                " GROUP BY payee"
+            ),
+        ]
+    };
+}
+
 /// The balances of one payee, or of all.
 async fn balances(
     session: &mut Session,
     payee: Option<&Payee>,
 ) -> Result<BTreeMap<Payee, PayeeBalance>, CallError> {
+    let (queries, of) = match payee {
+        Some(payee) => {
+            let queries = parts!(" AND name = $1", " AND payee = $1");
+            (queries, values![payee.to_string()].to_vec())
+        }
+        None => (parts!("", ""), Vec::new()),
+    };
     let mut balances = BTreeMap::new();
-    let name = payee.map(ToString::to_string);
-    let queries = [
-        "SELECT name, kind, balance_msat FROM accounts
-            WHERE kind IN ('immature', 'balance') AND (CAST($1 AS text) IS NULL OR name = $1)",
-        "SELECT payee, 'held', -amount_msat FROM payouts
-            WHERE state NOT IN ('settled', 'cancelled') AND (CAST($1 AS text) IS NULL OR payee = $1)",
-        "SELECT payee, 'paid', CAST(-sum(attempts.amount_msat) AS bigint) FROM attempts
-            JOIN payouts ON payouts.id = payout
-            WHERE attempts.state IN ('settled', 'settled_late') AND (CAST($1 AS text) IS NULL OR payee = $1)
-            GROUP BY payee",
-    ];
     for query in queries {
-        for row in session.query(query, &values![name.clone()]).await? {
+        for row in session.query(query, &of).await? {
             let payee: Payee = row.parse(0)?;
             let part = owed(row.get(2)?);
             let balance = balances

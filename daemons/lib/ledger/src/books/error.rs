@@ -59,6 +59,12 @@ pub enum BooksError {
         /// The longest.
         max: usize,
     },
+    /// A text with a byte that PostgreSQL does not keep.
+    #[error("{what} has a zero byte in it")]
+    ZeroByte {
+        /// Which one.
+        what: &'static str,
+    },
     /// The key was used for something else.
     #[error("the key {key:?} is taken by another request: use a new one for a new request")]
     KeyTaken {
@@ -287,12 +293,14 @@ pub enum BooksError {
     },
 }
 
-/// The same text, if it has at least one byte and no more than `max`.
+/// The same text, if it has at least one byte, no more than `max`, and none that is zero.
 pub(super) fn bounded(what: &'static str, text: String, max: usize) -> Result<String, BooksError> {
     let bytes = text.len();
-    if (1..=max).contains(&bytes) {
-        Ok(text)
-    } else {
-        Err(BooksError::Text { what, bytes, max })
+    if !(1..=max).contains(&bytes) {
+        return Err(BooksError::Text { what, bytes, max });
     }
+    if text.contains('\0') {
+        return Err(BooksError::ZeroByte { what });
+    }
+    Ok(text)
 }

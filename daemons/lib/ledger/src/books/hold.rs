@@ -108,8 +108,12 @@ impl Books {
         let reason = bounded("a reason", reason, TEXT_BYTES_MAX)?;
         let actor = bounded("a person's name", actor, KEY_BYTES_MAX)?;
         self.write("hold a payout", async move |session| {
-            if let Held::Payout(id) = what {
-                payout::note(session, id, &format!("held: {reason}"), &actor, now_ms).await?;
+            match &what {
+                Held::Payout(id) => {
+                    let what = format!("held: {reason}");
+                    payout::note(session, *id, &what, &actor, now_ms).await?;
+                }
+                Held::Payee(payee) => drop(payee.clone().checked()?),
             }
             let upsert = "INSERT INTO holds (subject, reason, actor, at_ms) VALUES ($1, $2, $3, $4)
                 ON CONFLICT (subject) DO UPDATE SET reason = excluded.reason, actor = excluded.actor, at_ms = excluded.at_ms";

@@ -199,6 +199,7 @@ CREATE TABLE payouts (
 ){table};
 CREATE UNIQUE INDEX one_open ON payouts (payee) WHERE state NOT IN ('settled', 'cancelled');
 CREATE INDEX payouts_of_payee ON payouts (payee, id);
+CREATE INDEX waiting ON payouts (next_try_at_ms, id) WHERE state IN ('queued', 'resolving', 'ready', 'retry_wait');
 
 CREATE TABLE approvals (
     payout {int} NOT NULL REFERENCES payouts,
@@ -239,6 +240,7 @@ CREATE UNIQUE INDEX one_live ON attempts (payout)
     WHERE state IN ('prepared', 'dispatched', 'in_flight', 'unknown', 'settled');
 CREATE INDEX attempts_of_payout ON attempts (payout, id);
 CREATE INDEX attempts_by_time ON attempts (prepared_at_ms);
+CREATE INDEX attempts_by_state ON attempts (state, amount_msat, fee_msat);
 CREATE INDEX open_attempts ON attempts (id) WHERE state IN ('prepared', 'dispatched', 'in_flight', 'unknown');
 
 -- The channels that there were when it was dispatched.

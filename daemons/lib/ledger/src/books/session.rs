@@ -63,11 +63,14 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Connects; the schema may not be there yet.
-    pub(super) async fn connect(location: &Location) -> Result<Self, LedgerError> {
+    /// Connects; to write, the schema may not be there yet.
+    pub(super) async fn connect(location: &Location, access: Access) -> Result<Self, LedgerError> {
         match location {
             Location::Sqlite(path) => {
-                let connection = sqlite::connect_for_writing(path)?;
+                let connection = match access {
+                    Access::Read => sqlite::connect_for_reading(path),
+                    Access::Write => sqlite::connect_for_writing(path),
+                }?;
                 connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
                 Ok(Self::Sqlite(connection))
             }

@@ -1,90 +1,98 @@
-//! The one writer of the books. Owns the connection, connects when it is needed, and gives the connection up after an error
-//! that may have come from it, which also takes back what was not committed.
+//! The one writer of the books, and the one reader, which holds no payment up however much it has to look at. Each is a thread with
+//! a connection of its own.
 
 use std::path::Path;
 
+use super::link::Link;
 use super::session::{Access, CallError, Session};
-use super::value::values;
+use super::value::{Row, values};
 use super::witness::{Progress, Sync, Witness};
-use super::{BooksError, schema};
-use crate::postgres::CALL_TIME_MAX;
+use super::{BooksError, freeze, schema};
 use crate::{LedgerError, Location};
 
+/// Reads what is committed. The schema has been made before.
 #[derive(Debug)]
-pub(super) struct Writer {
-    location: Location,
-    witness: Witness,
-    session: Option<Session>,
+pub(super) struct Reader(Link);
+
+impl Reader {
+    pub(super) fn new(location: &Location) -> Self {
+        Self(Link::new(location))
+    }
+
+    /// Runs `work` in a transaction, which sees what is committed when it begins.
+    pub(super) async fn transaction<T>(
+        &mut self,
+        action: &'static str,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, CallError>,
+    ) -> Result<T, BooksError> {
+        let session = match self.0.take() {
+            Some(session) => session,
+            None => Session::connect(self.0.location(), Access::Read).await?,
+        };
+        let call = (action, Access::Read);
+        let last = async |_: &mut Session| Ok(());
+        Ok(self.0.transaction(session, call, work, last).await?.0)
+    }
+
+    /// The last handle is gone.
+    pub(super) async fn close(self) {
+        self.0.close().await;
+    }
 }
 
-/// A transaction to run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
-    /// What is tried, as a verb: for the error.
-    pub(super) action: &'static str,
-    pub(super) access: Access,
-    pub(super) sync: Sync,
+/// Writes. Makes and migrates the schema when it connects, and looks whether the database is the one that it wrote to before.
+#[derive(Debug)]
+pub(super) struct Writer {
+    link: Link,
+    witness: Witness,
 }
 
 impl Writer {
     pub(super) fn new(location: &Location, witness: &Path) -> Self {
         Self {
-            location: location.clone(),
+            link: Link::new(location),
             witness: Witness::new(witness),
-            session: None,
         }
     }
 
-    /// Runs `work` in a transaction.
+    /// Connects, if that is due.
+    pub(super) async fn connect(&mut self) -> Result<(), BooksError> {
+        let session = self.connected().await?;
+        self.link.keep(session);
+        Ok(())
+    }
+
+    /// Runs `work` in a transaction, and takes note of its commit.
     pub(super) async fn transaction<T>(
         &mut self,
-        task: Task,
+        action: &'static str,
+        sync: Sync,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, CallError>,
     ) -> Result<T, BooksError> {
-        let mut session = self.connected().await?;
-        let call = async {
-            session.begin(task.access).await?;
-            match work(&mut session).await {
-                Ok(done) => {
-                    let progress = match task.access {
-                        Access::Read => None,
-                        Access::Write => Some(count_commit(&mut session).await?),
-                    };
-                    session.batch("COMMIT").await?;
-                    Ok((Ok(done), progress))
-                }
-                // The connection is good: it only has to forget what was begun.
-                Err(CallError::Refused(refusal)) => {
-                    session.batch("ROLLBACK").await?;
-                    Ok((Err(refusal), None))
-                }
-                Err(error) => Err(error),
-            }
-        };
-        let (done, progress) = self.within_limit(task.action, call).await?;
-        self.session = Some(session);
-        if let Some(progress) = progress {
-            self.note(progress, task.sync);
-        }
-        done
+        let session = self.connected().await?;
+        let call = (action, Access::Write);
+        let done = self.link.transaction(session, call, work, count_commit);
+        let (done, progress) = done.await?;
+        self.note(progress, sync);
+        Ok(done)
     }
 
     /// Moves SQLite's write-ahead log into the database.
     pub(super) async fn checkpoint(&mut self) -> Result<(), BooksError> {
         let mut session = self.connected().await?;
         let done = session.checkpoint();
-        let done = done.map_err(|error| self.error("checkpoint", error));
-        self.session = Some(session);
+        let done = done.map_err(|error| self.link.error("checkpoint", error));
+        self.link.keep(session);
         done
     }
 
     /// The last handle is gone.
     pub(super) async fn close(mut self) {
-        let Some(mut session) = self.session.take() else {
+        let Some(mut session) = self.link.take() else {
             return;
         };
         if let Err(error) = session.checkpoint() {
-            let error = self.error("checkpoint", error);
+            let error = self.link.error("checkpoint", error);
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "books closed without a checkpoint");
         }
@@ -93,24 +101,24 @@ impl Writer {
 
     /// The connection, a new one if there is none that works.
     async fn connected(&mut self) -> Result<Session, BooksError> {
-        if let Some(mut session) = self.session.take()
-            && session.is_alive()
-        {
+        if let Some(session) = self.link.take() {
             return Ok(session);
         }
-        let mut session = Session::connect(&self.location).await?;
+        let location = self.link.location();
+        let mut session = Session::connect(location, Access::Write).await?;
         let migrating = async {
             session.begin(Access::Read).await?;
-            let is_current = schema::is_current(&mut session, &self.location).await;
+            let is_current = schema::is_current(&mut session, location).await;
             session.batch("ROLLBACK").await?;
             if !is_current? {
                 session.begin(Access::Write).await?;
-                schema::migrate(&mut session, &self.location).await?;
+                schema::migrate(&mut session, location).await?;
                 session.batch("COMMIT").await?;
             }
             Ok(())
         };
-        self.within_limit("migrate the schema", migrating).await?;
+        let action = "migrate the schema";
+        self.link.within_limit(action, migrating).await?;
         self.examine(&mut session).await?;
         Ok(session)
     }
@@ -119,22 +127,14 @@ impl Writer {
     async fn examine(&mut self, session: &mut Session) -> Result<(), BooksError> {
         let reading = async {
             session.begin(Access::Read).await?;
-            let state =
+            let query =
                 "SELECT generation, commits, (SELECT count(*) FROM attempts) FROM book_state";
-            let row = session.find(state, &[]).await?;
+            let row = session.find(query, &[]).await?;
             session.batch("COMMIT").await?;
-            let row = row.ok_or(LedgerError::OutOfRange {
-                what: "the state of the books",
-            });
-            let row = row.map_err(BooksError::from)?;
-            let (generation, commits) = (row.get(0)?, row.get(1)?);
-            let progress = Progress {
-                generation,
-                commits,
-            };
+            let (progress, row) = progress(row)?;
             Ok((progress, row.get::<u64>(2)? > 0))
         };
-        let (found, is_used) = self.within_limit("read the state", reading).await?;
+        let (found, is_used) = self.link.within_limit("read the state", reading).await?;
         let Some(reason) = self.witness.objection(found, is_used)? else {
             return Ok(());
         };
@@ -143,12 +143,12 @@ impl Writer {
             let new: [u8; 16] = rand::random();
             let update = "UPDATE book_state SET generation = $1";
             session.execute(update, &values![new]).await?;
-            super::freeze::put(session, &reason, "hh-treasury", now_ms()).await?;
+            freeze::put(session, &reason, "hh-treasury", now_ms()).await?;
             let progress = count_commit(session).await?;
             session.batch("COMMIT").await?;
             Ok(progress)
         };
-        let progress = self.within_limit("freeze payouts", freezing).await?;
+        let progress = self.link.within_limit("freeze payouts", freezing).await?;
         tracing::error!(reason, "payouts frozen: the books may lack payments");
         self.note(progress, Sync::Now);
         Ok(())
@@ -161,54 +161,24 @@ impl Writer {
             tracing::error!(error, "the witness of the books is behind");
         }
     }
-
-    async fn within_limit<T>(
-        &self,
-        action: &'static str,
-        call: impl Future<Output = Result<T, CallError>>,
-    ) -> Result<T, BooksError> {
-        match tokio::time::timeout(CALL_TIME_MAX, call).await {
-            Ok(done) => done.map_err(|error| self.error(action, error)),
-            Err(_elapsed) => Err(LedgerError::TimedOut {
-                action,
-                server: self.location.to_string(),
-                limit: CALL_TIME_MAX,
-            }
-            .into()),
-        }
-    }
-
-    /// Says what was tried and where.
-    fn error(&self, action: &'static str, error: CallError) -> BooksError {
-        match error {
-            CallError::Refused(error) => error,
-            CallError::Sqlite(source) => LedgerError::Sqlite {
-                action,
-                path: self.location.to_string().into(),
-                source,
-            }
-            .into(),
-            CallError::Postgres(source) => LedgerError::Postgres {
-                action,
-                server: self.location.to_string(),
-                source,
-            }
-            .into(),
-        }
-    }
 }
 
 async fn count_commit(session: &mut Session) -> Result<Progress, CallError> {
     let update = "UPDATE book_state SET commits = commits + 1 RETURNING generation, commits";
     let row = session.find(update, &[]).await?;
+    Ok(progress(row)?.0)
+}
+
+/// How far a database has come, by a row of its state.
+fn progress(row: Option<Row>) -> Result<(Progress, Row), BooksError> {
     let row = row.ok_or(LedgerError::OutOfRange {
         what: "the state of the books",
-    });
-    let row = row.map_err(BooksError::from)?;
-    Ok(Progress {
+    })?;
+    let progress = Progress {
         generation: row.get(0)?,
         commits: row.get(1)?,
-    })
+    };
+    Ok((progress, row))
 }
 
 /// By this machine's clock: nobody has asked for the freeze.

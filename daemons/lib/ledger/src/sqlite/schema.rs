@@ -208,6 +208,15 @@ pub(crate) fn connect_for_writing(path: &Path) -> Result<Connection, LedgerError
 
 /// Opens the database for reading only, also as a user who may do nothing else.
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = connect_for_reading(path)?;
+    let error = |action| move |source| sqlite_error(action, path, source);
+    let found = version(&connection).map_err(error("read the schema version"))?;
+    refuse_newer(path.display(), found, MIGRATIONS.len())?;
+    Ok(connection)
+}
+
+/// Opens a database for reading only, whatever its schema is.
+pub(crate) fn connect_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let error = |action| move |source| sqlite_error(action, path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -215,8 +224,6 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     connection
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(error("set the options"))?;
-    let found = version(&connection).map_err(error("read the schema version"))?;
-    refuse_newer(path.display(), found, MIGRATIONS.len())?;
     Ok(connection)
 }
 

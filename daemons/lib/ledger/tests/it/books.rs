@@ -16,8 +16,8 @@ mod wallet;
 use bitcoin::hashes::{Hash, sha256};
 use hh_ledger::books::{
     AccountLeaf, AttemptId, BookBlockState, Books, BooksError, DestinationKind, NewAttempt,
-    NewBlock, NewPayout, PayTo, Payee, PayeeBalance, PayoutId, PayoutState, SignedReport, Split,
-    TwoActors, WindowBounds,
+    NewBlock, NewPayout, PayTo, Payee, PayeeBalance, PayoutId, PayoutState, Settlement,
+    SignedReport, Split, TwoActors, WindowBounds,
 };
 use hh_mining::{
     BlockHash, Credit, Division, Leaf, Msat, Network, Reward, Score, Window, sum_tree::pseudonym,
@@ -186,6 +186,39 @@ impl Desk {
             NOW_MS,
         );
         failed.await.unwrap()
+    }
+
+    async fn prepare(
+        &self,
+        payout: PayoutId,
+        amount: Msat,
+        n: u8,
+    ) -> Result<AttemptId, BooksError> {
+        let attempt = attempt(payout, amount, n);
+        self.books.prepare_attempt(attempt, NOW_MS).await
+    }
+
+    async fn settle(&self, attempt: AttemptId, n: u8, fee: u64) -> Settlement {
+        let settled = self.books.settled(attempt, preimage(n), Msat(fee), NOW_MS);
+        settled.await.unwrap()
+    }
+
+    async fn freeze(&self) {
+        let freeze = self
+            .books
+            .freeze("look".to_owned(), "ann".to_owned(), NOW_MS);
+        freeze.await.unwrap();
+    }
+
+    async fn unfreeze(&self) {
+        let unfreeze = self.books.unfreeze(two(), "seen".to_owned(), NOW_MS);
+        assert!(unfreeze.await.unwrap());
+    }
+
+    async fn cancel(&self, payout: PayoutId) -> Result<(), BooksError> {
+        let (actor, reason) = ("ann".to_owned(), "by mistake".to_owned());
+        let cancelled = self.books.cancel_payout(payout, actor, reason, NOW_MS + 1);
+        cancelled.await
     }
 
     async fn state(&self, payout: PayoutId) -> PayoutState {

@@ -64,72 +64,34 @@ async fn an_attempt_is_refused_that_should_not_be(site: Site) {
     let desk = Desk::new(site);
     desk.payable(1).await;
     let (_, first) = desk.sent(Msat(5_000), 1).await;
-    desk.books
-        .settled(first, preimage(1), Msat(12), NOW_MS)
-        .await
-        .unwrap();
+    desk.settle(first, 1, 12).await;
     let id = desk.open(alice(), Msat(7_000), "a").await.unwrap();
     let good = attempt(id, Msat(7_000), 2);
-    let check = async |attempt: NewAttempt, why: &str| {
+    let check = async |change: fn(&mut NewAttempt), why: &str| {
+        let mut attempt = good.clone();
+        change(&mut attempt);
         let refused = refusal(desk.books.prepare_attempt(attempt, NOW_MS).await);
         assert_eq!(refused, why);
         assert_eq!(desk.state(id).await, PayoutState::Queued);
     };
-    check(
-        NewAttempt {
-            payment_hash: payment_hash(1),
-            ..good.clone()
-        },
-        "an invoice with this payment hash was used before: get a new one",
-    )
-    .await;
-    check(
-        NewAttempt {
-            amount: Msat(7_001),
-            ..good.clone()
-        },
-        "the invoice is over 7.001 sat, not 7.000 sat",
-    )
-    .await;
-    check(
-        NewAttempt {
-            invoice_expires_at_ms: NOW_MS,
-            ..good.clone()
-        },
-        "the invoice has expired: get a new one",
-    )
-    .await;
-    check(
-        NewAttempt {
-            payout: PayoutId(9),
-            ..good.clone()
-        },
-        "the books have no payout 9",
-    )
-    .await;
-    let nameless = NewAttempt {
-        wallet_node: String::new(),
-        ..good.clone()
-    };
-    check(
-        nameless,
-        "a wallet's id has 0 bytes; between 1 and 255 are kept",
-    )
-    .await;
-    desk.books
-        .needs_operator(id, "odd".to_owned(), NOW_MS)
-        .await
-        .unwrap();
-    let refused = refusal(desk.books.prepare_attempt(good.clone(), NOW_MS).await);
-    assert_eq!(
-        refused,
-        "payout 2 is needs_operator: it is not waiting to be paid"
-    );
-    desk.books
-        .retry_now(id, "ann".to_owned(), NOW_MS)
-        .await
-        .unwrap();
-    desk.books.prepare_attempt(good, NOW_MS).await.unwrap();
+    let why = "an invoice with this payment hash was used before: get a new one";
+    check(|new| new.payment_hash = payment_hash(1), why).await;
+    let why = "the invoice is over 7.001 sat, not 7.000 sat";
+    check(|new| new.amount = Msat(7_001), why).await;
+    let why = "the invoice has expired: get a new one";
+    check(|new| new.invoice_expires_at_ms = NOW_MS, why).await;
+    let why = "the books have no payout 9";
+    check(|new| new.payout = PayoutId(9), why).await;
+    let why = "a wallet's id has 0 bytes; between 1 and 255 are kept";
+    check(|new| new.wallet_node.clear(), why).await;
+    let stuck = desk.books.needs_operator(id, "odd".to_owned(), NOW_MS);
+    stuck.await.unwrap();
+    let refused = refusal(desk.prepare(id, Msat(7_000), 2).await);
+    let why = "payout 2 is needs_operator: it is not waiting to be paid";
+    assert_eq!(refused, why);
+    let retried = desk.books.retry_now(id, "ann".to_owned(), NOW_MS);
+    retried.await.unwrap();
+    desk.prepare(id, Msat(7_000), 2).await.unwrap();
     desk.check().await;
 }
 

@@ -14,6 +14,7 @@ on_both_engines!(
     some_payees_set_no_destination,
     a_changed_destination_stops_an_open_payout,
     a_draw_pays_the_invoice_it_was_opened_with,
+    an_invoice_pays_its_node_what_it_says_while_it_lasts,
     an_invoice_of_a_node_is_paid_by_one_payout,
     an_invoice_is_taken_once,
     an_invoice_that_was_not_tried_is_given_back,
@@ -269,77 +270,64 @@ fn node_payout(n: u8, amount: Msat, key: &str) -> NewPayout {
     }
 }
 
-async fn an_invoice_of_a_node_is_paid_by_one_payout(site: Site) {
+async fn an_invoice_pays_its_node_what_it_says_while_it_lasts(site: Site) {
     let desk = Desk::new(site);
     desk.payable(1).await;
     let amount = Msat(5_000);
     let submit = desk.books.submit_invoice(invoice(1, amount), NOW_MS);
     assert!(submit.await.unwrap());
+    let theirs = NewPayout {
+        payee: alice(),
+        ..node_payout(1, amount, "n")
+    };
+    for (new, now_ms, why) in [
+        (
+            node_payout(2, amount, "n"),
+            NOW_MS,
+            "it has submitted no such invoice",
+        ),
+        (
+            node_payout(1, Msat(5_001), "n"),
+            NOW_MS,
+            "over 5.000 sat, not 5.001 sat",
+        ),
+        (
+            node_payout(1, amount, "n"),
+            NOW_MS + HOUR_MS,
+            "has expired: get a new one",
+        ),
+        (theirs, NOW_MS, "only nodes submit invoices"),
+    ] {
+        let refused = refusal(desk.books.open_payout(new, now_ms).await);
+        assert!(refused.ends_with(why), "{refused}");
+    }
+    assert_eq!(desk.balance(oslo()).await.held_by_payouts, Msat::ZERO);
+    desk.check().await;
+}
+
+async fn an_invoice_of_a_node_is_paid_by_one_payout(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let amount = Msat(5_000);
+    let submit = desk.books.submit_invoice(invoice(1, amount), NOW_MS);
+    submit.await.unwrap();
     let open = desk.books.open_invoices(NOW_MS, 10).await.unwrap();
     assert_eq!(
         (open.len(), &open[0].invoice, open[0].payout),
         (1, &invoice(1, amount), None)
     );
-
-    for (new, why) in [
-        (
-            node_payout(2, amount, "n"),
-            "it has submitted no such invoice",
-        ),
-        (
-            node_payout(1, Msat(5_001), "n"),
-            "the invoice is over 5.000 sat, not 5.001 sat",
-        ),
-    ] {
-        let refused = refusal(desk.books.open_payout(new, NOW_MS).await);
-        assert!(refused.ends_with(why), "{refused}");
-    }
-    let theirs = NewPayout {
-        payee: alice(),
-        ..node_payout(1, amount, "n")
-    };
-    let refused = refusal(desk.books.open_payout(theirs, NOW_MS).await);
-    assert!(refused.ends_with("only nodes submit invoices"), "{refused}");
-    let late = desk
-        .books
-        .open_payout(node_payout(1, amount, "n"), NOW_MS + HOUR_MS)
-        .await;
-    assert!(matches!(late, Err(BooksError::Expired)), "{late:?}");
-    assert_eq!(desk.balance(oslo()).await.held_by_payouts, Msat::ZERO);
-
-    let id = desk
-        .books
-        .open_payout(node_payout(1, amount, "n"), NOW_MS)
-        .await
-        .unwrap();
+    let opened = desk.books.open_payout(node_payout(1, amount, "n"), NOW_MS);
+    let id = opened.await.unwrap();
     assert_eq!(desk.books.open_invoices(NOW_MS, 10).await.unwrap(), []);
-    let rows = desk
-        .books
-        .invoices("oslo".to_owned(), Page::first(10))
-        .await
-        .unwrap();
-    assert_eq!(rows[0].payout, Some(id));
-    let other = NewAttempt {
-        invoice: "lnbc9".to_owned(),
-        ..attempt(id, amount, 9)
-    };
-    let refused = refusal(desk.books.prepare_attempt(other, NOW_MS).await);
+    let rows = desk.books.invoices("oslo".to_owned(), Page::first(10));
+    assert_eq!(rows.await.unwrap()[0].payout, Some(id));
+    let refused = refusal(desk.prepare(id, amount, 9).await);
     assert!(refused.ends_with("the invoice is another one"), "{refused}");
-    let prepared = desk
-        .books
-        .prepare_attempt(attempt(id, amount, 1), NOW_MS)
-        .await
-        .unwrap();
+    let prepared = desk.prepare(id, amount, 1).await.unwrap();
     desk.dispatch(prepared).await.unwrap();
-    desk.books
-        .settled(prepared, preimage(1), Msat(1), NOW_MS)
-        .await
-        .unwrap();
-    let again = refusal(
-        desk.books
-            .open_payout(node_payout(1, amount, "m"), NOW_MS)
-            .await,
-    );
+    desk.settle(prepared, 1, 1).await;
+    let again = desk.books.open_payout(node_payout(1, amount, "m"), NOW_MS);
+    let again = refusal(again.await);
     assert!(
         again.ends_with("that invoice is another payout's"),
         "{again}"

@@ -21,13 +21,6 @@ on_both_engines!(
     what_was_thought_dead_may_be_in_flight,
 );
 
-async fn settle(desk: &Desk, attempt: AttemptId, n: u8) -> Settlement {
-    let settled = desk
-        .books
-        .settled(attempt, preimage(n), Msat(1_500), NOW_MS + 9);
-    settled.await.unwrap()
-}
-
 async fn attempt_state(desk: &Desk, n: u8) -> AttemptState {
     let found = desk
         .books
@@ -53,8 +46,8 @@ async fn a_settled_attempt_pays_its_payout_once(site: Site) {
     let before = desk.books.totals().await.unwrap();
     let (payout, attempt) = desk.sent(Msat(5_000), 1).await;
     desk.books.in_flight(attempt, NOW_MS).await.unwrap();
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Paid);
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Known);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Paid);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Known);
     assert_eq!(desk.state(payout).await, PayoutState::Settled);
     let after = desk.books.totals().await.unwrap();
     assert_eq!(after.wallet_msat, before.wallet_msat - 6_500);
@@ -116,7 +109,7 @@ async fn success_is_final(site: Site) {
     let desk = Desk::new(site);
     desk.payable(1).await;
     let (payout, attempt) = desk.sent(Msat(5_000), 1).await;
-    settle(&desk, attempt, 1).await;
+    desk.settle(attempt, 1, 1_500).await;
     assert!(!desk.fail(attempt).await);
     refusal(desk.books.in_flight(attempt, NOW_MS).await);
     refusal(desk.books.unknown(attempt, "x".to_owned(), NOW_MS).await);
@@ -168,7 +161,7 @@ async fn an_attempt_that_was_never_sent_may_be_sent_again(site: Site) {
         (open[0].dispatch_height, open[0].channels.as_slice()),
         (Some(310), &["3x3x3".to_owned()][..])
     );
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Paid);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Paid);
     desk.check().await;
 }
 
@@ -210,7 +203,7 @@ async fn success_beats_a_failure_before(site: Site) {
     desk.payable(1).await;
     let (payout, attempt) = desk.sent(Msat(5_000), 1).await;
     desk.fail(attempt).await;
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Paid);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Paid);
     assert_eq!(desk.state(payout).await, PayoutState::Settled);
     assert_eq!(desk.books.totals().await.unwrap().loss, Msat::ZERO);
     desk.check().await;
@@ -226,8 +219,8 @@ async fn success_after_the_money_was_given_back_is_a_loss(site: Site) {
         .books
         .cancel_payout(payout, "ann".to_owned(), "no".to_owned(), NOW_MS);
     cancelled.await.unwrap();
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Loss);
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Known);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Loss);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Known);
     assert_eq!(desk.state(payout).await, PayoutState::Cancelled);
     assert_eq!(attempt_state(&desk, 1).await, AttemptState::SettledLate);
     let after = desk.balance(alice()).await;
@@ -246,7 +239,7 @@ async fn two_on_their_way(desk: &Desk) -> (PayoutId, AttemptId, AttemptId) {
     let (payout, first) = desk.sent(Msat(5_000), 1).await;
     desk.fail(first).await;
     let second = sent_again(desk, payout, 2).await;
-    assert_eq!(settle(desk, first, 1).await, Settlement::Loss);
+    assert_eq!(desk.settle(first, 1, 1_500).await, Settlement::Loss);
     assert_eq!(desk.state(payout).await, PayoutState::Paying);
     assert_eq!(desk.books.totals().await.unwrap().loss, Msat(5_000));
     desk.check().await;
@@ -269,7 +262,7 @@ async fn success_beside_another_attempt_is_a_loss_until_that_fails(site: Site) {
     );
     desk.check().await;
     // And the second one after all.
-    assert_eq!(settle(&desk, second, 2).await, Settlement::Loss);
+    assert_eq!(desk.settle(second, 2, 1_500).await, Settlement::Loss);
     assert_eq!(desk.books.totals().await.unwrap().loss, Msat(5_000));
     desk.check().await;
 }
@@ -277,7 +270,7 @@ async fn success_beside_another_attempt_is_a_loss_until_that_fails(site: Site) {
 async fn success_beside_another_success_stays_a_loss(site: Site) {
     let desk = Desk::new(site);
     let (payout, _, second) = two_on_their_way(&desk).await;
-    assert_eq!(settle(&desk, second, 2).await, Settlement::Paid);
+    assert_eq!(desk.settle(second, 2, 1_500).await, Settlement::Paid);
     assert_eq!(desk.state(payout).await, PayoutState::Settled);
     let totals = desk.books.totals().await.unwrap();
     assert_eq!((totals.loss, totals.paid), (Msat(5_000), Msat(10_000)));
@@ -293,7 +286,7 @@ async fn success_before_another_is_sent_stops_that(site: Site) {
         .books
         .prepare_attempt(attempt(payout, Msat(5_000), 2), NOW_MS);
     let second = second.await.unwrap();
-    assert_eq!(settle(&desk, first, 1).await, Settlement::Paid);
+    assert_eq!(desk.settle(first, 1, 1_500).await, Settlement::Paid);
     assert_eq!(attempt_state(&desk, 2).await, AttemptState::Abandoned);
     let refused = refusal(desk.dispatch(second).await);
     assert_eq!(
@@ -327,7 +320,7 @@ async fn a_closed_attempt_that_settles_pays_its_payout(site: Site) {
     let desk = Desk::new(site);
     let (payout, attempt) = closed(&desk).await;
     assert_eq!(desk.state(payout).await, PayoutState::RetryWait);
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Paid);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Paid);
     assert_eq!(desk.books.totals().await.unwrap().loss, Msat::ZERO);
     desk.check().await;
 }
@@ -368,8 +361,8 @@ async fn two_persons_close_what_can_no_longer_settle(site: Site) {
     assert_eq!(by, ["ann and ben", "ann and ben"]);
     // Paid again, and then the first one settles: that is the treasury's.
     let second = sent_again(&desk, payout, 2).await;
-    assert_eq!(settle(&desk, second, 2).await, Settlement::Paid);
-    assert_eq!(settle(&desk, attempt, 1).await, Settlement::Loss);
+    assert_eq!(desk.settle(second, 2, 1_500).await, Settlement::Paid);
+    assert_eq!(desk.settle(attempt, 1, 1_500).await, Settlement::Loss);
     desk.check().await;
     let same = TwoActors::new("ann", "ann");
     assert!(
