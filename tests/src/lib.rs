@@ -10,6 +10,7 @@ pub mod channel;
 pub mod daemon;
 pub mod disk;
 pub mod edge;
+pub mod lightning_node;
 pub mod miner;
 pub mod network;
 pub mod peers;
