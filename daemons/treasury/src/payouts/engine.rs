@@ -208,7 +208,11 @@ impl Running {
             if self.stop.is_cancelled() {
                 return Ok(());
             }
-            payer.resolve(&attempt).await?;
+            // One that can't go on now, as while payouts are frozen, holds up no other.
+            if let Err(error) = payer.resolve(&attempt).await {
+                let error = Chain(&error).to_string();
+                tracing::debug!(attempt = attempt.id.0, error, "attempt not resolved");
+            }
         }
         Ok(())
     }
