@@ -20,7 +20,7 @@ use crate::payouts::{Nudge, Opener, Payer};
 use crate::tip::Tip;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
-    Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
+    AdoptRequest, Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
     CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
     CloseFailedRequest, CreateAccountRequest, DepositRequest, DestinationChanged,
     DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
@@ -250,6 +250,10 @@ impl Treasury for Answers {
 
     async fn reconcile(self, _: Call) -> Result<ReconcileReport, ApiError> {
         self.control.reconcile().await
+    }
+
+    async fn adopt(self, _: Call, request: AdoptRequest) -> Result<Payout, ApiError> {
+        self.control.adopt(&self.caller, request).await
     }
 
     async fn deposit(self, _: Call, request: DepositRequest) -> Result<Totals, ApiError> {

@@ -19,7 +19,7 @@ pub use lightning::{
     LightningPayment, LightningStatus, RebalanceRequest,
 };
 pub use money::{
-    Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, ReconcileReport,
+    AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, ReconcileReport,
     Totals, TreasuryStatus, UnfreezeRequest, Unmatched, VerifyReport,
 };
 pub use payout::{
@@ -94,6 +94,8 @@ pub trait Treasury {
     async fn verify() -> Result<VerifyReport, ApiError>;
     /// Matches the wallet's outgoing payments to attempts.
     async fn reconcile() -> Result<ReconcileReport, ApiError>;
+    /// Says whose an unmatched payment was; two operators. It settles the payee's open payout of that amount, or comes off the balance.
+    async fn adopt(request: AdoptRequest) -> Result<Payout, ApiError>;
     /// Books the operator's capital out of what arrived unexplained.
     async fn deposit(request: DepositRequest) -> Result<Totals, ApiError>;
     /// Gives a part of the reserve to nodes; two operators.

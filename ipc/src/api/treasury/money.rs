@@ -149,3 +149,14 @@ pub struct DistributionRequest {
     pub parts: Vec<(String, u64)>,
     pub reason: String,
 }
+
+/// Whose a payment of the wallet's history was that the books don't know: after a restore. Two operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptRequest {
+    /// Hex, as `reconcile` shows it.
+    pub payment_hash: String,
+    /// `miner:NAME` or `node:ID`.
+    pub payee: String,
+    /// How one knows.
+    pub evidence: String,
+}
