@@ -4,6 +4,7 @@ mod journal;
 pub mod pool;
 pub mod template_provider;
 pub mod translator;
+pub mod treasury;
 
 pub use journal::{JournalPage, JournalQuery};
 

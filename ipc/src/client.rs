@@ -2,6 +2,7 @@
 
 use crate::api::{
     pool::PoolClient, template_provider::TemplateProviderClient, translator::TranslatorClient,
+    treasury::TreasuryClient,
 };
 use crate::codec::ClampedJson;
 use std::io;
@@ -84,6 +85,13 @@ pub fn template_provider(stream: impl Stream) -> TemplateProviderClient {
 pub fn translator(stream: impl Stream) -> TranslatorClient {
     let NewClient { client, dispatch } =
         TranslatorClient::new(Config::default(), transport(stream));
+    run(dispatch);
+    client
+}
+
+/// Calls for hh-treasury over `stream`. Must be called within a tokio runtime.
+pub fn treasury(stream: impl Stream) -> TreasuryClient {
+    let NewClient { client, dispatch } = TreasuryClient::new(Config::default(), transport(stream));
     run(dispatch);
     client
 }

@@ -23,11 +23,12 @@ pub enum Daemon {
     Tp,
     Pool,
     Translator,
+    Treasury,
 }
 
 impl Daemon {
     /// Every daemon, from Bitcoin Core to the miner.
-    pub const ALL: [Self; 3] = [Self::Tp, Self::Pool, Self::Translator];
+    pub const ALL: [Self; 4] = [Self::Tp, Self::Pool, Self::Translator, Self::Treasury];
 
     /// Program name, such as `hh-pool`; also of its directory.
     pub fn program(self) -> &'static str {
@@ -35,6 +36,7 @@ impl Daemon {
             Self::Tp => "hh-tp",
             Self::Pool => "hh-pool",
             Self::Translator => "hh-translator",
+            Self::Treasury => "hh-treasury",
         }
     }
 }

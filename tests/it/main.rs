@@ -36,6 +36,8 @@ mod stop;
 mod sv1_load;
 mod tidy;
 mod translator_outage;
+#[expect(clippy::unwrap_used, reason = "in tests a panic is the message")]
+mod treasury;
 
 use std::io::{self, Write};
 

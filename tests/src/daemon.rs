@@ -5,6 +5,7 @@ use crate::wait::wait_for;
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::template_provider::TemplateProviderClient;
 use hh_ipc::api::translator::TranslatorClient;
+use hh_ipc::api::treasury::TreasuryClient;
 use hh_ipc::client;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -38,7 +39,7 @@ impl Daemon {
     #[must_use]
     pub fn start(name: &'static str, dir: &Path, config: &str) -> Self {
         write_config(name, dir, config);
-        let process = spawn(name, dir);
+        let process = spawn(name, dir, &[]);
         Self {
             name,
             dir: dir.to_owned(),
@@ -97,9 +98,14 @@ impl Daemon {
 
     /// Starts it again on the same files, after killing what still runs.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// As [`Self::restart`], with these variables in its environment.
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
         self.process.kill();
         self.log_start = self.process.log().len();
-        self.process = spawn(self.name, &self.dir);
+        self.process = spawn(self.name, &self.dir, environment);
     }
 
     /// Gives it another configuration, for its next start.
@@ -140,6 +146,14 @@ impl Daemon {
     /// If nobody listens on it.
     pub async fn translator(&self) -> TranslatorClient {
         client::translator(self.dial().await)
+    }
+
+    /// Calls over its control socket, for hh-treasury.
+    ///
+    /// # Panics
+    /// If nobody listens on it.
+    pub async fn treasury(&self) -> TreasuryClient {
+        client::treasury(self.dial().await)
     }
 
     async fn dial(&self) -> tokio::net::UnixStream {
@@ -196,11 +210,12 @@ fn config_file(name: &str, dir: &Path) -> PathBuf {
     dir.join(format!("{name}.toml"))
 }
 
-fn spawn(name: &str, dir: &Path) -> Process {
+fn spawn(name: &str, dir: &Path, environment: &[(&str, &str)]) -> Process {
     let mut command = Command::new(program(name));
     command
         .arg("--config")
         .arg(config_file(name, dir))
-        .env_remove("HH_LOG");
+        .env_remove("HH_LOG")
+        .envs(environment.iter().copied());
     Process::spawn(name, command, dir)
 }

@@ -20,6 +20,7 @@ pub mod process;
 pub mod reference_client;
 pub mod sv1;
 pub mod syscalls;
+pub mod treasury;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,92 @@
+use super::*;
+use bitcoin::key::{CompressedPublicKey, Secp256k1};
+use bitcoin::{NetworkKind, PrivateKey};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+
+const UNTIL: i64 = 1_800_000_000;
+
+fn order(account: &str, destination: &str, seq: u64) -> PaymentOrder {
+    PaymentOrder::new(Network::Signet, account, destination, seq, UNTIL).unwrap()
+}
+
+#[test]
+fn an_order_says_all_that_it_is_about() {
+    assert_eq!(
+        order("alice", "alice@example.org", 3).text(),
+        "Hyper Hash Network signet: pay alice to alice@example.org, no. 3, until 2027-01-15T08:00:00Z"
+    );
+}
+
+#[test]
+fn an_owners_order_is_taken_with_his_signature_alone() {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let owner = hex::encode(pair.public_key().as_ref()).parse::<OwnerKey>().unwrap();
+    let order = order("alice", "alice@example.org", 3);
+    let signature = hex::encode(pair.sign(order.text().as_bytes()).as_ref());
+    order.verify_owner(&owner, &signature).unwrap();
+    // Another destination, number, account or chain is another text.
+    for other in [
+        super::tests::order("alice", "mallory@example.org", 3),
+        super::tests::order("alice", "alice@example.org", 4),
+        super::tests::order("alicf", "alice@example.org", 3),
+    ] {
+        let error = other.verify_owner(&owner, &signature).unwrap_err();
+        assert!(error.to_string().contains(other.text()), "{error}");
+    }
+    let other = OwnerKey([1; 32]);
+    assert!(order.verify_owner(&other, &signature).is_err());
+    assert!(order.verify_owner(&owner, "").is_err());
+}
+
+#[test]
+fn an_addresses_owner_signs_by_bip_322() {
+    let key = PrivateKey::from_slice(&[9; 32], NetworkKind::Test).unwrap();
+    let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), &key).unwrap();
+    let address = Address::p2wpkh(&public, Network::Signet);
+    let order = order(&address.to_string(), "alice@example.org", 1);
+    let sign = |text: &str| bip322::sign_simple_encoded(&address.to_string(), text, &key.to_wif());
+    let signature = sign(order.text()).unwrap();
+    order.verify_address(&address, &signature).unwrap();
+    let of_another_text = sign("pay me").unwrap();
+    assert!(order.verify_address(&address, &of_another_text).is_err());
+    assert!(order.verify_address(&address, "not base64").is_err());
+}
+
+#[test]
+fn a_nodes_invoice_is_taken_with_the_nodes_signature() {
+    let key = NodeSecretKey::generate().unwrap();
+    let node: NodeId = "berlin-1".parse().unwrap();
+    let signature = key.sign_invoice(Network::Signet, &node, "lntbs1");
+    let check = |chain, invoice| {
+        let public = key.public_key();
+        public.verify_invoice(chain, &node, invoice, &signature)
+    };
+    check(Network::Signet, "lntbs1").unwrap();
+    assert!(check(Network::Regtest, "lntbs1").is_err());
+    assert!(check(Network::Signet, "lntbs2").is_err());
+}
+
+#[test]
+fn an_order_ends_and_holds_for_a_week_at_most() {
+    let order = order("alice", "alice@example.org", 1);
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    order.check_time(at(UNTIL - 1)).unwrap();
+    assert!(matches!(
+        order.check_time(at(UNTIL)),
+        Err(OrderError::Ended { .. })
+    ));
+    let early = at(UNTIL - ORDER_SECONDS_MAX - 1);
+    assert!(matches!(
+        order.check_time(early),
+        Err(OrderError::TooLong { .. })
+    ));
+}
+
+#[test]
+fn no_destination_makes_one_order_look_like_another() {
+    let long = "a".repeat(DESTINATION_BYTES_MAX + 1);
+    for destination in ["", "a b", "a\nb", "ä", &long] {
+        let order = PaymentOrder::new(Network::Signet, "alice", destination, 1, UNTIL);
+        assert_eq!(order, Err(OrderError::Destination));
+    }
+}

@@ -1,0 +1,327 @@
+//! The calls of `hh_ipc::api::treasury`, answered from the books, the wallet and the pool's ledger; and the conversion of our types to
+//! those of the wire, which go no further than this folder.
+
+mod account;
+mod block;
+mod channel;
+mod destination;
+mod money;
+mod payout;
+mod refusal;
+mod status;
+mod wallet;
+
+use crate::Stores;
+use crate::actor;
+use crate::audit::Audit;
+use crate::chain::Chain;
+use crate::destination::Destinations;
+use crate::payouts::{Nudge, Opener, Payer};
+use crate::tip::Tip;
+use hh_daemon::{Caller, Context, Failure};
+use hh_ipc::api::treasury::{
+    AdoptRequest, Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
+    CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
+    CloseFailedRequest, CreateAccountRequest, DepositRequest, DestinationChanged,
+    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
+    LightningStatus, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
+    RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest, SetDestinationRequest,
+    Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus,
+    UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+};
+use hh_ipc::api::{Hello, JournalPage, JournalQuery};
+use hh_ipc::{ApiError, Context as Call};
+use hh_ledger::books::TwoActors;
+use hh_mining::Network;
+use hh_trust::{ChangeJournal, ReportPublicKey, SaltSecret};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Longest list that is answered.
+const MAX_LISTED: u32 = 500;
+
+/// How long the first of two operators' words holds.
+const CONSENT: Duration = Duration::from_secs(3_600);
+
+/// What the answers are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub context: Context,
+    pub chain: Network,
+    pub nodes: Chain,
+    pub stores: Stores,
+    pub tip: watch::Receiver<Option<Tip>>,
+    pub opener: Opener,
+    pub payer: Payer,
+    pub destinations: Destinations,
+    pub audit: Audit,
+    pub nudges: mpsc::Sender<Nudge>,
+    pub report_key: ReportPublicKey,
+    pub salts: Arc<SaltSecret>,
+    pub cooling_off: Duration,
+    /// Changes that operators make go through it.
+    pub journal: ChangeJournal,
+}
+
+#[derive(Clone)]
+struct Answers {
+    control: Control,
+    caller: Caller,
+}
+
+impl Control {
+    /// Answers on both sockets until the daemon stops.
+    ///
+    /// # Errors
+    /// The sockets can't be made.
+    pub(crate) fn serve(self) -> Result<(), Failure> {
+        self.context.clone().serve_control(move |caller, stream| {
+            let control = self.clone();
+            let answers = Answers { control, caller };
+            Box::pin(hh_ipc::server::answer(stream, answers.serve()))
+        })
+    }
+
+    /// Makes a change that an operator asked for, with both in the journal.
+    async fn change<T>(
+        &self,
+        caller: &Caller,
+        call: &'static str,
+        arguments: Value,
+        change: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let changed = self.journal.record(&caller.peer, call, arguments, change);
+        let changed = changed.await;
+        // The engine looks at once whether there is something to do now.
+        self.nudges.try_send(Nudge).ok();
+        changed
+    }
+
+    /// Two operators where two are needed: the first one's word waits for the other's over the same terms.
+    ///
+    /// # Errors
+    /// HH4030: the caller's word is noted, and another operator's is missing.
+    async fn two_actors(
+        &self,
+        caller: &Caller,
+        subject: &str,
+        terms: String,
+    ) -> Result<TwoActors, ApiError> {
+        let actor = actor::of(caller);
+        let now_ms = crate::clock::unix_ms();
+        let consent_ms = i64::try_from(CONSENT.as_millis()).unwrap_or(i64::MAX);
+        let until_ms = now_ms.saturating_add(consent_ms);
+        let consents = self
+            .stores
+            .books
+            .consent(subject.to_owned(), terms, actor.clone(), until_ms, now_ms)
+            .await
+            .map_err(refusal::books)?;
+        let other = consents.iter().find(|other| **other != actor);
+        let Some(other) = other else {
+            return Err(refusal::second_operator(&actor, subject));
+        };
+        TwoActors::new(other, actor).map_err(refusal::books)
+    }
+}
+
+impl Treasury for Answers {
+    async fn hello(self, _: Call) -> Hello {
+        self.control.context.hello(self.caller.read_only)
+    }
+
+    async fn status(self, _: Call) -> TreasuryStatus {
+        self.control.status().await
+    }
+
+    async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
+        self.control.journal.page(query).await
+    }
+
+    async fn blocks(self, _: Call, limit: u32) -> Result<RewardBlockPage, ApiError> {
+        self.control.blocks(limit).await
+    }
+
+    async fn report(self, _: Call, hash: String) -> Result<BlockReport, ApiError> {
+        self.control.report(&hash).await
+    }
+
+    async fn window_page(self, _: Call, query: WindowPageQuery) -> Result<WindowPage, ApiError> {
+        self.control.window_page(query).await
+    }
+
+    async fn accounts(self, _: Call, query: AccountQuery) -> Result<AccountPage, ApiError> {
+        self.control.accounts(query).await
+    }
+
+    async fn account(self, _: Call, name: String) -> Result<Account, ApiError> {
+        self.control.account(&name).await
+    }
+
+    async fn statement(self, _: Call, query: StatementQuery) -> Result<Statement, ApiError> {
+        self.control.statement(query).await
+    }
+
+    async fn proof(self, _: Call, request: ProofRequest) -> Result<AccountProofAnswer, ApiError> {
+        self.control.proof(request).await
+    }
+
+    async fn create_account(
+        self,
+        _: Call,
+        request: CreateAccountRequest,
+    ) -> Result<ClaimToken, ApiError> {
+        self.control.create_account(&self.caller, request).await
+    }
+
+    async fn claim(self, _: Call, request: ClaimRequest) -> Result<Account, ApiError> {
+        self.control.claim(&self.caller, request).await
+    }
+
+    async fn set_destination(
+        self,
+        _: Call,
+        request: SetDestinationRequest,
+    ) -> Result<DestinationChanged, ApiError> {
+        self.control.set_destination(&self.caller, request).await
+    }
+
+    async fn payouts(self, _: Call, query: PayoutQuery) -> Result<PayoutPage, ApiError> {
+        self.control.payouts(query).await
+    }
+
+    async fn payout(self, _: Call, id: u64) -> Result<PayoutDetail, ApiError> {
+        self.control.payout(id).await
+    }
+
+    async fn payout_plan(self, _: Call, request: RunRequest) -> Result<PayoutPlan, ApiError> {
+        self.control.payout_plan(request).await
+    }
+
+    async fn payout_run(self, _: Call, request: RunRequest) -> Result<PayoutPlan, ApiError> {
+        self.control.payout_run(&self.caller, request).await
+    }
+
+    async fn payout_retry(self, _: Call, id: u64) -> Result<Payout, ApiError> {
+        self.control.payout_retry(&self.caller, id).await
+    }
+
+    async fn payout_hold(self, _: Call, request: HoldRequest) -> Result<(), ApiError> {
+        self.control.payout_hold(&self.caller, request).await
+    }
+
+    async fn payout_cancel(self, _: Call, request: CancelRequest) -> Result<Payout, ApiError> {
+        self.control.payout_cancel(&self.caller, request).await
+    }
+
+    async fn payout_approve(self, _: Call, request: ApproveRequest) -> Result<Payout, ApiError> {
+        self.control.payout_approve(&self.caller, request).await
+    }
+
+    async fn payout_close_failed(
+        self,
+        _: Call,
+        request: CloseFailedRequest,
+    ) -> Result<Payout, ApiError> {
+        self.control.payout_close_failed(&self.caller, request).await
+    }
+
+    async fn submit_invoice(
+        self,
+        _: Call,
+        request: SubmitInvoiceRequest,
+    ) -> Result<Payout, ApiError> {
+        self.control.submit_invoice(&self.caller, request).await
+    }
+
+    async fn freeze(self, _: Call, request: FreezeRequest) -> Result<Freeze, ApiError> {
+        self.control.freeze(&self.caller, request).await
+    }
+
+    async fn unfreeze(self, _: Call, request: UnfreezeRequest) -> Result<(), ApiError> {
+        self.control.unfreeze(&self.caller, request).await
+    }
+
+    async fn verify(self, _: Call) -> Result<VerifyReport, ApiError> {
+        self.control.verify(&self.caller).await
+    }
+
+    async fn reconcile(self, _: Call) -> Result<ReconcileReport, ApiError> {
+        self.control.reconcile().await
+    }
+
+    async fn adopt(self, _: Call, request: AdoptRequest) -> Result<Payout, ApiError> {
+        self.control.adopt(&self.caller, request).await
+    }
+
+    async fn deposit(self, _: Call, request: DepositRequest) -> Result<Totals, ApiError> {
+        self.control.deposit(&self.caller, request).await
+    }
+
+    async fn distribute_reserve(
+        self,
+        _: Call,
+        request: DistributionRequest,
+    ) -> Result<Totals, ApiError> {
+        self.control.distribute_reserve(&self.caller, request).await
+    }
+
+    async fn lightning(self, _: Call) -> Result<LightningStatus, ApiError> {
+        self.control.lightning().await
+    }
+
+    async fn address(self, _: Call) -> Result<String, ApiError> {
+        self.control.address(&self.caller).await
+    }
+
+    async fn invoice(self, _: Call, request: InvoiceRequest) -> Result<String, ApiError> {
+        self.control.invoice(&self.caller, request).await
+    }
+
+    async fn channels(self, _: Call) -> Result<Vec<Channel>, ApiError> {
+        self.control.channels().await
+    }
+
+    async fn open_channel(
+        self,
+        _: Call,
+        request: ChannelOpenRequest,
+    ) -> Result<Channel, ApiError> {
+        self.control.open_channel(&self.caller, request).await
+    }
+
+    async fn close_channel(
+        self,
+        _: Call,
+        request: ChannelCloseRequest,
+    ) -> Result<Channel, ApiError> {
+        self.control.close_channel(&self.caller, request).await
+    }
+
+    async fn rebalance(self, _: Call, request: RebalanceRequest) -> Result<String, ApiError> {
+        self.control.rebalance(&self.caller, &request)
+    }
+
+    async fn lightning_payments(
+        self,
+        _: Call,
+        limit: u32,
+    ) -> Result<Vec<LightningPayment>, ApiError> {
+        self.control.lightning_payments(limit).await
+    }
+}
+
+/// Rows of a page of which `limit` were asked for; 0 asks for as many as there may be.
+fn page_rows(limit: u32) -> u32 {
+    match limit {
+        0 => MAX_LISTED,
+        limit => limit.min(MAX_LISTED),
+    }
+}
+
+/// The wire's amounts have a sign. No amount is beyond 2^63 msat.
+fn signed(amount: hh_mining::Msat) -> i64 {
+    i64::try_from(amount.0).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,163 @@
+//! The answers to `blocks`, `report` and `window_page`.
+
+use super::{Control, refusal};
+use crate::clock::timestamp;
+use hh_ipc::ApiError;
+use hh_ipc::api::treasury::{
+    BlockReport, RewardBlock, RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
+};
+use hh_ledger::books::{BookBlock, BookBlockState};
+use hh_ledger::{WindowCursor, WindowPlace};
+use hh_mining::BlockHash;
+
+/// Longest list of blocks.
+const BLOCKS_MAX: u32 = 1_000;
+
+/// Confirmations with which a coinbase may be spent.
+const MATURE_CONFIRMATIONS: u32 = 100;
+
+/// Entries of a window that are read at once, and bytes of them that are answered: half of a frame.
+const ENTRIES_MAX: usize = 1_000;
+const PAGE_BYTES_MAX: usize = 512 << 10;
+
+impl Control {
+    pub(super) async fn blocks(&self, limit: u32) -> Result<RewardBlockPage, ApiError> {
+        let limit = match limit {
+            0 => BLOCKS_MAX,
+            limit => limit.min(BLOCKS_MAX),
+        };
+        let all = self.stores.books.blocks(u32::MAX).await.map_err(refusal::books)?;
+        let total = all.len() as u64;
+        let mut blocks = Vec::new();
+        for block in all.into_iter().take(limit as usize) {
+            blocks.push(self.block(block).await?);
+        }
+        Ok(RewardBlockPage { blocks, total })
+    }
+
+    async fn block(&self, block: BookBlock) -> Result<RewardBlock, ApiError> {
+        let accounts = match block.split_at_ms {
+            None => None,
+            Some(_) => {
+                let report = self.stores.books.report(block.hash).await;
+                let report = report.map_err(refusal::books)?;
+                let parse = |json: &[u8]| hh_mining::BlockReport::parse(json).ok();
+                let report = report.and_then(|report| parse(&report.json));
+                report.map(|report| report.tree.leaves)
+            }
+        };
+        let msat = |amount: Option<hh_mining::Msat>| amount.unwrap_or_default().0;
+        let waits = || "waits for shares from before it".to_owned();
+        let is_waiting = block.split_at_ms.is_none() && block.value.is_some();
+        Ok(RewardBlock {
+            hash: block.hash.to_string(),
+            height: block.height,
+            state: wire_state(block.state),
+            confirmations: block.confirmations,
+            blocks_to_maturity: MATURE_CONFIRMATIONS
+                .saturating_add(1)
+                .saturating_sub(block.confirmations),
+            value_msat: msat(block.value),
+            subsidy_msat: msat(block.subsidy),
+            fees_msat: msat(block.fees),
+            finder: block.split_at_ms.map(|_| block.finder.clone()),
+            found_at: timestamp(block.found_at_ms),
+            split_at: block.split_at_ms.map(timestamp),
+            reason: block.reason.or_else(|| is_waiting.then(waits)),
+            accounts,
+        })
+    }
+
+    pub(super) async fn report(&self, hash: &str) -> Result<BlockReport, ApiError> {
+        let hash = parse_hash(hash)?;
+        let report = self.stores.books.report(hash).await.map_err(refusal::books)?;
+        let report = report.ok_or_else(|| no_report(hash))?;
+        Ok(BlockReport {
+            hash: hash.to_string(),
+            report: String::from_utf8_lossy(&report.json).into_owned(),
+            signature: report.jws,
+        })
+    }
+
+    pub(super) async fn window_page(&self, query: WindowPageQuery) -> Result<WindowPage, ApiError> {
+        let hash = parse_hash(&query.hash)?;
+        let report = self.stores.books.report(hash).await.map_err(refusal::books)?;
+        let report = report.ok_or_else(|| no_report(hash))?;
+        let report = hh_mining::BlockReport::parse(&report.json);
+        let report = report.map_err(|error| refusal::failed(error.to_string()))?;
+        let place = WindowPlace {
+            block: hash,
+            size: report.window,
+            oldest: report.oldest,
+        };
+        let from = query.cursor.as_deref().map(parse_cursor).transpose()?;
+        let mut limit = ENTRIES_MAX;
+        loop {
+            let page = self.stores.ledger.window_page(&place, None, from, limit).await;
+            let page = page.map_err(|error| refusal::ledger(&error))?;
+            let page = page.ok_or_else(|| no_report(hash))?;
+            let lines = page.entries.iter().map(hh_mining::WindowEntry::to_json);
+            let lines: Vec<String> = lines
+                .map(|line| String::from_utf8_lossy(&line).into_owned())
+                .collect();
+            let bytes: usize = lines.iter().map(String::len).sum();
+            if bytes <= PAGE_BYTES_MAX || limit == 1 {
+                let next = page.next;
+                let next = next.map(|next| format!("{}:{}", next.minute, next.skip));
+                return Ok(WindowPage { lines, next });
+            }
+            limit /= 2;
+        }
+    }
+}
+
+fn parse_cursor(text: &str) -> Result<WindowCursor, ApiError> {
+    let parts = text.split_once(':').and_then(|(minute, skip)| {
+        let (minute, skip) = (minute.parse().ok()?, skip.parse().ok()?);
+        Some(WindowCursor { minute, skip })
+    });
+    parts.ok_or_else(|| refusal::usage(format!("{text:?} is no cursor of a page before")))
+}
+
+/// As it is shown: the bytes the other way round.
+pub(super) fn parse_hash(text: &str) -> Result<BlockHash, ApiError> {
+    let parsed: Result<bitcoin::BlockHash, _> = text.trim().parse();
+    let parsed = parsed.map_err(|_error| refusal::usage(format!("{text:?} is no hash of a block")))?;
+    let bytes: [u8; 32] = *AsRef::<[u8; 32]>::as_ref(&parsed);
+    Ok(BlockHash::from_byte_array(bytes))
+}
+
+pub(super) fn no_report(hash: BlockHash) -> ApiError {
+    refusal::not_found(format!("there is no report of a block {hash}: it is not ours, or not split"))
+}
+
+fn wire_state(state: BookBlockState) -> RewardBlockState {
+    match state {
+        BookBlockState::Tracked => RewardBlockState::Tracked,
+        BookBlockState::Accepted => RewardBlockState::Accepted,
+        BookBlockState::Confirmed => RewardBlockState::Confirmed,
+        BookBlockState::Mature => RewardBlockState::Mature,
+        BookBlockState::Payable => RewardBlockState::Payable,
+        BookBlockState::Rejected => RewardBlockState::Rejected,
+        BookBlockState::Orphaned => RewardBlockState::Orphaned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_as_it_is_shown() {
+        let shown = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f";
+        assert_eq!(parse_hash(shown).unwrap().to_string(), shown);
+        assert!(parse_hash("00").is_err());
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_given() {
+        let cursor = parse_cursor("-3:7").unwrap();
+        assert_eq!((cursor.minute, cursor.skip), (-3, 7));
+        assert!(parse_cursor("3").is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! The answers to `create_account`, `claim` and `set_destination`: whose an account is, and where it is paid.
+
+use super::account::{parse_payee, wire_destination};
+use super::{Control, refusal};
+use crate::actor;
+use crate::clock::unix_ms;
+use bitcoin::hashes::{Hash, sha256};
+use hh_daemon::Caller;
+use hh_ipc::ApiError;
+use hh_ipc::api::treasury::{
+    Account, ClaimRequest, ClaimToken, CreateAccountRequest, DestinationChanged, DestinationKind,
+    SetDestinationRequest,
+};
+use hh_ledger::books::Payee;
+use hh_ledger::books::{self, DestinationOf, NewDestination};
+use hh_mining::identity::LightningAddress;
+use hh_trust::{OwnerKey, PaymentOrder};
+use jiff::Timestamp;
+use rand::Rng;
+use serde_json::json;
+
+/// Bytes of a claim token: nobody guesses it.
+const TOKEN_BYTES: usize = 32;
+
+impl Control {
+    pub(super) async fn create_account(
+        &self,
+        caller: &Caller,
+        request: CreateAccountRequest,
+    ) -> Result<ClaimToken, ApiError> {
+        caller.may_change()?;
+        let name = self.own_name(&request.name)?;
+        let (by, now_ms) = (actor::of(caller), unix_ms());
+        // The token stays out of the journal.
+        let arguments = json!({ "name": name, "owner_key": request.owner_key });
+        let create = async {
+            if let Some(key) = &request.owner_key {
+                let key: OwnerKey = key.parse().map_err(|error| refusal::wrong(&error))?;
+                let put = self.stores.books.put_owner_key(name.clone(), key.0, by, now_ms);
+                put.await.map_err(refusal::books)?;
+                return Ok(ClaimToken {
+                    name: name.clone(),
+                    token: None,
+                });
+            }
+            let token: [u8; TOKEN_BYTES] = rand::rng().random();
+            let hash = sha256::Hash::hash(&token).to_byte_array();
+            let put = self.stores.books.put_claim_token(name.clone(), hash, by, now_ms);
+            put.await.map_err(refusal::books)?;
+            Ok(ClaimToken {
+                name: name.clone(),
+                token: Some(hex::encode(token)),
+            })
+        };
+        self.change(caller, "account.create", arguments, create).await
+    }
+
+    pub(super) async fn claim(
+        &self,
+        caller: &Caller,
+        request: ClaimRequest,
+    ) -> Result<Account, ApiError> {
+        caller.may_change()?;
+        let name = self.own_name(&request.name)?;
+        let key = request.owner_key.parse::<OwnerKey>();
+        let key = key.map_err(|error| refusal::wrong(&error))?;
+        let token = hex::decode(request.token.trim());
+        let token = token.map_err(|_error| refusal::usage("a claim token is 64 hex digits"))?;
+        let arguments = json!({ "name": name, "owner_key": key.to_string() });
+        let claim = async {
+            let claimed = self.stores.books.claim(name.clone(), token, key.0, unix_ms());
+            claimed.await.map_err(refusal::books)?;
+            Box::pin(self.account(&format!("miner:{name}"))).await
+        };
+        self.change(caller, "account.claim", arguments, claim).await
+    }
+
+    pub(super) async fn set_destination(
+        &self,
+        caller: &Caller,
+        request: SetDestinationRequest,
+    ) -> Result<DestinationChanged, ApiError> {
+        caller.may_change()?;
+        let payee = parse_payee(&request.name)?;
+        let Payee::Miner(account) = &payee else {
+            return Err(refusal::usage("only miners' accounts have a destination"));
+        };
+        let kind = self.destination_kind(&request)?;
+        let SetDestinationRequest {
+            text, seq, until, ..
+        } = &request;
+        let order = PaymentOrder::new(self.chain, account, text, *seq, *until);
+        let order = order.map_err(|error| refusal::wrong(&error))?;
+        let in_time = order.check_time(Timestamp::now());
+        in_time.map_err(|error| refusal::unproven(&error))?;
+        self.check_signature(account, &order, &request.signature).await?;
+        let arguments = json!(request);
+        let set = async {
+            let before = self.stores.books.destination_of(payee.clone(), unix_ms()).await;
+            let before = match before.map_err(refusal::books)? {
+                DestinationOf::Active(destination) => Some(wire_destination(destination)),
+                DestinationOf::None
+                | DestinationOf::CoolingOff(_)
+                | DestinationOf::Cancelled(_) => None,
+            };
+            let cooling_off_ms = i64::try_from(self.cooling_off.as_millis()).unwrap_or(i64::MAX);
+            let destination = NewDestination {
+                payee: payee.clone(),
+                seq: *seq,
+                kind,
+                text: text.clone(),
+                proof: format!("{} {}", order.text(), request.signature),
+                cooling_off_ms,
+            };
+            let set = self.stores.books.set_destination(destination, unix_ms()).await;
+            let destination = set.map_err(refusal::books)?;
+            tracing::warn!(%payee, text, seq, "destination of an account changed");
+            Ok(DestinationChanged {
+                name: payee.to_string(),
+                previous: before,
+                destination: wire_destination(destination),
+            })
+        };
+        self.change(caller, "account.set_destination", arguments, set)
+            .await
+    }
+
+    /// What it is, if this wallet can pay to it.
+    fn destination_kind(
+        &self,
+        request: &SetDestinationRequest,
+    ) -> Result<books::DestinationKind, ApiError> {
+        match request.kind {
+            DestinationKind::LightningAddress => {
+                let address = LightningAddress::parse(&request.text);
+                let address = address.map_err(|error| refusal::wrong(&error))?;
+                // One spelling, which is what was signed.
+                if address.as_str() != request.text {
+                    let message = format!("{:?} is written {address}", request.text);
+                    return Err(refusal::usage(message));
+                }
+                Ok(books::DestinationKind::LnAddress)
+            }
+            DestinationKind::Bolt12Offer => {
+                let capabilities = self.stores.wallet.wallet().capabilities();
+                let offers = capabilities.pays_offers;
+                offers.map_err(|why| refusal::unsupported("pay offers", why))?;
+                Ok(books::DestinationKind::Bolt12)
+            }
+            DestinationKind::NodeInvoices => {
+                let message = "nodes send invoices; an account of a miner is paid to a Lightning address";
+                Err(refusal::usage(message))
+            }
+        }
+    }
+
+    /// By the owner's key of a name, or by the address itself.
+    async fn check_signature(
+        &self,
+        account: &str,
+        order: &PaymentOrder,
+        signature: &str,
+    ) -> Result<(), ApiError> {
+        let parsed = hh_mining::Account::parse(account, self.chain);
+        let verified = match parsed.map_err(|error| refusal::wrong(&error))? {
+            hh_mining::Account::Address(address) => order.verify_address(&address, signature),
+            hh_mining::Account::Name(_) => {
+                let owner = self.stores.books.owner(account.to_owned()).await;
+                let owner = owner.map_err(refusal::books)?;
+                let nobodys = || {
+                    let message = format!("{account} is nobody's yet: claim it with a token of an operator");
+                    refusal::not_now(message)
+                };
+                let owner = owner.ok_or_else(nobodys)?;
+                order.verify_owner(&OwnerKey(owner.key), signature)
+            }
+            hh_mining::Account::LightningAddress(_) => {
+                let message = "a Lightning address is its own destination; there is nothing to set";
+                return Err(refusal::usage(message));
+            }
+        };
+        verified.map_err(|error| refusal::unproven(&error))
+    }
+
+    /// The name of an account that can be claimed.
+    fn own_name(&self, name: &str) -> Result<String, ApiError> {
+        let Payee::Miner(account) = parse_payee(name)? else {
+            return Err(refusal::usage("only miners' accounts are claimed"));
+        };
+        match hh_mining::Account::parse(&account, self.chain) {
+            Ok(hh_mining::Account::Name(parsed)) if parsed.as_str() == account => Ok(account),
+            Ok(_) => {
+                let message = format!("{account} needs no claim: who has its key signs for it");
+                Err(refusal::usage(message))
+            }
+            Err(error) => Err(refusal::wrong(&error)),
+        }
+    }
+}

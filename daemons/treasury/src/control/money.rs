@@ -1,0 +1,219 @@
+//! The answers to freezing, verifying, reconciling, and to what moves money between the books' accounts.
+
+use super::status::{wire_balances, wire_freeze, wire_totals};
+use super::{Control, refusal};
+use crate::actor;
+use crate::audit::Report;
+use crate::clock::{timestamp, unix_ms};
+use hh_daemon::Caller;
+use hh_ipc::ApiError;
+use hh_ipc::api::treasury::{
+    DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, ReconcileReport, Totals,
+    UnfreezeRequest, Unmatched, VerifyReport,
+};
+use hh_lightning::{OutgoingPayment, OutgoingState};
+use hh_mining::Msat;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Unmatched payments that are answered; more are too many for a person.
+const UNMATCHED_MAX: usize = 500;
+
+impl Control {
+    pub(super) async fn freeze(
+        &self,
+        caller: &Caller,
+        request: FreezeRequest,
+    ) -> Result<Freeze, ApiError> {
+        caller.may_change()?;
+        let arguments = json!(request);
+        let freeze = async {
+            let who = actor::of(caller);
+            let frozen = self.stores.books.freeze(request.reason, who, unix_ms()).await;
+            frozen.map_err(refusal::books)?;
+            tracing::warn!("payouts frozen by an operator");
+            let freeze = self.stores.books.frozen().await.map_err(refusal::books)?;
+            let freeze = freeze.map(wire_freeze);
+            freeze.ok_or_else(|| refusal::failed("payouts were unfrozen meanwhile".to_owned()))
+        };
+        self.change(caller, "treasury.freeze", arguments, freeze).await
+    }
+
+    pub(super) async fn unfreeze(
+        &self,
+        caller: &Caller,
+        request: UnfreezeRequest,
+    ) -> Result<(), ApiError> {
+        caller.may_change()?;
+        let freezes = self.stores.books.freezes().await.map_err(refusal::books)?;
+        if freezes.is_empty() {
+            return Err(refusal::not_found("payouts are not frozen".to_owned()));
+        }
+        let arguments = json!(request);
+        let unfreeze = async {
+            let report = self.audit.verify().await.map_err(refusal::books)?;
+            if let Some(grave) = report.findings.iter().find(|finding| finding.is_grave) {
+                let message = format!("payouts stay frozen: {}", grave.what);
+                return Err(refusal::not_now(message));
+            }
+            let unmatched = self.reconcile().await?.unmatched.len();
+            if unmatched > 0 {
+                let message = format!(
+                    "payouts stay frozen: {unmatched} payments of the wallet are in no books; see `hhctl treasury reconcile`"
+                );
+                return Err(refusal::not_now(message));
+            }
+            let reasons: Vec<String> = freezes.into_iter().map(|freeze| freeze.reason).collect();
+            let terms = reasons.join("; ");
+            let actors = self.two_actors(caller, "unfreeze", terms).await?;
+            let lifted = self.stores.books.unfreeze(actors, request.reason, unix_ms());
+            lifted.await.map_err(refusal::books)?;
+            let used = self.stores.books.take_consents("unfreeze".to_owned()).await;
+            used.map_err(refusal::books)?;
+            tracing::warn!("payouts unfrozen by two operators");
+            Ok(())
+        };
+        self.change(caller, "treasury.unfreeze", arguments, unfreeze)
+            .await
+    }
+
+    /// Freezes where it finds something: a view must not.
+    pub(super) async fn verify(&self, caller: &Caller) -> Result<VerifyReport, ApiError> {
+        caller.may_change()?;
+        let report = self.audit.verify().await.map_err(refusal::books)?;
+        Ok(wire_report(&report))
+    }
+
+    pub(super) async fn reconcile(&self) -> Result<ReconcileReport, ApiError> {
+        let mut report = ReconcileReport {
+            matched: 0,
+            unmatched: Vec::new(),
+            open_attempts: 0,
+            is_required: false,
+        };
+        let mut known = BTreeSet::new();
+        let mut cursor = None;
+        loop {
+            let page = self.stores.wallet.wallet().outgoing_payments(cursor.as_ref()).await;
+            let page = self.stores.wallet.noted(page).map_err(refusal::wallet)?;
+            let hashes: Vec<[u8; 32]> = page.payments.iter().map(|paid| paid.hash.0).collect();
+            let attempts = self.stores.books.attempts_by_hash(hashes).await;
+            let attempts = attempts.map_err(refusal::books)?;
+            known.extend(attempts.iter().map(|attempt| attempt.payment_hash));
+            for payment in &page.payments {
+                if known.contains(&payment.hash.0) {
+                    report.matched += 1;
+                } else if payment.state != OutgoingState::Failed
+                    && report.unmatched.len() < UNMATCHED_MAX
+                {
+                    report.unmatched.push(wire_unmatched(payment));
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let open = self.stores.books.open_attempts().await.map_err(refusal::books)?;
+        let is_lost = |hash: &[u8; 32]| !known.contains(hash);
+        let lost = open.iter().filter(|attempt| is_lost(&attempt.payment_hash));
+        report.open_attempts = lost.count() as u64;
+        let freezes = self.stores.books.freezes().await.map_err(refusal::books)?;
+        let is_restored = |reason: &str| reason.starts_with("restored");
+        report.is_required = freezes.iter().any(|freeze| is_restored(&freeze.reason));
+        Ok(report)
+    }
+
+    pub(super) async fn deposit(
+        &self,
+        caller: &Caller,
+        request: DepositRequest,
+    ) -> Result<Totals, ApiError> {
+        caller.may_change()?;
+        let arguments = json!(request);
+        let deposit = async {
+            let now_ms = unix_ms();
+            let (amount, who) = (Msat(request.amount_msat), actor::of(caller));
+            let key = format!("deposit:{now_ms}");
+            let booked = self.stores.books.deposit_capital(amount, who, key, now_ms).await;
+            booked.map_err(refusal::books)?;
+            self.totals().await
+        };
+        self.change(caller, "treasury.deposit", arguments, deposit).await
+    }
+
+    pub(super) async fn distribute_reserve(
+        &self,
+        caller: &Caller,
+        request: DistributionRequest,
+    ) -> Result<Totals, ApiError> {
+        caller.may_change()?;
+        let arguments = json!(request);
+        for (node, _) in &request.parts {
+            let id = node.parse().map_err(|error| refusal::wrong(&error))?;
+            if self.destinations.node(&id).is_none() {
+                let message = format!("there is no node {node} in this treasury's configuration");
+                return Err(refusal::not_found(message));
+            }
+        }
+        let terms = json!(request.parts).to_string();
+        let distribute = async {
+            let subject = "distribute_reserve";
+            let actors = self.two_actors(caller, subject, terms).await?;
+            let now_ms = unix_ms();
+            let parts = request.parts.iter();
+            let parts = parts.map(|(node, msat)| (node.clone(), Msat(*msat))).collect();
+            let key = format!("reserve:{now_ms}");
+            let booked = self.stores.books.distribute_reserve(parts, actors, key, now_ms).await;
+            booked.map_err(refusal::books)?;
+            let used = self.stores.books.take_consents(subject.to_owned()).await;
+            used.map_err(refusal::books)?;
+            self.totals().await
+        };
+        self.change(caller, "treasury.distribute_reserve", arguments, distribute)
+            .await
+    }
+
+    async fn totals(&self) -> Result<Totals, ApiError> {
+        let totals = self.stores.books.totals().await.map_err(refusal::books)?;
+        Ok(wire_totals(&totals))
+    }
+}
+
+fn wire_report(report: &Report) -> VerifyReport {
+    let finding = |finding: &crate::solvency::Finding| Finding {
+        is_grave: finding.is_grave,
+        what: finding.what.clone(),
+        fix: finding.fix.clone(),
+    };
+    VerifyReport {
+        at: timestamp(report.at_ms),
+        is_solvent: !report.is_grave(),
+        findings: report.findings.iter().map(finding).collect(),
+        totals: wire_totals(&report.totals),
+        balances: report.seen.as_ref().map(wire_balances),
+        entries: report.verification.entries,
+    }
+}
+
+fn wire_unmatched(payment: &OutgoingPayment) -> Unmatched {
+    Unmatched {
+        payment_hash: hex::encode(payment.hash.0),
+        amount_msat: payment.amount.unwrap_or_default().0,
+        state: payment_state(&payment.state).to_owned(),
+        at: at(payment.at_s),
+    }
+}
+
+pub(super) fn payment_state(state: &OutgoingState) -> &'static str {
+    match state {
+        OutgoingState::InFlight => "in_flight",
+        OutgoingState::Settled(_) => "settled",
+        OutgoingState::Failed => "failed",
+    }
+}
+
+pub(super) fn at(seconds: u64) -> Option<jiff::Timestamp> {
+    let seconds = i64::try_from(seconds).ok()?;
+    jiff::Timestamp::from_second(seconds).ok()
+}

@@ -1,0 +1,224 @@
+//! hh-treasury: splits what blocks of ours brought, keeps the books of who is owed what, and pays it over Lightning.
+//!
+//! It accepts no shares and stands in front of nobody: miners mine on while it is down. What a block brought it reads from Bitcoin
+//! Core, what everybody did from the pool's ledger; what it owes and what became of every payment is in its own books, and a commit
+//! there comes before every step that can't be taken back.
+//!
+//! ```text
+//!  Bitcoin Core ──► follower (one task) ── split, maturity, reversal ──► Books ◄── control ◄── hhctl
+//!  pool's ledger ──────┘  └─ tip (watch)                                  ▲ │
+//!                                                                        │ ▼ due
+//!  wallet (ldk-node, lnd, cln) ◄── session, one per payout ◄── engine (one task): rules, who is in hand, what is looked up
+//!      └── events ──► Books        audit: books beside wallet; fees, what is unexplained, freezes
+//! ```
+
+mod actor;
+mod audit;
+mod chain;
+mod clock;
+mod config;
+mod control;
+mod crash;
+mod destination;
+mod exported;
+mod follower;
+mod funding;
+mod lightning;
+mod links;
+mod payouts;
+mod solvency;
+mod tip;
+
+use audit::Audit;
+use chain::Chain;
+use config::TreasuryConfig;
+use control::Control;
+use destination::Destinations;
+use follower::{Follower, Splitter};
+use funding::Funding;
+use hh_daemon::{Context, Failure};
+use hh_ledger::LedgerReader;
+use hh_ledger::books::Books;
+use hh_mining::Msat;
+use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
+use lightning::WalletLink;
+use links::Link;
+use payouts::{Engine, Opener, Payer};
+use std::sync::Arc;
+use std::time::Duration;
+use tip::Tip;
+use tokio::sync::{mpsc, watch};
+
+/// Starts everything, in this order, and returns when the wallet is there.
+///
+/// # Errors
+/// A mistake in the configuration; a secret that can't be read; a wallet that does not start within the start timeout; a control
+/// socket that can't be made.
+pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failure> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    let chain = Chain::new(&config)?;
+    chain.check().await?;
+    let report_key = Arc::new(report_key(&config)?);
+    let salts = Arc::new(salts(&config)?);
+    let destinations = Destinations::new(&config)?;
+    let stores = Stores::open(&config, &context).await?;
+    let (tip, tips) = watch::channel(None);
+    let (nudges, nudged) = mpsc::channel(payouts::NUDGES_MAX);
+    let payer = payer(&config, &stores, &destinations, tips.clone());
+    let engine = Engine {
+        payer: payer.clone(),
+        opener: opener(&config, &stores),
+        tasks: context.tasks.clone(),
+        nudges: nudged,
+    };
+    let audit = Audit::new(stores.books.clone(), stores.wallet.clone());
+    let funding = Funding::new(
+        &config.channels,
+        stores.books.clone(),
+        stores.wallet.clone(),
+    );
+    let funding = funding.map_err(Failure::config)?;
+    let follower = Follower {
+        splitter: splitter(&config, &stores, &report_key, &salts),
+        chain: chain.clone(),
+        stores: stores.clone(),
+        tip,
+        nudges: nudges.clone(),
+    };
+    let control = Control {
+        context: context.clone(),
+        chain: config.chain,
+        nodes: chain,
+        stores: stores.clone(),
+        tip: tips,
+        opener: opener(&config, &stores),
+        payer: payer.clone(),
+        destinations,
+        audit: audit.clone(),
+        nudges: nudges.clone(),
+        report_key: report_key.public_key(),
+        salts,
+        cooling_off: Duration::from_secs(config.payouts.cooling_off_seconds),
+        journal: ChangeJournal::new(config.journal_path(), context.name),
+    };
+
+    let stop = context.tasks.token();
+    spawn(&context, "follower", follower.run(stop.clone()));
+    let events = lightning::follow(stores.wallet.clone(), payer, nudges, stop.clone());
+    spawn(&context, "wallet events", events);
+    spawn(&context, "payouts", engine.run());
+    let exported = exported::keep(stores.books.clone(), audit.clone(), stop.clone());
+    spawn(&context, "exported metrics", exported);
+    spawn(&context, "audit", audit.run(stop.clone()));
+    spawn(&context, "channel funding", funding.run(stop.clone()));
+    spawn_stop(&context, stores);
+    control.serve()?;
+    context.set_ready(true);
+    Ok(())
+}
+
+/// What is kept, and by whom: databases and the wallet, with what is known of each. Clones share them.
+#[derive(Clone, Debug)]
+struct Stores {
+    books: Books,
+    books_link: Link,
+    /// The pool's.
+    ledger: LedgerReader,
+    ledger_link: Link,
+    wallet: WalletLink,
+}
+
+impl Stores {
+    async fn open(config: &TreasuryConfig, context: &Context) -> Result<Self, Failure> {
+        let books_location = config.books_location()?;
+        let ledger_location = config.pool_ledger_location()?;
+        Ok(Self {
+            books: Books::open(&books_location, &config.witness_path())?,
+            books_link: Link::new(books_location.to_string()),
+            ledger: LedgerReader::new(&ledger_location),
+            ledger_link: Link::new(ledger_location.to_string()),
+            wallet: WalletLink::start(config, context).await?,
+        })
+    }
+}
+
+/// Spawns a task that the daemon can't do without and that has no error of its own.
+fn spawn(context: &Context, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    context.tasks.spawn(name, async move {
+        task.await;
+        Ok::<_, Failure>(())
+    });
+}
+
+/// Stops the wallet cleanly: one that is killed may lose a channel to a close by force.
+fn spawn_stop(context: &Context, stores: Stores) {
+    let stop = context.tasks.token().clone();
+    context.tasks.spawn("stop", async move {
+        stop.cancelled().await;
+        if let Err(error) = stores.wallet.wallet().stop().await {
+            let error = hh_daemon::Chain(&error).to_string();
+            tracing::error!(error, "wallet not stopped cleanly");
+        }
+        if let Err(error) = stores.books.checkpoint().await {
+            let error = hh_daemon::Chain(&error).to_string();
+            tracing::warn!(error, "books not checkpointed");
+        }
+        Ok::<_, Failure>(())
+    });
+}
+
+fn report_key(config: &TreasuryConfig) -> Result<ReportKey, Failure> {
+    let secret = config.report_key.read().map_err(Failure::config)?;
+    secret.expose().trim().parse().map_err(Failure::config)
+}
+
+fn salts(config: &TreasuryConfig) -> Result<SaltSecret, Failure> {
+    let secret = config.salt_secret.read().map_err(Failure::config)?;
+    secret.expose().trim().parse().map_err(Failure::config)
+}
+
+fn splitter(
+    config: &TreasuryConfig,
+    stores: &Stores,
+    key: &Arc<ReportKey>,
+    salts: &Arc<SaltSecret>,
+) -> Splitter {
+    Splitter {
+        books: stores.books.clone(),
+        ledger: stores.ledger.clone(),
+        window: config.window,
+        network: config.chain,
+        scripts: config.reward_scripts(),
+        key: Arc::clone(key),
+        salts: Arc::clone(salts),
+    }
+}
+
+fn opener(config: &TreasuryConfig, stores: &Stores) -> Opener {
+    Opener {
+        books: stores.books.clone(),
+        rules: config.payouts.rules(),
+        chain: config.chain,
+    }
+}
+
+fn payer(
+    config: &TreasuryConfig,
+    stores: &Stores,
+    destinations: &Destinations,
+    tip: watch::Receiver<Option<Tip>>,
+) -> Payer {
+    let payouts = &config.payouts;
+    Payer {
+        books: stores.books.clone(),
+        wallet: stores.wallet.clone(),
+        destinations: destinations.clone(),
+        tip,
+        chain: config.chain,
+        backoff: payouts.backoff(),
+        fee_base: Msat::from_sats(payouts.max_fee_base_sat).unwrap_or(Msat::MAX_MONEY),
+        fee_ppm: payouts.max_fee_ppm,
+        max_day: payouts.rules().max_day,
+        cltv_limit: payouts.cltv_limit_blocks,
+    }
+}

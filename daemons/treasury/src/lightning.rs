@@ -1,0 +1,190 @@
+//! The wallet: whichever Lightning node the configuration names, what is known of it, and what it tells by itself.
+
+mod events;
+
+use crate::config::{LdkNodeConfig, TreasuryConfig};
+use crate::links::Link;
+use bitcoin::secp256k1::PublicKey;
+pub(crate) use events::follow;
+use hh_daemon::{Chain, Context, Failure};
+use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet, Seed};
+use hh_lightning::{Channel, ChannelId, SocketAddress, Wallet, WalletError};
+use hh_mining::Msat;
+use std::time::Duration;
+
+/// Between two tries to start the wallet: Bitcoin Core may be starting too.
+const START_PAUSE: Duration = Duration::from_secs(1);
+
+/// The wallet and whether it answers. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct WalletLink {
+    wallet: Wallet,
+    pub link: Link,
+    pub backend: &'static str,
+    /// Where its peers connect, as far as that is ours to say.
+    pub listen_addresses: Vec<String>,
+}
+
+/// A wallet that can pay now.
+#[derive(Clone, Debug)]
+pub(crate) struct Readiness {
+    pub node_id: PublicKey,
+    /// Up to which block it knows the chain.
+    pub height: u32,
+    /// Those that a payment may go through.
+    pub channels: Vec<ChannelId>,
+}
+
+/// A text that is no peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    #[error("{0:?} is not NODE_ID@HOST:PORT")]
+    Form(String),
+    #[error("{0:?} is no id of a Lightning node")]
+    NodeId(String),
+    #[error("{0:?} is no address of a Lightning node")]
+    Address(String),
+}
+
+/// `NODE_ID@HOST:PORT`.
+pub(crate) fn parse_peer(text: &str) -> Result<(PublicKey, SocketAddress), PeerError> {
+    let (id, address) = text
+        .split_once('@')
+        .ok_or_else(|| PeerError::Form(text.to_owned()))?;
+    let id = id.parse().map_err(|_error| PeerError::NodeId(id.to_owned()))?;
+    let address = address.parse();
+    let address = address.map_err(|_error| PeerError::Address(text.to_owned()))?;
+    Ok((id, address))
+}
+
+impl WalletLink {
+    /// Starts the wallet or connects to it, within the start timeout.
+    ///
+    /// # Errors
+    /// A mistake in the configuration, or it does not start.
+    pub(crate) async fn start(config: &TreasuryConfig, context: &Context) -> Result<Self, Failure> {
+        let Some(ldk_node) = &config.lightning.ldk_node else {
+            return Err(Failure::config("this backend is not supported yet; use [lightning.ldk_node]"));
+        };
+        let ldk_config = ldk_config(config, ldk_node)?;
+        let wallet = loop {
+            match LdkWallet::start(ldk_config.clone(), &context.tasks).await {
+                Ok(wallet) => break Wallet::Ldk(wallet),
+                Err(error) if error.is_config() => return Err(Failure::config(error)),
+                Err(error) => {
+                    if tokio::time::Instant::now() >= context.start_deadline() {
+                        return Err(Failure::unavailable(error));
+                    }
+                    let error = Chain(&error).to_string();
+                    tracing::warn!(error, "wallet not started; it is tried again");
+                }
+            }
+            tokio::time::sleep(START_PAUSE).await;
+        };
+        let backend = config.lightning.backend();
+        let link = Link::new(backend);
+        let listen = ldk_node.listen_addresses.iter();
+        Ok(Self {
+            wallet,
+            link,
+            backend,
+            listen_addresses: listen.map(ToString::to_string).collect(),
+        })
+    }
+
+    pub(crate) fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
+    /// Whether it can pay `amount` now; else why not.
+    pub(crate) async fn readiness(&self, amount: Msat) -> Result<Readiness, String> {
+        let asked = async {
+            let info = self.wallet.info().await?;
+            let channels = self.wallet.channels().await?;
+            Ok::<_, WalletError>((info, channels))
+        };
+        let (info, channels) = self.noted(asked.await)?;
+        if !info.is_synced {
+            return Err("it is not in step with the chain".to_owned());
+        }
+        let usable: Vec<&Channel> = channels.iter().filter(|channel| channel.is_usable).collect();
+        let spendable = usable.iter().fold(0_u64, |sum, channel| {
+            sum.saturating_add(channel.spendable.0)
+        });
+        if spendable < amount.0 {
+            let (has, spendable) = (usable.len(), Msat(spendable));
+            return Err(format!(
+                "its {has} usable channels have {spendable} sat to spend, less than the {amount} sat of the payout"
+            ));
+        }
+        Ok(Readiness {
+            node_id: info.node_id,
+            height: info.block_height,
+            channels: channels.iter().map(|channel| channel.id).collect(),
+        })
+    }
+
+    /// Notes whether it answered.
+    pub(crate) fn noted<T>(&self, answer: Result<T, WalletError>) -> Result<T, String> {
+        match answer {
+            Ok(value) => {
+                self.link.set_up();
+                Ok(value)
+            }
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                if self.link.set_down(reason.clone()) {
+                    tracing::warn!(error = reason, "wallet does not answer");
+                }
+                Err(reason)
+            }
+        }
+    }
+}
+
+fn ldk_config(config: &TreasuryConfig, ldk_node: &LdkNodeConfig) -> Result<LdkConfig, Failure> {
+    let seed = ldk_node.seed.read().map_err(Failure::config)?;
+    let node = config.nodes.first();
+    let node = node.ok_or_else(|| Failure::config("nodes: there is none"))?;
+    let auth = match (&node.rpc_cookie_file, &node.rpc_user, &node.rpc_password) {
+        (None, Some(user), Some(password)) => BitcoindAuth::Password {
+            user: user.clone(),
+            password: password.read().map_err(Failure::config)?,
+        },
+        (path, ..) => BitcoindAuth::CookieFile(path.clone().unwrap_or_default()),
+    };
+    let listen = ldk_node.listen_addresses.iter();
+    Ok(LdkConfig {
+        dir: config.data_dir.join("ldk"),
+        network: config.chain,
+        seed: Seed::parse(&seed).map_err(Failure::config)?,
+        bitcoind: Bitcoind {
+            url: node.rpc_url.clone(),
+            auth,
+        },
+        listen: listen.map(|address| SocketAddress::from(*address)).collect(),
+        announce: Vec::new(),
+        alias: ldk_node.alias.clone(),
+        anchor_reserve_sats: ldk_node.anchor_reserve_sat,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_an_id_and_an_address() {
+        let id = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+        assert!(parse_peer(&format!("{id}@127.0.0.1:9735")).is_ok());
+        assert!(parse_peer(&format!("{id}@node.example.org:9735")).is_ok());
+        for wrong in [
+            String::new(),
+            id.to_owned(),
+            format!("{id}@127.0.0.1"),
+            "02@127.0.0.1:9735".to_owned(),
+        ] {
+            assert!(parse_peer(&wrong).is_err(), "{wrong}");
+        }
+    }
+}

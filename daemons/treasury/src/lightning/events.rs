@@ -1,0 +1,112 @@
+//! What the wallet tells by itself, into the books.
+
+use super::WalletLink;
+use crate::clock::unix_ms;
+use crate::payouts::{Nudge, Payer};
+use hh_daemon::Chain;
+use hh_ledger::books::{BooksError, WalletChange};
+use hh_lightning::{Event, WalletError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// After an error: the books or the wallet come back by themselves.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes events until `stop` is cancelled; each stays with the wallet until what follows from it is in the books.
+pub(crate) async fn follow(
+    wallet: WalletLink,
+    payer: Payer,
+    nudges: mpsc::Sender<Nudge>,
+    stop: CancellationToken,
+) {
+    loop {
+        match stop.run_until_cancelled(take(&wallet, &payer, &nudges)).await {
+            None => return,
+            Some(Err(error)) => {
+                let error = Chain(&error).to_string();
+                tracing::debug!(error, "no events of the wallet");
+            }
+            Some(Ok(())) => {}
+        }
+        let pause = tokio::time::sleep(PAUSE);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn take(
+    wallet: &WalletLink,
+    payer: &Payer,
+    nudges: &mpsc::Sender<Nudge>,
+) -> Result<(), WalletError> {
+    let mut events = wallet.wallet().events()?;
+    loop {
+        let event = events.next().await?;
+        while let Err(error) = book(&event, payer, nudges).await {
+            let error = Chain(&error).to_string();
+            tracing::warn!(error, "an event of the wallet not booked; it is tried again");
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Err(error) = events.handled().await {
+            let error = Chain(&error).to_string();
+            tracing::warn!(error, "an event of the wallet may come again");
+        }
+    }
+}
+
+async fn book(
+    event: &Event,
+    payer: &Payer,
+    nudges: &mpsc::Sender<Nudge>,
+) -> Result<(), BooksError> {
+    match event {
+        Event::PaymentSettled {
+            hash,
+            preimage,
+            fee,
+        } => {
+            // A look-up tells it too, but for a payment whose record the wallet has lost in a crash.
+            for attempt in payer.books.attempts_by_hash(vec![hash.0]).await? {
+                let fee = fee.unwrap_or_default();
+                payer.settle(&attempt, preimage.0, fee).await?;
+            }
+        }
+        Event::PaymentFailed { hash, code } => {
+            let hash = hex::encode(hash.0);
+            tracing::info!(hash, code = code.as_str(), "the wallet has given a payment up");
+            nudges.try_send(Nudge).ok();
+        }
+        Event::Forwarded {
+            from,
+            to,
+            fee: Some(fee),
+            amount,
+        } => {
+            let amount_msat = amount.map(|amount| amount.0);
+            tracing::info!(%from, %to, fee_msat = fee.0, amount_msat, "routing fee earned");
+            let evidence = format!("forwarded from channel {from} to {to}");
+            let now_ms = unix_ms();
+            // The wallet has no name for it; two of one millisecond on the same channels are one event that came twice.
+            let key = format!("forward:{from}:{to}:{}:{}", fee.0, now_ms);
+            let change = WalletChange::RoutingIncome(*fee);
+            payer.books.book_wallet_change(change, evidence, key, now_ms).await?;
+        }
+        Event::Forwarded { fee: None, .. } => {
+            tracing::info!("a forwarded payment was claimed on the chain; what it earned is not known");
+        }
+        Event::Received { hash, amount } => {
+            let hash = hex::encode(hash.0);
+            tracing::info!(hash, amount_msat = amount.0, "an invoice of ours was paid");
+        }
+        Event::ChannelOpening { id, peer } => tracing::info!(%id, %peer, "channel is opening"),
+        Event::ChannelReady { id } => {
+            tracing::info!(%id, "channel is ready");
+            nudges.try_send(Nudge).ok();
+        }
+        Event::ChannelClosed { id, reason } => tracing::warn!(%id, reason, "channel closed"),
+        Event::Missed => tracing::warn!("the wallet was away; what is in flight is looked up"),
+    }
+    Ok(())
+}

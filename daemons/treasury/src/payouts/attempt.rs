@@ -1,0 +1,451 @@
+//! One attempt: handed over once, and followed until the recorded wallet has said what became of it.
+//!
+//! The order of commits and calls is the whole of it. Between any two of them the process may end (`crash::point`), and what is
+//! in the books then is enough to go on without paying twice: before `dispatched` is committed nothing was sent, after it only the
+//! wallet knows.
+
+use super::verdict::{Answer, ChainPlace, Verdict};
+use super::{ACTOR, Backoff};
+use crate::clock::unix_ms;
+use crate::crash;
+use crate::destination::{Destinations, NoInvoice};
+use crate::lightning::{Readiness, WalletLink};
+use crate::tip::Tip;
+use hh_ledger::books::{
+    Attempt, AttemptId, AttemptState, Books, BooksError, DestinationKind, NewAttempt, Payout,
+    PayoutId, Settlement,
+};
+use hh_lightning::{
+    Bolt11Invoice, ChannelId, Dispatch, PayError, PayRequest, PaymentHash, WalletError,
+};
+use hh_mining::{Msat, Network};
+use metrics::{counter, histogram};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// For how long a wallet may begin new tries of a payment; most are through in a second, and an average below 30 s is asked for.
+const PAY_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// What pays, and by which limits. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Payer {
+    pub books: Books,
+    pub wallet: WalletLink,
+    pub destinations: Destinations,
+    pub tip: watch::Receiver<Option<Tip>>,
+    pub chain: Network,
+    pub backoff: Backoff,
+    pub fee_base: Msat,
+    pub fee_ppm: u32,
+    pub max_day: Msat,
+    pub cltv_limit: u32,
+}
+
+/// Why a payout is not under way. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotSent {
+    /// The wallet can't pay now: the payout waits as it is, and no try is counted.
+    #[error("the wallet can't pay now: {0}")]
+    NotReady(String),
+    /// There is no invoice to pay.
+    #[error(transparent)]
+    NoInvoice(#[from] NoInvoice),
+    #[error(transparent)]
+    Books(#[from] BooksError),
+}
+
+/// Whether there is more to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Ended,
+    Open,
+}
+
+impl Payer {
+    /// Fetches the invoice of a payout that is due, and hands it over.
+    ///
+    /// # Errors
+    /// Nothing was sent; what follows from it is in the books.
+    pub(crate) async fn send(&self, payout: &Payout) -> Result<AttemptId, NotSent> {
+        let id = payout.id;
+        let ready = self.wallet.readiness(payout.amount).await;
+        let ready = ready.map_err(NotSent::NotReady)?;
+        self.books.resolving(id, unix_ms()).await?;
+        crash::point("payout.resolving");
+        let invoice = match self.invoice(payout, &ready).await {
+            Ok(invoice) => invoice,
+            Err(NotSent::NoInvoice(error)) => {
+                self.postpone(payout, &error).await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error),
+        };
+        self.books.ready(id, unix_ms()).await?;
+        let request = self.request(payout.amount, invoice);
+        crash::point("attempt.prepare.before");
+        let prepared = self.books.prepare_attempt(self.attempt(payout, &request, &ready), unix_ms());
+        let attempt = prepared.await?;
+        crash::point("attempt.prepared");
+        self.hand_over(attempt, payout, &request, &ready).await?;
+        Ok(attempt)
+    }
+
+    /// The invoice to pay, checked in every way that needs no wallet.
+    async fn invoice(&self, payout: &Payout, ready: &Readiness) -> Result<Bolt11Invoice, NotSent> {
+        let invoice = self.destinations.invoice(payout).await?;
+        let request = self.request(payout.amount, invoice.clone());
+        let payable = request
+            .check(&ready.node_id, self.chain, SystemTime::now())
+            .map_err(NoInvoice::from)?;
+        let known = self.books.attempts_by_hash(vec![payable.hash.0]).await?;
+        if !known.is_empty() {
+            return Err(NoInvoice::Used.into());
+        }
+        Ok(invoice)
+    }
+
+    /// What routing an amount may cost.
+    pub(crate) fn max_fee(&self, amount: Msat) -> Msat {
+        super::fee_limit(amount, self.fee_base, self.fee_ppm)
+    }
+
+    fn request(&self, amount: Msat, invoice: Bolt11Invoice) -> PayRequest {
+        PayRequest {
+            amount: Some(amount),
+            invoice,
+            max_fee: self.max_fee(amount),
+            cltv_limit: self.cltv_limit,
+            timeout: PAY_TIMEOUT,
+        }
+    }
+
+    fn attempt(&self, payout: &Payout, request: &PayRequest, ready: &Readiness) -> NewAttempt {
+        NewAttempt {
+            payout: payout.id,
+            payment_hash: crate::destination::payment_hash(&request.invoice).0,
+            invoice: request.invoice.to_string(),
+            amount: payout.amount,
+            max_fee: request.max_fee,
+            cltv_limit: request.cltv_limit,
+            wallet_node: ready.node_id.to_string(),
+            invoice_expires_at_ms: crate::destination::expires_at_ms(&request.invoice),
+            day_limit: Some(self.max_day),
+        }
+    }
+
+    /// Calls the wallet, once. What it does not say for sure is looked up later.
+    async fn hand_over(
+        &self,
+        attempt: AttemptId,
+        payout: &Payout,
+        request: &PayRequest,
+        ready: &Readiness,
+    ) -> Result<(), BooksError> {
+        let channels = ready.channels.iter().map(ToString::to_string).collect();
+        crash::point("attempt.dispatch.before");
+        self.books
+            .dispatched(attempt, ready.height, channels, unix_ms())
+            .await?;
+        crash::point("attempt.dispatched");
+        let paid = self.wallet.wallet().pay(request).await;
+        crash::point("attempt.pay.after");
+        match paid {
+            Ok(()) => {
+                self.books.in_flight(attempt, unix_ms()).await?;
+                crash::point("attempt.in_flight");
+            }
+            Err(PayError::Refused(refusal)) => {
+                let evidence = format!("the wallet refused the call: {refusal}");
+                self.fail(attempt, payout, "refused", &evidence).await?;
+            }
+            Err(error) => {
+                let why = hh_daemon::Chain(&error).to_string();
+                tracing::warn!(attempt = attempt.0, why, "outcome of a payment not known");
+                self.books.unknown(attempt, why, unix_ms()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the wallet what became of an attempt, and writes down what follows from it.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn resolve(&self, attempt: &Attempt) -> Result<Progress, BooksError> {
+        if attempt.state == AttemptState::Prepared {
+            return self.resume(attempt).await;
+        }
+        let answer = self.ask(attempt).await;
+        let place = self.place(attempt);
+        crash::point("attempt.looked_up");
+        match answer.verdict(place) {
+            Verdict::Settled { preimage, fee } => {
+                let fee = fee.unwrap_or_else(|| unknown_fee(attempt));
+                self.settle(attempt, preimage.0, fee).await?;
+                Ok(Progress::Ended)
+            }
+            Verdict::FailedFinal(code) => {
+                let Some(payout) = self.payout(attempt.payout).await? else {
+                    return Ok(Progress::Ended);
+                };
+                let evidence = "the wallet has given it up, and no HTLC of it is left";
+                self.fail(attempt.id, &payout, code.as_str(), evidence).await?;
+                Ok(Progress::Ended)
+            }
+            Verdict::NeverSent => self.send_again(attempt).await,
+            Verdict::InFlight => {
+                if attempt.state != AttemptState::InFlight {
+                    self.books.in_flight(attempt.id, unix_ms()).await?;
+                }
+                Ok(Progress::Open)
+            }
+            Verdict::Wait(why) => {
+                // One that the wallet has said it took is in flight until it says something else.
+                if attempt.state == AttemptState::Dispatched {
+                    self.doubt(attempt, &why).await?;
+                }
+                Ok(Progress::Open)
+            }
+            Verdict::NeedsOperator(why) => {
+                self.doubt(attempt, &why).await?;
+                self.call_operator(attempt.payout, &why).await?;
+                Ok(Progress::Open)
+            }
+        }
+    }
+
+    /// A payment that the wallet says was settled: the preimage is the receipt.
+    pub(crate) async fn settle(
+        &self,
+        attempt: &Attempt,
+        preimage: [u8; 32],
+        fee: Msat,
+    ) -> Result<(), BooksError> {
+        crash::point("attempt.settle.before");
+        let now_ms = unix_ms();
+        let booked = self.books.settled(attempt.id, preimage, fee, now_ms).await?;
+        crash::point("attempt.settled");
+        let (payout, payee) = (attempt.payout.0, attempt.payee.to_string());
+        match booked {
+            Settlement::Known => return Ok(()),
+            Settlement::Loss => {
+                tracing::error!(payout, payee, "payment settled after it was closed: a loss");
+            }
+            Settlement::Paid => {
+                let fee_msat = fee.0;
+                tracing::info!(payout, payee, fee_msat, "payout settled");
+            }
+        }
+        counter!("hyperhash_payouts_total", "rail" => "lightning", "result" => "settled")
+            .increment(1);
+        if let Some(dispatched_ms) = attempt.dispatched_at_ms {
+            let took_ms = u64::try_from(now_ms.saturating_sub(dispatched_ms)).unwrap_or_default();
+            histogram!("hyperhash_payout_latency_seconds", "rail" => "lightning")
+                .record(Duration::from_millis(took_ms));
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, attempt: &Attempt) -> Answer {
+        let dispatch = match dispatch(attempt) {
+            Ok(dispatch) => dispatch,
+            Err(what) => return Answer::None(format!("the books have no {what} of it")),
+        };
+        match self.wallet.wallet().lookup(&dispatch).await {
+            Ok(lookup) => Answer::Wallet(lookup),
+            Err(error @ WalletError::OtherWallet { .. }) => {
+                Answer::AnotherWallet(error.to_string())
+            }
+            Err(error) => Answer::None(hh_daemon::Chain(&error).to_string()),
+        }
+    }
+
+    fn place(&self, attempt: &Attempt) -> ChainPlace {
+        ChainPlace {
+            height: self.tip.borrow().as_ref().map(|tip| tip.height),
+            dispatch_height: attempt.dispatch_height.unwrap_or_default(),
+            cltv_limit: attempt.cltv_limit,
+        }
+    }
+
+    /// Prepared, and nobody is at it: the process ended before anything was sent. An invoice that was fetched is fetched anew.
+    async fn resume(&self, attempt: &Attempt) -> Result<Progress, BooksError> {
+        let Some(payout) = self.payout(attempt.payout).await? else {
+            return Ok(Progress::Ended);
+        };
+        let is_fetched = payout.to.kind == DestinationKind::LnAddress;
+        if is_fetched || !self.may_send(attempt) {
+            let why = "it was prepared and not sent".to_owned();
+            self.books.abandoned(attempt.id, why, unix_ms()).await?;
+            return Ok(Progress::Ended);
+        }
+        self.send_prepared(attempt, &payout).await
+    }
+
+    /// The wallet has never sent it: the same invoice again, or none.
+    async fn send_again(&self, attempt: &Attempt) -> Result<Progress, BooksError> {
+        let Some(payout) = self.payout(attempt.payout).await? else {
+            return Ok(Progress::Ended);
+        };
+        let evidence = "the recorded wallet, in step with the chain, does not know it, and no channel can carry it";
+        self.doubt(attempt, evidence).await?;
+        if !self.may_send(attempt) {
+            self.fail(attempt.id, &payout, "never_sent", evidence).await?;
+            return Ok(Progress::Ended);
+        }
+        let evidence = evidence.to_owned();
+        self.books.never_sent(attempt.id, evidence, unix_ms()).await?;
+        crash::point("attempt.never_sent");
+        self.send_prepared(attempt, &payout).await
+    }
+
+    async fn send_prepared(
+        &self,
+        attempt: &Attempt,
+        payout: &Payout,
+    ) -> Result<Progress, BooksError> {
+        let Ok(invoice) = attempt.invoice.parse() else {
+            let why = "its invoice can't be read any more".to_owned();
+            self.books.abandoned(attempt.id, why, unix_ms()).await?;
+            return Ok(Progress::Ended);
+        };
+        let Ok(ready) = self.wallet.readiness(attempt.amount).await else {
+            return Ok(Progress::Open);
+        };
+        if ready.node_id.to_string() != attempt.wallet_node {
+            let why = "another wallet is there than it was prepared for".to_owned();
+            self.books.abandoned(attempt.id, why, unix_ms()).await?;
+            return Ok(Progress::Ended);
+        }
+        let mut request = self.request(attempt.amount, invoice);
+        request.max_fee = attempt.max_fee;
+        request.cltv_limit = attempt.cltv_limit;
+        self.hand_over(attempt.id, payout, &request, &ready).await?;
+        Ok(Progress::Open)
+    }
+
+    /// Whether its invoice may still be paid.
+    fn may_send(&self, attempt: &Attempt) -> bool {
+        let needed = i64::try_from(PAY_TIMEOUT.as_millis()).unwrap_or(i64::MAX) + 60_000;
+        attempt.invoice_expires_at_ms > unix_ms().saturating_add(needed)
+    }
+
+    /// It is not known what became of it.
+    async fn doubt(&self, attempt: &Attempt, why: &str) -> Result<(), BooksError> {
+        if matches!(
+            attempt.state,
+            AttemptState::Dispatched | AttemptState::InFlight
+        ) {
+            let why = why.to_owned();
+            self.books.unknown(attempt.id, why, unix_ms()).await?;
+        }
+        Ok(())
+    }
+
+    async fn call_operator(&self, payout: PayoutId, why: &str) -> Result<(), BooksError> {
+        let Some(payout) = self.payout(payout).await? else {
+            return Ok(());
+        };
+        if payout.state != hh_ledger::books::PayoutState::NeedsOperator {
+            tracing::error!(payout = payout.id.0, why, "payout needs an operator");
+            let why = why.to_owned();
+            self.books.needs_operator(payout.id, why, unix_ms()).await?;
+        }
+        Ok(())
+    }
+
+    /// Failed for good: tried again later with another invoice, or given back where there is no other.
+    async fn fail(
+        &self,
+        attempt: AttemptId,
+        payout: &Payout,
+        code: &str,
+        evidence: &str,
+    ) -> Result<(), BooksError> {
+        let now_ms = unix_ms();
+        let wait = self.backoff.after(payout.tries.saturating_add(1));
+        let next_ms = now_ms.saturating_add(millis(wait.unwrap_or_default()));
+        crash::point("attempt.fail.before");
+        let (code, evidence) = (code.to_owned(), evidence.to_owned());
+        let failed = self
+            .books
+            .failed_final(attempt, code.clone(), evidence, next_ms, now_ms);
+        let is_news = failed.await?;
+        crash::point("attempt.failed");
+        if !is_news {
+            // It has settled meanwhile, or somebody else was quicker.
+            return Ok(());
+        }
+        tracing::warn!(payout = payout.id.0, code, "payment failed");
+        counter!("hyperhash_payouts_total", "rail" => "lightning", "result" => "failed")
+            .increment(1);
+        if is_one_invoice(payout) {
+            let reason = format!("its invoice failed: {code}");
+            return self.give_back(payout, reason).await;
+        }
+        if wait.is_none() {
+            let why = format!("failed {} times, last: {code}", payout.tries + 1);
+            self.books.needs_operator(payout.id, why, unix_ms()).await?;
+        }
+        Ok(())
+    }
+
+    /// There was no invoice to pay.
+    async fn postpone(&self, payout: &Payout, error: &NoInvoice) -> Result<(), BooksError> {
+        let reason = hh_daemon::Chain(error).to_string();
+        tracing::warn!(payout = payout.id.0, reason, "no invoice for a payout");
+        if is_one_invoice(payout) {
+            return self.give_back(payout, reason).await;
+        }
+        let now_ms = unix_ms();
+        match self.backoff.after(payout.tries.saturating_add(1)) {
+            Some(wait) => {
+                let next_ms = now_ms.saturating_add(millis(wait));
+                self.books.retry_later(payout.id, reason, next_ms, now_ms).await
+            }
+            None => self.books.needs_operator(payout.id, reason, now_ms).await,
+        }
+    }
+
+    async fn give_back(&self, payout: &Payout, reason: String) -> Result<(), BooksError> {
+        let actor = ACTOR.to_owned();
+        self.books.cancel_payout(payout.id, actor, reason, unix_ms()).await
+    }
+
+    async fn payout(&self, id: PayoutId) -> Result<Option<Payout>, BooksError> {
+        Ok(self.books.payout(id).await?.map(|story| story.payout))
+    }
+}
+
+/// Whether it can be paid by one invoice only, which its payee has sent.
+fn is_one_invoice(payout: &Payout) -> bool {
+    matches!(
+        payout.to.kind,
+        DestinationKind::NodeInvoice | DestinationKind::Bolt11Draw
+    )
+}
+
+fn unknown_fee(attempt: &Attempt) -> Msat {
+    tracing::warn!(attempt = attempt.id.0, "the wallet has forgotten what a payment cost; booked as free");
+    Msat::ZERO
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What was written down at the dispatch; the error is what is missing.
+fn dispatch(attempt: &Attempt) -> Result<Dispatch, &'static str> {
+    let at_ms = attempt.dispatched_at_ms.ok_or("time of dispatch")?;
+    let at_ms = u64::try_from(at_ms).map_err(|_error| "time of dispatch")?;
+    let channels = attempt.channels.iter();
+    let channels: Result<Vec<ChannelId>, _> = channels.map(|id| id.parse()).collect();
+    Ok(Dispatch {
+        wallet: attempt.wallet_node.parse().map_err(|_error| "wallet")?,
+        hash: PaymentHash(attempt.payment_hash),
+        amount: attempt.amount,
+        at: UNIX_EPOCH + Duration::from_millis(at_ms),
+        timeout: PAY_TIMEOUT,
+        channels: channels.map_err(|_error| "channels")?,
+    })
+}

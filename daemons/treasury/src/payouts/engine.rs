@@ -1,0 +1,224 @@
+//! The task that has all payouts under way: it opens what is due, hands a session to each that may be sent, and looks after
+//! attempts whose outcome is open. Who is in hand, it alone knows; everything else is in the books.
+
+use super::{Opener, Payer, session};
+use crate::clock::unix_ms;
+use hh_daemon::{Chain, Tasks};
+use hh_ledger::books::{Attempt, AttemptState, BooksError, PayoutId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// Payouts in hand at once: each may take an HTLC slot of the same channel, of which there are 50 to 483.
+const IN_HAND_MAX: usize = 16;
+
+/// How often due payouts are looked for when nobody asks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the rules are gone through: their intervals are minutes.
+const RULES_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often an attempt is looked up that nobody follows any more.
+const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a payout is left alone that the wallet can't pay now: others may be smaller.
+const NOT_READY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Due payouts that are looked through for those that can be sent now.
+const DUE_MAX: u32 = 500;
+
+/// Nudges that may wait: they say that there is something to do, and one is as good as many.
+pub(crate) const NUDGES_MAX: usize = 64;
+
+/// Balances, payouts, the freeze or the wallet have changed: look before the next tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nudge;
+
+enum Event {
+    Tick,
+    Nudged,
+    Done(Done),
+    Stopped,
+}
+
+/// A session has ended.
+struct Done {
+    payout: PayoutId,
+    /// The wallet could not pay it now.
+    is_to_wait: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub payer: Payer,
+    pub opener: Opener,
+    pub tasks: Tasks,
+    pub nudges: mpsc::Receiver<Nudge>,
+}
+
+struct Running {
+    engine: Engine,
+    stop: CancellationToken,
+    /// Payouts that a session has, with who is paid.
+    in_hand: BTreeMap<PayoutId, String>,
+    /// Payouts that the wallet could not pay, until when they are left alone.
+    waiting: BTreeMap<PayoutId, Instant>,
+    done: mpsc::Sender<Done>,
+    ended: mpsc::Receiver<Done>,
+    rules_at: Instant,
+    look_up_at: Instant,
+}
+
+impl Engine {
+    /// Pays until the daemon stops.
+    pub(crate) async fn run(self) {
+        let (done, ended) = mpsc::channel(IN_HAND_MAX);
+        let mut running = Running {
+            stop: self.tasks.token().clone(),
+            engine: self,
+            in_hand: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            done,
+            ended,
+            rules_at: Instant::now(),
+            look_up_at: Instant::now(),
+        };
+        running.start().await;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                () = running.stop.cancelled() => Event::Stopped,
+                Some(done) = running.ended.recv() => Event::Done(done),
+                Some(Nudge) = running.engine.nudges.recv() => Event::Nudged,
+                _ = tick.tick() => Event::Tick,
+            };
+            match event {
+                Event::Stopped => return,
+                Event::Done(done) => running.done(&done),
+                Event::Nudged => running.rules_at = Instant::now(),
+                Event::Tick => {}
+            }
+            running.act().await;
+        }
+    }
+}
+
+impl Running {
+    /// Nobody knows what became of what was under way when the last process ended.
+    async fn start(&mut self) {
+        let books = &self.engine.payer.books;
+        loop {
+            let marked = async {
+                for attempt in books.open_attempts().await? {
+                    let was_under_way = matches!(
+                        attempt.state,
+                        AttemptState::Dispatched | AttemptState::InFlight
+                    );
+                    if was_under_way {
+                        let why = "hh-treasury was started again".to_owned();
+                        books.unknown(attempt.id, why, unix_ms()).await?;
+                    }
+                }
+                Ok::<_, BooksError>(())
+            };
+            match marked.await {
+                Ok(()) => return,
+                Err(error) => tell("open attempts not read", &error),
+            }
+            let pause = tokio::time::sleep(TICK);
+            if self.stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn done(&mut self, done: &Done) {
+        self.in_hand.remove(&done.payout);
+        if done.is_to_wait {
+            let until = Instant::now() + NOT_READY_PAUSE;
+            self.waiting.insert(done.payout, until);
+        }
+    }
+
+    async fn act(&mut self) {
+        let now = Instant::now();
+        if now >= self.rules_at {
+            self.rules_at = now + RULES_INTERVAL;
+            if let Err(error) = self.engine.opener.open_due(unix_ms()).await {
+                tell("rules not gone through", &error);
+            }
+        }
+        if now >= self.look_up_at {
+            self.look_up_at = now + LOOK_UP_INTERVAL;
+            if let Err(error) = self.look_up().await {
+                tell("open attempts not looked up", &error);
+            }
+        }
+        if let Err(error) = self.hand_out().await {
+            tell("due payouts not read", &error);
+        }
+    }
+
+    /// Gives each due payout to a session, one to a payee.
+    async fn hand_out(&mut self) -> Result<(), BooksError> {
+        let room = IN_HAND_MAX.saturating_sub(self.in_hand.len());
+        if room == 0 || self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        self.waiting.retain(|_, until| *until > now);
+        let payer = &self.engine.payer;
+        for payout in payer.books.due_payouts(unix_ms(), DUE_MAX).await? {
+            let payee = payout.payee.to_string();
+            let is_taken = self.in_hand.contains_key(&payout.id)
+                || self.waiting.contains_key(&payout.id)
+                || self.in_hand.values().any(|in_hand| *in_hand == payee);
+            if is_taken {
+                continue;
+            }
+            if self.in_hand.len() >= IN_HAND_MAX {
+                break;
+            }
+            self.in_hand.insert(payout.id, payee);
+            let (id, done) = (payout.id, self.done.clone());
+            let session = session::run(payer.clone(), payout, self.stop.clone());
+            self.engine.tasks.spawn_session("payout", async move {
+                let is_to_wait = session.await;
+                let ended = Done {
+                    payout: id,
+                    is_to_wait,
+                };
+                // The engine is gone when the daemon stops.
+                done.send(ended).await.ok();
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks up what no session follows.
+    async fn look_up(&self) -> Result<(), BooksError> {
+        let payer = &self.engine.payer;
+        let open = payer.books.open_attempts().await?;
+        let is_left = |attempt: &Attempt| !self.in_hand.contains_key(&attempt.payout);
+        for attempt in open.into_iter().filter(is_left) {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            // One that can't go on now, as while payouts are frozen, holds up no other.
+            if let Err(error) = payer.resolve(&attempt).await {
+                let error = Chain(&error).to_string();
+                tracing::debug!(attempt = attempt.id.0, error, "attempt not resolved");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell(what: &'static str, error: &BooksError) {
+    let error = Chain(error).to_string();
+    tracing::warn!(error, "{what}");
+}

@@ -1,0 +1,252 @@
+//! Opens payouts: by the rules when they are due, by hand as an operator's plan says, and for invoices that nodes have sent.
+
+use super::{Ask, Plan, Planned, Rules, rules::Candidate};
+use hh_ledger::books::{
+    Books, BooksError, DestinationKind, DestinationOf, Held, NewPayout, NodeInvoiceRow, Page,
+    PayTo, Payout, PayoutFilter, PayoutId, PayoutState,
+};
+use hh_ledger::books::{self, Payee};
+use hh_mining::identity::LightningAddress;
+use hh_mining::{Account, Msat, Network};
+use std::collections::BTreeMap;
+
+/// Of a day's limit.
+const DAY_MS: i64 = 86_400_000;
+
+/// Payouts that are read at once.
+const PAGE: u32 = 500;
+
+/// How many persons a payout above the limit waits for.
+const APPROVALS: u32 = 2;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Opener {
+    pub books: Books,
+    pub rules: Rules,
+    pub chain: Network,
+}
+
+/// Whether a payout is neither settled nor ended.
+pub(crate) fn is_open(state: PayoutState) -> bool {
+    super::OPEN_STATES.contains(&state)
+}
+
+impl Opener {
+    /// What the rules would pay, and what the day's limit leaves before that.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn plan(&self, ask: &Ask, now_ms: i64) -> Result<(Plan, Msat), BooksError> {
+        let mut held = BTreeMap::new();
+        for hold in self.books.holds().await? {
+            if let Held::Payee(payee) = hold.what {
+                held.insert(payee, hold.reason);
+            }
+        }
+        let mut candidates = Vec::new();
+        for balance in self.books.balances().await? {
+            let is_miner = matches!(balance.payee, Payee::Miner(_));
+            let is_asked = matches!(ask, Ask::Payees { payees, .. } if payees.contains(&balance.payee));
+            if !is_miner && !is_asked {
+                continue;
+            }
+            // Of those who get nothing in any case nothing else is asked.
+            if balance.payable < self.rules.minimum && !is_asked {
+                continue;
+            }
+            let held = held.remove(&balance.payee);
+            candidates.push(self.candidate(balance.payee, balance.payable, held, now_ms).await?);
+        }
+        let day_left = self.day_left(now_ms).await?;
+        Ok((self.rules.plan(candidates, ask, day_left, now_ms), day_left))
+    }
+
+    async fn candidate(
+        &self,
+        payee: Payee,
+        payable: Msat,
+        held: Option<String>,
+        now_ms: i64,
+    ) -> Result<Candidate, BooksError> {
+        let last = self.last_payout(&payee).await?;
+        let destination = self.destination(&payee, now_ms).await?;
+        Ok(Candidate {
+            payable,
+            destination: destination.map(|to| to.text),
+            held,
+            has_open: last.as_ref().is_some_and(|last| is_open(last.state)),
+            last_opened_ms: last.map(|last| last.created_at_ms),
+            payee,
+        })
+    }
+
+    /// The newest payout of a payee.
+    pub(crate) async fn last_payout(&self, payee: &Payee) -> Result<Option<Payout>, BooksError> {
+        let filter = PayoutFilter {
+            payee: Some(payee.clone()),
+            states: Vec::new(),
+        };
+        let newest = Page {
+            before: None,
+            limit: 1,
+        };
+        Ok(self.books.payouts(filter, newest).await?.pop())
+    }
+
+    /// Where a payee is paid now, or why nowhere.
+    pub(crate) async fn destination(
+        &self,
+        payee: &Payee,
+        now_ms: i64,
+    ) -> Result<Result<PayTo, String>, BooksError> {
+        let Payee::Miner(account) = payee else {
+            return Ok(Err("it is paid by invoice only".to_owned()));
+        };
+        if let Ok(Account::LightningAddress(address)) = Account::parse(account, self.chain) {
+            return Ok(Ok(lightning_address(&address)));
+        }
+        Ok(match self.books.destination_of(payee.clone(), now_ms).await? {
+            DestinationOf::Active(destination) => Ok(PayTo {
+                kind: destination.kind,
+                text: destination.text,
+            }),
+            DestinationOf::None => Err("no destination is set".to_owned()),
+            DestinationOf::CoolingOff(destination) => {
+                let from = crate::clock::timestamp(destination.active_from_ms);
+                Err(format!("its new destination counts from {from} on"))
+            }
+            DestinationOf::Cancelled(_) => Err("its destination was cancelled".to_owned()),
+        })
+    }
+
+    /// What may still be sent of the day's limit: payouts of the last 24 hours count, whatever became of them but cancelled.
+    async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
+        let mut used = Msat::ZERO;
+        let mut before = None;
+        loop {
+            let filter = PayoutFilter {
+                payee: None,
+                states: Vec::new(),
+            };
+            let limit = PAGE;
+            let page = self.books.payouts(filter, Page { before, limit }).await?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.id.0);
+            let is_recent = |payout: &&Payout| {
+                payout.state != PayoutState::Cancelled
+                    && payout.created_at_ms > now_ms.saturating_sub(DAY_MS)
+            };
+            for payout in page.iter().filter(is_recent) {
+                used = Msat(used.0.saturating_add(payout.amount.0));
+            }
+            if last.created_at_ms <= now_ms.saturating_sub(DAY_MS) {
+                break;
+            }
+        }
+        Ok(self.rules.max_day.checked_sub(used).unwrap_or_default())
+    }
+
+    /// Opens a planned payout. The same `run` and payee open one payout, however often they come.
+    ///
+    /// # Errors
+    /// The books refuse: frozen, held, or another one was opened meanwhile.
+    pub(crate) async fn open(
+        &self,
+        planned: &Planned,
+        run: &str,
+        rule: &str,
+        now_ms: i64,
+    ) -> Result<PayoutId, BooksError> {
+        let to = match self.destination(&planned.payee, now_ms).await? {
+            Ok(to) if to.text == planned.destination => to,
+            // It was changed since the plan was made: the next plan has the new one.
+            Ok(_) | Err(_) => PayTo {
+                kind: DestinationKind::LnAddress,
+                text: planned.destination.clone(),
+            },
+        };
+        let payout = NewPayout {
+            payee: planned.payee.clone(),
+            amount: planned.amount,
+            to,
+            key: format!("{run}:{}", planned.payee),
+            rule: rule.to_owned(),
+            approvals_needed: if planned.needs_approval { APPROVALS } else { 0 },
+        };
+        self.books.open_payout(payout, now_ms).await
+    }
+
+    /// Opens a payout for a node's invoice.
+    ///
+    /// # Errors
+    /// The books refuse: frozen, held, more than its balance, or another one is open.
+    pub(crate) async fn open_invoice(
+        &self,
+        invoice: &books::NodeInvoice,
+        now_ms: i64,
+    ) -> Result<PayoutId, BooksError> {
+        let needs_approval = invoice.amount > self.rules.approval_above;
+        let payout = NewPayout {
+            payee: Payee::Node(invoice.node.clone()),
+            amount: invoice.amount,
+            to: PayTo {
+                kind: DestinationKind::NodeInvoice,
+                text: invoice.bolt11.clone(),
+            },
+            key: format!("invoice:{}", hex::encode(invoice.payment_hash)),
+            rule: "node invoice".to_owned(),
+            approvals_needed: if needs_approval { APPROVALS } else { 0 },
+        };
+        self.books.open_payout(payout, now_ms).await
+    }
+
+    /// Opens what is due: accounts whose interval has passed, and invoices that nodes have sent while another payout of theirs
+    /// was open.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn open_due(&self, now_ms: i64) -> Result<u32, BooksError> {
+        if self.books.frozen().await?.is_some() {
+            return Ok(0);
+        }
+        let mut opened = 0;
+        let (plan, _) = self.plan(&Ask::Due, now_ms).await?;
+        for planned in &plan.planned {
+            let run = format!("due-{now_ms}");
+            opened += told(&planned.payee, self.open(planned, &run, "due", now_ms).await);
+        }
+        for NodeInvoiceRow {
+            invoice, payout, ..
+        } in self.books.open_invoices(now_ms, PAGE).await?
+        {
+            if payout.is_none() {
+                let payee = Payee::Node(invoice.node.clone());
+                opened += told(&payee, self.open_invoice(&invoice, now_ms).await);
+            }
+        }
+        Ok(opened)
+    }
+}
+
+/// The one spelling of a Lightning address as a destination.
+pub(crate) fn lightning_address(address: &LightningAddress) -> PayTo {
+    PayTo {
+        kind: DestinationKind::LnAddress,
+        text: address.to_string(),
+    }
+}
+
+fn told(payee: &Payee, opened: Result<PayoutId, BooksError>) -> u32 {
+    match opened {
+        Ok(PayoutId(payout)) => {
+            tracing::info!(%payee, payout, "payout opened");
+            1
+        }
+        Err(error) => {
+            let error = hh_daemon::Chain(&error).to_string();
+            tracing::debug!(%payee, error, "payout not opened");
+            0
+        }
+    }
+}

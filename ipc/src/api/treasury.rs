@@ -1,0 +1,120 @@
+//! hh-treasury as an operator sees it. Amounts are millisatoshi, unless a field's name says `_sat`.
+
+mod account;
+mod block;
+mod lightning;
+mod money;
+mod payout;
+
+pub use account::{
+    Account, AccountPage, AccountProofAnswer, AccountQuery, ClaimRequest, ClaimToken,
+    CreateAccountRequest, Destination, DestinationChanged, DestinationKind, ProofRequest,
+    SetDestinationRequest, Statement, StatementLine, StatementQuery,
+};
+pub use block::{
+    BlockReport, RewardBlock, RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
+};
+pub use lightning::{
+    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, Htlc, InvoiceRequest,
+    LightningPayment, LightningStatus, RebalanceRequest,
+};
+pub use money::{
+    AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, ReconcileReport,
+    Totals, TreasuryStatus, UnfreezeRequest, Unmatched, VerifyReport,
+};
+pub use payout::{
+    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
+    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
+    RunRequest, SubmitInvoiceRequest,
+};
+
+use super::{Hello, JournalPage, JournalQuery};
+use crate::ApiError;
+
+/// Answered on hh-treasury's sockets. Methods that change something are refused on `view.sock`.
+#[tarpc::service]
+pub trait Treasury {
+    /// Who answers.
+    async fn hello() -> Hello;
+    /// One look at everything.
+    async fn status() -> TreasuryStatus;
+    /// What operators have changed, as the daemon's journal has it.
+    async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
+
+    /// Blocks of ours on their way to being payable, newest first; at most `limit` and never more than 1,000.
+    async fn blocks(limit: u32) -> Result<RewardBlockPage, ApiError>;
+    /// The signed report of a block, by its hash in hex.
+    async fn report(hash: String) -> Result<BlockReport, ApiError>;
+    /// What the report was computed from, in pages: for those who compute it again.
+    async fn window_page(query: WindowPageQuery) -> Result<WindowPage, ApiError>;
+
+    /// Accounts with balances, by name.
+    async fn accounts(query: AccountQuery) -> Result<AccountPage, ApiError>;
+    /// One of them.
+    async fn account(name: String) -> Result<Account, ApiError>;
+    /// What moved on an account, newest first.
+    async fn statement(query: StatementQuery) -> Result<Statement, ApiError>;
+    /// What an account has of a block, and the path that proves it.
+    async fn proof(request: ProofRequest) -> Result<AccountProofAnswer, ApiError>;
+    /// Makes an account before its first use, with a claim token or an owner key.
+    async fn create_account(request: CreateAccountRequest) -> Result<ClaimToken, ApiError>;
+    /// Makes a name one's own with the token that an operator gave out.
+    async fn claim(request: ClaimRequest) -> Result<Account, ApiError>;
+    /// Sets where an account is paid, after a proof that one may; in force after the cooling-off period.
+    async fn set_destination(
+        request: SetDestinationRequest,
+    ) -> Result<DestinationChanged, ApiError>;
+
+    /// Payouts, newest first.
+    async fn payouts(query: PayoutQuery) -> Result<PayoutPage, ApiError>;
+    /// One payout with its attempts and its history.
+    async fn payout(id: u64) -> Result<PayoutDetail, ApiError>;
+    /// What a run would pay now, and why it leaves out whom it leaves out. Changes nothing.
+    async fn payout_plan(request: RunRequest) -> Result<PayoutPlan, ApiError>;
+    /// Opens the payouts of a plan. Idempotent by its request id.
+    async fn payout_run(request: RunRequest) -> Result<PayoutPlan, ApiError>;
+    /// Tries a payout again now that waits.
+    async fn payout_retry(id: u64) -> Result<Payout, ApiError>;
+    /// Keeps a payee or a payout from being paid, or lets it be paid again.
+    async fn payout_hold(request: HoldRequest) -> Result<(), ApiError>;
+    /// Ends a payout without a live attempt; the amount goes back to the balance.
+    async fn payout_cancel(request: CancelRequest) -> Result<Payout, ApiError>;
+    /// One operator's word for a payout above the limit, over its exact amount and destination.
+    async fn payout_approve(request: ApproveRequest) -> Result<Payout, ApiError>;
+    /// Two operators close what can't be concluded, once the chain has passed its CLTV limit.
+    async fn payout_close_failed(request: CloseFailedRequest) -> Result<Payout, ApiError>;
+    /// A node's invoice for its dues.
+    async fn submit_invoice(request: SubmitInvoiceRequest) -> Result<Payout, ApiError>;
+
+    /// Stops new payouts at once. Never asks, works twice.
+    async fn freeze(request: FreezeRequest) -> Result<Freeze, ApiError>;
+    /// Lets payouts go on; refused while the books or the wallet's history don't agree.
+    async fn unfreeze(request: UnfreezeRequest) -> Result<(), ApiError>;
+    /// Adds the books up and compares them with the wallet; freezes payouts where they don't agree.
+    async fn verify() -> Result<VerifyReport, ApiError>;
+    /// Matches the wallet's outgoing payments to attempts.
+    async fn reconcile() -> Result<ReconcileReport, ApiError>;
+    /// Says whose an unmatched payment was; two operators. It settles the payee's open payout of that amount, or comes off the balance.
+    async fn adopt(request: AdoptRequest) -> Result<Payout, ApiError>;
+    /// Books the operator's capital out of what arrived unexplained.
+    async fn deposit(request: DepositRequest) -> Result<Totals, ApiError>;
+    /// Gives a part of the reserve to nodes; two operators.
+    async fn distribute_reserve(request: DistributionRequest) -> Result<Totals, ApiError>;
+
+    /// The Lightning node.
+    async fn lightning() -> Result<LightningStatus, ApiError>;
+    /// A fresh on-chain address of the wallet.
+    async fn address() -> Result<String, ApiError>;
+    /// An invoice of the wallet.
+    async fn invoice(request: InvoiceRequest) -> Result<String, ApiError>;
+    /// Its channels with their pending HTLCs.
+    async fn channels() -> Result<Vec<Channel>, ApiError>;
+    /// Opens one; `dry_run` says what it would cost.
+    async fn open_channel(request: ChannelOpenRequest) -> Result<Channel, ApiError>;
+    /// Closes one.
+    async fn close_channel(request: ChannelCloseRequest) -> Result<Channel, ApiError>;
+    /// Moves balance between channels where the backend can.
+    async fn rebalance(request: RebalanceRequest) -> Result<String, ApiError>;
+    /// The wallet's newest payments, newest first.
+    async fn lightning_payments(limit: u32) -> Result<Vec<LightningPayment>, ApiError>;
+}

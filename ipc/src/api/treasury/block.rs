@@ -1,0 +1,71 @@
+//! Blocks of ours as money.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How far a block has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardBlockState {
+    Tracked,
+    Accepted,
+    Confirmed,
+    Mature,
+    Payable,
+    Rejected,
+    Orphaned,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RewardBlock {
+    pub hash: String,
+    pub height: u32,
+    pub state: RewardBlockState,
+    pub confirmations: u32,
+    /// Until the coinbase may be spent: 100 less the confirmations, at least 0.
+    pub blocks_to_maturity: u32,
+    pub value_msat: u64,
+    pub subsidy_msat: u64,
+    pub fees_msat: u64,
+    /// The account that gets the fees; none before the split.
+    pub finder: Option<String>,
+    pub found_at: Timestamp,
+    pub split_at: Option<Timestamp>,
+    /// What the split waits for, or why the block is lost.
+    pub reason: Option<String>,
+    /// Accounts that are paid; none before the split.
+    pub accounts: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RewardBlockPage {
+    pub blocks: Vec<RewardBlock>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// A signed report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockReport {
+    pub hash: String,
+    /// The canonical JSON, to the byte (docs/reference/block-report.md).
+    pub report: String,
+    /// A JWS over it.
+    pub signature: String,
+}
+
+/// Which part of a window's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowPageQuery {
+    pub hash: String,
+    /// As the page before named it; none for the first.
+    pub cursor: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowPage {
+    /// Lines as the reference defines them.
+    pub lines: Vec<String>,
+    /// None at the end.
+    pub next: Option<String>,
+}

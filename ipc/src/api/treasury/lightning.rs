@@ -1,0 +1,102 @@
+//! The Lightning wallet.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LightningStatus {
+    pub backend: String,
+    pub node_id: String,
+    pub alias: Option<String>,
+    pub version: String,
+    pub block_height: u32,
+    pub is_synced: bool,
+    pub listen_addresses: Vec<String>,
+    /// What it can do beside paying invoices: `pay_offers`, `rebalance`, `splice`, `backup`.
+    pub capabilities: Vec<String>,
+    pub balances: super::Balances,
+    pub channels: u32,
+    pub channels_usable: u32,
+    /// Routing fees earned since the books were opened.
+    pub fees_earned_msat: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelState {
+    Opening,
+    Usable,
+    /// The peer is away.
+    Offline,
+    Closing,
+    Closed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    pub id: String,
+    pub peer: String,
+    pub state: ChannelState,
+    pub is_public: bool,
+    pub capacity_sat: u64,
+    pub local_msat: u64,
+    pub remote_msat: u64,
+    /// What can be sent in one payment at most.
+    pub spendable_msat: u64,
+    pub receivable_msat: u64,
+    pub htlcs: Vec<Htlc>,
+    /// What opening or closing it costs on the chain, about; none where nobody asked for that.
+    #[serde(default)]
+    pub cost_msat: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Htlc {
+    pub payment_hash: String,
+    pub amount_msat: u64,
+    pub is_outgoing: bool,
+    /// Blocks until it times out.
+    pub expires_in_blocks: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LightningPayment {
+    pub payment_hash: Option<String>,
+    pub is_outgoing: bool,
+    pub amount_msat: Option<u64>,
+    pub fee_msat: Option<u64>,
+    pub state: String,
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvoiceRequest {
+    pub amount_msat: Option<u64>,
+    pub description: String,
+    pub expiry_seconds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelOpenRequest {
+    /// `NODE_ID@HOST:PORT`.
+    pub peer: String,
+    pub capacity_sat: u64,
+    pub is_public: bool,
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelCloseRequest {
+    pub id: String,
+    pub is_forced: bool,
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebalanceRequest {
+    pub from: String,
+    pub to: String,
+    pub amount_msat: u64,
+    pub max_fee_ppm: u32,
+    pub dry_run: bool,
+}

@@ -1,0 +1,227 @@
+//! All that money needs: a pool with a node known to it, hh-treasury, the node's wallet, and miners.
+
+use hh_ipc::api::treasury::{
+    ChannelOpenRequest, ChannelState, SubmitInvoiceRequest, TreasuryClient,
+};
+use hh_ipc::client::within;
+use hh_mining::Network as ChainName;
+use hh_tests::bench::mempool;
+use hh_tests::bitcoin_core::{BitcoinCore, Chain};
+use hh_tests::channel::Channel;
+use hh_tests::daemon::Daemon;
+use hh_tests::miner::{Miner, MinerConfig, MinerUrl};
+use hh_tests::network::{CALL, Network};
+use hh_tests::treasury::{DEADLINE, NodeWallet, Payee, Treasury};
+use hh_tests::wait::{wait_for, wait_until};
+use hh_trust::{NodeCredential, NodeId, NodeSecretKey, PoolAuthority};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Of a channel: below the 2^24 sat that need a negotiation of their own.
+const CAPACITY_SAT: u64 = 10_000_000;
+
+/// Transactions in the block that is found, each with a fee of 1,000 sat.
+pub(super) const TRANSACTIONS: usize = 7;
+
+/// For calls that reach a peer.
+const LONG_CALL: Duration = Duration::from_secs(60);
+
+/// Everything, with a translator on the node `berlin` through which `bob` mines.
+pub(super) struct World {
+    // In the order in which they end.
+    translator: Daemon,
+    pub(super) treasury: Treasury,
+    wallet: NodeWallet,
+    pub(super) network: Network,
+    node: NodeId,
+    key: NodeSecretKey,
+}
+
+impl World {
+    pub(super) async fn start(more: &str) -> Self {
+        let core = BitcoinCore::start(Chain::Signet);
+        mempool::fill(&core, TRANSACTIONS);
+        let mut network = Network::start_on(core).await;
+        let key = NodeSecretKey::generate().unwrap();
+        let node: NodeId = "berlin".parse().unwrap();
+        let config = format!(
+            "{}\n[[hyper_nodes]]\nid = \"{node}\"\npublic_key = \"{}\"\nlanes = [{{ name = \"sv1\" }}]\n",
+            network.pool_config(),
+            key.public_key()
+        );
+        network.pool.write_config(&config);
+        let wallet = NodeWallet::start(&network.dir().join("berlin"), &network.node).await;
+        wallet.drain();
+        let id = wallet.id().await;
+        let payee = Payee {
+            id: node.as_str(),
+            key: key.public_key(),
+            wallet: &id,
+        };
+        let treasury = Treasury::start(&mut network, &payee, more).await;
+        let credential = network.dir().join("node.credential");
+        std::fs::write(&credential, issue(&network, &node, &key)).unwrap();
+        let config = format!(
+            "{}\n[credential]\nfile = \"{}\"\n",
+            network.translator_config(&network.pool_key),
+            credential.display()
+        );
+        let translator = Daemon::start("hh-translator", network.dir(), &config);
+        translator.wait_until_ready().await;
+        Self {
+            translator,
+            treasury,
+            wallet,
+            network,
+            node,
+            key,
+        }
+    }
+
+    /// `bob` mines through the node until the ledger has some shares of his.
+    pub(super) async fn mine_through_node(&self, shares: u64) {
+        let status = self.translator.translator().await.status(within(CALL)).await;
+        let address = status.unwrap().lanes[0].listen_address.clone();
+        let url = MinerUrl::StratumV1 { address };
+        // Slow, so that it is not he who finds the block.
+        let config = MinerConfig {
+            hashrate_hs: 20_000,
+            shares: Some(shares),
+            ..MinerConfig::new(url, "bob.rig")
+        };
+        let miner = Miner::start(config);
+        let ledger = self.network.ledger();
+        wait_until("bob's shares came through the node", DEADLINE, async || {
+            let Ok(sums) = ledger.minute_sums(0, i64::MAX / 60_000).await else {
+                return false;
+            };
+            let through = sums.iter().filter(|sum| {
+                sum.origin.account() == "bob" && sum.origin.node() == "berlin"
+            });
+            through.map(|sum| sum.shares).sum::<u64>() >= shares
+        })
+        .await;
+        miner.stop().await;
+    }
+
+    /// `alice` finds a block straight at the pool, after some shares.
+    pub(super) async fn find_block(&self) -> hh_mining::BlockHash {
+        let network = &self.network;
+        let opened = Channel::open(network.pool_address, &network.pool_key, "alice.rig").await;
+        let mut channel = opened.expect("the pool takes miners");
+        channel.submit(5).await.expect("the pool takes shares");
+        channel.settle(0).await.expect("the pool settles them");
+        channel.submit_block().await.expect("the pool reads")
+    }
+
+    /// A channel from the treasury to the node that can be used.
+    pub(super) async fn open_channel(&self, client: &TreasuryClient) {
+        let wanted = ChannelOpenRequest {
+            peer: self.wallet.peer().await,
+            capacity_sat: CAPACITY_SAT,
+            is_public: false,
+            dry_run: false,
+        };
+        // A coinbase that has just matured is spendable once the wallet has seen it.
+        wait_for("a channel is opened", DEADLINE, async || {
+            let opened = client.open_channel(within(LONG_CALL), wanted.clone()).await;
+            opened.expect("hh-treasury answers").ok()
+        })
+        .await;
+        self.network.node.generate(6);
+        wait_until("the channel can be used", DEADLINE, async || {
+            let channels = client.channels(within(CALL)).await;
+            let channels = channels.expect("hh-treasury answers").unwrap_or_default();
+            channels.iter().any(|channel| channel.state == ChannelState::Usable)
+        })
+        .await;
+    }
+
+    /// Hands in an invoice of the node.
+    pub(super) async fn submit(&self, client: &TreasuryClient, msat: u64) -> u64 {
+        let by = (&self.node, &self.key);
+        let (invoice, signature) = self.wallet.invoice(msat, ChainName::Signet, by).await;
+        let request = SubmitInvoiceRequest {
+            node: self.node.to_string(),
+            invoice,
+            signature,
+        };
+        let submitted = client.submit_invoice(within(CALL), request).await;
+        submitted.expect("hh-treasury answers").expect("it is taken").id
+    }
+}
+
+fn issue(network: &Network, node: &NodeId, key: &NodeSecretKey) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_secs()).unwrap();
+    let credential = NodeCredential {
+        node: node.clone(),
+        lanes: ["sv1".parse().unwrap()].into(),
+        pool: PoolAuthority::from_bytes(network.pool_key.to_bytes()),
+        not_before: now,
+        not_after: now + 3_600,
+    };
+    credential.sign(key).unwrap()
+}
+
+impl World {
+    /// A world in which the node may be paid, over a channel that can be used.
+    pub(super) async fn with_dues() -> Self {
+        let world = Self::start("").await;
+        world.mine_through_node(3).await;
+        let hash = world.find_block().await;
+        let split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
+        let treasury = &world.treasury;
+        treasury.wait_for_block("the block is split", hash, split).await;
+        world.network.node.generate(100);
+        treasury.wait_until_payable(hash).await;
+        world.open_channel(&treasury.client().await).await;
+        world
+    }
+
+    /// Waits until a channel can be used, and opens another one where a crash has cost the last one.
+    pub(super) async fn wait_for_channel(&self, client: &TreasuryClient) {
+        let mut is_lost = false;
+        wait_until("a channel can be used", DEADLINE, async || {
+            let Ok(Ok(channels)) = client.channels(within(CALL)).await else {
+                return false;
+            };
+            let is = |state| channels.iter().any(|channel| channel.state == state);
+            is_lost = !is(ChannelState::Usable)
+                && !is(ChannelState::Offline)
+                && !is(ChannelState::Opening);
+            is_lost || is(ChannelState::Usable)
+        })
+        .await;
+        if is_lost {
+            self.open_channel(client).await;
+        }
+    }
+
+    /// As [`Self::submit`], at a treasury that may die meanwhile.
+    pub(super) async fn submit_or_die(&self, client: &TreasuryClient, msat: u64) -> Option<u64> {
+        let by = (&self.node, &self.key);
+        let (invoice, signature) = self.wallet.invoice(msat, ChainName::Signet, by).await;
+        let request = SubmitInvoiceRequest {
+            node: self.node.to_string(),
+            invoice,
+            signature,
+        };
+        let submitted = client.submit_invoice(within(CALL), request).await;
+        submitted.ok().map(|taken| taken.expect("it is taken").id)
+    }
+
+    /// The payout that was opened last.
+    pub(super) async fn newest_payout(&self, client: &TreasuryClient) -> u64 {
+        let newest = hh_ipc::api::treasury::PayoutQuery {
+            limit: 1,
+            ..Default::default()
+        };
+        let page = client.payouts(within(CALL), newest).await.unwrap().unwrap();
+        page.payouts[0].id
+    }
+
+    /// How often the node's wallet was paid this amount.
+    pub(super) fn received(&self, msat: u64) -> usize {
+        self.wallet.received(msat)
+    }
+}
