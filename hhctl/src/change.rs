@@ -1,10 +1,10 @@
 //! Commands that change something: what would change is found and shown first, and confirmed where it is not mild.
 //!
 //! A question is only asked where somebody can answer it: on a terminal, and not in CI. Elsewhere nothing is changed
-//! without `--yes`.
+//! without `--yes`, or `--confirm` with the name of the context where money goes.
 
-use crate::cli::{Command, GlobalArgs};
-use crate::failure::Failure;
+use crate::cli::{Command, Confirmation, GlobalArgs, NamedConfirmation};
+use crate::failure::{Failure, Place};
 use crate::output::{Output, Report};
 use crate::session::Session;
 use crate::{Exit, Surroundings, command};
@@ -35,6 +35,74 @@ impl Plan {
     }
 }
 
+/// How a command is confirmed by its flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consent {
+    pub(crate) given: Given,
+    /// Only the plan is shown.
+    pub(crate) dry_run: bool,
+    /// A yes is not enough: the name of the place is wanted.
+    pub(crate) by_name: bool,
+}
+
+/// What is confirmed before anybody asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// Nothing: the plan decides whether it is asked.
+    Nothing,
+    /// Everything, by a yes or because there is nothing to ask: a stop button must be quick.
+    All,
+    /// Everything in the place of this name.
+    In(String),
+}
+
+impl From<Confirmation> for Consent {
+    fn from(confirmation: Confirmation) -> Self {
+        Self {
+            given: if confirmation.yes {
+                Given::All
+            } else {
+                Given::Nothing
+            },
+            dry_run: confirmation.dry_run,
+            by_name: false,
+        }
+    }
+}
+
+impl From<&NamedConfirmation> for Consent {
+    fn from(confirmation: &NamedConfirmation) -> Self {
+        Self {
+            given: match &confirmation.confirm {
+                Some(name) => Given::In(name.clone()),
+                None => Given::Nothing,
+            },
+            dry_run: confirmation.dry_run,
+            by_name: true,
+        }
+    }
+}
+
+impl Consent {
+    /// For what is done at once.
+    pub(crate) fn not_needed() -> Self {
+        Self {
+            given: Given::All,
+            dry_run: false,
+            by_name: false,
+        }
+    }
+
+    /// The flag that gives it.
+    fn flag(&self, place: &Place) -> String {
+        if self.by_name {
+            format!("--confirm {}", place.name())
+        } else {
+            "--yes".to_owned()
+        }
+    }
+}
+
 /// Plans, asks and acts. Prints what was done.
 pub(crate) async fn run(
     global: &GlobalArgs,
@@ -46,10 +114,16 @@ pub(crate) async fn run(
     }
     let mut session = Session::new(global, surroundings)?;
     let now = session.now();
-    let confirmation = command::confirmation(command);
-    if confirmation.dry_run || !confirmation.yes {
+    let consent = command::consent(command);
+    let is_confirmed = match &consent.given {
+        Given::Nothing => false,
+        Given::All => true,
+        Given::In(name) if name == session.place().name() => true,
+        Given::In(name) => return Err(Failure::another_place(session.place(), name)),
+    };
+    if consent.dry_run || !is_confirmed {
         let plan = command::plan(command, &mut session).await?;
-        if confirmation.dry_run {
+        if consent.dry_run {
             return Output::new(global, surroundings).print(&plan.report, now);
         }
         if let Some(question) = plan.question {
@@ -58,15 +132,19 @@ pub(crate) async fn run(
                 None => "[y/N]".to_owned(),
             };
             let question = format!("{question} of {}? {answers} ", session.place());
-            let answer = ask(global, surroundings, &plan.report, &question)?;
+            let flag = consent.flag(session.place());
+            let answer = ask(global, surroundings, (&plan.report, &question), &flag)?;
             let confirmed = match &plan.typed {
                 Some(word) => answer == *word,
                 None => matches!(&*answer, "y" | "Y" | "yes" | "Yes"),
             };
             if !confirmed {
-                return Err(Failure::not_confirmed(plan.typed.as_deref()));
+                return Err(Failure::not_confirmed(plan.typed.as_deref(), &flag));
             }
         }
+    }
+    if let Some(note) = command::note(command) {
+        Output::new(global, surroundings).note(&note)?;
     }
     let report = command::apply(command, &mut session).await?;
     Output::new(global, surroundings).print(&report, now)
@@ -76,12 +154,12 @@ pub(crate) async fn run(
 fn ask(
     global: &GlobalArgs,
     surroundings: &mut Surroundings,
-    plan: &Report,
-    question: &str,
+    (plan, question): (&Report, &str),
+    flag: &str,
 ) -> Result<String, Failure> {
     let terminal = surroundings.stdin_is_terminal && surroundings.stderr_is_terminal;
     if !terminal || surroundings.variable("CI").is_some() {
-        return Err(Failure::nobody_to_ask());
+        return Err(Failure::nobody_to_ask(flag));
     }
     Output::new(global, surroundings).ask(plan, question)?;
     let mut answer = String::new();

@@ -1,24 +1,37 @@
 //! The command tree and its flags.
 
+mod account;
+mod amount;
+mod block;
 mod downstream;
 mod event;
 mod job;
+mod lightning;
 mod miner;
 mod node;
+mod payout;
 mod share;
+mod treasury;
 mod upstream;
 mod worker;
 
+pub(crate) use account::{AccountCommand, DestinationArgs, PayoutAddressCommand};
+pub(crate) use block::BlockCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use downstream::{DownstreamChoice, DownstreamCommand, LaneCommand};
 pub(crate) use event::{EventCommand, JournalKeeper, VerifyArgs};
-use hh_ipc::api::pool::{BlockSelector, RoundSelector};
+use hh_ipc::api::pool::RoundSelector;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
+pub(crate) use lightning::{
+    ChannelCommand, LightningCommand, OpenArgs, PaymentCommand, RebalanceArgs,
+};
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};
+pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice};
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use treasury::TreasuryCommand;
 pub(crate) use upstream::UpstreamCommand;
 pub(crate) use worker::WorkerCommand;
 
@@ -132,12 +145,24 @@ pub(crate) enum Command {
     /// Shares
     #[command(subcommand, alias = "shares")]
     Share(ShareCommand),
-    /// Blocks that our miners found
+    /// Blocks that our miners found, and what came of their reward
     #[command(subcommand, alias = "blocks")]
     Block(BlockCommand),
     /// Rounds: the work between blocks of ours, and luck
     #[command(subcommand, alias = "rounds")]
     Round(RoundCommand),
+    /// The treasury: what the blocks brought, who has it, and whether the books agree with the wallet
+    #[command(subcommand)]
+    Treasury(TreasuryCommand),
+    /// Payouts over Lightning
+    #[command(subcommand, alias = "payouts")]
+    Payout(PayoutCommand),
+    /// The treasury's Lightning node
+    #[command(subcommand)]
+    Ln(LightningCommand),
+    /// Accounts: whose money it is, and where it is paid
+    #[command(subcommand, alias = "accounts")]
+    Account(AccountCommand),
     /// What operators changed, and whether the journals of it are whole
     #[command(subcommand, alias = "events")]
     Event(EventCommand),
@@ -181,20 +206,29 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it is to be planned and confirmed.
     pub(crate) fn changes_something(&self) -> bool {
-        matches!(
-            self,
-            Self::Miner(
-                MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. }
-            ) | Self::Node(NodeCommand::Revoke { .. })
-                | Self::Pool(
-                    PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. }
-                )
-                | Self::Translator(
-                    TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
-                        | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. })
-                )
-                | Self::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. })
-        )
+        match self {
+            Self::Treasury(command) => command.changes_something(),
+            Self::Payout(command) => command.changes_something(),
+            Self::Ln(command) => command.changes_something(),
+            Self::Account(command) => command.changes_something(),
+            _ => matches!(
+                self,
+                Self::Miner(
+                    MinerCommand::Kick { .. }
+                        | MinerCommand::Ban { .. }
+                        | MinerCommand::Unban { .. }
+                ) | Self::Node(NodeCommand::Revoke { .. })
+                    | Self::Pool(
+                        PoolCommand::Vardiff(VardiffCommand::Set { .. })
+                            | PoolCommand::Retire { .. }
+                    )
+                    | Self::Translator(
+                        TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
+                            | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. })
+                    )
+                    | Self::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. })
+            ),
+        }
     }
 }
 
@@ -204,6 +238,17 @@ pub(crate) struct Confirmation {
     /// Do it without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Flags of commands that let money go: a yes is not enough, since it is the same in every context.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NamedConfirmation {
+    /// Do it without asking, in the context (with -H: on the host) of this name
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) confirm: Option<String>,
     /// Only show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -283,28 +328,6 @@ pub(crate) struct VardiffArgs {
     #[arg(long)]
     pub(crate) reset: bool,
 }
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BlockCommand {
-    /// List blocks of ours, newest first
-    #[command(after_help = "Examples:\n  hhctl block list\n  hhctl block list --limit 5 -o json")]
-    List {
-        /// At most this many
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
-    /// One block of ours: its finder, what became of it, and what each way to Bitcoin Core said
-    #[command(after_help = BLOCK_SHOW)]
-    Show {
-        /// Its height or its hash; of several at one height the newest is shown
-        #[arg(value_parser = block)]
-        block: BlockSelector,
-    },
-}
-
-const BLOCK_SHOW: &str = "Examples:\n  hhctl block show 1203\n  hhctl block show 000002a7d0c1b2a3...f3e4d5c6 -o json\n\n\
-    STATE is found, submitted, accepted, rejected (with Bitcoin Core's reason) or orphaned (the chain went on without it). A block \
-    stays in the pool's journal until it is six deep and two hours old: a node that forgets it gets it again.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RoundCommand {
@@ -402,17 +425,6 @@ pub(crate) enum SystemCommand {
         #[arg(long)]
         read_only: bool,
     },
-}
-
-/// A height or a hash.
-fn block(text: &str) -> Result<BlockSelector, String> {
-    match round(text) {
-        Ok(RoundSelector::Height(height)) => Ok(BlockSelector::Height(height)),
-        Ok(RoundSelector::Hash(hash)) => Ok(BlockSelector::Hash(hash)),
-        Ok(RoundSelector::Open) | Err(_) => {
-            Err("write the height or the hash of a block of ours".to_owned())
-        }
-    }
 }
 
 /// `open`, a height or a hash.

@@ -1,5 +1,6 @@
 //! The commands: each asks the daemons, and makes a report of what they said.
 
+mod account;
 mod answers;
 mod ban;
 mod block;
@@ -12,9 +13,11 @@ mod health;
 mod identity;
 mod job;
 mod lane;
+mod lightning;
 mod link;
 mod miner;
 mod node;
+mod payout;
 mod pool;
 mod retire;
 mod round;
@@ -23,17 +26,18 @@ mod status;
 mod template;
 mod tp;
 mod translator;
+mod treasury;
 mod upstream;
 mod vardiff;
 mod version;
 mod worker;
 
-use crate::change::Plan;
+use crate::change::{Consent, Plan};
 use crate::cli::{
-    BanCommand, BlockCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand,
-    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PoolCommand,
-    RoundCommand, ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, UpstreamCommand,
-    VardiffCommand, WorkerCommand,
+    BanCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand, EventCommand,
+    IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PoolCommand, RoundCommand,
+    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand,
+    WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -44,12 +48,7 @@ use jiff::Timestamp;
 pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<Report, Failure> {
     match command {
         Command::Status => Ok(status::report(session).await),
-        Command::Pool(PoolCommand::Status) => pool::status(session).await,
-        Command::Pool(PoolCommand::Job(JobCommand::Current)) => job::current(session).await,
-        Command::Pool(PoolCommand::Coinbase(CoinbaseCommand::Show)) => {
-            coinbase::show(session).await
-        }
-        Command::Pool(PoolCommand::Vardiff(VardiffCommand::Show)) => vardiff::show(session).await,
+        Command::Pool(command) => of_pool(session, command).await,
         Command::Miner(MinerCommand::List { account, limit }) => {
             miner::list(session, account.clone(), *limit).await
         }
@@ -60,8 +59,11 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
             worker::list(session, account.clone(), *limit).await
         }
         Command::Share(ShareCommand::Stats) => share::stats(session).await,
-        Command::Block(BlockCommand::List { limit }) => block::list(session, *limit).await,
-        Command::Block(BlockCommand::Show { block }) => block::show(session, block.clone()).await,
+        Command::Block(command) => block::report(session, command).await,
+        Command::Treasury(command) => treasury::report(session, command).await,
+        Command::Payout(command) => payout::report(session, command).await,
+        Command::Ln(command) => lightning::report(session, command).await,
+        Command::Account(command) => account::report(session, command).await,
         Command::Round(RoundCommand::List { limit }) => round::list(session, *limit).await,
         Command::Round(RoundCommand::Show { round }) => round::show(session, round.clone()).await,
         Command::Event(EventCommand::List { limit, daemon }) => {
@@ -87,9 +89,6 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
             MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. },
         )
         | Command::Node(NodeCommand::Revoke { .. })
-        | Command::Pool(
-            PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. },
-        )
         | Command::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. }) => {
             unreachable!("{PLANNED}")
         }
@@ -97,6 +96,18 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
 }
 
 const PLANNED: &str = "run() has what changes something planned";
+
+async fn of_pool(session: &mut Session, command: &PoolCommand) -> Result<Report, Failure> {
+    match command {
+        PoolCommand::Status => pool::status(session).await,
+        PoolCommand::Job(JobCommand::Current) => job::current(session).await,
+        PoolCommand::Coinbase(CoinbaseCommand::Show) => coinbase::show(session).await,
+        PoolCommand::Vardiff(VardiffCommand::Show) => vardiff::show(session).await,
+        PoolCommand::Vardiff(VardiffCommand::Set { .. }) | PoolCommand::Retire { .. } => {
+            unreachable!("{PLANNED}")
+        }
+    }
+}
 
 async fn of_translator(
     session: &mut Session,
@@ -115,15 +126,17 @@ async fn of_translator(
             upstream::test(session, choice.address.clone()).await
         }
         TranslatorCommand::Downstream(DownstreamCommand::Kick { .. })
-        | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. }) => {
-            unreachable!("{PLANNED}")
-        }
+        | TranslatorCommand::Upstream(UpstreamCommand::Switch { .. }) => unreachable!("{PLANNED}"),
     }
 }
 
-/// How a command that changes something is to be confirmed.
-pub(crate) fn confirmation(command: &Command) -> Confirmation {
+/// How a command that changes something is confirmed by its flags.
+pub(crate) fn consent(command: &Command) -> Consent {
     match command {
+        Command::Treasury(command) => treasury::consent(command),
+        Command::Payout(command) => payout::consent(command),
+        Command::Ln(command) => lightning::consent(command),
+        Command::Account(command) => account::consent(command),
         Command::Miner(
             MinerCommand::Kick { confirmation, .. }
             | MinerCommand::Ban { confirmation, .. }
@@ -140,8 +153,8 @@ pub(crate) fn confirmation(command: &Command) -> Confirmation {
         )
         | Command::Lane(
             LaneCommand::Pause { confirmation, .. } | LaneCommand::Resume { confirmation, .. },
-        ) => *confirmation,
-        _ => Confirmation::default(),
+        ) => (*confirmation).into(),
+        _ => Confirmation::default().into(),
     }
 }
 
@@ -183,7 +196,19 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         })) => upstream::plan(session, address).await,
         Command::Lane(LaneCommand::Pause { name, .. }) => lane::plan(session, name, true).await,
         Command::Lane(LaneCommand::Resume { name, .. }) => lane::plan(session, name, false).await,
+        Command::Treasury(command) => treasury::plan(session, command).await,
+        Command::Payout(command) => payout::plan(session, command).await,
+        Command::Ln(command) => lightning::plan(session, command).await,
+        Command::Account(command) => account::plan(session, command).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
+    }
+}
+
+/// What is said before a command is sent, for who has to send it again.
+pub(crate) fn note(command: &Command) -> Option<String> {
+    match command {
+        Command::Payout(command) => payout::note(command),
+        _ => None,
     }
 }
 
@@ -223,6 +248,10 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         })) => upstream::switch(session, address).await,
         Command::Lane(LaneCommand::Pause { name, .. }) => lane::set(session, name, true).await,
         Command::Lane(LaneCommand::Resume { name, .. }) => lane::set(session, name, false).await,
+        Command::Treasury(command) => treasury::apply(session, command).await,
+        Command::Payout(command) => payout::apply(session, command).await,
+        Command::Ln(command) => lightning::apply(session, command).await,
+        Command::Account(command) => account::apply(session, command).await,
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }

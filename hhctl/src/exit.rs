@@ -38,7 +38,7 @@ Exit status of hhctl:
     5  unreachable: no socket, nobody listens on it, no SSH session, or no answer in time
     6  permission denied
     8  partly failed: some daemons answered, others did not
-    9  not confirmed: nothing was changed; --yes confirms
+    9  not confirmed: nothing was changed; --yes or --confirm confirms, for some acts a second operator
    10  the daemon speaks another protocol version
   130  interrupted (SIGINT)
   141  the reader of stdout has gone

@@ -1,12 +1,18 @@
 //! Errors in three parts: what failed, why, and what to do. The codes HH01nn are in here only.
 
+mod fixes;
+
 use crate::Exit;
 use hh_ipc::client::RpcError;
 use hh_ipc::locate::{Context, Daemon, LocateError};
 use hh_ipc::{ApiError, ErrorKind};
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
+
+/// Code of a daemon that has no socket.
+pub(crate) const NOT_RUNNING: &str = "HH0120";
 
 /// Why a command, or a part of it, has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +75,7 @@ impl Failure {
         let start = place.start_hint(daemon);
         match kind {
             io::ErrorKind::NotFound => Self::new(
-                "HH0120",
+                NOT_RUNNING,
                 Exit::Unreachable,
                 what,
                 format!("{reason}: it is not running"),
@@ -107,12 +113,12 @@ impl Failure {
             ),
         };
         let fix = if place.is_installed() {
-            "start them: sudo systemctl start hh-tp hh-pool hh-translator; or name another context with --context"
+            "start them: sudo systemctl start hh-tp hh-pool hh-translator hh-treasury; or name another context with --context"
         } else {
             "start them: scripts/devnet up; or name another context with --context"
         };
         let what = format!("no daemon of {place} is running");
-        Self::new("HH0120", Exit::Unreachable, what, why, fix.to_owned())
+        Self::new(NOT_RUNNING, Exit::Unreachable, what, why, fix.to_owned())
     }
 
     /// A call got no answer.
@@ -196,19 +202,31 @@ impl Failure {
             ),
             ErrorKind::Failed => (Exit::Failed, "look for the cause with `hhctl doctor`"),
         };
+        let exit = match &*error.code {
+            // The act waits for somebody else's yes.
+            "HH4030" => Exit::NotConfirmed,
+            _ => exit,
+        };
         let what = format!("{} of {place} refused", daemon.program());
         Self::new(
             &error.code,
             exit,
             what,
             error.message.clone(),
-            fix.to_owned(),
+            fixes::of(&error.code).unwrap_or(fix).to_owned(),
         )
     }
 
     /// A key file can't be made or used.
     pub(crate) fn key(what: String, why: String, fix: String) -> Self {
         Self::new("HH0160", Exit::Failed, what, why, fix)
+    }
+
+    /// An order to pay an account elsewhere that nobody can sign.
+    pub(crate) fn payment_order(why: String) -> Self {
+        let what = "can't make up the text that the owner signs".to_owned();
+        let fix = "correct the destination or --until, seconds since 1970".to_owned();
+        Self::new("HH0108", Exit::Usage, what, why, fix)
     }
 
     /// No SSH session.
@@ -248,18 +266,18 @@ impl Failure {
     }
 
     /// A question that can't be asked.
-    pub(crate) fn nobody_to_ask() -> Self {
+    pub(crate) fn nobody_to_ask(flag: &str) -> Self {
         Self::new(
             "HH0102",
             Exit::NotConfirmed,
             "nothing was changed".to_owned(),
             "this has to be confirmed, and there is no terminal to ask on".to_owned(),
-            "see with --dry-run what would change, then add --yes".to_owned(),
+            format!("see with --dry-run what would change, then add {flag}"),
         )
     }
 
     /// A question that was answered with something else than yes.
-    pub(crate) fn not_confirmed(typed: Option<&str>) -> Self {
+    pub(crate) fn not_confirmed(typed: Option<&str>, flag: &str) -> Self {
         let (wanted, answer) = match typed {
             Some(word) => (word, word),
             None => ("yes", "y"),
@@ -269,7 +287,21 @@ impl Failure {
             Exit::NotConfirmed,
             "nothing was changed".to_owned(),
             format!("the answer was not {wanted}"),
-            format!("run it again, and answer {answer} or add --yes"),
+            format!("run it again, and answer {answer} or add {flag}"),
+        )
+    }
+
+    /// A change that was confirmed for another place.
+    pub(crate) fn another_place(place: &Place, confirmed: &str) -> Self {
+        Self::new(
+            "HH0106",
+            Exit::NotConfirmed,
+            "nothing was changed".to_owned(),
+            format!("it was confirmed for {confirmed:?}, and this is {place}"),
+            format!(
+                "name the other one with --context or -H, or this one with --confirm {}",
+                place.name()
+            ),
         )
     }
 
@@ -281,6 +313,17 @@ impl Failure {
             "nothing was changed".to_owned(),
             "--watch repeats a command, and this one changes something".to_owned(),
             "leave --watch out".to_owned(),
+        )
+    }
+
+    /// An answer that has no end in sight.
+    pub(crate) fn too_much(most: usize) -> Self {
+        Self::new(
+            "HH0107",
+            Exit::Failed,
+            "nothing was printed".to_owned(),
+            format!("there are more than {most}"),
+            "ask for fewer, such as those of one payee".to_owned(),
         )
     }
 
@@ -401,6 +444,11 @@ impl std::fmt::Display for Place {
 }
 
 impl Place {
+    /// What is typed where an act is confirmed by its place.
+    pub(crate) fn name(&self) -> &str {
+        self.host.as_deref().unwrap_or(&self.context.name)
+    }
+
     /// Installed daemons are services; others were started by devnet.
     fn is_installed(&self) -> bool {
         self.host.is_some() || self.context.name == hh_ipc::locate::LOCAL

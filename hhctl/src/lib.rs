@@ -97,10 +97,13 @@ pub async fn run(
         .command_line()
         .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match cli {
+    let mut cli = match cli {
         Ok(cli) => cli,
         Err(error) => return output::print_usage(surroundings, &error),
     };
+    if let Command::Payout(cli::PayoutCommand::Run(args)) = &mut cli.command {
+        args.name();
+    }
     let result = match &cli.command {
         Command::Help { words } => output::print_help(surroundings, words),
         Command::System(cli::SystemCommand::DialStdio { read_only }) => {

@@ -8,6 +8,7 @@ use hh_ipc::api::Hello;
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::template_provider::TemplateProviderClient;
 use hh_ipc::api::translator::TranslatorClient;
+use hh_ipc::api::treasury::TreasuryClient;
 use hh_ipc::client::{self, RpcError};
 use hh_ipc::locate::{Context, Daemon};
 use hh_ipc::ssh::Ssh;
@@ -134,6 +135,25 @@ impl Session {
         let client = client::translator(self.dial(Daemon::Translator, access).await?);
         let hello = client.hello(client::within(self.timeout)).await;
         self.connected(Daemon::Translator, client, hello)
+    }
+
+    pub(crate) async fn treasury(&mut self) -> Result<Connected<TreasuryClient>, Failure> {
+        self.treasury_for(Access::Look).await
+    }
+
+    /// The treasury's control socket, for what changes something.
+    pub(crate) async fn treasury_control(&mut self) -> Result<Connected<TreasuryClient>, Failure> {
+        let treasury = self.treasury_for(Access::Change).await?;
+        if treasury.hello.read_only {
+            return Err(Failure::read_only(Daemon::Treasury, &self.place));
+        }
+        Ok(treasury)
+    }
+
+    async fn treasury_for(&mut self, access: Access) -> Result<Connected<TreasuryClient>, Failure> {
+        let client = client::treasury(self.dial(Daemon::Treasury, access).await?);
+        let hello = client.hello(client::within(self.timeout)).await;
+        self.connected(Daemon::Treasury, client, hello)
     }
 
     fn connected<C>(

@@ -1,6 +1,6 @@
 //! What stands before the screen while something is to be changed: first what would come of it, then the question, then what did.
 
-use crate::act::Operation;
+use crate::act::{Asks, Operation, Outcome};
 use crate::model::{Effect, Model};
 use crate::tree::Key;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -9,7 +9,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dialog {
     /// Something to change.
-    Act { operation: Operation, stage: Stage },
+    Act {
+        operation: Operation,
+        stage: Stage,
+        /// What was typed of the name that is asked for.
+        typed: String,
+    },
     /// Why nothing can be changed here.
     Told(String),
 }
@@ -28,12 +33,16 @@ pub(crate) enum Stage {
 }
 
 impl Dialog {
-    /// Whether a key can do it now.
-    pub(crate) fn waits_for_a_yes(&self) -> bool {
-        let Self::Act { stage, .. } = self else {
-            return false;
-        };
-        matches!(stage, Stage::Asked(_))
+    /// What a key can do now; nothing while nothing is asked.
+    fn asks(&self) -> Asks {
+        match self {
+            Self::Act {
+                operation,
+                stage: Stage::Asked(_),
+                ..
+            } => operation.asks(),
+            _ => Asks::Nothing,
+        }
     }
 
     /// While it is being done its end is waited for: whoever looks away would not know what came of it.
@@ -89,43 +98,132 @@ fn begin(model: &mut Model, operation: Operation) -> Option<Effect> {
         );
         return tell(model, why_not);
     }
+    let is_at_once = operation.asks() == Asks::Nothing;
     model.dialog = Some(Dialog::Act {
         operation: operation.clone(),
-        stage: Stage::Planning,
+        stage: if is_at_once {
+            Stage::Doing
+        } else {
+            Stage::Planning
+        },
+        typed: String::new(),
     });
     Some(Effect::Act {
         operation,
-        dry_run: true,
+        dry_run: !is_at_once,
     })
 }
 
+/// Freezes payouts at once; where they are, asks what would go on.
+pub(crate) fn freeze(model: &mut Model) -> Option<Effect> {
+    let Some(treasury) = &model.treasury.data else {
+        return begin(model, Operation::Freeze);
+    };
+    let operation = match treasury.status.freeze {
+        None => Operation::Freeze,
+        Some(_) => Operation::Unfreeze,
+    };
+    begin(model, operation)
+}
+
+/// Asks what would be paid now.
+pub(crate) fn run_payouts(model: &mut Model) -> Option<Effect> {
+    begin(model, Operation::PlanPayouts)
+}
+
+/// Holds the payee of the selected payout, or releases him.
+pub(crate) fn hold(model: &mut Model, is_held: bool) -> Option<Effect> {
+    let payouts = model
+        .details()
+        .and_then(|details| details.payouts.as_ref().ok());
+    let mut payouts = payouts.into_iter().flatten();
+    let Some(payout) = payouts.find(|payout| Some(payout.id) == model.payout) else {
+        return tell(model, "Choose a payout first (j, k): its payee is meant.");
+    };
+    let payee = payout.payee.clone();
+    begin(model, Operation::Hold { payee, is_held })
+}
+
+/// Closes the selected channel; by force only hhctl does.
+pub(crate) fn close_channel(model: &mut Model) -> Option<Effect> {
+    let Some(id) = model.channel.clone() else {
+        return tell(model, "Choose a channel first (j, k).");
+    };
+    begin(model, Operation::CloseChannel(id))
+}
+
+/// Longest name that is typed.
+const MAX_TYPED: usize = 255;
+
 /// A key, while there is a dialog.
 pub(crate) fn on_key(model: &mut Model, key: KeyEvent) -> Option<Effect> {
-    let dialog = model.dialog.as_mut()?;
     let pressed = (key.modifiers - KeyModifiers::SHIFT, key.code);
-    match pressed {
-        (KeyModifiers::CONTROL, KeyCode::Char('c')) => return Some(Effect::Quit),
-        (KeyModifiers::NONE, KeyCode::Char('y' | 'Y')) if dialog.waits_for_a_yes() => {
-            let Dialog::Act { operation, stage } = dialog else {
-                return None;
-            };
-            *stage = Stage::Doing;
-            let operation = operation.clone();
-            model.dirty = true;
-            return Some(Effect::Act {
-                operation,
-                dry_run: false,
-            });
-        }
-        (KeyModifiers::NONE, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('n' | 'N' | 'q'))
-            if dialog.can_be_closed() =>
-        {
-            model.dialog = None;
-            model.dirty = true;
-        }
-        _ => {}
+    if pressed == (KeyModifiers::CONTROL, KeyCode::Char('c')) {
+        return Some(Effect::Quit);
     }
-    None
+    if key
+        .modifiers
+        .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
+    {
+        return None;
+    }
+    let dialog = model.dialog.as_mut()?;
+    model.dirty = true;
+    match (dialog.asks(), key.code) {
+        (Asks::Name, KeyCode::Char(c)) => {
+            dialog.type_on(c);
+            None
+        }
+        (Asks::Name, KeyCode::Backspace) => {
+            dialog.take_back();
+            None
+        }
+        // Another name does nothing: it is there to be corrected.
+        (Asks::Name, KeyCode::Enter) => dialog.has_typed(&model.place).then(|| act(dialog))?,
+        (Asks::Yes, KeyCode::Char('y' | 'Y')) => act(dialog),
+        (_, KeyCode::Esc | KeyCode::Enter | KeyCode::Char('n' | 'N' | 'q')) => {
+            if dialog.can_be_closed() {
+                model.dialog = None;
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Does what was asked about.
+fn act(dialog: &mut Dialog) -> Option<Effect> {
+    let Dialog::Act {
+        operation, stage, ..
+    } = dialog
+    else {
+        return None;
+    };
+    *stage = Stage::Doing;
+    Some(Effect::Act {
+        operation: operation.clone(),
+        dry_run: false,
+    })
+}
+
+impl Dialog {
+    fn type_on(&mut self, c: char) {
+        if let Self::Act { typed, .. } = self
+            && typed.chars().count() < MAX_TYPED
+        {
+            typed.push(c);
+        }
+    }
+
+    fn take_back(&mut self) {
+        if let Self::Act { typed, .. } = self {
+            typed.pop();
+        }
+    }
+
+    fn has_typed(&self, name: &str) -> bool {
+        matches!(self, Self::Act { typed, .. } if typed == name)
+    }
 }
 
 /// What became of an operation; of one whose dialog is closed nobody wants to know.
@@ -133,9 +231,12 @@ pub(crate) fn on_outcome(
     model: &mut Model,
     of: &Operation,
     dry_run: bool,
-    outcome: Result<String, String>,
+    outcome: Result<Outcome, String>,
 ) -> Option<Effect> {
-    let Some(Dialog::Act { operation, stage }) = &mut model.dialog else {
+    let Some(Dialog::Act {
+        operation, stage, ..
+    }) = &mut model.dialog
+    else {
         return None;
     };
     let waited_for = match stage {
@@ -148,8 +249,13 @@ pub(crate) fn on_outcome(
     }
     model.dirty = true;
     *stage = match outcome {
-        Ok(consequence) if dry_run => Stage::Asked(consequence),
-        Ok(consequence) => Stage::Done(consequence),
+        Ok(outcome) if dry_run => {
+            if let Some(next) = outcome.next {
+                *operation = next;
+            }
+            Stage::Asked(outcome.words)
+        }
+        Ok(outcome) => Stage::Done(outcome.words),
         Err(why) => Stage::Failed(why),
     };
     // The screen is to show what has changed.

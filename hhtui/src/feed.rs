@@ -4,9 +4,14 @@
 
 use crate::backoff::Backoff;
 use crate::reach::{Reach, ReachError};
+use hh_ipc::ApiError;
 use hh_ipc::api::pool::{Block, MinerPage, MinerQuery, PoolStatus};
 use hh_ipc::api::template_provider::TemplateProviderStatus;
 use hh_ipc::api::translator::{LaneDetail, TranslatorStatus};
+use hh_ipc::api::treasury::{
+    Channel, LightningPayment, LightningStatus, Payout, PayoutQuery, RewardBlock, TreasuryClient,
+    TreasuryStatus,
+};
 use hh_ipc::api::{Hello, pool::PoolClient};
 use hh_ipc::client::{self, RpcError};
 use hh_ipc::locate::Daemon;
@@ -29,6 +34,12 @@ const MAX_MINERS: u32 = 1000;
 /// Blocks asked for: more than any screen shows.
 const BLOCKS: u32 = 50;
 
+/// Payouts and payments asked for: more than anyone scrolls through.
+const PAYOUTS: u32 = 200;
+
+/// Every so many polls of hh-treasury ask for more than its status: money moves slowly, and the wallet answers slowly.
+const DETAILS_EVERY: u64 = 3;
+
 /// A daemon that does not answer for this long is taken for dead, and dialled again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -40,6 +51,7 @@ pub(crate) enum Event {
     Translator(Box<TranslatorStatus>),
     /// What hh-translator has of each of its lanes, after its status.
     Lanes(Vec<LaneDetail>),
+    Treasury(Box<TreasuryAnswer>),
     /// The daemon can't be asked; it is tried again after `retry_in`.
     Down {
         daemon: Daemon,
@@ -57,6 +69,27 @@ pub(crate) struct PoolAnswer {
     pub(crate) miners: Option<MinerPage>,
     /// Newest first, or why the pool can't tell.
     pub(crate) blocks: Result<Vec<Block>, String>,
+}
+
+/// What hh-treasury said in one poll.
+#[derive(Clone, Debug)]
+pub(crate) struct TreasuryAnswer {
+    pub(crate) status: TreasuryStatus,
+    /// None in a poll that left them out; see [`DETAILS_EVERY`].
+    pub(crate) details: Option<TreasuryDetails>,
+}
+
+/// What stands in lists; or why hh-treasury can't tell.
+#[derive(Clone, Debug)]
+pub(crate) struct TreasuryDetails {
+    /// Newest first.
+    pub(crate) blocks: Result<Vec<RewardBlock>, String>,
+    /// Newest first.
+    pub(crate) payouts: Result<Vec<Payout>, String>,
+    pub(crate) lightning: Result<LightningStatus, String>,
+    pub(crate) channels: Result<Vec<Channel>, String>,
+    /// Newest first.
+    pub(crate) payments: Result<Vec<LightningPayment>, String>,
 }
 
 /// What the user asks of all feeds.
@@ -153,6 +186,29 @@ impl Feed {
                         .await;
                 }
             }
+            Daemon::Treasury => self.poll_treasury(client::treasury(stream), backoff).await,
+        }
+    }
+
+    async fn poll_treasury(
+        &mut self,
+        treasury: TreasuryClient,
+        backoff: &mut Backoff,
+    ) -> Result<Infallible, FeedError> {
+        check(Daemon::Treasury, &treasury.hello(within()).await?)?;
+        let mut polls = 0_u64;
+        loop {
+            let status = treasury.status(within()).await?;
+            let details = if polls.is_multiple_of(DETAILS_EVERY) {
+                Some(details(&treasury).await?)
+            } else {
+                None
+            };
+            backoff.reset();
+            polls += 1;
+            let answer = TreasuryAnswer { status, details };
+            self.tell(Event::Treasury(Box::new(answer))).await?;
+            self.wait(POLL_EVERY).await;
         }
     }
 
@@ -232,6 +288,24 @@ async fn miners(pool: &PoolClient) -> Result<MinerPage, RpcError> {
         }
     }
     Ok(all)
+}
+
+async fn details(treasury: &TreasuryClient) -> Result<TreasuryDetails, RpcError> {
+    let query = PayoutQuery {
+        limit: PAYOUTS,
+        ..PayoutQuery::default()
+    };
+    let refusal = |refusal: ApiError| refusal.message;
+    let blocks = treasury.blocks(within(), BLOCKS).await?;
+    let payouts = treasury.payouts(within(), query).await?;
+    let payments = treasury.lightning_payments(within(), PAYOUTS).await?;
+    Ok(TreasuryDetails {
+        blocks: blocks.map(|page| page.blocks).map_err(refusal),
+        payouts: payouts.map(|page| page.payouts).map_err(refusal),
+        lightning: treasury.lightning(within()).await?.map_err(refusal),
+        channels: treasury.channels(within()).await?.map_err(refusal),
+        payments: payments.map_err(refusal),
+    })
 }
 
 fn check(daemon: Daemon, hello: &Hello) -> Result<(), FeedError> {

@@ -128,6 +128,21 @@ pub(crate) fn amount(sat: u64) -> String {
     )
 }
 
+/// Millisatoshi as satoshi, such as `1,234` or `1,234.567`; the unit is in the heading.
+pub(crate) fn sat(msat: u64) -> String {
+    let (whole, rest) = (grouped(msat / 1_000), msat % 1_000);
+    match rest {
+        0 => whole,
+        rest => format!("{whole}.{rest:03}"),
+    }
+}
+
+/// [`sat`] of an amount that may be below zero.
+pub(crate) fn signed_sat(msat: i64) -> String {
+    let sign = if msat < 0 { "-" } else { "" };
+    format!("{sign}{}", sat(msat.unsigned_abs()))
+}
+
 /// Part of a whole, such as `0.54%`; nothing of nothing is `0%`.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if part == 0 {
@@ -284,6 +299,9 @@ mod tests {
         assert_eq!(count(12_345_678), "12.3 M");
         assert_eq!(amount(1_234), "1,234 sat");
         assert_eq!(amount(5_000_001_234), "50.00001234 BTC");
+        assert_eq!(sat(1_234_567), "1,234.567");
+        assert_eq!(sat(5_000_001_234_000), "5,000,001,234");
+        assert_eq!(signed_sat(-1_500), "-1.500");
     }
 
     #[test]

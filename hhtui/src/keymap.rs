@@ -23,6 +23,12 @@ pub(crate) enum Action {
     Kick,
     /// Let no new miner in on the selected lane, or all again.
     PauseLane,
+    /// Stop payouts, or let them go on.
+    Freeze,
+    RunPayouts,
+    Hold,
+    Release,
+    CloseChannel,
 }
 
 /// Some keys with one meaning.
@@ -40,6 +46,11 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
+    /// Whether it is one of this screen alone, or of a few.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.views.is_empty()
+    }
+
     pub(crate) fn means_something_on(&self, view: View) -> bool {
         self.views.is_empty() || self.views.contains(&view)
     }
@@ -53,7 +64,7 @@ const fn control(letter: char) -> (KeyModifiers, KeyCode) {
     (KeyModifiers::CONTROL, KeyCode::Char(letter))
 }
 
-pub(crate) const KEYMAP: [Binding; 17] = [
+pub(crate) const KEYMAP: [Binding; 25] = [
     Binding {
         action: Action::Help,
         keys: &[plain(KeyCode::Char('?')), plain(KeyCode::F(1))],
@@ -92,6 +103,30 @@ pub(crate) const KEYMAP: [Binding; 17] = [
         keys_text: "5",
         help: "miners: accounts, workers, sessions",
         foot: Some("miners"),
+        views: &[],
+    },
+    Binding {
+        action: Action::Show(View::Blocks),
+        keys: &[plain(KeyCode::Char('7'))],
+        keys_text: "7",
+        help: "blocks, and how far their rewards are",
+        foot: Some("blocks"),
+        views: &[],
+    },
+    Binding {
+        action: Action::Show(View::Treasury),
+        keys: &[plain(KeyCode::Char('8'))],
+        keys_text: "8",
+        help: "treasury: books, wallet, payouts",
+        foot: Some("treasury"),
+        views: &[],
+    },
+    Binding {
+        action: Action::Show(View::Lightning),
+        keys: &[plain(KeyCode::Char('9'))],
+        keys_text: "9",
+        help: "lightning: channels, payments",
+        foot: Some("lightning"),
         views: &[],
     },
     Binding {
@@ -159,6 +194,46 @@ pub(crate) const KEYMAP: [Binding; 17] = [
         views: &[View::Lanes],
     },
     Binding {
+        action: Action::Freeze,
+        keys: &[plain(KeyCode::Char('F'))],
+        keys_text: "F",
+        help: "treasury: freeze payouts at once, or unfreeze",
+        foot: Some("freeze"),
+        views: &[View::Treasury],
+    },
+    Binding {
+        action: Action::RunPayouts,
+        keys: &[plain(KeyCode::Char('P'))],
+        keys_text: "P",
+        help: "treasury: plan and run payouts",
+        foot: Some("payouts"),
+        views: &[View::Treasury],
+    },
+    Binding {
+        action: Action::Hold,
+        keys: &[plain(KeyCode::Char('h'))],
+        keys_text: "h",
+        help: "treasury: hold the payee of a payout",
+        foot: Some("hold"),
+        views: &[View::Treasury],
+    },
+    Binding {
+        action: Action::Release,
+        keys: &[plain(KeyCode::Char('u'))],
+        keys_text: "u",
+        help: "treasury: release him",
+        foot: Some("release"),
+        views: &[View::Treasury],
+    },
+    Binding {
+        action: Action::CloseChannel,
+        keys: &[plain(KeyCode::Char('c'))],
+        keys_text: "c",
+        help: "lightning: close the selected channel",
+        foot: Some("close"),
+        views: &[View::Lightning],
+    },
+    Binding {
         action: Action::Refresh,
         keys: &[plain(KeyCode::Char('r')), control('r')],
         keys_text: "r",
@@ -207,10 +282,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_is_bound_twice() {
-        let keys: Vec<_> = KEYMAP.iter().flat_map(|binding| binding.keys).collect();
-        for (index, key) in keys.iter().enumerate() {
-            assert!(!keys[index + 1..].contains(key), "{key:?}");
+    fn no_key_is_bound_twice_on_a_screen() {
+        for view in View::ALL {
+            let here = KEYMAP
+                .iter()
+                .filter(|binding| binding.means_something_on(view));
+            let keys: Vec<_> = here.flat_map(|binding| binding.keys).collect();
+            for (index, key) in keys.iter().enumerate() {
+                assert!(!keys[index + 1..].contains(key), "{view:?}: {key:?}");
+            }
         }
     }
 
@@ -235,5 +315,7 @@ mod tests {
         assert_eq!(action(key, View::Lanes), Some(Action::Quit));
         let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE);
         assert_eq!(action(key, View::Lanes), None);
+        let close = action(key, View::Lightning);
+        assert_eq!(close, Some(Action::CloseChannel));
     }
 }

@@ -77,8 +77,12 @@ fn main() -> Result<()> {
         &UNICODE
     };
     let hhctl = hhctl(args.context.as_deref(), args.host.as_deref());
+    let host = args.host.clone();
     let (title, ways) = ways(args.context, args.host)?;
     let mut model = Model::new(title, theme, symbols, Timestamp::now());
+    if let Some(host) = host {
+        model.place = host;
+    }
     model.hhctl = hhctl;
     model.read_only = args.read_only;
     let runtime = tokio::runtime::Builder::new_current_thread()

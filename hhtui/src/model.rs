@@ -3,9 +3,9 @@
 //! `update` takes what happened and answers with what is to be done about it; it reads no clock, no socket and no
 //! terminal. Whether anything visible changed is in [`Model::dirty`].
 
-use crate::act::Operation;
+use crate::act::{Operation, Outcome};
 use crate::dialog::{self, Dialog};
-use crate::feed::{Event, PoolAnswer};
+use crate::feed::{Event, PoolAnswer, TreasuryAnswer, TreasuryDetails};
 use crate::figures::seconds_since;
 use crate::history::History;
 use crate::keymap::{self, Action};
@@ -16,6 +16,7 @@ use crossterm::event::KeyEvent;
 use hh_ipc::api::pool::{Block, Miner, MinerPage};
 use hh_ipc::api::template_provider::TemplateProviderStatus;
 use hh_ipc::api::translator::{LaneDetail, TranslatorStatus};
+use hh_ipc::api::treasury::RewardBlock;
 use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -35,7 +36,7 @@ pub(crate) enum Msg {
     Acted {
         operation: Operation,
         dry_run: bool,
-        outcome: Result<String, String>,
+        outcome: Result<Outcome, String>,
     },
 }
 
@@ -59,6 +60,21 @@ pub(crate) enum View {
     Overview,
     Lanes,
     Miners,
+    Blocks,
+    Treasury,
+    Lightning,
+}
+
+impl View {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Overview,
+        Self::Lanes,
+        Self::Miners,
+        Self::Blocks,
+        Self::Treasury,
+        Self::Lightning,
+    ];
 }
 
 /// A table that takes the keys.
@@ -82,6 +98,7 @@ pub(crate) struct Model {
     pub(crate) translator: Source<TranslatorStatus>,
     /// Those of the translator, as old as its status.
     pub(crate) lanes: Vec<LaneDetail>,
+    pub(crate) treasury: Source<TreasuryAnswer>,
     pub(crate) history: History,
     pub(crate) help: bool,
     pub(crate) view: View,
@@ -95,8 +112,13 @@ pub(crate) struct Model {
     pub(crate) turned: BTreeSet<Key>,
     /// Selected lane of the translator.
     pub(crate) lane: Option<String>,
+    /// Selected payout of the treasury, and channel of its wallet.
+    pub(crate) payout: Option<u64>,
+    pub(crate) channel: Option<String>,
     /// Before everything while it is there: it takes the keys.
     pub(crate) dialog: Option<Dialog>,
+    /// What is typed where money goes: the host, or the name of the context.
+    pub(crate) place: String,
     /// `hhctl` with the flags that lead to the same daemons.
     pub(crate) hhctl: String,
     /// Nothing is changed from here.
@@ -112,6 +134,7 @@ impl Model {
         now: Timestamp,
     ) -> Self {
         Self {
+            place: context.clone(),
             context,
             theme,
             symbols,
@@ -121,6 +144,7 @@ impl Model {
             tp: Source::default(),
             translator: Source::default(),
             lanes: Vec::new(),
+            treasury: Source::default(),
             history: History::default(),
             help: false,
             view: View::Overview,
@@ -130,6 +154,8 @@ impl Model {
             row: None,
             turned: BTreeSet::new(),
             lane: None,
+            payout: None,
+            channel: None,
             dialog: None,
             hhctl: "hhctl".to_owned(),
             read_only: false,
@@ -158,6 +184,22 @@ impl Model {
         let translator = self.translator.data.as_ref();
         let downstream = translator.map_or(&[][..], |translator| &translator.miners);
         tree::rows(channels, downstream, &self.turned)
+    }
+
+    /// What hh-treasury has in lists; none before the first poll for them.
+    pub(crate) fn details(&self) -> Option<&TreasuryDetails> {
+        self.treasury.data.as_ref()?.details.as_ref()
+    }
+
+    /// The moment that what hh-treasury said is true for; see [`Source::as_of`].
+    pub(crate) fn treasury_time(&self) -> Timestamp {
+        self.treasury.as_of(self.shown_at())
+    }
+
+    /// What hh-treasury makes of a block; none where it is not known.
+    pub(crate) fn reward(&self, hash: &str) -> Option<&RewardBlock> {
+        let blocks = self.details()?.blocks.as_ref().ok()?;
+        blocks.iter().find(|block| block.hash == hash)
     }
 
     /// Our blocks, newest first; none where they are not known.
@@ -211,6 +253,8 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
                 model.block = None;
                 model.row = None;
                 model.lane = None;
+                model.payout = None;
+                model.channel = None;
             }
         }
         Action::Show(view) => {
@@ -220,6 +264,11 @@ fn act(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Open => open(model),
         Action::Kick => return dialog::kick(model),
         Action::PauseLane => return dialog::pause_lane(model),
+        Action::Freeze => return dialog::freeze(model),
+        Action::RunPayouts => return dialog::run_payouts(model),
+        Action::Hold => return dialog::hold(model, true),
+        Action::Release => return dialog::hold(model, false),
+        Action::CloseChannel => return dialog::close_channel(model),
         Action::Theme => model.theme = model.theme.next(),
         Action::NextPane => {
             model.pane = match model.pane {
@@ -260,7 +309,26 @@ fn select(model: &mut Model, action: Action) {
                 .unwrap_or_default();
             model.miner = moved(&ids, model.miner.as_ref(), action).copied();
         }
-        (View::Overview, Pane::Blocks) => {
+        (View::Treasury, _) => {
+            let payouts = model
+                .details()
+                .and_then(|details| details.payouts.as_ref().ok());
+            let ids: Vec<u64> = payouts
+                .into_iter()
+                .flatten()
+                .map(|payout| payout.id)
+                .collect();
+            model.payout = moved(&ids, model.payout.as_ref(), action).copied();
+        }
+        (View::Lightning, _) => {
+            let channels = model
+                .details()
+                .and_then(|details| details.channels.as_ref().ok());
+            let channels = channels.into_iter().flatten();
+            let ids: Vec<String> = channels.map(|channel| channel.id.clone()).collect();
+            model.channel = moved(&ids, model.channel.as_ref(), action).cloned();
+        }
+        (View::Overview, Pane::Blocks) | (View::Blocks, _) => {
             let hashes: Vec<String> = model
                 .blocks()
                 .map(|blocks| blocks.iter().map(|block| block.hash.clone()).collect())
@@ -296,6 +364,13 @@ fn hear(model: &mut Model, event: Event, at: Timestamp) {
         Event::Tp(status) => model.tp.answered(*status, at),
         Event::Translator(status) => model.translator.answered(*status, at),
         Event::Lanes(lanes) => model.lanes = lanes,
+        Event::Treasury(mut answer) => {
+            if answer.details.is_none() {
+                let last = model.treasury.data.take();
+                answer.details = last.and_then(|last| last.details);
+            }
+            model.treasury.answered(*answer, at);
+        }
         Event::Down {
             daemon,
             why,
@@ -306,6 +381,7 @@ fn hear(model: &mut Model, event: Event, at: Timestamp) {
                 Daemon::Pool => model.pool.failed(why, retry_at, at),
                 Daemon::Tp => model.tp.failed(why, retry_at, at),
                 Daemon::Translator => model.translator.failed(why, retry_at, at),
+                Daemon::Treasury => model.treasury.failed(why, retry_at, at),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A small pool as its daemons describe it, at fixed times, for the tests of `update` and `view`.
 
+mod treasury;
+
 use crate::feed::{Event, PoolAnswer};
 use crate::model::{Model, Msg, update};
 use crate::theme::{Symbols, Theme, UNICODE};
@@ -16,6 +18,8 @@ use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub(crate) use treasury::{frozen, treasury};
 
 const TIP: &str = "000000a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d";
 
@@ -351,6 +355,8 @@ pub(crate) fn answered(symbols: &'static Symbols, second: i64) -> Model {
         at(second),
     );
     hear(&mut model, Event::Lanes(vec![lane_detail()]), at(second));
+    let treasury = treasury::answer_at(second);
+    hear(&mut model, Event::Treasury(Box::new(treasury)), at(second));
     model
 }
 
@@ -444,5 +450,7 @@ pub(crate) fn empty() -> Model {
     translator.shares = ShareCounts::default();
     translator.shares_in_flight = 0;
     hear(&mut model, Event::Translator(Box::new(translator)), at(NOW));
+    let treasury = treasury::nothing_yet();
+    hear(&mut model, Event::Treasury(Box::new(treasury)), at(NOW));
     model
 }

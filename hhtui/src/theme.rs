@@ -116,6 +116,10 @@ pub(crate) struct Symbols {
     /// Before a row of a tree that shows what is below it, and before one that does not.
     pub(crate) open: &'static str,
     pub(crate) closed: &'static str,
+    /// The part of a channel that is the peer's.
+    pub(crate) theirs: &'static str,
+    /// Behind what is being typed.
+    pub(crate) cursor: &'static str,
     pub(crate) bars: bar::Set<'static>,
     pub(crate) border: border::Set<'static>,
 }
@@ -143,6 +147,8 @@ pub(crate) const UNICODE: Symbols = Symbols {
     focus: "▸",
     open: "▾",
     closed: "▸",
+    theirs: "·",
+    cursor: "▏",
     bars: bar::NINE_LEVELS,
     border: border::PLAIN,
 };
@@ -159,6 +165,8 @@ pub(crate) const ASCII: Symbols = Symbols {
     focus: ">",
     open: "v",
     closed: ">",
+    theirs: "-",
+    cursor: "_",
     bars: bar::Set {
         full: "#",
         seven_eighths: "%",

@@ -7,14 +7,17 @@ mod blocks;
 mod dialog;
 mod help;
 mod lanes;
+mod lightning;
 mod miners;
 mod overview;
 mod panel;
+mod rewards;
 mod table;
+mod treasury;
 mod workers;
 
 use crate::figures::{fit, name, span};
-use crate::keymap::{Binding, KEYMAP};
+use crate::keymap::{Action, Binding, KEYMAP};
 use crate::link::Link;
 use crate::model::{Model, View};
 use crate::theme::{Health, Role};
@@ -55,10 +58,14 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
         View::Overview => overview::draw(model, frame, body),
         View::Lanes => lanes::draw(model, frame, body),
         View::Miners => workers::draw(model, frame, body),
+        View::Blocks => rewards::draw(model, frame, body),
+        View::Treasury => treasury::draw(model, frame, body),
+        View::Lightning => lightning::draw(model, frame, body),
     }
     footer(model, frame, foot);
     if model.help {
-        help::draw(model, frame, body);
+        // Over all of it: 24 lines are just enough.
+        help::draw(model, frame, area);
     }
     if let Some(dialog) = &model.dialog {
         dialog::draw(model, frame, body, dialog);
@@ -73,15 +80,24 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         left.push(symbol(model, health));
         left.push(Span::raw(format!(" {}", short(daemon))));
     }
-    let mut right = vec![Span::raw(format!("{} UTC", model.now.strftime("%H:%M:%S")))];
+    let mut right = Vec::new();
     if model.paused_at.is_some() {
-        right.insert(0, Span::styled("PAUSED  ", model.theme.style(Role::Warn)));
+        right.push(Span::styled("PAUSED  ", model.theme.style(Role::Warn)));
     }
     // What else there is room for.
     let room = |left: &[Span<'_>], right: &[Span<'_>], more: &[Span<'_>]| {
         let all = [left, right, more].into_iter().flatten();
         all.map(Span::width).sum::<usize>() < usize::from(area.width)
     };
+    let clock = model.now.strftime("%H:%M:%S");
+    let clocks = [format!("{clock} UTC"), clock.to_string()].map(|clock| [Span::raw(clock)]);
+    right.extend(
+        clocks
+            .into_iter()
+            .find(|clock| room(&left, &right, clock))
+            .into_iter()
+            .flatten(),
+    );
     let height = height(model).map_or("-".to_owned(), |height| height.to_string());
     let height = [
         Span::styled("height ", model.theme.style(Role::Label)),
@@ -162,20 +178,30 @@ fn ribbon(model: &Model, width: u16) -> Vec<Line<'static>> {
         .collect()
 }
 
+/// The keys of this screen, in the order in which one looks for them; those that there is room for.
 fn footer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let here = KEYMAP
+        .iter()
+        .filter(|binding| binding.means_something_on(model.view));
+    let is_first = |binding: &&Binding| matches!(binding.action, Action::Help | Action::Quit);
+    let first = here.clone().filter(is_first);
+    let own = here.clone().filter(|binding| binding.is_own());
+    let rest = here.filter(|binding| !is_first(binding) && !binding.is_own());
     let mut spans = Vec::new();
-    let of_this_screen = |binding: &&Binding| binding.means_something_on(model.view);
-    for binding in KEYMAP.iter().filter(of_this_screen) {
+    let mut used = 0;
+    for binding in first.chain(own).chain(rest) {
         let Some(word) = binding.foot else { continue };
-        if !spans.is_empty() {
-            spans.push(Span::raw("  "));
-        }
         let key = binding.keys_text.split(' ').next().unwrap_or_default();
+        let space = if spans.is_empty() { "" } else { "  " };
+        let wide = space.len() + key.len() + 1 + word.len();
+        if used + wide > usize::from(area.width) {
+            continue;
+        }
+        used += wide;
+        spans.push(Span::raw(space));
         spans.push(Span::styled(key, model.theme.style(Role::Title)));
-        spans.push(Span::styled(
-            format!(" {word}"),
-            model.theme.style(Role::Label),
-        ));
+        let word = format!(" {word}");
+        spans.push(Span::styled(word, model.theme.style(Role::Label)));
     }
     frame.render_widget(Line::from(spans), area);
 }
@@ -186,6 +212,7 @@ fn link(model: &Model, daemon: Daemon) -> Link<'_> {
         Daemon::Tp => model.tp.link(now),
         Daemon::Pool => model.pool.link(now),
         Daemon::Translator => model.translator.link(now),
+        Daemon::Treasury => model.treasury.link(now),
     }
 }
 

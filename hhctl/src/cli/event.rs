@@ -47,15 +47,18 @@ pub(crate) enum JournalKeeper {
     Pool,
     #[value(name = "hh-translator", alias = "translator")]
     Translator,
+    #[value(name = "hh-treasury", alias = "treasury")]
+    Treasury,
 }
 
 impl JournalKeeper {
-    pub(crate) const ALL: [Self; 2] = [Self::Pool, Self::Translator];
+    pub(crate) const ALL: [Self; 3] = [Self::Pool, Self::Translator, Self::Treasury];
 
     pub(crate) fn daemon(self) -> Daemon {
         match self {
             Self::Pool => Daemon::Pool,
             Self::Translator => Daemon::Translator,
+            Self::Treasury => Daemon::Treasury,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod machine;
+mod money;
 
 use super::version;
 use crate::Exit;
@@ -11,6 +12,7 @@ use crate::session::Session;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::api::template_provider::TemplateProviderStatus;
 use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::treasury::TreasuryStatus;
 use hh_ipc::locate::Daemon;
 use serde::Serialize;
 
@@ -74,6 +76,7 @@ pub(super) async fn report(session: &mut Session) -> Report {
     let tp = tp(session).await;
     let pool = pool(session).await;
     let translator = translator(session).await;
+    let treasury = treasury(session).await;
     let now = session.now();
     if let Ok(tp) = &tp {
         checks.push(checks::bitcoin_core(tp));
@@ -89,6 +92,9 @@ pub(super) async fn report(session: &mut Session) -> Report {
         checks.push(checks::ledger(pool, now));
     }
     checks.extend(translator.as_ref().ok().map(checks::upstreams));
+    if let Ok(treasury) = &treasury {
+        checks.extend(money::checks(treasury, now));
+    }
     checks.push(checks::clock(tp.as_ref().ok(), pool.as_ref().ok(), now));
     if session.place().host.is_none() {
         checks.push(machine::clock_source().await);
@@ -122,6 +128,12 @@ async fn pool(session: &mut Session) -> Result<PoolStatus, Failure> {
 
 async fn translator(session: &mut Session) -> Result<TranslatorStatus, Failure> {
     let daemon = session.translator().await?;
+    let answer = daemon.client.status(daemon.call()).await;
+    daemon.answer(answer)
+}
+
+async fn treasury(session: &mut Session) -> Result<TreasuryStatus, Failure> {
+    let daemon = session.treasury().await?;
     let answer = daemon.client.status(daemon.call()).await;
     daemon.answer(answer)
 }

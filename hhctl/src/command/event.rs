@@ -8,6 +8,7 @@ use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::{Connected, Session};
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::translator::TranslatorClient;
+use hh_ipc::api::treasury::TreasuryClient;
 use hh_ipc::api::{JournalPage, JournalQuery};
 use hh_trust::{Chain, Entry, Event, Head};
 use jiff::Timestamp;
@@ -47,6 +48,7 @@ enum Outcome {
 enum Keeper {
     Pool(Connected<PoolClient>),
     Translator(Connected<TranslatorClient>),
+    Treasury(Connected<TreasuryClient>),
 }
 
 impl Keeper {
@@ -54,6 +56,7 @@ impl Keeper {
         Ok(match keeper {
             JournalKeeper::Pool => Self::Pool(session.pool().await?),
             JournalKeeper::Translator => Self::Translator(session.translator().await?),
+            JournalKeeper::Treasury => Self::Treasury(session.treasury().await?),
         })
     }
 
@@ -68,6 +71,10 @@ impl Keeper {
                 daemon.granted(answer)
             }
             Self::Translator(daemon) => {
+                let answer = daemon.client.journal(daemon.call(), query).await;
+                daemon.granted(answer)
+            }
+            Self::Treasury(daemon) => {
                 let answer = daemon.client.journal(daemon.call(), query).await;
                 daemon.granted(answer)
             }

@@ -5,6 +5,7 @@ use crate::output::State;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::api::template_provider::{NodeCondition, NodeStatus, TemplateProviderStatus};
 use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::treasury::TreasuryStatus;
 use hh_ipc::api::{LinkState, LinkStatus};
 
 /// A state, with the reason where it is not ok.
@@ -101,6 +102,41 @@ pub(super) fn of_translator(status: &TranslatorStatus) -> Health {
         for link in status.upstreams.iter().filter(|link| down(link)) {
             findings.push((State::Warn, format!("upstream down: {}", why(link))));
         }
+    }
+    worst(findings)
+}
+
+/// Frozen payouts and books that can't be written are for a person at once; the rest can wait while balances stay.
+pub(super) fn of_treasury(status: &TreasuryStatus) -> Health {
+    let mut findings = Vec::new();
+    if let Some(freeze) = &status.freeze {
+        let reason = format!("payouts are frozen by {}: {}", freeze.actor, freeze.reason);
+        findings.push((State::Fail, reason));
+    }
+    if down(&status.books) {
+        findings.push((State::Fail, format!("no books: {}", why(&status.books))));
+    }
+    if status.bitcoin_nodes.iter().all(down) {
+        let reasons: Vec<String> = status.bitcoin_nodes.iter().map(why).collect();
+        findings.push((
+            State::Fail,
+            format!("no Bitcoin Core: {}", reasons.join("; ")),
+        ));
+    }
+    if down(&status.lightning) {
+        let reason = format!("no Lightning: {}", why(&status.lightning));
+        findings.push((State::Warn, reason));
+    }
+    if down(&status.pool_ledger) {
+        let reason = format!("no ledger of the pool: {}", why(&status.pool_ledger));
+        findings.push((State::Warn, reason));
+    }
+    if status.payouts_waiting_for_operator > 0 {
+        let waiting = match status.payouts_waiting_for_operator {
+            1 => "1 payout waits".to_owned(),
+            more => format!("{more} payouts wait"),
+        };
+        findings.push((State::Warn, format!("{waiting} for a person")));
     }
     worst(findings)
 }

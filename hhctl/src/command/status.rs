@@ -3,13 +3,14 @@
 use super::health::{self, Health};
 use super::{block, link};
 use crate::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, NOT_RUNNING};
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
 use hh_ipc::api::Hello;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::api::template_provider::TemplateProviderStatus;
 use hh_ipc::api::translator::TranslatorStatus;
+use hh_ipc::api::treasury::TreasuryStatus;
 use hh_ipc::locate::Daemon;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ pub(super) async fn report(session: &mut Session) -> Report {
     let tp = ask_tp(session).await;
     let pool = ask_pool(session).await;
     let translator = ask_translator(session).await;
+    let treasury = ask_treasury(session).await;
     let now = session.now();
     let mut rows = Rows::new(now);
     rows.add(Daemon::Tp, &tp, health::of_tp, tp_summary);
@@ -30,6 +32,12 @@ pub(super) async fn report(session: &mut Session) -> Report {
         &translator,
         health::of_translator,
         translator_summary,
+    );
+    rows.add(
+        Daemon::Treasury,
+        &treasury,
+        health::of_treasury,
+        treasury_summary,
     );
     let place = session.place();
     let heading = match &place.host {
@@ -44,6 +52,9 @@ pub(super) async fn report(session: &mut Session) -> Report {
     if let Ok((_, status)) = &pool {
         view.push(Part::Fields(network(status, now)));
     }
+    if let Ok((_, status)) = &treasury {
+        view.push(Part::Fields(money(status)));
+    }
     let item = json!({
         "context": place.context.name,
         "host": place.host,
@@ -51,6 +62,7 @@ pub(super) async fn report(session: &mut Session) -> Report {
         "tp": rows.json.remove(0),
         "pool": rows.json.remove(0),
         "translator": rows.json.remove(0),
+        "treasury": rows.json.remove(0),
     });
     let mut report = Report::item("Status", item, view);
     report.exit = match (rows.failures.first(), rows.worst) {
@@ -62,7 +74,7 @@ pub(super) async fn report(session: &mut Session) -> Report {
     let none_runs = report
         .failures
         .iter()
-        .all(|failure| failure.code == "HH0120");
+        .all(|failure| failure.code == NOT_RUNNING);
     if none_runs && report.failures.len() == Daemon::ALL.len() {
         report.failures = vec![Failure::nothing_runs(session.place())];
     }
@@ -83,6 +95,12 @@ async fn ask_pool(session: &mut Session) -> Answer<PoolStatus> {
 
 async fn ask_translator(session: &mut Session) -> Answer<TranslatorStatus> {
     let daemon = session.translator().await?;
+    let status = daemon.client.status(daemon.call()).await;
+    Ok((daemon.hello.clone(), daemon.answer(status)?))
+}
+
+async fn ask_treasury(session: &mut Session) -> Answer<TreasuryStatus> {
+    let daemon = session.treasury().await?;
     let status = daemon.client.status(daemon.call()).await;
     Ok((daemon.hello.clone(), daemon.answer(status)?))
 }
@@ -170,6 +188,39 @@ fn translator_summary(status: &TranslatorStatus) -> String {
         "{miners}, {shares}, {} in flight",
         text::count(status.shares_in_flight)
     )
+}
+
+fn treasury_summary(status: &TreasuryStatus) -> String {
+    let payable = status.totals.as_ref().map(|totals| totals.payable_msat);
+    let payable = payable.map_or_else(|| "not known".to_owned(), text::signed_sat);
+    let open = text::plural(status.payouts_open, "open payout");
+    format!("{payable} payable, {open}")
+}
+
+/// One line for the treasury, and one for Lightning.
+fn money(status: &TreasuryStatus) -> Vec<(&'static str, Cell)> {
+    let treasury = match &status.totals {
+        Some(totals) => format!(
+            "{} payable, {} immature, {} paid out",
+            text::signed_sat(totals.payable_msat),
+            text::signed_sat(totals.immature_msat),
+            text::signed_sat(totals.paid_msat)
+        ),
+        None => "the books can't be read now".to_owned(),
+    };
+    let lightning = match &status.balances {
+        Some(balances) => format!(
+            "{} in channels, {} on the chain ({})",
+            text::sat(balances.channels_msat),
+            text::sat(balances.on_chain_spendable_msat),
+            status.backend
+        ),
+        None => format!("{} does not answer now", status.backend),
+    };
+    vec![
+        ("Treasury", treasury.into()),
+        ("Lightning", lightning.into()),
+    ]
 }
 
 fn network(status: &PoolStatus, now: Timestamp) -> Vec<(&'static str, Cell)> {

@@ -89,5 +89,6 @@ pub(super) async fn hello(session: &mut Session, daemon: Daemon) -> Result<Hello
         Daemon::Tp => session.tp().await?.hello,
         Daemon::Pool => session.pool().await?.hello,
         Daemon::Translator => session.translator().await?.hello,
+        Daemon::Treasury => session.treasury().await?.hello,
     })
 }

@@ -74,3 +74,18 @@ fn what_a_stranger_named_can_not_move_the_cursor_or_reorder_the_line() {
         "a\u{fffd}[2J\u{fffd}b\u{fffd}c"
     );
 }
+
+#[test]
+fn amounts_name_their_unit_and_show_a_millisatoshi_where_there_is_one() {
+    for (msat, expected) in [
+        (0, "0 sat"),
+        (4, "0.004 sat"),
+        (1_000, "1 sat"),
+        (1_234_567_890, "1,234,567.890 sat"),
+        (u64::MAX, "18,446,744,073,709,551.615 sat"),
+    ] {
+        assert_eq!(text::sat(msat), expected);
+    }
+    assert_eq!(text::signed_sat(-1_500), "-1.500 sat");
+    assert_eq!(text::signed_sat(i64::MIN), "-9,223,372,036,854,775.808 sat");
+}

@@ -115,6 +115,31 @@ pub(crate) fn bitcoin(value_sat: u64) -> String {
     format!("{}.{rest:08} BTC ({} sat)", count(whole), count(value_sat))
 }
 
+/// An amount of millisatoshi in satoshi, such as `1,234,567 sat` or `0.004 sat`.
+pub(crate) fn sat(msat: u64) -> String {
+    format!("{} sat", sat_figure(msat))
+}
+
+/// [`sat`] for a column whose heading names the unit: three decimals where there is a part of a satoshi.
+pub(crate) fn sat_figure(msat: u64) -> String {
+    let (whole, rest) = (count(msat / 1_000), msat % 1_000);
+    match rest {
+        0 => whole,
+        rest => format!("{whole}.{rest:03}"),
+    }
+}
+
+/// [`sat`] of an amount that may be below zero.
+pub(crate) fn signed_sat(msat: i64) -> String {
+    format!("{} sat", signed_sat_figure(msat))
+}
+
+/// [`sat_figure`] of an amount that may be below zero.
+pub(crate) fn signed_sat_figure(msat: i64) -> String {
+    let sign = if msat < 0 { "-" } else { "" };
+    format!("{sign}{}", sat_figure(msat.unsigned_abs()))
+}
+
 /// How long ago, such as `3m12s`; what is in the future is now.
 pub(crate) fn age(now: Timestamp, at: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0);

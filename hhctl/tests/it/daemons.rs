@@ -5,6 +5,7 @@ mod pool;
 mod round;
 mod tail;
 pub(crate) mod translator;
+pub(crate) mod treasury;
 mod worker;
 
 use hh_ipc::api::pool::{
@@ -17,6 +18,7 @@ use hh_ipc::api::template_provider::{
     TemplateProvider, TemplateProviderStatus, TemplateSummary, TemplateValidity,
 };
 use hh_ipc::api::translator::{AddressBan, LaneDetail, Translator, TranslatorStatus};
+use hh_ipc::api::treasury::Treasury;
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::Daemon;
 use hh_ipc::server::{Connection, answer, serve};
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use treasury::TreasuryAnswers;
 
 /// The time at which every test looks.
 pub(crate) fn now() -> Timestamp {
@@ -69,6 +72,7 @@ pub(crate) struct Answers {
     pub(crate) translator_journal: Vec<String>,
     pub(crate) address_bans: Vec<AddressBan>,
     pub(crate) lanes: Vec<LaneDetail>,
+    pub(crate) treasury: TreasuryAnswers,
 }
 
 /// A devnet: a checkout with a context file, and the daemons' sockets. All of it ends when this is dropped.
@@ -174,6 +178,7 @@ impl Fake {
             Daemon::Tp => Box::pin(answer(stream, TemplateProvider::serve(self))),
             Daemon::Pool => Box::pin(answer(stream, Pool::serve(self))),
             Daemon::Translator => Box::pin(answer(stream, Translator::serve(self))),
+            Daemon::Treasury => Box::pin(answer(stream, Treasury::serve(self))),
         }
     }
 
@@ -251,6 +256,7 @@ impl Answers {
             translator_journal: translator::journal(),
             address_bans: translator::bans(),
             lanes: translator::lanes(),
+            treasury: TreasuryAnswers::good(),
         }
     }
 }

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod account;
 mod changes;
 mod commands;
 mod daemons;
 mod errors;
+mod lightning;
 mod nodes;
 mod operator;
+mod payout;
 mod ssh;
 mod translator;
+mod treasury;

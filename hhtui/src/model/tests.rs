@@ -233,7 +233,9 @@ fn acted(model: &mut Model, dry_run: bool, outcome: Result<&str, &str>) -> Optio
     let msg = Msg::Acted {
         operation,
         dry_run,
-        outcome: outcome.map(str::to_owned).map_err(str::to_owned),
+        outcome: outcome
+            .map(|words| words.to_owned().into())
+            .map_err(str::to_owned),
     };
     update(model, msg)
 }
@@ -291,7 +293,7 @@ fn what_is_refused_is_told_and_late_answers_are_passed_over() {
     let late = Msg::Acted {
         operation: Operation::KickChannel(1),
         dry_run: true,
-        outcome: Ok("1 channel".into()),
+        outcome: Ok("1 channel".to_owned().into()),
     };
     assert_eq!(update(&mut model, late), None);
     assert_eq!(model.dialog, None);
@@ -350,4 +352,97 @@ fn nothing_is_changed_where_one_may_only_look() {
         why.contains("--read-only") && why.contains(command),
         "{why}"
     );
+}
+
+#[test]
+fn payouts_are_frozen_at_once_and_go_on_after_the_name_of_the_context() {
+    let mut model = sample::live();
+    model.place = "core1".into();
+    let act = |operation, dry_run| Some(Effect::Act { operation, dry_run });
+    assert_eq!(press(&mut model, "8F"), act(Operation::Freeze, false));
+    assert_eq!(*stage(&model), Stage::Doing);
+    acted(&mut model, false, Ok("frozen by alice"));
+    press(&mut model, "\n");
+
+    hear(
+        &mut model,
+        Event::Treasury(Box::new(sample::frozen())),
+        at(NOW),
+    );
+    assert_eq!(press(&mut model, "F"), act(Operation::Unfreeze, true));
+    acted(
+        &mut model,
+        true,
+        Ok("Frozen by hh-treasury. Due: 2 payouts of 1 sat"),
+    );
+    assert_eq!(press(&mut model, "core\n"), None, "that is another name");
+    assert!(matches!(stage(&model), Stage::Asked(_)));
+    assert_eq!(press(&mut model, "1\n"), act(Operation::Unfreeze, false));
+}
+
+#[test]
+fn a_run_of_payouts_is_the_one_that_was_shown() {
+    let mut model = sample::live();
+    assert_eq!(press(&mut model, "8P"), asked(Operation::PlanPayouts));
+    let run = Operation::RunPayouts {
+        request_id: "r1".into(),
+        payees: vec!["miner:alice".into()],
+        total_msat: 4_200_456,
+    };
+    let planned = Msg::Acted {
+        operation: Operation::PlanPayouts,
+        dry_run: true,
+        outcome: Ok(Outcome {
+            words: "1 payout of 4,200.456 sat".into(),
+            next: Some(run.clone()),
+        }),
+    };
+    assert_eq!(update(&mut model, planned), None);
+    // A yes is not enough where money goes, and no letter of the name is a key.
+    assert_eq!(press(&mut model, "y\n"), None);
+    assert!(model.dialog.is_some());
+    update(
+        &mut model,
+        Msg::Key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE)),
+    );
+    let doing = Some(Effect::Act {
+        operation: run,
+        dry_run: false,
+    });
+    assert_eq!(press(&mut model, "devnet\n"), doing);
+}
+
+#[test]
+fn the_payee_of_a_payout_is_held_and_released_and_a_channel_closed() {
+    let mut model = sample::live();
+    press(&mut model, "8h");
+    assert!(
+        matches!(&model.dialog, Some(Dialog::Told(_))),
+        "none is chosen"
+    );
+    let hold = |is_held| Operation::Hold {
+        payee: "miner:bob".into(),
+        is_held,
+    };
+    assert_eq!(press(&mut model, "\x1bjjh"), asked(hold(true)));
+    assert_eq!(press(&mut model, "\x1bu"), asked(hold(false)));
+    press(&mut model, "\x1b9c");
+    assert!(
+        matches!(&model.dialog, Some(Dialog::Told(_))),
+        "none is chosen"
+    );
+    let close = Operation::CloseChannel("187x1x0".into());
+    assert_eq!(press(&mut model, "\x1bjc"), asked(close));
+}
+
+#[test]
+fn what_stands_in_lists_stays_until_it_is_asked_for_again() {
+    let mut model = sample::live();
+    let mut answer = sample::treasury();
+    answer.details = None;
+    answer.status.payouts_open = 9;
+    hear(&mut model, Event::Treasury(Box::new(answer)), at(NOW));
+    assert!(model.details().is_some());
+    let treasury = model.treasury.data.as_ref().unwrap();
+    assert_eq!(treasury.status.payouts_open, 9);
 }

@@ -1,5 +1,6 @@
 //! The question whether something is to be changed, over the screen.
 
+use crate::act::Asks;
 use crate::dialog::{Dialog, Stage};
 use crate::figures::name;
 use crate::model::Model;
@@ -34,8 +35,12 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect, dialog: &Di
 
 fn lines(model: &Model, dialog: &Dialog) -> Vec<Line<'static>> {
     let close = [("Esc", "close")];
-    let (operation, stage) = match dialog {
-        Dialog::Act { operation, stage } => (operation, stage),
+    let (operation, stage, typed) = match dialog {
+        Dialog::Act {
+            operation,
+            stage,
+            typed,
+        } => (operation, stage, typed),
         Dialog::Told(why) => {
             let mut lines = paragraph(model, why, Style::new());
             lines.extend([Line::raw(""), keys(model, &close)]);
@@ -49,8 +54,8 @@ fn lines(model: &Model, dialog: &Dialog) -> Vec<Line<'static>> {
             (asking, None, keys(model, &[("Esc", "leave it")]))
         }
         Stage::Asked(consequence) => {
-            let choice = [("y", "do it"), ("n", "leave it")];
-            (operation.question(consequence), None, keys(model, &choice))
+            let question = operation.question(consequence);
+            (question, None, choice(model, operation.asks(), typed))
         }
         Stage::Doing => (format!("Doing it{ellipsis}"), None, Line::raw("")),
         Stage::Done(consequence) => {
@@ -71,6 +76,25 @@ fn lines(model: &Model, dialog: &Dialog) -> Vec<Line<'static>> {
     lines.extend(paragraph(model, &command, model.theme.style(Role::Label)));
     lines.extend([Line::raw(""), keys]);
     lines
+}
+
+/// The keys that answer, or what is typed of the name that is asked for.
+fn choice(model: &Model, asks: Asks, typed: &str) -> Line<'static> {
+    if asks == Asks::Name {
+        let typed = format!(
+            "{}{}",
+            name(typed, model.symbols.ascii),
+            model.symbols.cursor
+        );
+        return Line::from(vec![
+            Span::raw(format!(
+                "type {}: ",
+                name(&model.place, model.symbols.ascii)
+            )),
+            Span::styled(typed, model.theme.style(Role::Title)),
+        ]);
+    }
+    keys(model, &[("y", "do it"), ("n", "leave it")])
 }
 
 /// `text` in lines that fit, broken between words where that is possible.

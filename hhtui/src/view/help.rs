@@ -1,4 +1,4 @@
-//! What the keys and the symbols mean, over the screen.
+//! What the keys of this screen and the symbols mean, over the screen.
 
 use super::symbol;
 use crate::keymap::KEYMAP;
@@ -12,8 +12,10 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 const WIDTH: u16 = 58;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let mut lines: Vec<Line<'_>> = KEYMAP
+    let here = KEYMAP
         .iter()
+        .filter(|binding| binding.means_something_on(model.view));
+    let mut lines: Vec<Line<'_>> = here
         .map(|binding| {
             let keys = format!(" {:10}", binding.keys_text);
             Line::from(vec![

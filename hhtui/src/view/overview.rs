@@ -1,7 +1,7 @@
 //! The first screen: how the pool does, what it works on, what it rests on, who mines, what was found.
 
 use super::panel::{dim_old, labelled, list, room, state, text, titled};
-use super::{blocks, miners};
+use super::{blocks, lightning, miners, treasury};
 use crate::feed::PoolAnswer;
 use crate::figures::{
     age, amount, core_version, count, duration, name, percent, plural, seconds_since, si,
@@ -30,14 +30,21 @@ const LOW: u16 = 18;
 /// Lines of a panel with its title.
 const PANEL_HEIGHT: u16 = 6;
 
+/// Lines of the part about money, where there is a treasury and room beside the miners.
+const MONEY_HEIGHT: u16 = 3;
+const MONEY_FROM_HEIGHT: u16 = 26;
+
 /// Shares that wait for the ledger longer than this mean that it does not take them.
 const SHIPPING_LATE_SECONDS: u64 = 60;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let blocks_height = blocks::height(model, area.height);
+    let has_money = model.treasury.data.is_some() && area.height >= MONEY_FROM_HEIGHT;
+    let money_height = if has_money { MONEY_HEIGHT } else { 0 };
     if area.width >= WIDE {
-        let [panels, miners, blocks] = Layout::vertical([
+        let [panels, money_area, miners, blocks] = Layout::vertical([
             Constraint::Length(PANEL_HEIGHT),
+            Constraint::Length(money_height),
             Constraint::Fill(1),
             Constraint::Length(blocks_height),
         ])
@@ -49,14 +56,16 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         template(model, frame, second);
         shares(model, frame, third);
         services(model, frame, fourth);
+        money(model, frame, money_area);
         miners::draw(model, frame, miners);
         blocks::draw(model, frame, blocks);
         return;
     }
     let lower_height = if area.height < LOW { 0 } else { PANEL_HEIGHT };
-    let [upper, lower, miners, blocks] = Layout::vertical([
+    let [upper, lower, money_area, miners, blocks] = Layout::vertical([
         Constraint::Length(PANEL_HEIGHT),
         Constraint::Length(lower_height),
+        Constraint::Length(money_height),
         Constraint::Fill(1),
         Constraint::Length(blocks_height),
     ])
@@ -68,8 +77,24 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let [left, right] = halves.areas(lower);
     shares(model, frame, left);
     services(model, frame, right);
+    money(model, frame, money_area);
     miners::draw(model, frame, miners);
     blocks::draw(model, frame, blocks);
+}
+
+/// One line of the treasury and one of its wallet.
+fn money(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    if area.height == 0 {
+        return;
+    }
+    let old = model.treasury.old(model.shown_at());
+    let inner = titled(model, frame, area, "Money".to_owned(), old);
+    let lines = vec![
+        treasury::summary(model, inner),
+        lightning::summary(model, inner),
+    ];
+    text(model, frame, inner, lines);
+    dim_old(model, frame, inner, old);
 }
 
 fn hashrate(model: &Model, frame: &mut Frame<'_>, area: Rect) {

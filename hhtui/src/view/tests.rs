@@ -1,7 +1,7 @@
 //! What the screen looks like, as text; and what it costs on a line.
 
 use super::*;
-use crate::act::Operation;
+use crate::act::{Operation, Outcome};
 use crate::feed::{Event, PoolAnswer};
 use crate::model::{Msg, update};
 use crate::sample::{self, NOW, at, hear};
@@ -74,6 +74,79 @@ fn lanes_at_all_sizes() {
 }
 
 #[test]
+fn blocks_the_treasury_and_lightning_at_all_sizes() {
+    for (name, key) in [("blocks", '7'), ("treasury", '8'), ("lightning", '9')] {
+        for (state, mut model) in [
+            ("live", sample::live()),
+            ("connecting", sample::connecting(&UNICODE)),
+            ("empty", sample::empty()),
+            ("down", sample::lost()),
+        ] {
+            press(&mut model, key);
+            press(&mut model, 'j');
+            check_sizes(&format!("{name}_{state}"), &model);
+        }
+        let mut model = sample::answered(&ASCII, NOW);
+        press(&mut model, key);
+        let drawn = screen(&model, 120, 40);
+        for cell in drawn.backend().buffer().content() {
+            assert!(cell.symbol().is_ascii(), "{name}: {:?}", cell.symbol());
+        }
+    }
+}
+
+#[test]
+fn frozen_payouts_and_lists_that_are_missing_are_told() {
+    let mut model = sample::live();
+    let mut answer = sample::frozen();
+    let details = answer.details.as_mut().unwrap();
+    let why = || "the books are locked".to_owned();
+    details.payouts = Err(why());
+    details.channels = Err(why());
+    details.blocks = Err(why());
+    hear(&mut model, Event::Treasury(Box::new(answer)), at(NOW));
+    for (screen_name, key) in [
+        ("overview", '1'),
+        ("blocks", '7'),
+        ("treasury", '8'),
+        ("lightning", '9'),
+    ] {
+        press(&mut model, key);
+        let name = format!("money_troubles_{screen_name}_120x40");
+        insta::assert_snapshot!(name, screen(&model, 120, 40).backend());
+    }
+}
+
+/// What would be paid is shown before the name of the context is asked for.
+#[test]
+fn a_run_of_payouts_is_shown_before_it_is_done() {
+    let mut model = sample::live();
+    press(&mut model, '8');
+    press(&mut model, 'P');
+    let words = "2 payouts of 904,200.456 sat, fees 9,042.004 sat at most, 4,095,799.544 sat left of the day's limit: \
+                 miner:alice 4,200.456 sat to alice@wallet.example; \
+                 node:berlin-1 900,000 sat to invoice of the node (two operators)";
+    let next = Operation::RunPayouts {
+        request_id: "hhtui-1790007200000000-4242".into(),
+        payees: vec!["miner:alice".into(), "node:berlin-1".into()],
+        total_msat: 904_200_456,
+    };
+    let planned = Msg::Acted {
+        operation: Operation::PlanPayouts,
+        dry_run: true,
+        outcome: Ok(Outcome {
+            words: words.to_owned(),
+            next: Some(next),
+        }),
+    };
+    update(&mut model, planned);
+    for key in "devn".chars() {
+        press(&mut model, key);
+    }
+    check_sizes("payout_run_asked", &model);
+}
+
+#[test]
 fn a_lane_that_is_paused_and_shares_that_are_lost_are_told() {
     let mut translator = sample::translator();
     translator.lanes[0].paused = true;
@@ -98,7 +171,9 @@ fn a_change_is_asked_about_with_its_consequence_and_command() {
     let said = |outcome: Result<&str, &str>, dry_run| Msg::Acted {
         operation: Operation::KickChannel(1),
         dry_run,
-        outcome: outcome.map(str::to_owned).map_err(str::to_owned),
+        outcome: outcome
+            .map(|words| words.to_owned().into())
+            .map_err(str::to_owned),
     };
     update(&mut model, said(Ok("1 connection and 1 channel"), true));
     check_sizes("kick_asked", &model);
@@ -118,7 +193,7 @@ fn a_lane_that_is_selected_can_be_paused() {
     let paused = Msg::Acted {
         operation: Operation::PauseLane { lane, paused: true },
         dry_run: true,
-        outcome: Ok("1 connection stays".to_owned()),
+        outcome: Ok("1 connection stays".to_owned().into()),
     };
     update(&mut model, paused);
     insta::assert_snapshot!("lane_pause_asked_80x24", screen(&model, 80, 24).backend());
@@ -143,7 +218,7 @@ fn a_list_of_miners_that_is_cut_says_so() {
 
 #[test]
 fn every_screen_fits_any_window() {
-    for key in ['1', '4', '5'] {
+    for key in ['1', '4', '5', '7', '8', '9'] {
         for size in [(1, 1), (60, 15), (61, 16), (80, 24), (3, 200), (300, 16)] {
             let mut model = miners(sample::live());
             press(&mut model, key);
@@ -194,11 +269,18 @@ fn ascii_draws_ascii_only() {
 fn help_lists_every_key() {
     let mut model = sample::live();
     press(&mut model, '?');
-    let text = screen(&model, 80, 24).backend().to_string();
-    for binding in &KEYMAP {
-        assert!(text.contains(binding.help), "{}", binding.help);
+    for view in View::ALL {
+        model.view = view;
+        let text = screen(&model, 80, 24).backend().to_string();
+        for binding in KEYMAP.iter().filter(|key| key.means_something_on(view)) {
+            assert!(text.contains(binding.help), "{view:?}: {}", binding.help);
+        }
+        assert!(text.contains("not known yet"), "{view:?}: the legend");
     }
-    insta::assert_snapshot!("help_80x24", text);
+    model.view = View::Overview;
+    insta::assert_snapshot!("help_80x24", screen(&model, 80, 24).backend());
+    model.view = View::Treasury;
+    insta::assert_snapshot!("help_treasury_80x24", screen(&model, 80, 24).backend());
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! Small daemons in this process: the services of hh-tp, hh-pool and hh-translator with fixed answers.
+//! Small daemons in this process: the services of all four with fixed answers.
+
+mod treasury;
 
 use hh_ipc::api::pool::{
     Ban, BanPage, BanRequest, Banned, Block, BlockSelector, BlockState, CoinbaseDetail, CurrentJob,
@@ -16,6 +18,7 @@ use hh_ipc::api::translator::{
     DownstreamQuery, KickDownstreams, KickedDownstreams, LaneDetail, PauseLane, SwitchUpstream,
     SwitchedUpstream, Translator, TranslatorStatus, UnbanAddress, Upstream, UpstreamTest,
 };
+use hh_ipc::api::treasury::Treasury;
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use hh_ipc::locate::{DEVNET_CONTEXT_FILE, Daemon};
 use hh_ipc::server::{self, Connection};
@@ -94,6 +97,7 @@ impl Daemons {
                 Daemon::Tp => answer_tp as fn(UnixStream) -> Connection,
                 Daemon::Pool => answer_pool,
                 Daemon::Translator => answer_translator,
+                Daemon::Treasury => answer_treasury,
             };
             listen(checkout, &runtime, *daemon, file, answer);
         }
@@ -143,6 +147,10 @@ fn answer_operator(stream: UnixStream) -> Connection {
 
 fn answer_translator(stream: UnixStream) -> Connection {
     Box::pin(server::answer(stream, Translator::serve(Fake)))
+}
+
+fn answer_treasury(stream: UnixStream) -> Connection {
+    Box::pin(server::answer(stream, Treasury::serve(Fake)))
 }
 
 /// More than hhtui asks for in one call.

@@ -11,7 +11,7 @@ use pty::Program;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const LIVE: &str = "● tp  ● pool  ● translator";
+const LIVE: &str = "● tp  ● pool  ● translator  ● treasury";
 
 fn exe() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_hhtui"))
@@ -52,7 +52,7 @@ fn it_waits_for_daemons_shows_them_and_outlives_them() {
 
     drop(daemons);
     program.wait_for("outage with the last data", |text| {
-        text.contains("✖ tp  ✖ pool  ✖ translator")
+        text.contains("✖ tp  ✖ pool  ✖ translator  ✖ treasury")
             && text.contains("old)")
             && text.contains("alice.rig1")
     });
@@ -142,6 +142,30 @@ fn keys_and_sizes_change_the_screen() {
     program.press("q");
     assert!(program.wait_for_exit().success());
     program.assert_terminal_restored();
+}
+
+#[test]
+fn payouts_are_run_after_the_name_of_the_context_and_frozen_at_once() {
+    let checkout = Checkout::new();
+    let _daemons = Daemons::start(&checkout);
+    let mut program = start(&checkout, &[]);
+    wait_for_live(&mut program);
+    program.press("8P");
+    program.wait_for("question", |text| {
+        text.contains("1 payout of 4,200.456 sat, fees 42 sat at most")
+            && text.contains("type devnet:")
+    });
+    program.press("y\r");
+    program.press("\x7fdevnet\r");
+    program.wait_for("end", |text| {
+        text.contains("Opened: 1 payout") && text.contains("Esc close")
+    });
+    program.press("\x1b");
+    program.wait_for("no dialog", |text| !text.contains("Esc close"));
+    program.press("F");
+    program.wait_for("freeze", |text| {
+        text.contains("No new payment is sent: frozen by alice") && text.contains("Esc close")
+    });
 }
 
 #[test]

@@ -123,7 +123,7 @@ pub(super) fn upstreams(translator: &TranslatorStatus) -> Check {
 }
 
 /// Fails if none is up, warns if one is not.
-fn links(name: &str, links: &[LinkStatus], fix: &str) -> Check {
+pub(super) fn links(name: &str, links: &[LinkStatus], fix: &str) -> Check {
     let down: Vec<String> = links
         .iter()
         .filter(|link| link.state != LinkState::Up)

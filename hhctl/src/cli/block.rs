@@ -1,0 +1,41 @@
+//! `hhctl block`.
+
+use super::round;
+use clap::Subcommand;
+use hh_ipc::api::pool::{BlockSelector, RoundSelector};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockCommand {
+    /// List blocks of ours, newest first
+    #[command(
+        after_help = "Examples:\n  hhctl block list\n  hhctl block list --limit 5 -o json\n\nREWARD is what hh-treasury makes of it: split \
+                      among the accounts, mature after 100 confirmations, then payable."
+    )]
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// One block of ours: its finder, what became of it, and what each way to Bitcoin Core said
+    #[command(after_help = SHOW)]
+    Show {
+        /// Its height or its hash; of several at one height the newest is shown
+        #[arg(value_parser = block)]
+        block: BlockSelector,
+    },
+}
+
+const SHOW: &str = "Examples:\n  hhctl block show 1203\n  hhctl block show 000002a7d0c1b2a3...f3e4d5c6 -o json\n\n\
+    STATE is found, submitted, accepted, rejected (with Bitcoin Core's reason) or orphaned (the chain went on without it). A block \
+    stays in the pool's journal until it is six deep and two hours old: a node that forgets it gets it again.";
+
+/// A height or a hash.
+fn block(text: &str) -> Result<BlockSelector, String> {
+    match round(text) {
+        Ok(RoundSelector::Height(height)) => Ok(BlockSelector::Height(height)),
+        Ok(RoundSelector::Hash(hash)) => Ok(BlockSelector::Hash(hash)),
+        Ok(RoundSelector::Open) | Err(_) => {
+            Err("write the height or the hash of a block of ours".to_owned())
+        }
+    }
+}

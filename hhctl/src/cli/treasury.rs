@@ -1,0 +1,114 @@
+//! `hhctl treasury`.
+
+use super::amount::msat;
+use super::{Confirmation, NamedConfirmation};
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TreasuryCommand {
+    /// Whether payouts go, what waits, what is owed, and what the treasury rests on
+    #[command(
+        after_help = "Examples:\n  hhctl treasury status\n  hhctl treasury status --watch=5s"
+    )]
+    Status,
+    /// The sums of the books, and what the wallet has
+    #[command(
+        after_help = "Examples:\n  hhctl treasury balance\n  hhctl treasury balance -o json\n\nIn JSON amounts are in millisatoshi, as the \
+                      names of the fields say."
+    )]
+    Balance,
+    /// A fresh on-chain address of the wallet, to bring it money
+    #[command(
+        after_help = "Example:\n  hhctl treasury address\n\nWhat arrives is in suspense until `hhctl treasury deposit` books it."
+    )]
+    Address,
+    /// Stop new payouts at once; it asks nothing and works twice
+    #[command(
+        after_help = "Examples:\n  hhctl treasury freeze\n  hhctl treasury freeze --reason \"wallet looks wrong\"\n\nPayments that are on \
+                      their way end as they end. `hhctl treasury unfreeze` lets payouts go on."
+    )]
+    Freeze {
+        /// Why, for those who read the journal
+        #[arg(long, value_name = "TEXT", default_value = "by an operator's word")]
+        reason: String,
+    },
+    /// Let payouts go on
+    #[command(
+        after_help = "Examples:\n  hhctl treasury unfreeze --reason \"channel is back\" --dry-run\n  hhctl treasury unfreeze --reason \
+                      \"channel is back\"\n\nIt shows what would be paid at once. It is refused while the books or the wallet's history \
+                      don't agree: see `hhctl treasury verify` and `reconcile`."
+    )]
+    Unfreeze {
+        /// Why, for those who read the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        confirmation: NamedConfirmation,
+    },
+    /// Add the books up and compare them with the wallet; payouts are frozen where they don't agree
+    #[command(
+        after_help = "Example:\n  hhctl treasury verify\n\nExit status: 3 if they don't agree."
+    )]
+    Verify,
+    /// Match the wallet's outgoing payments to payouts
+    #[command(
+        after_help = "Example:\n  hhctl treasury reconcile\n\nAfter a restore of the ledger payouts are frozen until every payment of the \
+                      wallet is matched.\n\nExit status: 3 if one is not."
+    )]
+    Reconcile,
+    /// Book capital that the operator brought, out of what arrived unexplained
+    #[command(
+        after_help = "Examples:\n  hhctl treasury deposit 0.05btc --note \"for channels\" --dry-run\n  hhctl treasury deposit 5000ksat \
+                      --note \"for channels\"\n\nSend it to `hhctl treasury address` first: it is in suspense until then."
+    )]
+    Deposit {
+        /// How much, with its unit: 5000ksat, 0.05btc
+        #[arg(value_name = "AMOUNT", value_parser = msat)]
+        amount_msat: u64,
+        /// What for
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Give a part of the reserve to nodes; two operators have to do the same
+    #[command(
+        after_help = "Examples:\n  hhctl treasury distribute berlin-1=300ksat oslo=120ksat --reason \"October\" --dry-run\n  hhctl treasury \
+                      distribute berlin-1=300ksat oslo=120ksat --reason \"October\"\n\nThe reserve is the node network's part for work that \
+                      came through no node. What the first operator asks for is done when a second one asks for the same."
+    )]
+    Distribute {
+        /// Nodes with their amounts
+        #[arg(value_name = "NODE=AMOUNT", required = true, value_parser = part)]
+        parts: Vec<(String, u64)>,
+        /// Why, for those who read the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        confirmation: NamedConfirmation,
+    },
+}
+
+impl TreasuryCommand {
+    /// Whether it is to be planned and confirmed, or done at once.
+    pub(crate) fn changes_something(&self) -> bool {
+        match self {
+            Self::Status | Self::Balance => false,
+            Self::Address
+            | Self::Freeze { .. }
+            | Self::Unfreeze { .. }
+            | Self::Verify
+            | Self::Reconcile
+            | Self::Deposit { .. }
+            | Self::Distribute { .. } => true,
+        }
+    }
+}
+
+/// `berlin-1=300ksat`.
+fn part(text: &str) -> Result<(String, u64), String> {
+    match text.split_once('=') {
+        Some((node, amount)) if !node.is_empty() => Ok((node.to_owned(), msat(amount)?)),
+        _ => Err("write a node and its amount, such as berlin-1=300ksat".to_owned()),
+    }
+}

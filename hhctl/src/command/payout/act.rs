@@ -1,0 +1,173 @@
+//! What an operator does about one payout or one payee.
+
+use super::{detail, fields};
+use crate::change::Plan;
+use crate::failure::Failure;
+use crate::output::{Part, Report, text};
+use crate::session::Session;
+use hh_ipc::api::treasury::{
+    ApproveRequest, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+fn report(payout: &Payout, now: Timestamp, note: String) -> Report {
+    let view = vec![Part::Fields(fields(payout, now)), Part::Note(note)];
+    Report::item("Payout", json!(payout), view)
+}
+
+/// `4,200 sat to alice@wallet.example for miner:alice`.
+fn words(payout: &Payout) -> String {
+    format!(
+        "{} to {} for {}",
+        text::sat(payout.amount_msat),
+        payout.destination,
+        payout.payee
+    )
+}
+
+pub(super) async fn retry(session: &mut Session, id: u64) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let answer = daemon.client.payout_retry(daemon.call(), id).await;
+    let payout = daemon.granted(answer)?;
+    let note = "it is tried again now".to_owned();
+    Ok(report(&payout, session.now(), note))
+}
+
+pub(super) async fn plan_release(
+    session: &mut Session,
+    target: &str,
+    reason: &str,
+) -> Result<Plan, Failure> {
+    let note = format!("would let {target} be paid again");
+    let view = vec![
+        Part::Fields(vec![("Held", target.into()), ("Reason", reason.into())]),
+        Part::Note(note),
+    ];
+    // Whoever may not do it need not be asked.
+    session.treasury_control().await?;
+    let item = json!({ "target": target, "is_held": false, "reason": reason });
+    Ok(Plan {
+        report: Report::item("Hold", item, view),
+        question: Some(format!("Let {target} be paid again")),
+        typed: None,
+    })
+}
+
+pub(super) async fn hold(
+    session: &mut Session,
+    target: &str,
+    is_held: bool,
+    reason: &str,
+) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let request = HoldRequest {
+        target: target.to_owned(),
+        is_held,
+        reason: reason.to_owned(),
+    };
+    let item = json!(request);
+    let answer = daemon.client.payout_hold(daemon.call(), request).await;
+    daemon.granted(answer)?;
+    let note = if is_held {
+        format!("{target} is not paid until `hhctl payout release`; what it has stays its own")
+    } else {
+        format!("{target} is paid again")
+    };
+    Ok(Report::item("Hold", item, vec![Part::Note(note)]))
+}
+
+pub(super) async fn plan_cancel(
+    session: &mut Session,
+    id: u64,
+    reason: &str,
+) -> Result<Plan, Failure> {
+    let daemon = session.treasury_control().await?;
+    let payout = detail(&daemon, id).await?.payout;
+    let note = format!("would cancel it for: {reason}");
+    Ok(Plan {
+        question: Some(format!("Cancel payout {id}, {}", words(&payout))),
+        report: report(&payout, session.now(), note),
+        typed: None,
+    })
+}
+
+pub(super) async fn cancel(
+    session: &mut Session,
+    id: u64,
+    reason: &str,
+) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let request = CancelRequest {
+        id,
+        reason: reason.to_owned(),
+    };
+    let answer = daemon.client.payout_cancel(daemon.call(), request).await;
+    let payout = daemon.granted(answer)?;
+    let note = format!(
+        "cancelled; {} is in the balance of {} again",
+        text::sat(payout.amount_msat),
+        payout.payee
+    );
+    Ok(report(&payout, session.now(), note))
+}
+
+pub(super) async fn plan_approval(session: &mut Session, id: u64) -> Result<Plan, Failure> {
+    let daemon = session.treasury_control().await?;
+    let payout = detail(&daemon, id).await?.payout;
+    let note = "would give your word for exactly this amount and destination".to_owned();
+    Ok(Plan {
+        question: Some(format!("Give your word for {}", words(&payout))),
+        report: report(&payout, session.now(), note),
+        typed: Some(session.place().name().to_owned()),
+    })
+}
+
+/// The word is for what is there now; hh-treasury refuses it where that has changed before it arrives.
+pub(super) async fn approve(session: &mut Session, id: u64) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let payout = detail(&daemon, id).await?.payout;
+    let request = ApproveRequest {
+        id,
+        amount_msat: payout.amount_msat,
+        destination: payout.destination,
+    };
+    let answer = daemon.client.payout_approve(daemon.call(), request).await;
+    let payout = daemon.granted(answer)?;
+    let note = format!("approved by {}", payout.approvals.join(", "));
+    Ok(report(&payout, session.now(), note))
+}
+
+pub(super) async fn plan_close_failed(
+    session: &mut Session,
+    id: u64,
+    reason: &str,
+) -> Result<Plan, Failure> {
+    let daemon = session.treasury_control().await?;
+    let payout = detail(&daemon, id).await?.payout;
+    let note = format!(
+        "would close it as failed for: {reason}\nIf it is settled after all, {} is the treasury's loss.",
+        text::sat(payout.amount_msat)
+    );
+    Ok(Plan {
+        question: Some(format!("Close payout {id} as failed, {}", words(&payout))),
+        report: report(&payout, session.now(), note),
+        typed: Some(session.place().name().to_owned()),
+    })
+}
+
+pub(super) async fn close_failed(
+    session: &mut Session,
+    id: u64,
+    reason: &str,
+) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let request = CloseFailedRequest {
+        id,
+        reason: reason.to_owned(),
+    };
+    let answer = daemon.client.payout_close_failed(daemon.call(), request);
+    let payout = daemon.granted(answer.await)?;
+    let note = "two operators have to ask for the same; STATE tells whether they have".to_owned();
+    Ok(report(&payout, session.now(), note))
+}

@@ -1,0 +1,272 @@
+//! What the books say, and whether the wallet says the same.
+
+use super::amounts;
+use crate::Exit;
+use crate::failure::Failure;
+use crate::output::{Cell, Column, Part, Report, State, Table, text};
+use crate::session::Session;
+use hh_ipc::api::treasury::{Balances, ReconcileReport, Totals, VerifyReport};
+use serde_json::json;
+
+pub(super) async fn balance(session: &mut Session) -> Result<Report, Failure> {
+    let daemon = session.treasury().await?;
+    let answer = daemon.client.status(daemon.call()).await;
+    let status = daemon.answer(answer)?;
+    let books = match &status.totals {
+        Some(totals) => Part::Table(totals_table(totals)),
+        None => Part::Note("the books can't be read now".to_owned()),
+    };
+    let wallet = match &status.balances {
+        Some(balances) => Part::Table(balances_table(balances)),
+        None => Part::Note("the wallet does not answer now".to_owned()),
+    };
+    let item = json!({ "books": status.totals, "wallet": status.balances });
+    Ok(Report::item("Balance", item, vec![books, wallet]))
+}
+
+/// What can be paid from, in words.
+pub(super) fn in_wallet(balances: &Balances) -> String {
+    format!(
+        "{} in channels, {} on the chain",
+        text::sat(balances.channels_msat),
+        text::sat(balances.on_chain_spendable_msat)
+    )
+}
+
+/// What belongs to others.
+pub(super) fn owed(totals: &Totals) -> [(&'static str, Cell); 3] {
+    let in_payouts = text::signed_sat(totals.in_payouts_msat);
+    [
+        (
+            "Payable",
+            format!(
+                "{}, and {in_payouts} in open payouts",
+                text::signed_sat(totals.payable_msat)
+            )
+            .into(),
+        ),
+        ("Immature", text::signed_sat(totals.immature_msat).into()),
+        ("Paid out", text::signed_sat(totals.paid_msat).into()),
+    ]
+}
+
+fn totals_table(totals: &Totals) -> Table {
+    let sat = text::signed_sat_figure;
+    amounts(
+        "BOOK",
+        &[
+            (
+                "wallet",
+                sat(totals.wallet_msat),
+                "matured money, on the chain and in channels",
+            ),
+            (
+                "coinbase",
+                sat(totals.coinbase_msat),
+                "of blocks that are not mature",
+            ),
+            (
+                "immature",
+                sat(totals.immature_msat),
+                "what miners, nodes and reserves have of these",
+            ),
+            (
+                "payable",
+                sat(totals.payable_msat),
+                "what miners and nodes may be paid",
+            ),
+            (
+                "in payouts",
+                sat(totals.in_payouts_msat),
+                "what open payouts hold",
+            ),
+            (
+                "node reserve",
+                sat(totals.node_reserve_msat),
+                "for nodes, by an approved distribution only",
+            ),
+            (
+                "treasury",
+                sat(totals.treasury_msat),
+                "its half of the pool fee",
+            ),
+            (
+                "suspense",
+                sat(totals.suspense_msat),
+                "what arrived unexplained",
+            ),
+            (
+                "capital",
+                sat(totals.capital_msat),
+                "what the operator brought",
+            ),
+            (
+                "loss",
+                sat(totals.loss_msat),
+                "what was paid twice or for nothing",
+            ),
+            (
+                "fees",
+                sat(totals.fees_msat),
+                "routing, the chain, channels",
+            ),
+            (
+                "income",
+                sat(totals.income_msat),
+                "routing fees that were earned",
+            ),
+            ("paid out", sat(totals.paid_msat), "since the start"),
+        ],
+    )
+}
+
+fn balances_table(balances: &Balances) -> Table {
+    let sat = text::sat_figure;
+    amounts(
+        "WALLET",
+        &[
+            (
+                "channels",
+                sat(balances.channels_msat),
+                "our side, after commitment fees and reserves",
+            ),
+            (
+                "on-chain",
+                sat(balances.on_chain_spendable_msat),
+                "spendable",
+            ),
+            (
+                "unconfirmed",
+                sat(balances.on_chain_unconfirmed_msat),
+                "not in a block yet",
+            ),
+            (
+                "immature",
+                sat(balances.on_chain_immature_msat),
+                "coinbase outputs that are not mature",
+            ),
+            (
+                "closing",
+                sat(balances.closing_msat),
+                "of channels that are being closed",
+            ),
+            (
+                "anchor reserve",
+                sat(balances.anchor_reserve_msat),
+                "kept for closing channels",
+            ),
+            (
+                "outgoing",
+                sat(balances.htlcs_outgoing_msat),
+                "in payments on their way",
+            ),
+        ],
+    )
+}
+
+pub(super) async fn verify(session: &mut Session) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let answer = daemon.client.verify(daemon.call()).await;
+    let verified = daemon.granted(answer)?;
+    let state = if verified.is_solvent {
+        Cell::state(State::Ok, "the books and the wallet agree")
+    } else {
+        Cell::state(State::Fail, "they don't agree: payouts are frozen")
+    };
+    let mut fields = vec![
+        ("State", state),
+        ("Entries", text::count(verified.entries).into()),
+        (
+            "Matured",
+            text::signed_sat(verified.totals.wallet_msat).into(),
+        ),
+        (
+            "Payable",
+            text::signed_sat(verified.totals.payable_msat).into(),
+        ),
+    ];
+    if let Some(balances) = &verified.balances {
+        fields.push(("In the wallet", in_wallet(balances).into()));
+    }
+    let view = vec![Part::Fields(fields), Part::Table(findings(&verified))];
+    let mut report = Report::item("VerifyReport", json!(verified), view);
+    if !verified.is_solvent || verified.findings.iter().any(|finding| finding.is_grave) {
+        report.exit = Exit::Degraded;
+    }
+    Ok(report)
+}
+
+fn findings(verified: &VerifyReport) -> Table {
+    let columns = ["FOUND", "WHAT", "WHAT TO DO"].map(Column::left).to_vec();
+    let mut table = Table::new(columns, "nothing to mend");
+    for finding in &verified.findings {
+        let state = if finding.is_grave {
+            Cell::state(State::Fail, "grave")
+        } else {
+            Cell::state(State::Warn, "minor")
+        };
+        table.row(vec![
+            state,
+            finding.what.as_str().into(),
+            finding.fix.as_str().into(),
+        ]);
+    }
+    table
+}
+
+pub(super) async fn reconcile(session: &mut Session) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let answer = daemon.client.reconcile(daemon.call()).await;
+    let reconciled = daemon.granted(answer)?;
+    let state = match (reconciled.unmatched.len(), reconciled.is_required) {
+        (0, false) => Cell::state(State::Ok, "every payment of the wallet belongs to a payout"),
+        (0, true) => Cell::state(
+            State::Warn,
+            "every payment is matched; `hhctl treasury unfreeze` lets payouts go on",
+        ),
+        (_, true) => Cell::state(
+            State::Fail,
+            "payouts stay frozen until every payment is matched",
+        ),
+        (_, false) => Cell::state(State::Fail, "payments that belong to no payout"),
+    };
+    let fields = vec![
+        ("State", state),
+        ("Matched", text::count(reconciled.matched).into()),
+        (
+            "Not matched",
+            text::count(reconciled.unmatched.len() as u64).into(),
+        ),
+        (
+            "Open attempts",
+            text::count(reconciled.open_attempts).into(),
+        ),
+    ];
+    let table = unmatched(&reconciled, session.now());
+    let view = vec![Part::Fields(fields), Part::Table(table)];
+    let mut report = Report::item("ReconcileReport", json!(reconciled), view);
+    if !reconciled.unmatched.is_empty() {
+        report.exit = Exit::Degraded;
+    }
+    Ok(report)
+}
+
+fn unmatched(reconciled: &ReconcileReport, now: jiff::Timestamp) -> Table {
+    let columns = vec![
+        Column::left("PAYMENT HASH"),
+        Column::right("AMOUNT (sat)"),
+        Column::left("STATE"),
+        Column::left("WHEN"),
+    ];
+    let mut table = Table::new(columns, "no payment without a payout");
+    for payment in &reconciled.unmatched {
+        let when = payment.at.map(|at| text::ago(now, Some(at)));
+        table.row(vec![
+            payment.payment_hash.as_str().into(),
+            text::sat_figure(payment.amount_msat).into(),
+            payment.state.as_str().into(),
+            when.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,29 @@
+//! The way out of what a daemon refused, where its code tells more than its kind.
+
+/// What to do next about a refusal with this code; none where its kind says all.
+pub(super) fn of(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "HH2011" => {
+            "see what hh-tp says with `hhctl tp status`, or correct [[template_providers]] in hh-pool.toml"
+        }
+        "HH4001" => "see which of its links is down with `hhctl treasury status`, then try again",
+        "HH4002" => {
+            "see `hhctl treasury status`: hh-treasury reads the pool's ledger as hh-treasury.toml says"
+        }
+        "HH4003" => "see what the wallet says with `hhctl ln status`, then try again",
+        "HH4010" => "look at what the books have now: `hhctl payout show` or `hhctl treasury status`",
+        "HH4011" => {
+            "`hhctl treasury status` says why they are frozen; `hhctl treasury unfreeze` lets them go on"
+        }
+        "HH4012" => "`hhctl payout release` lets it be paid again",
+        "HH4020" => {
+            "sign exactly the text that `hhctl account payout-address set --dry-run` shows, with the owner's key"
+        }
+        "HH4021" => "have the payee send an invoice that can be paid",
+        "HH4022" => "`hhctl ln status` shows what this wallet can do",
+        "HH4030" => "have another operator run the same command",
+        "HH4031" => "have another operator run it, from an account of his own",
+        "HH4032" => "put that right first, and look at the plan again",
+        _ => return None,
+    })
+}

@@ -1,0 +1,84 @@
+//! The treasury's Lightning node.
+
+use crate::changes::check_not_confirmed;
+use crate::commands::check;
+use crate::daemons::{Answers, Devnet};
+use crate::operator::Operator;
+use hhctl::Exit;
+use insta::assert_snapshot;
+
+#[tokio::test]
+async fn the_node_its_channels_and_its_payments_are_shown() {
+    check("ln_status", "hhctl ln status").await;
+    check("ln_channel_list", "hhctl ln channel list").await;
+    check("ln_payment_list", "hhctl ln payment list").await;
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl ln invoice --amount 50ksat --description test";
+    let invoice = Operator::at(&devnet).types(line).await;
+    assert_eq!(invoice.stdout, "lntbs500u1pj9hsw2pp5qqqsyqcyq5rqwzqf\n");
+    assert_eq!(devnet.changes(), ["invoice Some(50000000)"]);
+}
+
+#[tokio::test]
+async fn a_channel_is_opened_after_a_question_that_names_its_cost() {
+    let devnet = Devnet::start(Answers::good());
+    let peer = format!("03{}@203.0.113.9:9735", "cd".repeat(32));
+    let line = format!("hhctl ln channel open {peer} --capacity 0.05btc");
+    let asked = Operator::at(&devnet).who_answers("n\n").types(&line).await;
+    assert_snapshot!("ln_channel_open_refused", asked.transcript());
+    check_not_confirmed(&devnet, &asked);
+    let operator = Operator::at(&devnet);
+    let opened = operator.types(&format!("{line} -y")).await;
+    assert_snapshot!("ln_channel_open", opened.transcript());
+    assert_eq!(devnet.changes(), [format!("open {peer} 5000000")]);
+    for (peer, capacity) in [
+        (peer.as_str(), "1500msat"),
+        (peer.as_str(), "5000000"),
+        ("03abcd@203.0.113.9:9735", "1btc"),
+        (&peer[..66], "1btc"),
+    ] {
+        let line = format!("hhctl ln channel open {peer} --capacity {capacity} -y");
+        assert_eq!(operator.types(&line).await.exit, Exit::Usage, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_closed_by_force_only_with_the_name_of_the_context() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl ln channel close 1187x1x0";
+    let asked = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    check_not_confirmed(&devnet, &asked);
+    let together = Operator::at(&devnet).who_answers("y\n").types(line).await;
+    assert_eq!(together.exit, Exit::Done, "{together:?}");
+    assert_eq!(devnet.changes(), ["close 1187x1x0 forced false"]);
+
+    let line = format!("{line} --force");
+    let yes = Operator::at(&devnet).who_answers("y\n").types(&line).await;
+    assert_snapshot!("ln_channel_force_refused", yes.transcript());
+    check_not_confirmed(&devnet, &yes);
+    let dry = Operator::at(&devnet).types(&format!("{line} --dry-run -o json"));
+    assert_snapshot!("ln_channel_force_dry_run", dry.await.stdout);
+    let named = format!("{line} --confirm devnet");
+    let named = Operator::at(&devnet).types(&named).await;
+    assert_eq!(named.exit, Exit::Done);
+    assert_eq!(devnet.changes(), ["close 1187x1x0 forced true"]);
+    let unknown = "hhctl ln channel close 9x9x9 --dry-run";
+    assert_eq!(
+        Operator::at(&devnet).types(unknown).await.exit,
+        Exit::NotFound
+    );
+}
+
+#[tokio::test]
+async fn balance_is_moved_for_a_fee_that_is_named_first() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl ln channel rebalance --from 1187x1x0 --to 1190x2x1 --amount 500ksat --max-fee-ppm 200";
+    let asked = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("ln_rebalance_refused", asked.transcript());
+    check_not_confirmed(&devnet, &asked);
+    let moved = Operator::at(&devnet)
+        .types(&format!("{line} -y -o json"))
+        .await;
+    assert_snapshot!("ln_rebalance_json", moved.stdout);
+    assert_eq!(devnet.changes(), ["rebalance 1187x1x0 1190x2x1 500000000"]);
+}
