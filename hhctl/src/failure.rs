@@ -8,7 +8,6 @@ use hh_ipc::locate::{Context, Daemon, LocateError};
 use hh_ipc::{ApiError, ErrorKind};
 use std::error::Error;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// Code of a daemon that has no socket.

@@ -32,11 +32,12 @@ pub(crate) enum TreasuryCommand {
         #[arg(long, value_name = "TEXT", default_value = "by an operator's word")]
         reason: String,
     },
-    /// Let payouts go on
+    /// Let payouts go on; two operators have to do the same
     #[command(
         after_help = "Examples:\n  hhctl treasury unfreeze --reason \"channel is back\" --dry-run\n  hhctl treasury unfreeze --reason \
-                      \"channel is back\"\n\nIt shows what would be paid at once. It is refused while the books or the wallet's history \
-                      don't agree: see `hhctl treasury verify` and `reconcile`."
+                      \"channel is back\"\n\nIt shows what would be paid at once. What the first operator asks for is done when a second \
+                      one asks for the same within an hour. It is refused while the books or the wallet's history don't agree: see `hhctl \
+                      treasury verify` and `reconcile`."
     )]
     Unfreeze {
         /// Why, for those who read the journal

@@ -14,6 +14,9 @@ use hh_ipc::api::treasury::{Freeze, FreezeRequest, RunRequest, TreasuryStatus, U
 use jiff::Timestamp;
 use serde_json::json;
 
+/// Said before an act that one operator's word is not enough for.
+const TWO_OPERATORS: &str = "it is done when two operators have asked for the same";
+
 pub(super) async fn report(
     session: &mut Session,
     command: &TreasuryCommand,
@@ -215,6 +218,7 @@ async fn plan_unfreeze(session: &mut Session, reason: &str) -> Result<Plan, Fail
         ("Unfreeze for", reason.into()),
     ])];
     view.extend(payout::plan_view(&plan));
+    view.push(Part::Note(TWO_OPERATORS.to_owned()));
     let question = match &status.freeze {
         Some(_) => Some("Let payouts go on".to_owned()),
         None => {

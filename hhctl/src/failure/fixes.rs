@@ -11,7 +11,9 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
             "see `hhctl treasury status`: hh-treasury reads the pool's ledger as hh-treasury.toml says"
         }
         "HH4003" => "see what the wallet says with `hhctl ln status`, then try again",
-        "HH4010" => "look at what the books have now: `hhctl payout show` or `hhctl treasury status`",
+        "HH4010" => {
+            "look at what the books have now: `hhctl payout show` or `hhctl treasury status`"
+        }
         "HH4011" => {
             "`hhctl treasury status` says why they are frozen; `hhctl treasury unfreeze` lets them go on"
         }

@@ -56,8 +56,9 @@ async fn a_channel_is_closed_by_force_only_with_the_name_of_the_context() {
     let yes = Operator::at(&devnet).who_answers("y\n").types(&line).await;
     assert_snapshot!("ln_channel_force_refused", yes.transcript());
     check_not_confirmed(&devnet, &yes);
-    let dry = Operator::at(&devnet).types(&format!("{line} --dry-run -o json"));
-    assert_snapshot!("ln_channel_force_dry_run", dry.await.stdout);
+    let dry = format!("{line} --dry-run -o json");
+    let dry = Operator::at(&devnet).types(&dry).await;
+    assert_snapshot!("ln_channel_force_dry_run", dry.stdout);
     let named = format!("{line} --confirm devnet");
     let named = Operator::at(&devnet).types(&named).await;
     assert_eq!(named.exit, Exit::Done);

@@ -148,7 +148,9 @@ pub(super) async fn plan_destination(
             ("Then", args.destination.as_str().into()),
             ("Signed text", order.text().into()),
         ]),
-        Part::Note("it counts after the cooling-off period, if the owner has signed this text".to_owned()),
+        Part::Note(
+            "it counts after the cooling-off period, if the owner has signed this text".to_owned(),
+        ),
     ];
     let item = json!({
         "name": account.name,

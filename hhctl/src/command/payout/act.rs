@@ -146,7 +146,8 @@ pub(super) async fn plan_close_failed(
     let daemon = session.treasury_control().await?;
     let payout = detail(&daemon, id).await?.payout;
     let note = format!(
-        "would close it as failed for: {reason}\nIf it is settled after all, {} is the treasury's loss.",
+        "would close it as failed for: {reason}\nIt is done when two operators have asked for the same. If it is settled after all, {} is \
+         the treasury's loss.",
         text::sat(payout.amount_msat)
     );
     Ok(Plan {
@@ -168,6 +169,9 @@ pub(super) async fn close_failed(
     };
     let answer = daemon.client.payout_close_failed(daemon.call(), request);
     let payout = daemon.granted(answer.await)?;
-    let note = "two operators have to ask for the same; STATE tells whether they have".to_owned();
+    let note = format!(
+        "closed; if it is settled after all, {} is the treasury's loss",
+        text::sat(payout.amount_msat)
+    );
     Ok(report(&payout, session.now(), note))
 }

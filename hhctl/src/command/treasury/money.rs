@@ -108,7 +108,7 @@ pub(super) async fn plan_distribution(
             ("In the reserve", reserve.into()),
             ("Reason", reason.into()),
         ]),
-        Part::Note("it is done when two operators have asked for the same".to_owned()),
+        Part::Note(super::TWO_OPERATORS.to_owned()),
     ];
     let item = json!({
         "parts": parts_json(parts),
