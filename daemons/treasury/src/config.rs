@@ -33,8 +33,8 @@ pub struct TreasuryConfig {
     pub chain: Network,
     /// Where the books, the wallet and the journal of changes are.
     pub data_dir: PathBuf,
-    /// Where coinbases are paid: the pool's `coinbase_reward_address`.
-    pub coinbase_reward_address: Address<NetworkUnchecked>,
+    /// Where coinbases are paid: the pool's `coinbase_reward_address`. One of the wallet's where it is not given.
+    pub coinbase_reward_address: Option<Address<NetworkUnchecked>>,
     /// Addresses that it was before; what blocks paid there counts.
     #[serde(default)]
     pub earlier_reward_addresses: Vec<Address<NetworkUnchecked>>,
@@ -111,15 +111,14 @@ impl WindowConfig {
 }
 
 impl TreasuryConfig {
-    /// The scripts whose outputs are ours: the present one first.
-    pub(crate) fn reward_scripts(&self) -> Vec<ScriptBuf> {
-        let all = std::iter::once(&self.coinbase_reward_address);
-        let all = all.chain(&self.earlier_reward_addresses);
+    /// The scripts whose outputs are ours, when blocks pay `present` now.
+    pub(crate) fn reward_scripts(&self, present: &Address) -> Vec<ScriptBuf> {
         let of_chain = |address: &Address<NetworkUnchecked>| {
             let address = address.clone().require_network(self.chain).ok()?;
             Some(address.script_pubkey())
         };
-        all.filter_map(of_chain).collect()
+        let earlier = self.earlier_reward_addresses.iter().filter_map(of_chain);
+        std::iter::once(present.script_pubkey()).chain(earlier).collect()
     }
 
     /// The journal of what operators change.
@@ -166,7 +165,9 @@ impl TreasuryConfig {
                 );
             }
         };
-        check("coinbase_reward_address".to_owned(), &self.coinbase_reward_address);
+        if let Some(address) = &self.coinbase_reward_address {
+            check("coinbase_reward_address".to_owned(), address);
+        }
         for (index, address) in self.earlier_reward_addresses.iter().enumerate() {
             check(format!("earlier_reward_addresses.{index}"), address);
         }

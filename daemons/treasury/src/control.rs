@@ -59,6 +59,8 @@ pub(crate) struct Control {
     pub audit: Audit,
     pub nudges: mpsc::Sender<Nudge>,
     pub report_key: ReportPublicKey,
+    /// Where blocks pay.
+    pub reward_address: bitcoin::Address,
     pub salts: Arc<SaltSecret>,
     pub cooling_off: Duration,
     /// Changes that operators make go through it.

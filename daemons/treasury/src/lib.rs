@@ -26,10 +26,12 @@ mod funding;
 mod lightning;
 mod links;
 mod payouts;
+mod reward_address;
 mod solvency;
 mod tip;
 
 use audit::Audit;
+use bitcoin::Address;
 use chain::Chain;
 use config::TreasuryConfig;
 use control::Control;
@@ -44,6 +46,7 @@ use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
 use lightning::WalletLink;
 use links::Link;
 use payouts::{Engine, Opener, Payer};
+use reward_address::reward_address;
 use std::sync::Arc;
 use std::time::Duration;
 use tip::Tip;
@@ -62,6 +65,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let salts = Arc::new(salts(&config)?);
     let destinations = Destinations::new(&config)?;
     let stores = Stores::open(&config, &context).await?;
+    let reward_address = reward_address(&config, stores.wallet.wallet()).await?;
     let (tip, tips) = watch::channel(None);
     let (nudges, nudged) = mpsc::channel(payouts::NUDGES_MAX);
     let payer = payer(&config, &stores, &destinations, tips.clone());
@@ -79,7 +83,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     );
     let funding = funding.map_err(Failure::config)?;
     let follower = Follower {
-        splitter: splitter(&config, &stores, &report_key, &salts),
+        splitter: splitter(&config, &stores, &reward_address, (&report_key, &salts)),
         chain: chain.clone(),
         stores: stores.clone(),
         tip,
@@ -97,6 +101,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         audit: audit.clone(),
         nudges: nudges.clone(),
         report_key: report_key.public_key(),
+        reward_address,
         salts,
         cooling_off: Duration::from_secs(config.payouts.cooling_off_seconds),
         journal: ChangeJournal::new(config.journal_path(), context.name),
@@ -180,15 +185,15 @@ fn salts(config: &TreasuryConfig) -> Result<SaltSecret, Failure> {
 fn splitter(
     config: &TreasuryConfig,
     stores: &Stores,
-    key: &Arc<ReportKey>,
-    salts: &Arc<SaltSecret>,
+    reward_address: &Address,
+    (key, salts): (&Arc<ReportKey>, &Arc<SaltSecret>),
 ) -> Splitter {
     Splitter {
         books: stores.books.clone(),
         ledger: stores.ledger.clone(),
         window: config.window,
         network: config.chain,
-        scripts: config.reward_scripts(),
+        scripts: config.reward_scripts(reward_address),
         key: Arc::clone(key),
         salts: Arc::clone(salts),
     }

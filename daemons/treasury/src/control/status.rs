@@ -44,6 +44,7 @@ impl Control {
             payouts_open: open.len() as u64,
             last_verified_at: self.audit.last().map(|report| timestamp(report.at_ms)),
             report_public_key: self.report_key.to_string(),
+            reward_address: self.reward_address.to_string(),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct TreasuryStatus {
     pub last_verified_at: Option<Timestamp>,
     /// Hex of the Ed25519 key that signs the reports.
     pub report_public_key: String,
+    /// Where blocks have to pay: the pool's `coinbase_reward_address`.
+    pub reward_address: String,
 }
 
 /// The sums of the books. They add up: wallet + coinbase = immature + payable + in payouts + suspense + capital + treasury - loss - fees + income.
