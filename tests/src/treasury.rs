@@ -62,14 +62,18 @@ impl Treasury {
         let mut daemon = Daemon::start("hh-treasury", &dir, &config);
         daemon.wait_until_ready().await;
         let address = daemon.treasury().await.address(within(CALL)).await;
-        let address = address.expect("hh-treasury answers").expect("it has a wallet");
+        let address = address
+            .expect("hh-treasury answers")
+            .expect("it has a wallet");
         daemon.terminate();
         let config = config.replace(&any, &address);
         daemon.write_config(&config);
         daemon.restart();
         daemon.wait_until_ready().await;
         let pool = std::fs::read_to_string(dir.join("hh-pool.toml"));
-        let pool = pool.expect("it was started with it").replace(&any, &address);
+        let pool = pool
+            .expect("it was started with it")
+            .replace(&any, &address);
         std::fs::write(dir.join("hh-pool.toml"), pool).expect("a test's directory can be written");
         network.pool.terminate();
         network.pool.restart();
@@ -92,7 +96,9 @@ impl Treasury {
     /// If it does not answer.
     pub async fn peer(&self) -> String {
         let status = self.client().await.lightning(within(CALL)).await;
-        let status = status.expect("hh-treasury answers").expect("its wallet answers");
+        let status = status
+            .expect("hh-treasury answers")
+            .expect("its wallet answers");
         format!("{}@127.0.0.1:{}", status.node_id, self.port.number)
     }
 
@@ -140,13 +146,7 @@ impl Treasury {
     }
 }
 
-fn config(
-    network: &Network,
-    payee: &Payee<'_>,
-    address: &str,
-    port: u16,
-    more: &str,
-) -> String {
+fn config(network: &Network, payee: &Payee<'_>, address: &str, port: u16, more: &str) -> String {
     let (node, dir) = (&network.node, network.dir().display());
     format!(
         r#"
@@ -279,7 +279,10 @@ impl NodeWallet {
     pub fn drain(&self) {
         let mut events = self.wallet.events().expect("nobody takes them");
         let received = Arc::clone(&self.received);
-        #[expect(clippy::disallowed_methods, reason = "a test's own task, which ends with it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test's own task, which ends with it"
+        )]
         tokio::spawn(async move {
             while let Ok(event) = events.next().await {
                 if let Event::Received { hash, amount } = event {
