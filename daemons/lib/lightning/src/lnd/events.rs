@@ -98,7 +98,7 @@ impl LndEvents {
     }
 
     /// None for what nobody here needs.
-    async fn translate(&self, news: News) -> Result<Option<Event>, WalletError> {
+    async fn translate(&mut self, news: News) -> Result<Option<Event>, WalletError> {
         if let News::Channel(update) = &news
             && let Some(ChannelNews::PendingOpen(pending)) = &update.channel
         {
