@@ -210,6 +210,6 @@ async fn a_difficulty_that_is_set_holds_for_the_next_jobs_and_for_nobody_else() 
     })
     .await;
     check_no_fault(&bob);
-    let events = hhctl(&network, "event list");
+    let events = hhctl(&network, "event list --daemon hh-pool");
     assert_eq!(events["items"][0]["call"], "pool.vardiff.set");
 }
