@@ -19,7 +19,8 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
     let (treasury, client) = (&world.treasury, world.treasury.client().await);
 
     // Split: the subsidy by work, the fees to the finder.
-    let split = treasury.wait_for_block("the block is split", hash, |block| block.split_at.is_some());
+    let split =
+        treasury.wait_for_block("the block is split", hash, |block| block.split_at.is_some());
     let split = split.await;
     assert_eq!(split.fees_msat, 7_000_000, "{split:?}");
     assert_eq!(split.finder.as_deref(), Some("alice"));
@@ -58,7 +59,11 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
     let received = i64::try_from(split.value_msat).unwrap();
     let rest = totals.payable_msat + totals.node_reserve_msat + totals.treasury_msat;
     assert_eq!(totals.paid_msat, i64::try_from(dues).unwrap());
-    assert_eq!(received, totals.paid_msat + rest + totals.in_payouts_msat, "{totals:?}");
+    assert_eq!(
+        received,
+        totals.paid_msat + rest + totals.in_payouts_msat,
+        "{totals:?}"
+    );
 }
 
 fn payment_hash(text: &Option<String>) -> String {

@@ -39,7 +39,9 @@ fn file(name: &str) -> PathBuf {
 /// If it can't listen.
 pub async fn serve(wallet: Wallet) -> SocketAddr {
     let chain = CertificateDer::pem_file_iter(certificate()).expect("it is in the checkout");
-    let chain = chain.collect::<Result<Vec<_>, _>>().expect("it is a certificate");
+    let chain = chain
+        .collect::<Result<Vec<_>, _>>()
+        .expect("it is a certificate");
     let key = PrivateKeyDer::from_pem_file(file("pay.key")).expect("it is in the checkout");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -52,7 +54,10 @@ pub async fn serve(wallet: Wallet) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("loopback can be bound");
     let address = listener.local_addr().expect("it is bound");
-    #[expect(clippy::disallowed_methods, reason = "a test's own task, which ends with it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's own task, which ends with it"
+    )]
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(tcp).await else {

@@ -64,7 +64,9 @@ impl Treasury {
         let status = daemon.treasury().await.status(within(CALL)).await;
         let address = status.expect("hh-treasury answers").reward_address;
         let pool = std::fs::read_to_string(dir.join("hh-pool.toml"));
-        let pool = pool.expect("it was started with it").replace(&any, &address);
+        let pool = pool
+            .expect("it was started with it")
+            .replace(&any, &address);
         std::fs::write(dir.join("hh-pool.toml"), pool).expect("a test's directory can be written");
         network.pool.terminate();
         network.pool.restart();
@@ -87,7 +89,9 @@ impl Treasury {
     /// If it does not answer.
     pub async fn peer(&self) -> String {
         let status = self.client().await.lightning(within(CALL)).await;
-        let status = status.expect("hh-treasury answers").expect("its wallet answers");
+        let status = status
+            .expect("hh-treasury answers")
+            .expect("its wallet answers");
         format!("{}@127.0.0.1:{}", status.node_id, self.port.number)
     }
 
@@ -267,7 +271,10 @@ impl NodeWallet {
     pub fn drain(&self) {
         let mut events = self.wallet.events().expect("nobody takes them");
         let received = Arc::clone(&self.received);
-        #[expect(clippy::disallowed_methods, reason = "a test's own task, which ends with it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test's own task, which ends with it"
+        )]
         tokio::spawn(async move {
             while let Ok(event) = events.next().await {
                 if let Event::Received { hash, amount } = event {

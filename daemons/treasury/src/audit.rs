@@ -9,9 +9,7 @@ use crate::follower::alarm;
 use crate::lightning::WalletLink;
 use crate::payouts::ACTOR;
 use crate::solvency::{Finding, Seen, findings};
-use hh_ledger::books::{
-    BookBlockState, Books, BooksError, Totals, Verification, WalletChange,
-};
+use hh_ledger::books::{BookBlockState, Books, BooksError, Totals, Verification, WalletChange};
 use hh_lightning::{ChannelState, WalletError};
 use hh_mining::Msat;
 use metrics::gauge;
@@ -133,9 +131,14 @@ impl Audit {
         };
         if let Some(grave) = report.findings.iter().find(|finding| finding.is_grave) {
             alarm("insolvent");
-            tracing::error!(what = grave.what, "books and wallet do not agree; payouts are frozen");
+            tracing::error!(
+                what = grave.what,
+                "books and wallet do not agree; payouts are frozen"
+            );
             let reason = format!("verify: {}", grave.what);
-            self.books.freeze(reason, ACTOR.to_owned(), unix_ms()).await?;
+            self.books
+                .freeze(reason, ACTOR.to_owned(), unix_ms())
+                .await?;
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
         Ok(report)
@@ -208,7 +211,9 @@ impl Audit {
         tracing::warn!(?change, "the wallet has changed by itself");
         let evidence = "the wallet's money beside the books', in a quiet moment".to_owned();
         let key = format!("wallet:{now_ms}");
-        self.books.book_wallet_change(change, evidence, key, now_ms).await?;
+        self.books
+            .book_wallet_change(change, evidence, key, now_ms)
+            .await?;
         Ok(())
     }
 

@@ -103,7 +103,10 @@ impl WindowConfig {
         match self {
             Self::Pplns(blocks) => {
                 let thousandths = (blocks * 1_000.0).round() as u128;
-                Some(Score(thousandths * (Score::BLOCK.0 / 1_000) + thousandths * (Score::BLOCK.0 % 1_000) / 1_000))
+                Some(Score(
+                    thousandths * (Score::BLOCK.0 / 1_000)
+                        + thousandths * (Score::BLOCK.0 % 1_000) / 1_000,
+                ))
             }
             Self::Round => None,
         }
@@ -118,7 +121,9 @@ impl TreasuryConfig {
             Some(address.script_pubkey())
         };
         let earlier = self.earlier_reward_addresses.iter().filter_map(of_chain);
-        std::iter::once(present.script_pubkey()).chain(earlier).collect()
+        std::iter::once(present.script_pubkey())
+            .chain(earlier)
+            .collect()
     }
 
     /// The journal of what operators change.

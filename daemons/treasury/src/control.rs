@@ -20,9 +20,9 @@ use crate::payouts::{Nudge, Opener, Payer};
 use crate::tip::Tip;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
-    AdoptRequest, Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
-    CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
-    CloseFailedRequest, CreateAccountRequest, DepositRequest, DestinationChanged,
+    Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptRequest, ApproveRequest,
+    BlockReport, CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest,
+    ClaimToken, CloseFailedRequest, CreateAccountRequest, DepositRequest, DestinationChanged,
     DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
     LightningStatus, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
     RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest, SetDestinationRequest,
@@ -227,7 +227,9 @@ impl Treasury for Answers {
         _: Call,
         request: CloseFailedRequest,
     ) -> Result<Payout, ApiError> {
-        self.control.payout_close_failed(&self.caller, request).await
+        self.control
+            .payout_close_failed(&self.caller, request)
+            .await
     }
 
     async fn submit_invoice(
@@ -286,11 +288,7 @@ impl Treasury for Answers {
         self.control.channels().await
     }
 
-    async fn open_channel(
-        self,
-        _: Call,
-        request: ChannelOpenRequest,
-    ) -> Result<Channel, ApiError> {
+    async fn open_channel(self, _: Call, request: ChannelOpenRequest) -> Result<Channel, ApiError> {
         self.control.open_channel(&self.caller, request).await
     }
 

@@ -29,7 +29,9 @@ pub(crate) enum NoInvoice {
     Refused(#[from] Refusal),
     #[error("the invoice has been paid or tried before: a hash is paid once")]
     Used,
-    #[error("the invoice is to be paid to {found}, and node {node} has the Lightning node {expected}")]
+    #[error(
+        "the invoice is to be paid to {found}, and node {node} has the Lightning node {expected}"
+    )]
     AnotherPayee {
         node: String,
         expected: String,
@@ -123,5 +125,7 @@ impl Destinations {
 pub(crate) fn parse(text: &str) -> Result<Bolt11Invoice, NoInvoice> {
     // As long as an invoice may be; the error repeats no more of it.
     let shown = || text.chars().take(80).collect();
-    text.trim().parse().map_err(|_error| NoInvoice::Unreadable(shown()))
+    text.trim()
+        .parse()
+        .map_err(|_error| NoInvoice::Unreadable(shown()))
 }

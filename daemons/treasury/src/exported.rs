@@ -48,7 +48,10 @@ fn describe_payouts() {
         "hyperhash_payout_latency_seconds",
         "From the dispatch of a payment to its preimage, by rail"
     );
-    describe_gauge!("hyperhash_payout_pending", "Payouts that are neither settled nor ended");
+    describe_gauge!(
+        "hyperhash_payout_pending",
+        "Payouts that are neither settled nor ended"
+    );
     describe_gauge!("hyperhash_payout_pending_satoshis", "What they hold");
     describe_gauge!(
         "hyperhash_payout_oldest_pending_age_seconds",
@@ -84,7 +87,10 @@ fn describe_money() {
         "hyperhash_treasury_balance_satoshis",
         "What the wallet has, by where"
     );
-    describe_gauge!("hyperhash_treasury_frozen", "1 while payouts are frozen, else 0");
+    describe_gauge!(
+        "hyperhash_treasury_frozen",
+        "1 while payouts are frozen, else 0"
+    );
     describe_gauge!(
         "hyperhash_treasury_ledger_mismatch_satoshis",
         "What the wallet has more than the books say, in a quiet moment"
@@ -136,7 +142,9 @@ async fn copy_books(books: &Books) -> Result<(), BooksError> {
     gauge!("hyperhash_payout_waiting_for_operator").set(count(waiting.count()));
     let attempts: Vec<Attempt> = books.open_attempts().await?;
     gauge!("hyperhash_ln_payments_in_flight").set(count(attempts.len()));
-    let oldest = attempts.iter().filter_map(|attempt| attempt.dispatched_at_ms);
+    let oldest = attempts
+        .iter()
+        .filter_map(|attempt| attempt.dispatched_at_ms);
     gauge!("hyperhash_ln_oldest_in_flight_age_seconds").set(age(oldest.min()));
     Ok(())
 }

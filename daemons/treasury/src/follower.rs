@@ -7,9 +7,9 @@ mod receipt;
 mod splitter;
 mod step;
 
+use crate::Stores;
 use crate::chain::{Chain, View};
 use crate::clock::unix_ms;
-use crate::Stores;
 use crate::payouts::Nudge;
 use crate::tip::Tip;
 use hh_bitcoin::{Presence, RpcError};
@@ -76,9 +76,8 @@ impl Follower {
                         hash: view.tip,
                     };
                     self.tip.send_replace(Some(tip));
-                    let is_due = passed.is_none_or(|(passed, at)| {
-                        passed != tip || at.elapsed() >= PASS_INTERVAL
-                    });
+                    let is_due = passed
+                        .is_none_or(|(passed, at)| passed != tip || at.elapsed() >= PASS_INTERVAL);
                     if is_due && !view.is_catching_up {
                         let done = self.pass(&view).await;
                         self.tell(done, &mut last_error);
@@ -327,7 +326,10 @@ impl Follower {
             );
             if block.height > height && is_immature && block.split_at_ms.is_some() {
                 let reason = format!("the round before it changed at height {height}");
-                self.stores.books.unsplit(block.hash, reason, unix_ms()).await?;
+                self.stores
+                    .books
+                    .unsplit(block.hash, reason, unix_ms())
+                    .await?;
             }
         }
         Ok(())

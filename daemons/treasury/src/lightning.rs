@@ -51,7 +51,9 @@ pub(crate) fn parse_peer(text: &str) -> Result<(PublicKey, SocketAddress), PeerE
     let (id, address) = text
         .split_once('@')
         .ok_or_else(|| PeerError::Form(text.to_owned()))?;
-    let id = id.parse().map_err(|_error| PeerError::NodeId(id.to_owned()))?;
+    let id = id
+        .parse()
+        .map_err(|_error| PeerError::NodeId(id.to_owned()))?;
     let address = address.parse();
     let address = address.map_err(|_error| PeerError::Address(text.to_owned()))?;
     Ok((id, address))
@@ -64,7 +66,9 @@ impl WalletLink {
     /// A mistake in the configuration, or it does not start.
     pub(crate) async fn start(config: &TreasuryConfig, context: &Context) -> Result<Self, Failure> {
         let Some(ldk_node) = &config.lightning.ldk_node else {
-            return Err(Failure::config("this backend is not supported yet; use [lightning.ldk_node]"));
+            return Err(Failure::config(
+                "this backend is not supported yet; use [lightning.ldk_node]",
+            ));
         };
         let ldk_config = ldk_config(config, ldk_node)?;
         let wallet = loop {
@@ -107,7 +111,10 @@ impl WalletLink {
         if !info.is_synced {
             return Err("it is not in step with the chain".to_owned());
         }
-        let usable: Vec<&Channel> = channels.iter().filter(|channel| channel.is_usable).collect();
+        let usable: Vec<&Channel> = channels
+            .iter()
+            .filter(|channel| channel.is_usable)
+            .collect();
         let spendable = usable.iter().fold(0_u64, |sum, channel| {
             sum.saturating_add(channel.spendable.0)
         });
@@ -162,7 +169,9 @@ fn ldk_config(config: &TreasuryConfig, ldk_node: &LdkNodeConfig) -> Result<LdkCo
             url: node.rpc_url.clone(),
             auth,
         },
-        listen: listen.map(|address| SocketAddress::from(*address)).collect(),
+        listen: listen
+            .map(|address| SocketAddress::from(*address))
+            .collect(),
         announce: Vec::new(),
         alias: ldk_node.alias.clone(),
         anchor_reserve_sats: ldk_node.anchor_reserve_sat,

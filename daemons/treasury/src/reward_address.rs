@@ -29,17 +29,25 @@ pub(crate) enum RewardAddressError {
 ///
 /// # Errors
 /// The wallet gives no address, or the file can't be read or written.
-pub(crate) async fn reward_address(config: &TreasuryConfig, wallet: &Wallet) -> Result<Address, Failure> {
+pub(crate) async fn reward_address(
+    config: &TreasuryConfig,
+    wallet: &Wallet,
+) -> Result<Address, Failure> {
     if let Some(address) = &config.coinbase_reward_address {
         // The configuration was checked when it was read.
-        return address.clone().require_network(config.chain).map_err(Failure::config);
+        return address
+            .clone()
+            .require_network(config.chain)
+            .map_err(Failure::config);
     }
     let path = config.data_dir.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => {
             let address = text.trim().parse::<Address<NetworkUnchecked>>().ok();
             let address = address.and_then(|address| address.require_network(config.chain).ok());
-            Ok(address.ok_or(RewardAddressError::Unreadable { path }).map_err(Failure::config)?)
+            Ok(address
+                .ok_or(RewardAddressError::Unreadable { path })
+                .map_err(Failure::config)?)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let address = wallet.new_address().await.map_err(Failure::unavailable)?;
@@ -49,7 +57,11 @@ pub(crate) async fn reward_address(config: &TreasuryConfig, wallet: &Wallet) -> 
         }
         Err(source) => {
             let action = "read";
-            Err(Failure::config(RewardAddressError::File { action, path, source }))
+            Err(Failure::config(RewardAddressError::File {
+                action,
+                path,
+                source,
+            }))
         }
     }
 }
@@ -66,6 +78,10 @@ fn keep(address: &Address, path: PathBuf) -> Result<(), Failure> {
     };
     write().map_err(|source| {
         let action = "write";
-        Failure::config(RewardAddressError::File { action, path: path.clone(), source })
+        Failure::config(RewardAddressError::File {
+            action,
+            path: path.clone(),
+            source,
+        })
     })
 }

@@ -59,7 +59,10 @@ impl Cover {
 /// What open payouts hold and channels have no more: an outgoing HTLC is gone, and what it pays is owed no second time.
 pub(crate) fn gone(seen: &Seen, open: &[Attempt]) -> Msat {
     let mut pending: BTreeMap<PaymentHash, u64> = BTreeMap::new();
-    let htlcs = seen.channels.iter().flat_map(|channel| &channel.pending_htlcs);
+    let htlcs = seen
+        .channels
+        .iter()
+        .flat_map(|channel| &channel.pending_htlcs);
     for htlc in htlcs.filter(|htlc| htlc.is_outgoing) {
         let sum = pending.entry(htlc.hash).or_default();
         *sum = sum.saturating_add(htlc.amount.0);

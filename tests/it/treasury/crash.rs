@@ -46,7 +46,11 @@ async fn wait_until_over(client: &TreasuryClient, payout: u64) -> Payout {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payout_that_is_killed_at_any_step_is_paid_once_or_given_back() {
     let mut world = World::with_dues().await;
-    let rounds = if hh_tests::all() { ROUNDS_OF_ALL } else { ROUNDS };
+    let rounds = if hh_tests::all() {
+        ROUNDS_OF_ALL
+    } else {
+        ROUNDS
+    };
     let mut paid_msat = 0;
     for round in 0..rounds {
         let point = POINTS[round % POINTS.len()];

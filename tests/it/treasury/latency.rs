@@ -20,7 +20,9 @@ async fn a_hundred_payouts_take_less_than_a_second_on_average_and_none_takes_thi
     }
     let mean = seconds.iter().sum::<f64>() / f64::from(PAYOUTS);
     let longest = seconds.iter().copied().fold(0.0, f64::max);
-    crate::say(&format!("{PAYOUTS} payouts: mean {mean:.3} s, longest {longest:.3} s"));
+    crate::say(&format!(
+        "{PAYOUTS} payouts: mean {mean:.3} s, longest {longest:.3} s"
+    ));
     assert!(mean < 1.0, "mean {mean} s");
     assert!(longest < 30.0, "longest {longest} s");
     assert_eq!(world.received(AMOUNT_MSAT), PAYOUTS as usize);

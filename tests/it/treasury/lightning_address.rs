@@ -26,7 +26,9 @@ async fn a_miner_is_paid_to_his_lightning_address_by_the_rules() {
     let hash = world.find_block_as(&format!("{account}/rig")).await;
     let (treasury, client) = (&world.treasury, world.treasury.client().await);
     let is_split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
-    treasury.wait_for_block("the block is split", hash, is_split).await;
+    treasury
+        .wait_for_block("the block is split", hash, is_split)
+        .await;
     world.network.node.generate(100);
     treasury.wait_until_payable(hash).await;
     world.open_channel(&client).await;
@@ -35,7 +37,11 @@ async fn a_miner_is_paid_to_his_lightning_address_by_the_rules() {
         ..PayoutQuery::default()
     };
     let paid = wait_for("the miner is paid", DEADLINE, async || {
-        let page = client.payouts(within(CALL), query.clone()).await.ok()?.ok()?;
+        let page = client
+            .payouts(within(CALL), query.clone())
+            .await
+            .ok()?
+            .ok()?;
         let mut payouts = page.payouts.into_iter();
         payouts.find(|payout| payout.state == PayoutState::Settled)
     })

@@ -84,7 +84,12 @@ impl World {
 
     /// `bob` mines through the node until the ledger has some shares of his.
     pub(super) async fn mine_through_node(&self, shares: u64) {
-        let status = self.translator.translator().await.status(within(CALL)).await;
+        let status = self
+            .translator
+            .translator()
+            .await
+            .status(within(CALL))
+            .await;
         let address = status.unwrap().lanes[0].listen_address.clone();
         let url = MinerUrl::StratumV1 { address };
         // Slow, so that it is not he who finds the block.
@@ -99,9 +104,9 @@ impl World {
             let Ok(sums) = ledger.minute_sums(0, i64::MAX / 60_000).await else {
                 return false;
             };
-            let through = sums.iter().filter(|sum| {
-                sum.origin.account() == "bob" && sum.origin.node() == "berlin"
-            });
+            let through = sums
+                .iter()
+                .filter(|sum| sum.origin.account() == "bob" && sum.origin.node() == "berlin");
             through.map(|sum| sum.shares).sum::<u64>() >= shares
         })
         .await;
@@ -141,7 +146,9 @@ impl World {
         wait_until("the channel can be used", DEADLINE, async || {
             let channels = client.channels(within(CALL)).await;
             let channels = channels.expect("hh-treasury answers").unwrap_or_default();
-            channels.iter().any(|channel| channel.state == ChannelState::Usable)
+            channels
+                .iter()
+                .any(|channel| channel.state == ChannelState::Usable)
         })
         .await;
     }
@@ -156,7 +163,10 @@ impl World {
             signature,
         };
         let submitted = client.submit_invoice(within(CALL), request).await;
-        submitted.expect("hh-treasury answers").expect("it is taken").id
+        submitted
+            .expect("hh-treasury answers")
+            .expect("it is taken")
+            .id
     }
 }
 
@@ -181,7 +191,9 @@ impl World {
         let hash = world.find_block().await;
         let split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
         let treasury = &world.treasury;
-        treasury.wait_for_block("the block is split", hash, split).await;
+        treasury
+            .wait_for_block("the block is split", hash, split)
+            .await;
         world.network.node.generate(100);
         treasury.wait_until_payable(hash).await;
         world.open_channel(&treasury.client().await).await;

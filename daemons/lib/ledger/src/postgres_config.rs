@@ -38,10 +38,7 @@ impl PostgresConfig {
             let fix = "write the directory of a Unix socket, such as /run/postgresql, or a host";
             mistakes.add(key, "empty", fix);
         } else if self.options("").is_remote() && self.root_certificates.is_none() {
-            let what = format!(
-                "{} is another machine, where only TLS is spoken",
-                self.host
-            );
+            let what = format!("{} is another machine, where only TLS is spoken", self.host);
             let fix = "name the certificates that it is known by with `root_certificates`";
             mistakes.add(key, what, fix);
         }

@@ -71,7 +71,11 @@ impl LightningConfig {
     }
 
     pub(super) fn check(&self, mistakes: &mut Mistakes) {
-        let given = [self.ldk_node.is_some(), self.lnd.is_some(), self.cln.is_some()];
+        let given = [
+            self.ldk_node.is_some(),
+            self.lnd.is_some(),
+            self.cln.is_some(),
+        ];
         if given.into_iter().filter(|given| *given).count() != 1 {
             let what = "there has to be one Lightning node";
             let fix = "keep one of [lightning.ldk_node], [lightning.lnd] and [lightning.cln]";

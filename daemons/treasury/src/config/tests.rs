@@ -57,7 +57,10 @@ fn what_is_optional_in_the_example_can_be_there() {
         .replace("[lightning.ldk_node]", "#[lightning.ldk_node]")
         .replace("seed = \"file", "#seed = \"file")
         .replace("#[lightning.lnd]", "[lightning.lnd]")
-        .replace("#address = \"127.0.0.1:10009\"", "address = \"127.0.0.1:10009\"")
+        .replace(
+            "#address = \"127.0.0.1:10009\"",
+            "address = \"127.0.0.1:10009\"",
+        )
         .replace("#certificate", "certificate")
         .replace("#macaroon", "macaroon");
     assert_eq!(load_text(&lnd).unwrap().lightning.backend(), "lnd");
@@ -69,15 +72,46 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
     check_refused(
         "coinbase_reward_address = \"tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx\"",
         &format!("coinbase_reward_address = \"{mainnet}\""),
-        &["is not an address of the chain signet", "write an address of signet"],
+        &[
+            "is not an address of the chain signet",
+            "write an address of signet",
+        ],
     );
-    check_refused("# window = { pplns = 4.0 }", "window = { pplns = 0.5 }", &["no window"]);
-    check_refused("# [payouts]", "[payouts]\nmax_payout_sat = 10", &["less than the minimum"]);
-    check_refused("# [payouts]", "[payouts]\nmax_day_sat = 10", &["less than one payout"]);
-    check_refused("# [payouts]", "[payouts]\ncltv_limit_blocks = 3", &["write 144 to 2016"]);
-    check_refused("# [channels]", "[channels]\npeers = [\"x\"]", &["channels.peers", "NODE_ID@HOST:PORT"]);
-    check_refused("[lightning.ldk_node]", "[lightning.cln]\nsocket = \"/x\"\n[lightning.ldk_node]", &["one Lightning node"]);
-    check_refused("sqlite = \"/var", "#sqlite = \"/var", &["pool_ledger", "names no ledger"]);
+    check_refused(
+        "# window = { pplns = 4.0 }",
+        "window = { pplns = 0.5 }",
+        &["no window"],
+    );
+    check_refused(
+        "# [payouts]",
+        "[payouts]\nmax_payout_sat = 10",
+        &["less than the minimum"],
+    );
+    check_refused(
+        "# [payouts]",
+        "[payouts]\nmax_day_sat = 10",
+        &["less than one payout"],
+    );
+    check_refused(
+        "# [payouts]",
+        "[payouts]\ncltv_limit_blocks = 3",
+        &["write 144 to 2016"],
+    );
+    check_refused(
+        "# [channels]",
+        "[channels]\npeers = [\"x\"]",
+        &["channels.peers", "NODE_ID@HOST:PORT"],
+    );
+    check_refused(
+        "[lightning.ldk_node]",
+        "[lightning.cln]\nsocket = \"/x\"\n[lightning.ldk_node]",
+        &["one Lightning node"],
+    );
+    check_refused(
+        "sqlite = \"/var",
+        "#sqlite = \"/var",
+        &["pool_ledger", "names no ledger"],
+    );
 }
 
 #[test]

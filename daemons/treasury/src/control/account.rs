@@ -53,7 +53,11 @@ impl Control {
     async fn row(&self, balance: PayeeBalance) -> Result<Account, ApiError> {
         let payee = balance.payee.clone();
         let now_ms = unix_ms();
-        let of = self.stores.books.destination_of(payee.clone(), now_ms).await;
+        let of = self
+            .stores
+            .books
+            .destination_of(payee.clone(), now_ms)
+            .await;
         let (active, pending) = match of.map_err(refusal::books)? {
             DestinationOf::Active(destination) => (Some(destination), None),
             DestinationOf::CoolingOff(destination) => (None, Some(destination)),
@@ -63,7 +67,10 @@ impl Control {
             Payee::Miner(account) => self.stores.books.owner(account.clone()).await,
             Payee::Node(_) | Payee::NodeReserve | Payee::Treasury => Ok(None),
         };
-        let is_own = matches!(kind(&payee, self.chain), "address" | "lightning_address" | "node");
+        let is_own = matches!(
+            kind(&payee, self.chain),
+            "address" | "lightning_address" | "node"
+        );
         let is_claimed = is_own || owner.map_err(refusal::books)?.is_some();
         let held_reason = self.held_reason(&payee, now_ms).await?;
         Ok(Account {
@@ -133,14 +140,22 @@ impl Control {
         })
     }
 
-    pub(super) async fn proof(&self, request: ProofRequest) -> Result<AccountProofAnswer, ApiError> {
+    pub(super) async fn proof(
+        &self,
+        request: ProofRequest,
+    ) -> Result<AccountProofAnswer, ApiError> {
         let Payee::Miner(account) = parse_payee(&request.name)? else {
             let message = "only miners' accounts have a leaf in a report";
             return Err(refusal::usage(message));
         };
         let hash = block::parse_hash(&request.block)?;
         let report = self.report(&request.block).await?;
-        let leaves = self.stores.books.leaves(hash).await.map_err(refusal::books)?;
+        let leaves = self
+            .stores
+            .books
+            .leaves(hash)
+            .await
+            .map_err(refusal::books)?;
         let leaves = leaves.into_iter().map(|leaf| leaf.leaf).collect();
         let tree = SumTree::new(leaves).map_err(|error| refusal::failed(error.to_string()))?;
         let proof = AccountProof::of(hash, &account, self.salts.salt_of(&account), &tree);
@@ -261,8 +276,14 @@ mod tests {
 
     #[test]
     fn an_account_without_a_prefix_is_a_miners() {
-        assert_eq!(parse_payee("alice").unwrap(), Payee::Miner("alice".to_owned()));
-        assert_eq!(parse_payee("node:berlin-1").unwrap(), Payee::Node("berlin-1".to_owned()));
+        assert_eq!(
+            parse_payee("alice").unwrap(),
+            Payee::Miner("alice".to_owned())
+        );
+        assert_eq!(
+            parse_payee("node:berlin-1").unwrap(),
+            Payee::Node("berlin-1".to_owned())
+        );
         assert_eq!(parse_payee("treasury").unwrap(), Payee::Treasury);
         assert!(parse_payee("nobody:x").is_err());
     }

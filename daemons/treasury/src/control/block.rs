@@ -26,7 +26,12 @@ impl Control {
             0 => BLOCKS_MAX,
             limit => limit.min(BLOCKS_MAX),
         };
-        let all = self.stores.books.blocks(u32::MAX).await.map_err(refusal::books)?;
+        let all = self
+            .stores
+            .books
+            .blocks(u32::MAX)
+            .await
+            .map_err(refusal::books)?;
         let total = all.len() as u64;
         let mut blocks = Vec::new();
         for block in all.into_iter().take(limit as usize) {
@@ -70,7 +75,12 @@ impl Control {
 
     pub(super) async fn report(&self, hash: &str) -> Result<BlockReport, ApiError> {
         let hash = parse_hash(hash)?;
-        let report = self.stores.books.report(hash).await.map_err(refusal::books)?;
+        let report = self
+            .stores
+            .books
+            .report(hash)
+            .await
+            .map_err(refusal::books)?;
         let report = report.ok_or_else(|| no_report(hash))?;
         Ok(BlockReport {
             hash: hash.to_string(),
@@ -81,7 +91,12 @@ impl Control {
 
     pub(super) async fn window_page(&self, query: WindowPageQuery) -> Result<WindowPage, ApiError> {
         let hash = parse_hash(&query.hash)?;
-        let report = self.stores.books.report(hash).await.map_err(refusal::books)?;
+        let report = self
+            .stores
+            .books
+            .report(hash)
+            .await
+            .map_err(refusal::books)?;
         let report = report.ok_or_else(|| no_report(hash))?;
         let report = hh_mining::BlockReport::parse(&report.json);
         let report = report.map_err(|error| refusal::failed(error.to_string()))?;
@@ -93,7 +108,11 @@ impl Control {
         let from = query.cursor.as_deref().map(parse_cursor).transpose()?;
         let mut limit = ENTRIES_MAX;
         loop {
-            let page = self.stores.ledger.window_page(&place, None, from, limit).await;
+            let page = self
+                .stores
+                .ledger
+                .window_page(&place, None, from, limit)
+                .await;
             let page = page.map_err(|error| refusal::ledger(&error))?;
             let page = page.ok_or_else(|| no_report(hash))?;
             let lines = page.entries.iter().map(hh_mining::WindowEntry::to_json);
@@ -122,13 +141,16 @@ fn parse_cursor(text: &str) -> Result<WindowCursor, ApiError> {
 /// As it is shown: the bytes the other way round.
 pub(super) fn parse_hash(text: &str) -> Result<BlockHash, ApiError> {
     let parsed: Result<bitcoin::BlockHash, _> = text.trim().parse();
-    let parsed = parsed.map_err(|_error| refusal::usage(format!("{text:?} is no hash of a block")))?;
+    let parsed =
+        parsed.map_err(|_error| refusal::usage(format!("{text:?} is no hash of a block")))?;
     let bytes: [u8; 32] = *AsRef::<[u8; 32]>::as_ref(&parsed);
     Ok(BlockHash::from_byte_array(bytes))
 }
 
 pub(super) fn no_report(hash: BlockHash) -> ApiError {
-    refusal::not_found(format!("there is no report of a block {hash}: it is not ours, or not split"))
+    refusal::not_found(format!(
+        "there is no report of a block {hash}: it is not ours, or not split"
+    ))
 }
 
 fn wire_state(state: BookBlockState) -> RewardBlockState {

@@ -4,18 +4,23 @@ use super::{Control, refusal};
 use crate::lightning::parse_peer;
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
-use hh_ipc::api::treasury::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, Htlc,
-};
+use hh_ipc::api::treasury::{Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, Htlc};
 use hh_lightning::{CloseChannel, OpenChannel};
 use serde_json::json;
 
 impl Control {
     pub(super) async fn channels(&self) -> Result<Vec<Channel>, ApiError> {
         let channels = self.stores.wallet.wallet().channels().await;
-        let channels = self.stores.wallet.noted(channels).map_err(refusal::wallet)?;
+        let channels = self
+            .stores
+            .wallet
+            .noted(channels)
+            .map_err(refusal::wallet)?;
         let height = self.tip.borrow().as_ref().map(|tip| tip.height);
-        Ok(channels.iter().map(|channel| wire(channel, height)).collect())
+        Ok(channels
+            .iter()
+            .map(|channel| wire(channel, height))
+            .collect())
     }
 
     async fn channel(&self, id: &str) -> Result<Channel, ApiError> {
@@ -48,7 +53,8 @@ impl Control {
             tracing::info!(id = %opened.id, %peer, capacity_sat = request.capacity_sat, "channel opened");
             self.channel(&opened.id.to_string()).await
         };
-        self.change(caller, "ln.channel.open", arguments, open).await
+        self.change(caller, "ln.channel.open", arguments, open)
+            .await
     }
 
     /// What it would be: whether there is the money for it.
@@ -112,7 +118,8 @@ impl Control {
                 ..channel
             })
         };
-        self.change(caller, "ln.channel.close", arguments, close).await
+        self.change(caller, "ln.channel.close", arguments, close)
+            .await
     }
 }
 

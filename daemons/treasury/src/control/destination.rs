@@ -36,7 +36,10 @@ impl Control {
         let create = async {
             if let Some(key) = &request.owner_key {
                 let key: OwnerKey = key.parse().map_err(|error| refusal::wrong(&error))?;
-                let put = self.stores.books.put_owner_key(name.clone(), key.0, by, now_ms);
+                let put = self
+                    .stores
+                    .books
+                    .put_owner_key(name.clone(), key.0, by, now_ms);
                 put.await.map_err(refusal::books)?;
                 return Ok(ClaimToken {
                     name: name.clone(),
@@ -45,14 +48,18 @@ impl Control {
             }
             let token: [u8; TOKEN_BYTES] = rand::rng().random();
             let hash = sha256::Hash::hash(&token).to_byte_array();
-            let put = self.stores.books.put_claim_token(name.clone(), hash, by, now_ms);
+            let put = self
+                .stores
+                .books
+                .put_claim_token(name.clone(), hash, by, now_ms);
             put.await.map_err(refusal::books)?;
             Ok(ClaimToken {
                 name: name.clone(),
                 token: Some(hex::encode(token)),
             })
         };
-        self.change(caller, "account.create", arguments, create).await
+        self.change(caller, "account.create", arguments, create)
+            .await
     }
 
     pub(super) async fn claim(
@@ -68,7 +75,10 @@ impl Control {
         let token = token.map_err(|_error| refusal::usage("a claim token is 64 hex digits"))?;
         let arguments = json!({ "name": name, "owner_key": key.to_string() });
         let claim = async {
-            let claimed = self.stores.books.claim(name.clone(), token, key.0, unix_ms());
+            let claimed = self
+                .stores
+                .books
+                .claim(name.clone(), token, key.0, unix_ms());
             claimed.await.map_err(refusal::books)?;
             Box::pin(self.account(&format!("miner:{name}"))).await
         };
@@ -93,10 +103,15 @@ impl Control {
         let order = order.map_err(|error| refusal::wrong(&error))?;
         let in_time = order.check_time(Timestamp::now());
         in_time.map_err(|error| refusal::unproven(&error))?;
-        self.check_signature(account, &order, &request.signature).await?;
+        self.check_signature(account, &order, &request.signature)
+            .await?;
         let arguments = json!(request);
         let set = async {
-            let before = self.stores.books.destination_of(payee.clone(), unix_ms()).await;
+            let before = self
+                .stores
+                .books
+                .destination_of(payee.clone(), unix_ms())
+                .await;
             let before = match before.map_err(refusal::books)? {
                 DestinationOf::Active(destination) => Some(wire_destination(destination)),
                 DestinationOf::None
@@ -112,7 +127,11 @@ impl Control {
                 proof: format!("{} {}", order.text(), request.signature),
                 cooling_off_ms,
             };
-            let set = self.stores.books.set_destination(destination, unix_ms()).await;
+            let set = self
+                .stores
+                .books
+                .set_destination(destination, unix_ms())
+                .await;
             let destination = set.map_err(refusal::books)?;
             tracing::warn!(%payee, text, seq, "destination of an account changed");
             Ok(DestinationChanged {
@@ -148,7 +167,8 @@ impl Control {
                 Ok(books::DestinationKind::Bolt12)
             }
             DestinationKind::NodeInvoices => {
-                let message = "nodes send invoices; an account of a miner is paid to a Lightning address";
+                let message =
+                    "nodes send invoices; an account of a miner is paid to a Lightning address";
                 Err(refusal::usage(message))
             }
         }
@@ -168,7 +188,8 @@ impl Control {
                 let owner = self.stores.books.owner(account.to_owned()).await;
                 let owner = owner.map_err(refusal::books)?;
                 let nobodys = || {
-                    let message = format!("{account} is nobody's yet: claim it with a token of an operator");
+                    let message =
+                        format!("{account} is nobody's yet: claim it with a token of an operator");
                     refusal::not_now(message)
                 };
                 let owner = owner.ok_or_else(nobodys)?;

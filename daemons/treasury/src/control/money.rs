@@ -29,14 +29,19 @@ impl Control {
         let arguments = json!(request);
         let freeze = async {
             let who = actor::of(caller);
-            let frozen = self.stores.books.freeze(request.reason, who, unix_ms()).await;
+            let frozen = self
+                .stores
+                .books
+                .freeze(request.reason, who, unix_ms())
+                .await;
             frozen.map_err(refusal::books)?;
             tracing::warn!("payouts frozen by an operator");
             let freeze = self.stores.books.frozen().await.map_err(refusal::books)?;
             let freeze = freeze.map(wire_freeze);
             freeze.ok_or_else(|| refusal::failed("payouts were unfrozen meanwhile".to_owned()))
         };
-        self.change(caller, "treasury.freeze", arguments, freeze).await
+        self.change(caller, "treasury.freeze", arguments, freeze)
+            .await
     }
 
     pub(super) async fn unfreeze(
@@ -66,7 +71,10 @@ impl Control {
             let reasons: Vec<String> = freezes.into_iter().map(|freeze| freeze.reason).collect();
             let terms = reasons.join("; ");
             let actors = self.two_actors(caller, "unfreeze", terms).await?;
-            let lifted = self.stores.books.unfreeze(actors, request.reason, unix_ms());
+            let lifted = self
+                .stores
+                .books
+                .unfreeze(actors, request.reason, unix_ms());
             lifted.await.map_err(refusal::books)?;
             let used = self.stores.books.take_consents("unfreeze".to_owned()).await;
             used.map_err(refusal::books)?;
@@ -94,7 +102,12 @@ impl Control {
         let mut known = BTreeSet::new();
         let mut cursor = None;
         loop {
-            let page = self.stores.wallet.wallet().outgoing_payments(cursor.as_ref()).await;
+            let page = self
+                .stores
+                .wallet
+                .wallet()
+                .outgoing_payments(cursor.as_ref())
+                .await;
             let page = self.stores.wallet.noted(page).map_err(refusal::wallet)?;
             let hashes: Vec<[u8; 32]> = page.payments.iter().map(|paid| paid.hash.0).collect();
             let attempts = self.stores.books.attempts_by_hash(hashes).await;
@@ -114,7 +127,12 @@ impl Control {
                 break;
             }
         }
-        let open = self.stores.books.open_attempts().await.map_err(refusal::books)?;
+        let open = self
+            .stores
+            .books
+            .open_attempts()
+            .await
+            .map_err(refusal::books)?;
         let is_lost = |hash: &[u8; 32]| !known.contains(hash);
         let lost = open.iter().filter(|attempt| is_lost(&attempt.payment_hash));
         report.open_attempts = lost.count() as u64;
@@ -135,11 +153,16 @@ impl Control {
             let now_ms = unix_ms();
             let (amount, who) = (Msat(request.amount_msat), actor::of(caller));
             let key = format!("deposit:{now_ms}");
-            let booked = self.stores.books.deposit_capital(amount, who, key, now_ms).await;
+            let booked = self
+                .stores
+                .books
+                .deposit_capital(amount, who, key, now_ms)
+                .await;
             booked.map_err(refusal::books)?;
             self.totals().await
         };
-        self.change(caller, "treasury.deposit", arguments, deposit).await
+        self.change(caller, "treasury.deposit", arguments, deposit)
+            .await
     }
 
     pub(super) async fn distribute_reserve(
@@ -162,9 +185,15 @@ impl Control {
             let actors = self.two_actors(caller, subject, terms).await?;
             let now_ms = unix_ms();
             let parts = request.parts.iter();
-            let parts = parts.map(|(node, msat)| (node.clone(), Msat(*msat))).collect();
+            let parts = parts
+                .map(|(node, msat)| (node.clone(), Msat(*msat)))
+                .collect();
             let key = format!("reserve:{now_ms}");
-            let booked = self.stores.books.distribute_reserve(parts, actors, key, now_ms).await;
+            let booked = self
+                .stores
+                .books
+                .distribute_reserve(parts, actors, key, now_ms)
+                .await;
             booked.map_err(refusal::books)?;
             let used = self.stores.books.take_consents(subject.to_owned()).await;
             used.map_err(refusal::books)?;

@@ -9,9 +9,9 @@ use crate::payouts::{Ask, Plan, is_open};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    AdoptRequest, ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
-    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
-    RunRequest, SubmitInvoiceRequest,
+    AdoptRequest, ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest,
+    HoldRequest, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery,
+    PayoutState, PlannedPayout, RunRequest, SubmitInvoiceRequest,
 };
 use hh_ledger::books::Payee;
 use hh_ledger::books::{
@@ -136,7 +136,9 @@ impl Control {
             let (plan, day_left) = self.plan(&request).await?;
             let (total, most) = (plan.total(), request.total_msat_max);
             if most.is_some_and(|most| total.0 > most) {
-                let message = format!("it would be {total} sat by now, more than was confirmed; look at the plan again");
+                let message = format!(
+                    "it would be {total} sat by now, more than was confirmed; look at the plan again"
+                );
                 return Err(refusal::not_now(message));
             }
             let run = format!("run-{id}");
@@ -166,7 +168,10 @@ impl Control {
     pub(super) async fn payout_retry(&self, caller: &Caller, id: u64) -> Result<Payout, ApiError> {
         caller.may_change()?;
         let retry = async {
-            let retried = self.stores.books.retry_now(PayoutId(id), actor::of(caller), unix_ms());
+            let retried = self
+                .stores
+                .books
+                .retry_now(PayoutId(id), actor::of(caller), unix_ms());
             retried.await.map_err(refusal::books)?;
             Ok(wire(&self.story(PayoutId(id)).await?))
         };
@@ -183,7 +188,9 @@ impl Control {
         let what = match request.target.strip_prefix("payout:") {
             Some(id) => {
                 let id = id.parse();
-                let id = id.map_err(|_error| refusal::usage(format!("{:?} is no payout", request.target)))?;
+                let id = id.map_err(|_error| {
+                    refusal::usage(format!("{:?} is no payout", request.target))
+                })?;
                 Held::Payout(PayoutId(id))
             }
             None => Held::Payee(parse_payee(&request.target)?),
@@ -192,13 +199,20 @@ impl Control {
         let hold = async {
             let (who, now_ms) = (actor::of(caller), unix_ms());
             if request.is_held {
-                let held = self.stores.books.hold(what, request.reason, who, now_ms).await;
+                let held = self
+                    .stores
+                    .books
+                    .hold(what, request.reason, who, now_ms)
+                    .await;
                 return held.map_err(refusal::books);
             }
             let released = self.stores.books.release(what, who, now_ms).await;
             match released.map_err(refusal::books)? {
                 true => Ok(()),
-                false => Err(refusal::not_found(format!("{} is not held", request.target))),
+                false => Err(refusal::not_found(format!(
+                    "{} is not held",
+                    request.target
+                ))),
             }
         };
         self.change(caller, "payout.hold", arguments, hold).await
@@ -214,11 +228,15 @@ impl Control {
         let id = PayoutId(request.id);
         let cancel = async {
             let who = actor::of(caller);
-            let cancelled = self.stores.books.cancel_payout(id, who, request.reason, unix_ms());
+            let cancelled = self
+                .stores
+                .books
+                .cancel_payout(id, who, request.reason, unix_ms());
             cancelled.await.map_err(refusal::books)?;
             Ok(wire(&self.story(id).await?))
         };
-        self.change(caller, "payout.cancel", arguments, cancel).await
+        self.change(caller, "payout.cancel", arguments, cancel)
+            .await
     }
 
     pub(super) async fn payout_approve(
@@ -245,7 +263,8 @@ impl Control {
             approved.map_err(refusal::books)?;
             Ok(wire(&self.story(id).await?))
         };
-        self.change(caller, "payout.approve", arguments, approve).await
+        self.change(caller, "payout.approve", arguments, approve)
+            .await
     }
 
     pub(super) async fn payout_close_failed(
@@ -257,19 +276,24 @@ impl Control {
         let arguments = json!(request);
         let id = PayoutId(request.id);
         let height = self.tip.borrow().as_ref().map(|tip| tip.height);
-        let unknown = || refusal::not_now("no Bitcoin Core node tells how high the chain is".to_owned());
+        let unknown =
+            || refusal::not_now("no Bitcoin Core node tells how high the chain is".to_owned());
         let height = height.ok_or_else(unknown)?;
         self.story(id).await?;
         let close = async {
             let subject = format!("close:{}", id.0);
             let terms = format!("payout {} is closed as failed", id.0);
             let actors = self.two_actors(caller, &subject, terms).await?;
-            let closed = self
-                .stores
-                .books
-                .close_failed(id, actors, request.reason, height, unix_ms());
+            let closed =
+                self.stores
+                    .books
+                    .close_failed(id, actors, request.reason, height, unix_ms());
             closed.await.map_err(refusal::books)?;
-            self.stores.books.take_consents(subject).await.map_err(refusal::books)?;
+            self.stores
+                .books
+                .take_consents(subject)
+                .await
+                .map_err(refusal::books)?;
             Ok(wire(&self.story(id).await?))
         };
         self.change(caller, "payout.close_failed", arguments, close)
@@ -317,7 +341,8 @@ impl Control {
             used.map_err(refusal::books)?;
             Ok(wire(&self.story(id).await?))
         };
-        self.change(caller, "treasury.adopt", arguments, adopt).await
+        self.change(caller, "treasury.adopt", arguments, adopt)
+            .await
     }
 
     /// A payment of the wallet's history that the books don't know.
@@ -354,10 +379,16 @@ impl Control {
         caller.may_change()?;
         let id = request.node.parse::<NodeId>();
         let id = id.map_err(|error| refusal::wrong(&error))?;
-        let unknown = || refusal::not_found(format!("there is no node {id} in this treasury's configuration"));
+        let unknown = || {
+            refusal::not_found(format!(
+                "there is no node {id} in this treasury's configuration"
+            ))
+        };
         let node = self.destinations.node(&id).ok_or_else(unknown)?;
         let text = request.invoice.trim();
-        let signed = node.public_key.verify_invoice(self.chain, &id, text, &request.signature);
+        let signed = node
+            .public_key
+            .verify_invoice(self.chain, &id, text, &request.signature);
         signed.map_err(|error| refusal::unproven(&error))?;
         let payee = Payee::Node(id.to_string());
         let invoice = self.checked_invoice(&payee, text)?;
@@ -365,7 +396,11 @@ impl Control {
         let arguments = json!({ "node": id.to_string(), "invoice": text });
         let submit = async {
             let now_ms = unix_ms();
-            let submitted = self.stores.books.submit_invoice(invoice.clone(), now_ms).await;
+            let submitted = self
+                .stores
+                .books
+                .submit_invoice(invoice.clone(), now_ms)
+                .await;
             submitted.map_err(refusal::books)?;
             let opened = self.opener.open_invoice(&invoice, now_ms).await;
             let payout = opened.map_err(refusal::books)?;
@@ -380,13 +415,22 @@ impl Control {
         let balance = self.stores.books.balance(payee.clone()).await;
         let payable = balance.map_err(refusal::books)?.payable;
         if payable < amount {
-            let message = format!("{payee} has {payable} sat that may be paid, less than the {amount} sat of the invoice");
+            let message = format!(
+                "{payee} has {payable} sat that may be paid, less than the {amount} sat of the invoice"
+            );
             return Err(refusal::unpayable(message));
         }
-        let last = self.opener.last_payout(payee).await.map_err(refusal::books)?;
+        let last = self
+            .opener
+            .last_payout(payee)
+            .await
+            .map_err(refusal::books)?;
         match last.filter(|last| is_open(last.state)) {
             Some(open) => {
-                let message = format!("payout {} of {payee} is open; send the invoice when it has ended", open.id.0);
+                let message = format!(
+                    "payout {} of {payee} is open; send the invoice when it has ended",
+                    open.id.0
+                );
                 Err(refusal::not_now(message))
             }
             None => Ok(()),
@@ -407,7 +451,8 @@ impl Control {
         };
         if amount > self.opener.rules.max_payout {
             let most = self.opener.rules.max_payout;
-            let message = format!("the invoice is for {amount} sat; a payout has at most {most} sat");
+            let message =
+                format!("the invoice is for {amount} sat; a payout has at most {most} sat");
             return Err(refusal::unpayable(message));
         }
         let Payee::Node(node) = payee else {
@@ -447,11 +492,17 @@ fn wire(story: &PayoutStory) -> Payout {
         attempts: u32::try_from(story.attempts.len()).unwrap_or(u32::MAX),
         created_at: timestamp(payout.created_at_ms),
         next_try_at: payout.next_try_at_ms.map(timestamp),
-        settled_at: settled.and_then(|attempt| attempt.ended_at_ms).map(timestamp),
+        settled_at: settled
+            .and_then(|attempt| attempt.ended_at_ms)
+            .map(timestamp),
         latency_seconds: latency,
         payment_hash: last.map(|attempt| hex::encode(attempt.payment_hash)),
         preimage: preimage.map(|preimage| hex::encode(preimage.expose())),
-        approvals: story.approvals.iter().map(|approval| approval.actor.clone()).collect(),
+        approvals: story
+            .approvals
+            .iter()
+            .map(|approval| approval.actor.clone())
+            .collect(),
         is_held: !story.holds.is_empty(),
     }
 }

@@ -14,9 +14,7 @@ pub(super) fn books(error: BooksError) -> ApiError {
             let message = format!("the books don't answer: {}", Chain(&error));
             return ApiError::new(ErrorKind::Unavailable, "HH4001", message);
         }
-        BooksError::NoBlock { .. } | BooksError::NoPayout { .. } => {
-            (ErrorKind::NotFound, "HH4004")
-        }
+        BooksError::NoBlock { .. } | BooksError::NoPayout { .. } => (ErrorKind::NotFound, "HH4004"),
         BooksError::Frozen { .. } => (ErrorKind::Failed, "HH4011"),
         BooksError::Held { .. } => (ErrorKind::Failed, "HH4012"),
         BooksError::SamePerson { .. } => (ErrorKind::Permission, "HH4031"),

@@ -103,7 +103,10 @@ pub(super) fn wire_balances(seen: &Seen) -> Balances {
         .saturating_sub(spendable)
         .saturating_sub(reserve);
     let closing = balances.closing.iter();
-    let htlcs = seen.channels.iter().flat_map(|channel| &channel.pending_htlcs);
+    let htlcs = seen
+        .channels
+        .iter()
+        .flat_map(|channel| &channel.pending_htlcs);
     let outgoing = htlcs.filter(|htlc| htlc.is_outgoing);
     Balances {
         on_chain_spendable_msat: spendable,

@@ -81,7 +81,12 @@ impl Control {
         let mut payments = Vec::new();
         let mut cursor = None;
         loop {
-            let page = self.stores.wallet.wallet().outgoing_payments(cursor.as_ref()).await;
+            let page = self
+                .stores
+                .wallet
+                .wallet()
+                .outgoing_payments(cursor.as_ref())
+                .await;
             let page = self.stores.wallet.noted(page).map_err(refusal::wallet)?;
             payments.extend(page.payments);
             cursor = page.next;

@@ -12,7 +12,8 @@ pub(crate) fn payment_hash(invoice: &Bolt11Invoice) -> PaymentHash {
 /// Unix milliseconds; an end that does not fit is none.
 pub(crate) fn expires_at_ms(invoice: &Bolt11Invoice) -> i64 {
     let ends = invoice.expires_at().map(|ends| ends.as_millis());
-    ends.and_then(|ends| i64::try_from(ends).ok()).unwrap_or(i64::MAX)
+    ends.and_then(|ends| i64::try_from(ends).ok())
+        .unwrap_or(i64::MAX)
 }
 
 /// The hash of what it is for (BOLT 11, `h`).

@@ -65,7 +65,12 @@ mod tests {
 
     #[test]
     fn servers_of_the_internet_are_public() {
-        for address in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450::1"] {
+        for address in [
+            "1.1.1.1",
+            "93.184.216.34",
+            "2606:4700::1111",
+            "2a00:1450::1",
+        ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }

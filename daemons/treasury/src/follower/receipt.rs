@@ -137,7 +137,10 @@ mod tests {
 
     #[test]
     fn a_coinbase_without_our_extranonce_tells_none() {
-        let other = Builder::new().push_int(1_000).push_slice([1; 8]).into_script();
+        let other = Builder::new()
+            .push_int(1_000)
+            .push_slice([1; 8])
+            .into_script();
         let block = block(other, &[(1, 1)]);
         let receipt = Receipt::of(&block, 100, &[script(1)], Network::Signet).unwrap();
         assert_eq!(receipt.extranonce, None);

@@ -1,7 +1,7 @@
 //! Splits a block's reward: the window from the pool's ledger, the division by the rules, the report with the treasury's signature.
 
-use super::receipt::{Receipt, ReceiptError};
 use super::alarm;
+use super::receipt::{Receipt, ReceiptError};
 use crate::chain::View;
 use crate::clock::unix_ms;
 use crate::config::WindowConfig;

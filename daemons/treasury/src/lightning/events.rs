@@ -21,7 +21,10 @@ pub(crate) async fn follow(
     stop: CancellationToken,
 ) {
     loop {
-        match stop.run_until_cancelled(take(&wallet, &payer, &nudges)).await {
+        match stop
+            .run_until_cancelled(take(&wallet, &payer, &nudges))
+            .await
+        {
             None => return,
             Some(Err(error)) => {
                 let error = Chain(&error).to_string();
@@ -46,7 +49,10 @@ async fn take(
         let event = events.next().await?;
         while let Err(error) = book(&event, payer, nudges).await {
             let error = Chain(&error).to_string();
-            tracing::warn!(error, "an event of the wallet not booked; it is tried again");
+            tracing::warn!(
+                error,
+                "an event of the wallet not booked; it is tried again"
+            );
             tokio::time::sleep(PAUSE).await;
         }
         if let Err(error) = events.handled().await {
@@ -75,7 +81,11 @@ async fn book(
         }
         Event::PaymentFailed { hash, code } => {
             let hash = hex::encode(hash.0);
-            tracing::info!(hash, code = code.as_str(), "the wallet has given a payment up");
+            tracing::info!(
+                hash,
+                code = code.as_str(),
+                "the wallet has given a payment up"
+            );
             nudges.try_send(Nudge).ok();
         }
         Event::Forwarded {
@@ -91,10 +101,15 @@ async fn book(
             // The wallet has no name for it; two of one millisecond on the same channels are one event that came twice.
             let key = format!("forward:{from}:{to}:{}:{}", fee.0, now_ms);
             let change = WalletChange::RoutingIncome(*fee);
-            payer.books.book_wallet_change(change, evidence, key, now_ms).await?;
+            payer
+                .books
+                .book_wallet_change(change, evidence, key, now_ms)
+                .await?;
         }
         Event::Forwarded { fee: None, .. } => {
-            tracing::info!("a forwarded payment was claimed on the chain; what it earned is not known");
+            tracing::info!(
+                "a forwarded payment was claimed on the chain; what it earned is not known"
+            );
         }
         Event::Received { hash, amount } => {
             let hash = hex::encode(hash.0);

@@ -83,7 +83,9 @@ impl Payer {
         self.books.ready(id, unix_ms()).await?;
         let request = self.request(payout.amount, invoice);
         crash::point("attempt.prepare.before");
-        let prepared = self.books.prepare_attempt(self.attempt(payout, &request, &ready), unix_ms());
+        let prepared = self
+            .books
+            .prepare_attempt(self.attempt(payout, &request, &ready), unix_ms());
         let attempt = prepared.await?;
         crash::point("attempt.prepared");
         self.hand_over(attempt, payout, &request, &ready).await?;
@@ -189,7 +191,8 @@ impl Payer {
                     return Ok(Progress::Ended);
                 };
                 let evidence = "the wallet has given it up, and no HTLC of it is left";
-                self.fail(attempt.id, &payout, code.as_str(), evidence).await?;
+                self.fail(attempt.id, &payout, code.as_str(), evidence)
+                    .await?;
                 Ok(Progress::Ended)
             }
             Verdict::NeverSent => self.send_again(attempt).await,
@@ -223,7 +226,10 @@ impl Payer {
     ) -> Result<(), BooksError> {
         crash::point("attempt.settle.before");
         let now_ms = unix_ms();
-        let booked = self.books.settled(attempt.id, preimage, fee, now_ms).await?;
+        let booked = self
+            .books
+            .settled(attempt.id, preimage, fee, now_ms)
+            .await?;
         crash::point("attempt.settled");
         let (payout, payee) = (attempt.payout.0, attempt.payee.to_string());
         match booked {
@@ -290,11 +296,14 @@ impl Payer {
         let evidence = "the recorded wallet, in step with the chain, does not know it, and no channel can carry it";
         self.doubt(attempt, evidence).await?;
         if !self.may_send(attempt) {
-            self.fail(attempt.id, &payout, "never_sent", evidence).await?;
+            self.fail(attempt.id, &payout, "never_sent", evidence)
+                .await?;
             return Ok(Progress::Ended);
         }
         let evidence = evidence.to_owned();
-        self.books.never_sent(attempt.id, evidence, unix_ms()).await?;
+        self.books
+            .never_sent(attempt.id, evidence, unix_ms())
+            .await?;
         crash::point("attempt.never_sent");
         self.send_prepared(attempt, &payout).await
     }
@@ -401,7 +410,9 @@ impl Payer {
         match self.backoff.after(payout.tries.saturating_add(1)) {
             Some(wait) => {
                 let next_ms = now_ms.saturating_add(millis(wait));
-                self.books.retry_later(payout.id, reason, next_ms, now_ms).await
+                self.books
+                    .retry_later(payout.id, reason, next_ms, now_ms)
+                    .await
             }
             None => self.books.needs_operator(payout.id, reason, now_ms).await,
         }
@@ -409,7 +420,9 @@ impl Payer {
 
     async fn give_back(&self, payout: &Payout, reason: String) -> Result<(), BooksError> {
         let actor = ACTOR.to_owned();
-        self.books.cancel_payout(payout.id, actor, reason, unix_ms()).await
+        self.books
+            .cancel_payout(payout.id, actor, reason, unix_ms())
+            .await
     }
 
     async fn payout(&self, id: PayoutId) -> Result<Option<Payout>, BooksError> {
@@ -426,7 +439,10 @@ fn is_one_invoice(payout: &Payout) -> bool {
 }
 
 fn unknown_fee(attempt: &Attempt) -> Msat {
-    tracing::warn!(attempt = attempt.id.0, "the wallet has forgotten what a payment cost; booked as free");
+    tracing::warn!(
+        attempt = attempt.id.0,
+        "the wallet has forgotten what a payment cost; booked as free"
+    );
     Msat::ZERO
 }
 

@@ -1,11 +1,11 @@
 //! Opens payouts: by the rules when they are due, by hand as an operator's plan says, and for invoices that nodes have sent.
 
 use super::{Ask, Plan, Planned, Rules, rules::Candidate};
+use hh_ledger::books::{self, Payee};
 use hh_ledger::books::{
     Books, BooksError, DestinationKind, DestinationOf, Held, NewPayout, NodeInvoiceRow, Page,
     PayTo, Payout, PayoutFilter, PayoutId, PayoutState,
 };
-use hh_ledger::books::{self, Payee};
 use hh_mining::identity::LightningAddress;
 use hh_mining::{Account, Msat, Network};
 use std::collections::BTreeMap;
@@ -47,7 +47,8 @@ impl Opener {
         let mut candidates = Vec::new();
         for balance in self.books.balances().await? {
             let is_miner = matches!(balance.payee, Payee::Miner(_));
-            let is_asked = matches!(ask, Ask::Payees { payees, .. } if payees.contains(&balance.payee));
+            let is_asked =
+                matches!(ask, Ask::Payees { payees, .. } if payees.contains(&balance.payee));
             if !is_miner && !is_asked {
                 continue;
             }
@@ -56,7 +57,10 @@ impl Opener {
                 continue;
             }
             let held = held.remove(&balance.payee);
-            candidates.push(self.candidate(balance.payee, balance.payable, held, now_ms).await?);
+            candidates.push(
+                self.candidate(balance.payee, balance.payable, held, now_ms)
+                    .await?,
+            );
         }
         let day_left = self.day_left(now_ms).await?;
         Ok((self.rules.plan(candidates, ask, day_left, now_ms), day_left))
@@ -106,18 +110,20 @@ impl Opener {
         if let Ok(Account::LightningAddress(address)) = Account::parse(account, self.chain) {
             return Ok(Ok(lightning_address(&address)));
         }
-        Ok(match self.books.destination_of(payee.clone(), now_ms).await? {
-            DestinationOf::Active(destination) => Ok(PayTo {
-                kind: destination.kind,
-                text: destination.text,
-            }),
-            DestinationOf::None => Err("no destination is set".to_owned()),
-            DestinationOf::CoolingOff(destination) => {
-                let from = crate::clock::timestamp(destination.active_from_ms);
-                Err(format!("its new destination counts from {from} on"))
-            }
-            DestinationOf::Cancelled(_) => Err("its destination was cancelled".to_owned()),
-        })
+        Ok(
+            match self.books.destination_of(payee.clone(), now_ms).await? {
+                DestinationOf::Active(destination) => Ok(PayTo {
+                    kind: destination.kind,
+                    text: destination.text,
+                }),
+                DestinationOf::None => Err("no destination is set".to_owned()),
+                DestinationOf::CoolingOff(destination) => {
+                    let from = crate::clock::timestamp(destination.active_from_ms);
+                    Err(format!("its new destination counts from {from} on"))
+                }
+                DestinationOf::Cancelled(_) => Err("its destination was cancelled".to_owned()),
+            },
+        )
     }
 
     /// What may still be sent of the day's limit: payouts of the last 24 hours count, whatever became of them but cancelled.
@@ -214,7 +220,10 @@ impl Opener {
         let (plan, _) = self.plan(&Ask::Due, now_ms).await?;
         for planned in &plan.planned {
             let run = format!("due-{now_ms}");
-            opened += told(&planned.payee, self.open(planned, &run, "due", now_ms).await);
+            opened += told(
+                &planned.payee,
+                self.open(planned, &run, "due", now_ms).await,
+            );
         }
         for NodeInvoiceRow {
             invoice, payout, ..

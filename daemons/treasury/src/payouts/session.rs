@@ -23,7 +23,11 @@ pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -
         Ok(attempt) => {
             if let Err(error) = follow(&payer, &payout, attempt, &stop).await {
                 let error = hh_daemon::Chain(&error).to_string();
-                tracing::warn!(payout = id, error, "payout not followed; it is looked up again");
+                tracing::warn!(
+                    payout = id,
+                    error,
+                    "payout not followed; it is looked up again"
+                );
             }
         }
         Err(NotSent::NotReady(why)) => tracing::debug!(payout = id, why, "payout waits"),

@@ -117,8 +117,14 @@ mod tests {
         assert_eq!(silent.verdict(EARLY), Verdict::Wait("away".to_owned()));
         let needs = Verdict::NeedsOperator("away".to_owned());
         assert_eq!(silent.verdict(LATE), needs);
-        let unknown_height = ChainPlace { height: None, ..LATE };
-        assert_eq!(silent.verdict(unknown_height), Verdict::Wait("away".to_owned()));
+        let unknown_height = ChainPlace {
+            height: None,
+            ..LATE
+        };
+        assert_eq!(
+            silent.verdict(unknown_height),
+            Verdict::Wait("away".to_owned())
+        );
     }
 
     #[test]
@@ -131,7 +137,10 @@ mod tests {
     fn what_is_in_flight_without_an_htlc_waits_for_the_limit_and_then_for_a_person() {
         let lookup = |htlc_seen| Answer::Wallet(Lookup::InFlight { htlc_seen });
         assert_eq!(lookup(false).verdict(EARLY), Verdict::InFlight);
-        assert!(matches!(lookup(false).verdict(LATE), Verdict::NeedsOperator(_)));
+        assert!(matches!(
+            lookup(false).verdict(LATE),
+            Verdict::NeedsOperator(_)
+        ));
         assert_eq!(lookup(true).verdict(LATE), Verdict::InFlight);
     }
 
@@ -142,7 +151,9 @@ mod tests {
                 fee: None,
             }),
             any::<bool>().prop_map(|htlc_seen| Lookup::InFlight { htlc_seen }),
-            Just(Lookup::Failed { code: FailureCode::NoRoute }),
+            Just(Lookup::Failed {
+                code: FailureCode::NoRoute
+            }),
             Just(Lookup::Absent(Absence::NeverSent)),
             Just(Lookup::Absent(Absence::Unclear(Doubt::NotSynced))),
         ]

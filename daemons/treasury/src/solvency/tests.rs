@@ -1,7 +1,7 @@
 use super::*;
+use bitcoin::Amount;
 use hh_ledger::books::{AttemptId, Payee, PayoutId};
 use hh_lightning::{ChannelId, ChannelState, Closing, Htlc};
-use bitcoin::Amount;
 
 const HASH: [u8; 32] = [7; 32];
 
@@ -138,5 +138,8 @@ fn a_strangers_sat_and_a_silent_wallet_are_no_reason_to_freeze() {
 fn too_little_money_is_grave() {
     let sound = sound();
     let found = findings(&owing(8_000), &sound, Some(&seen(4, 3_000, None)), &[]);
-    assert!(found[0].is_grave && found[0].what.contains("7.000 sat"), "{found:?}");
+    assert!(
+        found[0].is_grave && found[0].what.contains("7.000 sat"),
+        "{found:?}"
+    );
 }

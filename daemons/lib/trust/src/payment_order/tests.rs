@@ -20,7 +20,9 @@ fn an_order_says_all_that_it_is_about() {
 #[test]
 fn an_owners_order_is_taken_with_his_signature_alone() {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-    let owner = hex::encode(pair.public_key().as_ref()).parse::<OwnerKey>().unwrap();
+    let owner = hex::encode(pair.public_key().as_ref())
+        .parse::<OwnerKey>()
+        .unwrap();
     let order = order("alice", "alice@example.org", 3);
     let signature = hex::encode(pair.sign(order.text().as_bytes()).as_ref());
     order.verify_owner(&owner, &signature).unwrap();

@@ -74,7 +74,12 @@ fn an_invoice_for_something_else_is_refused() {
 fn amounts_that_the_server_does_not_take_are_not_asked_for() {
     let offer = read_offer(ADDRESS, &offer(6_000_000, 10_000_000)).unwrap();
     let error = offer.callback(ADDRESS, Msat(5_000_000)).unwrap_err();
-    assert!(error.to_string().contains("takes 6000.000 to 10000.000 sat"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("takes 6000.000 to 10000.000 sat"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -98,8 +103,14 @@ fn another_kind_of_lnurl_pays_nobody() {
 
 #[test]
 fn an_address_is_asked_at_its_own_domain() {
-    assert_eq!(url_of("a.b@pay.example"), "https://pay.example/.well-known/lnurlp/a.b");
-    assert_eq!(url_of("a+tag@pay.example"), "https://pay.example/.well-known/lnurlp/a%2Btag");
+    assert_eq!(
+        url_of("a.b@pay.example"),
+        "https://pay.example/.well-known/lnurlp/a.b"
+    );
+    assert_eq!(
+        url_of("a+tag@pay.example"),
+        "https://pay.example/.well-known/lnurlp/a%2Btag"
+    );
 }
 
 proptest! {

@@ -81,7 +81,10 @@ fn only_https_without_credentials_is_asked() {
     check_refused("file:///etc/passwd");
     check_refused("/relative");
     check_refused("");
-    check_refused(&format!("https://pay.example/{}", "a".repeat(MAX_URL_BYTES)));
+    check_refused(&format!(
+        "https://pay.example/{}",
+        "a".repeat(MAX_URL_BYTES)
+    ));
 }
 
 #[tokio::test]
@@ -94,7 +97,10 @@ async fn a_name_that_leads_to_this_machine_is_not_asked() {
         "https://169.254.169.254/latest/meta-data/",
     ] {
         let error = web.get(url).await.unwrap_err();
-        assert!(matches!(error, WebError::Private { .. }), "{url}: {error:?}");
+        assert!(
+            matches!(error, WebError::Private { .. }),
+            "{url}: {error:?}"
+        );
     }
 }
 
@@ -121,7 +127,9 @@ async fn a_redirect_leads_nowhere() {
 
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
-    let error = trusted(ok(&"a".repeat(MAX_BODY_BYTES + 1))).await.unwrap_err();
+    let error = trusted(ok(&"a".repeat(MAX_BODY_BYTES + 1)))
+        .await
+        .unwrap_err();
     assert!(matches!(error, WebError::TooLong { .. }), "{error:?}");
     assert!(trusted(ok(&"a".repeat(MAX_BODY_BYTES))).await.is_ok());
 }

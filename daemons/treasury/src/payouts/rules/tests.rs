@@ -34,7 +34,11 @@ fn check_left_out(candidate: Candidate, ask: &Ask, expected: LeftOut) {
 fn a_balance_is_paid_in_whole_satoshi_up_to_the_limit_of_a_payout() {
     let candidates = vec![miner("a", 1_234_567), miner("b", 70_000_001)];
     let plan = RULES.plan(candidates, &Ask::Due, RULES.max_day, NOW_MS);
-    let amounts: Vec<u64> = plan.planned.iter().map(|planned| planned.amount.0).collect();
+    let amounts: Vec<u64> = plan
+        .planned
+        .iter()
+        .map(|planned| planned.amount.0)
+        .collect();
     assert_eq!(amounts, [1_234_000, 50_000_000]);
     assert!(!plan.planned[0].needs_approval && plan.planned[1].needs_approval);
 }
@@ -96,7 +100,10 @@ fn small_balances_are_paid_where_they_are_named_and_asked_for() {
 #[test]
 fn the_fee_limit_grows_with_the_amount() {
     assert_eq!(fee_limit(Msat(0), Msat(10_000), 5_000), Msat(10_000));
-    assert_eq!(fee_limit(Msat(1_000_000), Msat(10_000), 5_000), Msat(15_000));
+    assert_eq!(
+        fee_limit(Msat(1_000_000), Msat(10_000), 5_000),
+        Msat(15_000)
+    );
     assert_eq!(fee_limit(Msat(u64::MAX), Msat(1), u32::MAX), Msat(u64::MAX));
 }
 
