@@ -136,6 +136,7 @@ fn fields(status: &TreasuryStatus, now: Timestamp) -> Vec<(&'static str, Cell)> 
         ("Verified", text::ago(now, status.last_verified_at).into()),
         ("Backend", status.backend.as_str().into()),
         ("Report key", status.report_public_key.as_str().into()),
+        ("Blocks pay", status.reward_address.as_str().into()),
     ]);
     fields
 }

@@ -129,8 +129,8 @@ fn words(plan: &PayoutPlan) -> String {
     if plan.planned.is_empty() {
         return words;
     }
-    let fees = plan.planned.iter().map(|planned| planned.max_fee_msat);
-    match fees.fold(Some(0_u64), |sum, fee| sum?.checked_add(fee?)) {
+    let mut fees = plan.planned.iter().map(|planned| planned.max_fee_msat);
+    match fees.try_fold(0_u64, |sum, fee| sum.checked_add(fee?)) {
         Some(most) => words += &format!(", fees {} sat at most", sat(most)),
         None => words += ", fees as hh-treasury.toml allows",
     }

@@ -87,6 +87,7 @@ fn status(now: i64) -> TreasuryStatus {
         payouts_waiting_for_operator: 1,
         last_verified_at: Some(at(now - 3_700)),
         report_public_key: "hhreport1".to_owned(),
+        reward_address: "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx".to_owned(),
     }
 }
 

@@ -19,8 +19,8 @@ pub use lightning::{
     LightningPayment, LightningStatus, RebalanceRequest,
 };
 pub use money::{
-    AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, ReconcileReport,
-    Totals, TreasuryStatus, UnfreezeRequest, Unmatched, VerifyReport,
+    AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest,
+    ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest, Unmatched, VerifyReport,
 };
 pub use payout::{
     ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,

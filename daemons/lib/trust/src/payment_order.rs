@@ -99,7 +99,7 @@ impl PaymentOrder {
         if destination.is_empty() || destination.len() > DESTINATION_BYTES_MAX || !is_plain {
             return Err(OrderError::Destination);
         }
-        let at = Timestamp::from_second(until).map_err(|_| OrderError::Time(until))?;
+        let at = Timestamp::from_second(until).map_err(|_error| OrderError::Time(until))?;
         let chain = chain.to_core_arg();
         let text = format!(
             "Hyper Hash Network {chain}: pay {account} to {destination}, no. {seq}, until {at}"

@@ -135,8 +135,8 @@ fn planned(plan: &PayoutPlan) -> Table {
 }
 
 fn fees(plan: &PayoutPlan) -> String {
-    let fees = plan.planned.iter().map(|planned| planned.max_fee_msat);
-    let most = fees.fold(Some(0_u64), |sum, fee| sum?.checked_add(fee?));
+    let mut fees = plan.planned.iter().map(|planned| planned.max_fee_msat);
+    let most = fees.try_fold(0_u64, |sum, fee| sum.checked_add(fee?));
     match most {
         Some(most) => format!("{} at most", text::sat(most)),
         None => "at most what hh-treasury.toml allows".to_owned(),

@@ -308,6 +308,18 @@ impl Treasury for Fake {
         Ok(payout)
     }
 
+    async fn adopt(
+        self,
+        _: Context,
+        request: hh_ipc::api::treasury::AdoptRequest,
+    ) -> Result<Payout, ApiError> {
+        Err(ApiError::new(
+            hh_ipc::ErrorKind::NotFound,
+            "HH4001",
+            format!("no payment {}", request.payment_hash),
+        ))
+    }
+
     async fn payout_close_failed(
         self,
         _: Context,

@@ -60,6 +60,7 @@ impl Treasury for Fake {
             payouts_waiting_for_operator: 0,
             last_verified_at: None,
             report_public_key: String::new(),
+            reward_address: String::new(),
         }
     }
 
@@ -150,6 +151,14 @@ impl Treasury for Fake {
     }
 
     async fn payout_approve(self, _: Context, _: ApproveRequest) -> Result<Payout, ApiError> {
+        Err(unasked())
+    }
+
+    async fn adopt(
+        self,
+        _: Context,
+        _: hh_ipc::api::treasury::AdoptRequest,
+    ) -> Result<Payout, ApiError> {
         Err(unasked())
     }
 

@@ -92,7 +92,7 @@ impl ClnWallet {
             sender.send(paid.map(|_| ())).ok();
         });
         match tokio::time::timeout(TAKEN_AFTER, ended).await {
-            Err(_elapsed) | Ok(Ok(Ok(()))) => Ok(()),
+            Err(_) | Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error @ ClnError::Connect { .. }))) => {
                 Err(Refusal::NotTaken(error.to_string()).into())
             }

@@ -308,7 +308,7 @@ pub(super) struct Answers<A> {
 
 enum Answering<A> {
     Calling(BoxFuture<Streaming<A>, Status>),
-    Answered(Streaming<A>),
+    Answered(Box<Streaming<A>>),
 }
 
 impl<A> Answers<A> {
@@ -318,7 +318,7 @@ impl<A> Answers<A> {
         let answer = loop {
             match &mut self.state {
                 Answering::Calling(calling) => match calling.await {
-                    Ok(stream) => self.state = Answering::Answered(stream),
+                    Ok(stream) => self.state = Answering::Answered(Box::new(stream)),
                     Err(status) => break Err(status),
                 },
                 Answering::Answered(stream) => break stream.message().await,

@@ -350,7 +350,7 @@ async fn another_node_behind_the_same_address_is_asked_nothing() {
 async fn events_that_may_be_missed_are_told_as_such() {
     let (fake, wallet) = start().await;
     let settled = payment(PaymentStatus::Succeeded);
-    fake.on(path::TRACK_PAYMENTS, Reply::open(&[settled.clone()]));
+    fake.on(path::TRACK_PAYMENTS, Reply::open(std::slice::from_ref(&settled)));
     fake.on(
         path::TRACK_PAYMENTS,
         Reply::open(&[settled.clone(), settled]),

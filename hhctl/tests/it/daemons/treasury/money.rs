@@ -54,6 +54,7 @@ pub(super) fn status() -> TreasuryStatus {
         last_verified_at: Some(seconds_ago(3_700)),
         report_public_key: "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
             .to_owned(),
+        reward_address: "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx".to_owned(),
     }
 }
 
