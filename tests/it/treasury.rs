@@ -2,6 +2,7 @@
 
 mod crash;
 mod latency;
+mod lightning_address;
 mod world;
 
 use hh_ipc::api::treasury::PayoutState;

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod disk;
 pub mod edge;
 pub mod hyper_node;
+pub mod lightning_address;
 pub mod lightning_node;
 pub mod miner;
 pub mod network;

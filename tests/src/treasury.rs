@@ -58,18 +58,11 @@ impl Treasury {
         secret(&dir, "seed", Seed::new_words().expose());
         let port = Port::take();
         let any = anyone_can_spend(network.node.chain).to_string();
-        let config = config(network, payee, &any, port.number, more);
-        let mut daemon = Daemon::start("hh-treasury", &dir, &config);
+        let config = config(network, payee, port.number, more);
+        let daemon = Daemon::start("hh-treasury", &dir, &config);
         daemon.wait_until_ready().await;
-        let address = daemon.treasury().await.address(within(CALL)).await;
-        let address = address
-            .expect("hh-treasury answers")
-            .expect("it has a wallet");
-        daemon.terminate();
-        let config = config.replace(&any, &address);
-        daemon.write_config(&config);
-        daemon.restart();
-        daemon.wait_until_ready().await;
+        let status = daemon.treasury().await.status(within(CALL)).await;
+        let address = status.expect("hh-treasury answers").reward_address;
         let pool = std::fs::read_to_string(dir.join("hh-pool.toml"));
         let pool = pool
             .expect("it was started with it")
@@ -146,13 +139,12 @@ impl Treasury {
     }
 }
 
-fn config(network: &Network, payee: &Payee<'_>, address: &str, port: u16, more: &str) -> String {
+fn config(network: &Network, payee: &Payee<'_>, port: u16, more: &str) -> String {
     let (node, dir) = (&network.node, network.dir().display());
     format!(
         r#"
 chain = "{}"
 data_dir = "{dir}/treasury"
-coinbase_reward_address = "{address}"
 report_key = "file:{dir}/report.key"
 salt_secret = "file:{dir}/salt"
 

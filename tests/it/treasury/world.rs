@@ -30,7 +30,7 @@ pub(super) struct World {
     // In the order in which they end.
     translator: Daemon,
     pub(super) treasury: Treasury,
-    wallet: NodeWallet,
+    pub(super) wallet: NodeWallet,
     pub(super) network: Network,
     node: NodeId,
     key: NodeSecretKey,
@@ -38,6 +38,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn start(more: &str) -> Self {
+        Self::start_with(async |_| more.to_owned()).await
+    }
+
+    /// As [`Self::start`], with what the node's wallet has to say to the configuration.
+    pub(super) async fn start_with(more: impl AsyncFnOnce(&NodeWallet) -> String) -> Self {
         let core = BitcoinCore::start(Chain::Signet);
         mempool::fill(&core, TRANSACTIONS);
         let mut network = Network::start_on(core).await;
@@ -57,7 +62,7 @@ impl World {
             key: key.public_key(),
             wallet: &id,
         };
-        let treasury = Treasury::start(&mut network, &payee, more).await;
+        let treasury = Treasury::start(&mut network, &payee, &more(&wallet).await).await;
         let credential = network.dir().join("node.credential");
         std::fs::write(&credential, issue(&network, &node, &key)).unwrap();
         let config = format!(
@@ -110,8 +115,13 @@ impl World {
 
     /// `alice` finds a block straight at the pool, after some shares.
     pub(super) async fn find_block(&self) -> hh_mining::BlockHash {
+        self.find_block_as("alice.rig").await
+    }
+
+    /// As [`Self::find_block`], for another miner.
+    pub(super) async fn find_block_as(&self, identity: &str) -> hh_mining::BlockHash {
         let network = &self.network;
-        let opened = Channel::open(network.pool_address, &network.pool_key, "alice.rig").await;
+        let opened = Channel::open(network.pool_address, &network.pool_key, identity).await;
         let mut channel = opened.expect("the pool takes miners");
         channel.submit(5).await.expect("the pool takes shares");
         channel.settle(0).await.expect("the pool settles them");
