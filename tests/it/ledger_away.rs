@@ -7,7 +7,7 @@ use crate::postgres::network_on;
 use hh_ipc::api::pool::PoolStatus;
 use hh_ipc::client::within;
 use hh_ledger::{LedgerReader, Location};
-use hh_tests::network::{CALL, Network};
+use hh_tests::network::{CALL, Network, SHIPPED};
 use std::process::Command;
 use std::time::Instant;
 use tokio::task::block_in_place;
@@ -106,7 +106,7 @@ async fn a_postgresql_restored_from_a_backup_gets_again_what_it_lacks() {
     block_in_place(|| cluster.resume());
     load.wait_for_shares(2_000).await;
     let durable_seq = status(&network).await.share_log.durable_seq;
-    hh_tests::wait::wait_until("it has what was durable", CALL, async || {
+    hh_tests::wait::wait_until("it has what was durable", SHIPPED, async || {
         status(&network).await.share_log.shipped_seq >= durable_seq
     })
     .await;

@@ -12,7 +12,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 /// From the start of a process to its readiness, on a loaded machine.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(120);
 
 /// A daemon ends within its grace period of 10 s; a loaded machine adds to that.
 const STOP: Duration = Duration::from_secs(20);

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub const CALL: Duration = Duration::from_secs(10);
 
 /// The shipper is a moment behind the log; a loaded machine adds to that.
-const SHIPPED: Duration = Duration::from_secs(60);
+pub const SHIPPED: Duration = Duration::from_secs(60);
 
 /// Difficulty that hh-pool starts a channel without hashrate at: some 400 hashes, so that tests don't wait for shares.
 const MIN_DIFFICULTY: f64 = 1e-7;

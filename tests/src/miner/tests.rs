@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::hasher::{Assignment, Found, Hasher, search};
 use super::{ChannelKind, Event, Miner, MinerConfig, MinerUrl, MinerUrlError, Outcome, Probe};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// A bit harder than what every hash meets, so that some hashes miss it.
 const EASY: Target = Target::from_be_bytes([0x3f; 32]);
 

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-/// How often each node is asked whether it still has the blocks. A call costs it a millisecond; a node that comes back without
-/// them sends miners to build on an older block until it is asked.
+/// How often each node is asked whether it still has the blocks, besides when miners get work on a lower tip. A call costs it a
+/// millisecond.
 const VISIT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Pause before the ledger is tried again with a block, or the share log with its share.
@@ -211,7 +211,8 @@ impl BlockKeeper {
         });
     }
 
-    /// The work that miners have builds on another block.
+    /// The work that miners have builds on another block. If that is lower than one of ours then a node may have come back without
+    /// it: until it is given again, what miners find competes with it.
     fn on_tip(&mut self) {
         let tip = self.paths.work.borrow().as_ref().map(|work| Key {
             height: work.job.template.height.saturating_sub(1),
@@ -219,6 +220,10 @@ impl BlockKeeper {
         });
         if let Some(tip) = tip {
             self.change(tip, Case::on_tip);
+            let highest = self.cases.keys().next_back();
+            if highest.is_some_and(|highest| highest.height > tip.height) {
+                self.visit_nodes();
+            }
         }
     }
 
@@ -242,12 +247,7 @@ impl BlockKeeper {
 
     fn on_tick(&mut self) {
         self.clear();
-        let now_ms = unix_ms();
-        for node in 0..self.visiting.len() {
-            if !self.visiting[node] && !self.cases.is_empty() {
-                self.visit(node, now_ms);
-            }
-        }
+        self.visit_nodes();
         for case in self.cases.values_mut() {
             if case.needs_journal() {
                 case.journalled = Journalled::UnderWay;
@@ -264,6 +264,16 @@ impl BlockKeeper {
                     };
                     events.send(event).await.ok();
                 });
+            }
+        }
+    }
+
+    /// All that are not being visited.
+    fn visit_nodes(&mut self) {
+        let now_ms = unix_ms();
+        for node in 0..self.visiting.len() {
+            if !self.visiting[node] && !self.cases.is_empty() {
+                self.visit(node, now_ms);
             }
         }
     }

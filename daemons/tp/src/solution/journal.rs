@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use bitcoin::hashes::Hash;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn hash(number: u8) -> BlockHash {
         BlockHash::from_byte_array([number; 32])

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// A loaded machine may take long to start a process.
 pub(crate) const START: Duration = Duration::from_secs(60);
 /// For what takes milliseconds on a quiet machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A chain of its own.
 pub(crate) const REGTEST: [&str; 3] = ["-regtest", "-listen=0", "-connect=0"];

@@ -22,7 +22,7 @@ struct Site {
     ledger: Ledger,
     log: ShareLog,
     tasks: Tasks,
-    _work: watch::Sender<Option<Arc<Work>>>,
+    work: watch::Sender<Option<Arc<Work>>>,
     /// Where it does not run.
     _shipper: Option<Shipper>,
 }
@@ -73,7 +73,7 @@ impl Site {
             ledger,
             log,
             tasks,
-            _work: work,
+            work,
             _shipper: idle,
         }
     }
@@ -231,6 +231,28 @@ async fn a_block_goes_by_every_path_and_again_to_a_node_that_forgot_it() {
     })
     .await;
     assert_eq!(site.journalled(), 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_work_is_on_a_lower_tip_is_given_a_block_again_at_once() {
+    let site = Site::start();
+    let (found, hash) = found(1);
+    site.blocks.found(found);
+    site.wait_for_state(hash, BlockState::Accepted).await;
+    let given_again = async || {
+        wait_for("the node has the block", async || {
+            site.core.has(&hash.to_string()).then_some(())
+        })
+        .await;
+    };
+    // The next visit of its own is an interval after this one.
+    site.core.forget();
+    given_again().await;
+    site.core.forget();
+    site.work.send_replace(Some(sample::work()));
+    tokio::time::timeout(VISIT_INTERVAL / 2, given_again())
+        .await
+        .expect("nobody waits for the next visit");
 }
 
 #[tokio::test]
