@@ -27,7 +27,7 @@ pub(crate) use lightning::{
 };
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};
-pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice};
+pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -47,7 +47,7 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
     let preimage = hex::decode(paid.preimage.unwrap()).unwrap();
     let hash = bitcoin::hashes::Hash::hash(&preimage);
     let hash: bitcoin::hashes::sha256::Hash = hash;
-    assert_eq!(hash.to_string(), payment_hash(&paid.payment_hash));
+    assert_eq!(hash.to_string(), paid.payment_hash.expect("it was paid"));
     let states = client.payout(within(CALL), payout).await.unwrap().unwrap();
     assert_eq!(states.attempts.len(), 1);
     assert_eq!(states.payout.state, PayoutState::Settled);
@@ -64,8 +64,4 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
         totals.paid_msat + rest + totals.in_payouts_msat,
         "{totals:?}"
     );
-}
-
-fn payment_hash(text: &Option<String>) -> String {
-    text.clone().expect("it was paid")
 }

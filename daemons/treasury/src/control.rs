@@ -87,18 +87,22 @@ impl Control {
     }
 
     /// Makes a change that an operator asked for, with both in the journal.
-    async fn change<T>(
+    fn change<T>(
         &self,
         caller: &Caller,
         call: &'static str,
         arguments: Value,
         change: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        let changed = self.journal.record(&caller.peer, call, arguments, change);
-        let changed = changed.await;
-        // The engine looks at once whether there is something to do now.
-        self.nudges.try_send(Nudge).ok();
-        changed
+    ) -> impl Future<Output = Result<T, ApiError>> {
+        // A call to the wallet has much state, and its callers are futures in turn.
+        let change = Box::pin(change);
+        async move {
+            let changed = self.journal.record(&caller.peer, call, arguments, change);
+            let changed = changed.await;
+            // The engine looks at once whether there is something to do now.
+            self.nudges.try_send(Nudge).ok();
+            changed
+        }
     }
 
     /// Two operators where two are needed: the first one's word waits for the other's over the same terms.

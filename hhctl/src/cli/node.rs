@@ -103,7 +103,7 @@ pub(crate) struct IssueArgs {
 }
 
 /// A path, or a reference as configurations have it.
-fn key_file(text: &str) -> Result<PathBuf, String> {
+pub(super) fn key_file(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("file:").unwrap_or(text);
     match path {
         "" => Err("write the path of the file".to_owned()),

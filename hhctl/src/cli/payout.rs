@@ -1,8 +1,10 @@
 //! `hhctl payout`.
 
-use super::{Confirmation, NamedConfirmation};
+use super::{Confirmation, NamedConfirmation, node::key_file};
 use clap::{Args, Subcommand, ValueEnum};
 use hh_ipc::api::treasury::PayoutState;
+use hh_trust::NodeId;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PayoutCommand {
@@ -110,6 +112,12 @@ pub(crate) enum PayoutCommand {
         #[command(flatten)]
         confirmation: NamedConfirmation,
     },
+    /// Hand in an invoice of a node for its dues, signed with the node's key
+    #[command(
+        after_help = "Example:\n  hhctl payout submit-invoice --node berlin-1 --key node.key lnbc420u1p...\n\nIt has to be paid to the Lightning \
+                      node that hh-treasury has recorded for this node, for no more than it may be paid now."
+    )]
+    SubmitInvoice(SubmitInvoiceArgs),
     /// Print payouts as CSV, oldest first, for accounting
     #[command(
         after_help = "Examples:\n  hhctl payout export > payouts.csv\n  hhctl payout export --payee miner:alice --state settled\n\nAmounts are \
@@ -129,7 +137,8 @@ impl PayoutCommand {
             | Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Approve { .. }
-            | Self::CloseFailed { .. } => true,
+            | Self::CloseFailed { .. }
+            | Self::SubmitInvoice(_) => true,
         }
     }
 }
@@ -146,6 +155,20 @@ pub(crate) struct PayoutFilter {
     /// Only those that are neither settled nor ended
     #[arg(long, conflicts_with = "states")]
     pub(crate) open: bool,
+}
+
+/// An invoice, and who says that it is his.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SubmitInvoiceArgs {
+    /// Name of the node, as hh-treasury's configuration has it
+    #[arg(long, value_name = "ID")]
+    pub(crate) node: NodeId,
+    /// File with the node's secret key; `file:` in front may be there
+    #[arg(long, value_name = "FILE", value_parser = key_file)]
+    pub(crate) key: PathBuf,
+    /// The invoice (BOLT11), with an amount
+    #[arg(value_name = "INVOICE")]
+    pub(crate) invoice: String,
 }
 
 /// What to export.

@@ -1,7 +1,7 @@
 //! `hhctl node`: which nodes the pool knows, and letting one in no more.
 
 mod credential;
-mod key;
+pub(super) mod key;
 
 use crate::change::Plan;
 use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand};

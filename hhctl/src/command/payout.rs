@@ -54,6 +54,7 @@ pub(super) fn consent(command: &PayoutCommand) -> Consent {
         | PayoutCommand::Plan(_)
         | PayoutCommand::Export(_)
         | PayoutCommand::Retry { .. }
+        | PayoutCommand::SubmitInvoice(_)
         | PayoutCommand::Hold { .. } => Consent::not_needed(),
     }
 }
@@ -100,6 +101,7 @@ pub(super) async fn apply(
         PayoutCommand::CloseFailed { id, reason, .. } => {
             act::close_failed(session, *id, reason).await
         }
+        PayoutCommand::SubmitInvoice(args) => act::submit_invoice(session, args).await,
         PayoutCommand::List { .. }
         | PayoutCommand::Show { .. }
         | PayoutCommand::Plan(_)

@@ -19,6 +19,17 @@ const PAGE: u32 = 500;
 /// How many persons a payout above the limit waits for.
 const APPROVALS: u32 = 2;
 
+/// Why a planned payout was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotOpened {
+    #[error("its destination is not the planned one any more; plan again")]
+    OtherDestination,
+    #[error("{0}")]
+    NoDestination(String),
+    #[error(transparent)]
+    Books(#[from] BooksError),
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Opener {
@@ -156,21 +167,19 @@ impl Opener {
     /// Opens a planned payout. The same `run` and payee open one payout, however often they come.
     ///
     /// # Errors
-    /// The books refuse: frozen, held, or another one was opened meanwhile.
+    /// Its destination was changed or cancelled since the plan was made, or the books refuse: frozen, held, or another one was
+    /// opened meanwhile.
     pub(crate) async fn open(
         &self,
         planned: &Planned,
         run: &str,
         rule: &str,
         now_ms: i64,
-    ) -> Result<PayoutId, BooksError> {
+    ) -> Result<PayoutId, NotOpened> {
         let to = match self.destination(&planned.payee, now_ms).await? {
             Ok(to) if to.text == planned.destination => to,
-            // It was changed since the plan was made: the next plan has the new one.
-            Ok(_) | Err(_) => PayTo {
-                kind: DestinationKind::LnAddress,
-                text: planned.destination.clone(),
-            },
+            Ok(_) => return Err(NotOpened::OtherDestination),
+            Err(why) => return Err(NotOpened::NoDestination(why)),
         };
         let payout = NewPayout {
             payee: planned.payee.clone(),
@@ -180,7 +189,7 @@ impl Opener {
             rule: rule.to_owned(),
             approvals_needed: if planned.needs_approval { APPROVALS } else { 0 },
         };
-        self.books.open_payout(payout, now_ms).await
+        Ok(self.books.open_payout(payout, now_ms).await?)
     }
 
     /// Opens a payout for a node's invoice.
@@ -246,7 +255,7 @@ pub(crate) fn lightning_address(address: &LightningAddress) -> PayTo {
     }
 }
 
-fn told(payee: &Payee, opened: Result<PayoutId, BooksError>) -> u32 {
+fn told<E: std::error::Error>(payee: &Payee, opened: Result<PayoutId, E>) -> u32 {
     match opened {
         Ok(PayoutId(payout)) => {
             tracing::info!(%payee, payout, "payout opened");

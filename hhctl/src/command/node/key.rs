@@ -22,7 +22,7 @@ pub(super) fn show(file: &Path) -> Result<Report, Failure> {
     Ok(report(file, &read(file)?))
 }
 
-pub(super) fn read(file: &Path) -> Result<NodeSecretKey, Failure> {
+pub(in crate::command) fn read(file: &Path) -> Result<NodeSecretKey, Failure> {
     let parse = |text: &str| text.parse().ok();
     key_file::read(file, parse, "the 64 hex digits of a node's key", GENERATE)
 }

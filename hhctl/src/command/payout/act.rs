@@ -2,11 +2,14 @@
 
 use super::{detail, fields};
 use crate::change::Plan;
+use crate::cli::SubmitInvoiceArgs;
+use crate::command::node;
 use crate::failure::Failure;
 use crate::output::{Part, Report, text};
 use crate::session::Session;
+use bitcoin::Network;
 use hh_ipc::api::treasury::{
-    ApproveRequest, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
+    ApproveRequest, CancelRequest, CloseFailedRequest, HoldRequest, Payout, SubmitInvoiceRequest,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -173,5 +176,26 @@ pub(super) async fn close_failed(
         "closed; if it is settled after all, {} is the treasury's loss",
         text::sat(payout.amount_msat)
     );
+    Ok(report(&payout, session.now(), note))
+}
+
+pub(super) async fn submit_invoice(
+    session: &mut Session,
+    args: &SubmitInvoiceArgs,
+) -> Result<Report, Failure> {
+    let key = node::key::read(&args.key)?;
+    let daemon = session.treasury_control().await?;
+    let answer = daemon.client.status(daemon.call()).await;
+    let chain = daemon.answer(answer)?.chain;
+    let chain = Network::from_core_arg(&chain);
+    let chain = chain.map_err(|error| Failure::payment_order(error.to_string()))?;
+    let request = SubmitInvoiceRequest {
+        node: args.node.to_string(),
+        signature: key.sign_invoice(chain, &args.node, &args.invoice),
+        invoice: args.invoice.clone(),
+    };
+    let answer = daemon.client.submit_invoice(daemon.call(), request).await;
+    let payout = daemon.granted(answer)?;
+    let note = format!("taken as payout {}", payout.id);
     Ok(report(&payout, session.now(), note))
 }
