@@ -21,8 +21,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 pub(crate) use stores::{BooksConfig, PoolLedgerConfig};
 
-/// In blocks: a smaller window pays by luck, a larger one pays people who have left long ago.
-const PPLNS_BLOCKS: RangeInclusive<f64> = 1.0..=64.0;
+/// In blocks: a smaller window pays by luck; of a larger one the pool's ledger keeps no rows of shares (`Score::WINDOW`).
+const PPLNS_BLOCKS: RangeInclusive<f64> = 1.0..=4.0;
 
 /// The file `hh-treasury.toml`.
 #[derive(Clone, Debug, Deserialize)]
