@@ -32,7 +32,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often all is gone through though the tip is the same: the pool's ledger may have more shares.
 const PASS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Blocks of ours that are looked at: on a chain of our own a day's, elsewhere all that can lie within [`DEPTH`].
+/// Blocks of ours that are looked at, the newest: on a chain of our own a day's, elsewhere those of years.
 const BLOCKS_MAX: u32 = 2_000;
 
 /// Blocks below the tip that are looked at: those of maturity, and as many again for a reorganisation that nobody expects.
@@ -122,11 +122,11 @@ impl Follower {
             rows.into_iter().map(|row| (row.hash, row)).collect();
         self.track(&rows).await?;
         let mut blocks = self.stores.books.blocks(BLOCKS_MAX).await?;
-        blocks.retain(|block| block.height.saturating_add(DEPTH) >= view.height);
         // The lowest first: a round ends where the one before it does.
         blocks.sort_by_key(|block| block.height);
         let mut has_moved = false;
-        for block in &blocks {
+        let followed = |block: &&BookBlock| is_followed(block.state, block.height, view.height);
+        for block in blocks.iter().filter(followed) {
             has_moved |= self.follow(view, block, rows.get(&block.hash)).await?;
         }
         if has_moved {
@@ -336,6 +336,15 @@ impl Follower {
     }
 }
 
+/// What a reorganisation could reach, and however deep it lies what has not come to its end: hh-treasury may have been away for days.
+fn is_followed(state: BookBlockState, height: u32, tip_height: u32) -> bool {
+    let is_over = matches!(
+        state,
+        BookBlockState::Payable | BookBlockState::Orphaned | BookBlockState::Rejected
+    );
+    !is_over || height.saturating_add(DEPTH) >= tip_height
+}
+
 fn is_to_split(block: &BookBlock) -> bool {
     let is_on_chain = matches!(
         block.state,
@@ -373,5 +382,19 @@ fn describe() {
         "insolvent",
     ] {
         counter!("hyperhash_treasury_alarms_total", "alarm" => which).absolute(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_nobody_has_followed_for_days_is_not_given_up() {
+        let deep = 100 + DEPTH + 1;
+        assert!(is_followed(BookBlockState::Tracked, 100, deep));
+        assert!(is_followed(BookBlockState::Mature, 100, deep));
+        assert!(!is_followed(BookBlockState::Payable, 100, deep));
+        assert!(is_followed(BookBlockState::Payable, 100, deep - 1));
     }
 }

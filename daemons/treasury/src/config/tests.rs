@@ -70,7 +70,7 @@ fn what_is_optional_in_the_example_can_be_there() {
 fn what_makes_no_sense_is_refused_with_what_to_do() {
     let mainnet = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
     check_refused(
-        "coinbase_reward_address = \"tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx\"",
+        "#coinbase_reward_address = \"tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx\"",
         &format!("coinbase_reward_address = \"{mainnet}\""),
         &[
             "is not an address of the chain signet",
@@ -81,6 +81,11 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         "# window = { pplns = 4.0 }",
         "window = { pplns = 0.5 }",
         &["no window"],
+    );
+    check_refused(
+        "# window = { pplns = 4.0 }",
+        "window = { pplns = 8.0 }",
+        &["N from 1 to 4"],
     );
     check_refused(
         "# [payouts]",
@@ -117,6 +122,6 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
 #[test]
 fn a_window_of_four_blocks_is_that_of_the_rules() {
     assert_eq!(WindowConfig::default().score(), Some(Score::WINDOW));
-    let half = WindowConfig::Pplns(4.5).score();
-    assert_eq!(half, Some(Score(Score::BLOCK.0 * 9 / 2)));
+    let half = WindowConfig::Pplns(2.5).score();
+    assert_eq!(half, Some(Score(Score::BLOCK.0 * 5 / 2)));
 }

@@ -255,7 +255,7 @@ pub(crate) fn lightning_address(address: &LightningAddress) -> PayTo {
     }
 }
 
-fn told<E: std::error::Error>(payee: &Payee, opened: Result<PayoutId, E>) -> u32 {
+fn told<E: std::error::Error + 'static>(payee: &Payee, opened: Result<PayoutId, E>) -> u32 {
     match opened {
         Ok(PayoutId(payout)) => {
             tracing::info!(%payee, payout, "payout opened");

@@ -204,7 +204,7 @@ async fn a_payment_is_handed_over_with_its_limits() {
     let sent = fake.last("xpay");
     assert_eq!(
         (&sent["maxfee"], &sent["maxdelay"]),
-        (&json!(3_000), &json!(432))
+        (&json!("3000msat"), &json!(432))
     );
     assert_eq!(
         (&sent["retry_for"], &sent["amount_msat"]),
@@ -213,7 +213,7 @@ async fn a_payment_is_handed_over_with_its_limits() {
     let mut open_amount = request(invoice(7, None));
     open_amount.amount = Some(Msat(9_000));
     wallet.pay(&open_amount).await.unwrap();
-    assert_eq!(fake.last("xpay")["amount_msat"], json!(9_000));
+    assert_eq!(fake.last("xpay")["amount_msat"], json!("9000msat"));
 }
 
 #[tokio::test]
@@ -450,7 +450,7 @@ async fn an_offers_invoice_is_known_before_it_is_paid() {
     };
     let invoice = wallet.fetch_invoice(&wanted).await.unwrap();
     assert_eq!((invoice.hash, invoice.amount), (hash(), Msat(5_000)));
-    assert_eq!(fake.last("fetchinvoice")["amount_msat"], json!(5_000));
+    assert_eq!(fake.last("fetchinvoice")["amount_msat"], json!("5000msat"));
     fake.always("xpay", Reply::Never);
     let payment = PayFetched {
         invoice,
