@@ -1,5 +1,6 @@
 //! A Bitcoin Core node of our own in a temporary directory, with its RPC and its mining IPC.
 
+use crate::block_maker::make_block;
 use crate::port::Port;
 use crate::process::Process;
 use crate::wait::wait_blocking;
@@ -183,19 +184,20 @@ impl BitcoinCore {
     /// If the node refuses.
     pub fn generate(&self, count: u32) -> Vec<BlockHash> {
         let client = self.rpc();
-        let address = anyone_can_spend(self.chain).to_string();
-        (0..count)
-            .map(|_| {
-                // Its default of a million tries is too few for signet's difficulty.
-                let hashes: Vec<BlockHash> = client
-                    .call(
-                        "generatetoaddress",
-                        &[1.into(), address.clone().into(), 1_000_000_000.into()],
-                    )
-                    .expect("the node makes a block");
-                *hashes.first().expect("one block was asked for and made")
-            })
-            .collect()
+        let address = anyone_can_spend(self.chain);
+        match self.chain {
+            Chain::Regtest => client
+                .call(
+                    "generatetoaddress",
+                    &[count.into(), address.to_string().into()],
+                )
+                .expect("the node makes blocks"),
+            Chain::Signet => {
+                let script = address.script_pubkey();
+                let blocks = (0..count).map(|_| make_block(&client, &script));
+                blocks.collect()
+            }
+        }
     }
 
     /// Height of the best chain.
