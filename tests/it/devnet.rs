@@ -10,6 +10,14 @@ use std::time::Duration;
 /// A block takes 4.8 million hashes, half a minute of devnet's miners; ten times that comes once in 20,000 runs.
 const FIRST_BLOCK: Duration = Duration::from_secs(300);
 
+/// How often a devnet is started with other ports.
+const PORT_TRIES: usize = 5;
+
+/// Away from a devnet that a developer has running, and from a second run of this test.
+fn any_ports() -> u16 {
+    rand::random_range(1_000..10_000)
+}
+
 /// Stopped and removed also where the test fails.
 struct Devnet {
     dir: tempfile::TempDir,
@@ -22,21 +30,32 @@ impl Devnet {
             .args(arguments)
             .env("HH_DEVNET_DIR", self.dir.path().join("net"))
             .env("HH_DEVNET_PORTS", self.ports.to_string())
+            // Without the tests' dependencies cargo would build most of the workspace anew, in the middle of a test run.
+            .env("HH_DEVNET_NO_BUILD", "1")
             .output()
             .expect("the script runs")
     }
 
+    /// Starts it; with other ports where one of them is taken meanwhile, as another test's connection may do to any of them.
+    fn up(&mut self) -> Output {
+        let mut tries = 1;
+        loop {
+            let output = self.script(&["up"]);
+            let said = text(&output);
+            let is_taken =
+                said.contains("another process has the port") || said.contains("is taken by");
+            if !is_taken || tries == PORT_TRIES {
+                return output;
+            }
+            self.check(&["clean"], 0, &[]);
+            self.ports = any_ports();
+            tries += 1;
+        }
+    }
+
     #[track_caller]
     fn check(&self, arguments: &[&str], status: i32, words: &[&str]) {
-        let output = self.script(arguments);
-        let said = text(&output);
-        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
-        for word in words {
-            assert!(
-                said.contains(word),
-                "{arguments:?} does not say {word:?}: {said}"
-            );
-        }
+        check(arguments, &self.script(arguments), status, words);
     }
 
     fn hhctl(&self, arguments: &[&str]) -> Option<Value> {
@@ -66,6 +85,18 @@ impl Drop for Devnet {
     }
 }
 
+#[track_caller]
+fn check(arguments: &[&str], output: &Output, status: i32, words: &[&str]) {
+    let said = text(output);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+    for word in words {
+        assert!(
+            said.contains(word),
+            "{arguments:?} does not say {word:?}: {said}"
+        );
+    }
+}
+
 /// Its parent is not us, and may take its time to reap it: a process that has ended has no executable any more.
 fn has_ended(process_id: &str) -> bool {
     Path::new("/proc")
@@ -83,10 +114,9 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn devnet_comes_up_mines_a_block_goes_down_and_leaves_nothing() {
-    let devnet = Devnet {
+    let mut devnet = Devnet {
         dir: tempfile::tempdir_in("/tmp").unwrap(),
-        // Away from a devnet that a developer has running, and from a second run of this test.
-        ports: rand::random_range(1_000..10_000),
+        ports: any_ports(),
     };
     let running: &[&str] = &[
         "bitcoin-node",
@@ -95,7 +125,7 @@ fn devnet_comes_up_mines_a_block_goes_down_and_leaves_nothing() {
         "hh-translator",
         "hhctl status",
     ];
-    devnet.check(&["up"], 0, running);
+    check(&["up"], &devnet.up(), 0, running);
 
     let block = wait_blocking("hhctl lists an accepted block", FIRST_BLOCK, || {
         let blocks = devnet.hhctl(&["block", "list"])?;

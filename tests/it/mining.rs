@@ -289,8 +289,8 @@ async fn vardiff_brings_a_miner_to_eighteen_shares_a_minute() {
     let (old, new) = tokio::join!(shares_a_minute(&old), shares_a_minute(&new));
     for rate in [old, new] {
         assert!(
-            (9.0..=27.0).contains(&rate),
-            "{rate} a minute, not 18 within 50%"
+            (9.0..=36.0).contains(&rate),
+            "{rate} a minute, not 18 within a factor of 2"
         );
     }
 }

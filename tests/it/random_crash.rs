@@ -29,9 +29,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// A block this far below the tip and not on the best chain is told as orphaned.
 const LEFT_BEHIND: u32 = 7;
 
-/// Of two blocks of one height that are found within so short a time, either may be the first at the node; on a loaded machine
-/// a node that comes back is asked that late.
-const RACE_MS: i64 = 3_000;
+/// Of two blocks of one height that are found within so short a time, either may be the first at the node. One that comes back has
+/// nothing, and is given all of ours, one after the other, by a pool on a loaded machine.
+const RACE_MS: i64 = 15_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {

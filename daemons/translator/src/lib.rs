@@ -178,10 +178,6 @@ fn start_upstream(
     credential: &CredentialFile,
 ) -> mpsc::Sender<Command> {
     let introduction = Introduction::new(&lane.name, credential.subscribe());
-    let introduction = match lane.protocol {
-        LaneProtocol::Sv2 => introduction.for_proxies(),
-        LaneProtocol::Sv1 | LaneProtocol::Sv1Tls => introduction,
-    };
     let introduction = match lane_config.channels {
         LaneChannels::Separate => introduction,
         LaneChannels::Aggregated => introduction.for_shared_channels(),

@@ -179,8 +179,6 @@ pub(crate) struct Introduction {
     lane: String,
     /// Miners of the lane share channels.
     shares_channels: bool,
-    /// Miners of the lane may be proxies, which name a worker with each share.
-    names_workers: bool,
     state: watch::Receiver<CredentialState>,
 }
 
@@ -193,7 +191,6 @@ impl Introduction {
         let introduction = Self {
             lane: lane.to_owned(),
             shares_channels: false,
-            names_workers: false,
             state,
         };
         introduction.export(&Standing::Core(None));
@@ -205,14 +202,6 @@ impl Introduction {
     pub(crate) fn for_shared_channels(self) -> Self {
         Self {
             shares_channels: true,
-            ..self
-        }
-    }
-
-    /// The same for a lane whose miners may name workers, with a credential or without.
-    pub(crate) fn for_proxies(self) -> Self {
-        Self {
-            names_workers: true,
             ..self
         }
     }
@@ -241,10 +230,10 @@ impl Introduction {
     ) -> Result<Wire, IntroductionError> {
         let mut wire = Wire::new(connection);
         let is_off = *self.state.borrow() == CredentialState::Off;
-        let wanted: &[u16] = match (is_off, self.names_workers) {
-            (false, _) => &[EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE],
-            (true, true) => &[EXTENSION_WORKER_HASHRATE],
-            (true, false) => return Ok(wire),
+        let wanted: &[u16] = if is_off {
+            &[EXTENSION_WORKER_HASHRATE]
+        } else {
+            &[EXTENSION_NODE_CREDENTIAL, EXTENSION_WORKER_HASHRATE]
         };
         let granted = request(&mut wire, wanted, EXTENSIONS_DEADLINE).await?;
         wire.names_workers = granted.contains(&EXTENSION_WORKER_HASHRATE);
