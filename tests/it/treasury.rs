@@ -40,7 +40,7 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
 
     // Paid.
     world.open_channel(&client).await;
-    let dues = 2_000_000_123;
+    let dues = 900_000_123;
     let payout = world.submit(&client, dues).await;
     let paid = treasury.wait_until_settled(payout).await;
     assert_eq!(paid.amount_msat, dues);

@@ -200,6 +200,16 @@ impl BitcoinCore {
         }
     }
 
+    /// How many transactions are in its mempool.
+    ///
+    /// # Panics
+    /// If the node does not answer.
+    #[must_use]
+    pub fn mempool_len(&self) -> usize {
+        let info = self.rpc().get_mempool_info();
+        info.expect("the node answers").size
+    }
+
     /// Height of the best chain.
     ///
     /// # Panics

@@ -142,6 +142,12 @@ impl World {
             opened.expect("hh-treasury answers").ok()
         })
         .await;
+        wait_until(
+            "the node has the funding transaction",
+            DEADLINE,
+            async || self.network.node.mempool_len() > 0,
+        )
+        .await;
         self.network.node.generate(6);
         wait_until("the channel can be used", DEADLINE, async || {
             let channels = client.channels(within(CALL)).await;

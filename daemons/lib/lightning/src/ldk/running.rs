@@ -123,7 +123,7 @@ fn builder(config: &LdkConfig, login: &Login) -> Result<Builder, StartError> {
     };
     let mut builder = Builder::from_config(settings);
     builder.set_runtime(tokio::runtime::Handle::current());
-    builder.set_custom_logger(Arc::new(Log));
+    builder.set_custom_logger(Arc::new(Log::default()));
     builder.set_entropy_seed_bytes(config.seed.bytes());
     builder.set_chain_source_bitcoind_rpc(
         host,
