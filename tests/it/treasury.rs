@@ -64,4 +64,5 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
         totals.paid_msat + rest + totals.in_payouts_msat,
         "{totals:?}"
     );
+    world.end().await;
 }

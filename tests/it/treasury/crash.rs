@@ -88,4 +88,5 @@ async fn a_payout_that_is_killed_at_any_step_is_paid_once_or_given_back() {
         assert_eq!(booked, paid_msat, "{point}");
     }
     assert!(paid_msat > 0);
+    world.end().await;
 }
