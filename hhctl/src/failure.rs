@@ -228,6 +228,22 @@ impl Failure {
         Self::new("HH0108", Exit::Usage, what, why, fix)
     }
 
+    /// A block's report, or a proof that leads to it, is not what it should be.
+    pub(crate) fn report(hash: &str, why: String) -> Self {
+        let what = format!("the report of block {hash} proves nothing");
+        let fix = "don't pay or count by it; ask the operator of the treasury for the report again"
+            .to_owned();
+        Self::new("HH0161", Exit::Failed, what, why, fix)
+    }
+
+    /// No block of ours is at this height.
+    pub(crate) fn no_report_at(height: u32) -> Self {
+        let what = format!("no report of a block at height {height}");
+        let why = "hh-treasury has no block of ours there".to_owned();
+        let fix = "hhctl block list".to_owned();
+        Self::new("HH0162", Exit::NotFound, what, why, fix)
+    }
+
     /// No SSH session.
     pub(crate) fn ssh(host: &str, why: String, fix: impl Into<String>) -> Self {
         let what = format!("can't reach {host} by SSH");

@@ -17,7 +17,7 @@ const HASHRATE: u64 = 50_000;
 
 /// Runs hhctl on the network's daemons, and gives what it prints as JSON.
 #[track_caller]
-fn hhctl(network: &Network, line: &str) -> Value {
+pub(crate) fn hhctl(network: &Network, line: &str) -> Value {
     let context = network.dir().join("context.toml");
     let text = format!("name = \"test\"\nruntime_dir = {:?}\n", network.dir());
     std::fs::write(&context, text).expect("a test's directory can be written");

@@ -5,6 +5,7 @@ mod latency;
 mod lightning_address;
 mod world;
 
+use crate::operator::hhctl;
 use hh_ipc::api::treasury::PayoutState;
 use hh_ipc::client::within;
 use hh_mining::BlockReport;
@@ -30,6 +31,16 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
     assert_eq!(parsed.value_msat.0, split.value_msat);
     let node = &parsed.nodes[0];
     assert_eq!(node.node, "berlin");
+    let verified = hhctl(&world.network, &format!("block verify {}", split.hash));
+    assert_eq!(verified["item"]["block"], split.hash, "{verified}");
+    let proof = hhctl(
+        &world.network,
+        &format!("account proof alice {}", split.hash),
+    );
+    assert!(
+        proof["item"]["amount_msat"].as_u64().unwrap() > split.fees_msat,
+        "{proof}"
+    );
 
     // Mature.
     world.network.node.generate(100);

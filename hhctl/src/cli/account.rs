@@ -2,6 +2,7 @@
 
 use super::Confirmation;
 use clap::{Args, Subcommand, ValueEnum};
+use hh_ipc::api::pool::BlockSelector;
 use hh_ipc::api::treasury::DestinationKind;
 use std::path::PathBuf;
 
@@ -46,6 +47,19 @@ pub(crate) enum AccountCommand {
         /// At most this many lines
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
+    },
+    /// What an account has of a block, proven by the block's signed report
+    #[command(
+        after_help = "Examples:\n  hhctl account proof alice 1203\n  hhctl account proof alice 1203 -o json\n\nWhat nodes have is in the report itself. The proof is checked \
+                      here against the report, and the report against the treasury's key."
+    )]
+    Proof {
+        /// Its name, as for `show`
+        #[arg(value_parser = name)]
+        name: String,
+        /// Height or hash of the block
+        #[arg(value_parser = super::block::block)]
+        block: BlockSelector,
     },
     /// Make a name for somebody before its first use, with a token by which he makes it his own
     #[command(
@@ -92,6 +106,7 @@ impl AccountCommand {
         match self {
             Self::List { .. }
             | Self::Show { .. }
+            | Self::Proof { .. }
             | Self::Statement { .. }
             | Self::PayoutAddress(PayoutAddressCommand::Show { .. }) => false,
             Self::Create { .. }

@@ -3,6 +3,8 @@
 use super::round;
 use clap::Subcommand;
 use hh_ipc::api::pool::{BlockSelector, RoundSelector};
+use hh_trust::ReportPublicKey;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BlockCommand {
@@ -23,6 +25,33 @@ pub(crate) enum BlockCommand {
         #[arg(value_parser = block)]
         block: BlockSelector,
     },
+    /// The signed report of a block: what it brought, and how it was split
+    #[command(
+        after_help = "Examples:\n  hhctl block report 1203\n  hhctl block report 1203 --save report.json\n\nAccounts are in it under names \
+                      that only their owners and the treasury can tell; `hhctl account proof` shows one's part. --save writes the bytes \
+                      that are signed to FILE and the signature (JWS) to FILE.jws, for whoever checks them without this network."
+    )]
+    Report {
+        /// Its height or its hash
+        #[arg(value_parser = block)]
+        block: BlockSelector,
+        /// Write the report to FILE, and its signature to FILE.jws
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+    },
+    /// Check a block's report: its signature, and that its figures follow from the rules
+    #[command(
+        after_help = "Examples:\n  hhctl block verify 1203\n  hhctl block verify 1203 --key hhreport1...\n\nWithout --key it is the key that \
+                      the treasury itself names: name the one that you were given, and you trust nobody's word."
+    )]
+    Verify {
+        /// Its height or its hash
+        #[arg(value_parser = block)]
+        block: BlockSelector,
+        /// Public key of the treasury's reports
+        #[arg(long, value_name = "KEY")]
+        key: Option<ReportPublicKey>,
+    },
 }
 
 const SHOW: &str = "Examples:\n  hhctl block show 1203\n  hhctl block show 000002a7d0c1b2a3...f3e4d5c6 -o json\n\n\
@@ -30,7 +59,7 @@ const SHOW: &str = "Examples:\n  hhctl block show 1203\n  hhctl block show 00000
     stays in the pool's journal until it is six deep and two hours old: a node that forgets it gets it again.";
 
 /// A height or a hash.
-fn block(text: &str) -> Result<BlockSelector, String> {
+pub(super) fn block(text: &str) -> Result<BlockSelector, String> {
     match round(text) {
         Ok(RoundSelector::Height(height)) => Ok(BlockSelector::Height(height)),
         Ok(RoundSelector::Hash(hash)) => Ok(BlockSelector::Hash(hash)),

@@ -1,6 +1,7 @@
 //! `hhctl account`.
 
 mod owner;
+mod proof;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{AccountCommand, PayoutAddressCommand};
@@ -31,6 +32,7 @@ pub(super) async fn report(
             list(session, query).await
         }
         AccountCommand::Show { name } => show(session, name).await,
+        AccountCommand::Proof { name, block } => proof::show(session, name, block).await,
         AccountCommand::Statement {
             name,
             before,
@@ -57,6 +59,7 @@ pub(super) fn consent(command: &AccountCommand) -> Consent {
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => args.confirmation.into(),
         AccountCommand::List { .. }
         | AccountCommand::Show { .. }
+        | AccountCommand::Proof { .. }
         | AccountCommand::Statement { .. }
         | AccountCommand::PayoutAddress(PayoutAddressCommand::Show { .. }) => Consent::not_needed(),
     }

@@ -1,5 +1,8 @@
 //! `hhctl block`.
 
+mod report;
+pub(super) mod signed_report;
+
 use super::answers::tell_missing;
 use crate::cli::BlockCommand;
 use crate::failure::{Failure, NOT_RUNNING};
@@ -24,6 +27,8 @@ pub(super) async fn report(
     match command {
         BlockCommand::List { limit } => list(session, *limit).await,
         BlockCommand::Show { block } => show(session, block.clone()).await,
+        BlockCommand::Report { block, save } => report::show(session, block, save.as_deref()).await,
+        BlockCommand::Verify { block, key } => report::verify(session, block, *key).await,
     }
 }
 
