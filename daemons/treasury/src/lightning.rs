@@ -7,7 +7,9 @@ use crate::links::Link;
 use bitcoin::secp256k1::PublicKey;
 pub(crate) use events::follow;
 use hh_daemon::{Chain, Context, Failure};
+use hh_lightning::cln::{ClnConfig, ClnWallet};
 use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet, Seed};
+use hh_lightning::lnd::{LndConfig, LndWallet};
 use hh_lightning::{Channel, ChannelId, SocketAddress, Wallet, WalletError};
 use hh_mining::Msat;
 use std::time::Duration;
@@ -65,15 +67,10 @@ impl WalletLink {
     /// # Errors
     /// A mistake in the configuration, or it does not start.
     pub(crate) async fn start(config: &TreasuryConfig, context: &Context) -> Result<Self, Failure> {
-        let Some(ldk_node) = &config.lightning.ldk_node else {
-            return Err(Failure::config(
-                "this backend is not supported yet; use [lightning.ldk_node]",
-            ));
-        };
-        let ldk_config = ldk_config(config, ldk_node)?;
+        let backend = Backend::of(config)?;
         let wallet = loop {
-            match LdkWallet::start(ldk_config.clone(), &context.tasks).await {
-                Ok(wallet) => break Wallet::Ldk(wallet),
+            match backend.start(context).await {
+                Ok(wallet) => break wallet,
                 Err(error) if error.is_config() => return Err(Failure::config(error)),
                 Err(error) => {
                     if tokio::time::Instant::now() >= context.start_deadline() {
@@ -85,12 +82,12 @@ impl WalletLink {
             }
             tokio::time::sleep(START_PAUSE).await;
         };
+        let ldk_node = config.lightning.ldk_node.iter();
+        let listen = ldk_node.flat_map(|ldk_node| &ldk_node.listen_addresses);
         let backend = config.lightning.backend();
-        let link = Link::new(backend);
-        let listen = ldk_node.listen_addresses.iter();
         Ok(Self {
             wallet,
-            link,
+            link: Link::new(backend),
             backend,
             listen_addresses: listen.map(ToString::to_string).collect(),
         })
@@ -146,6 +143,46 @@ impl WalletLink {
                 Err(reason)
             }
         }
+    }
+}
+
+/// What is started or connected to, with its secrets read.
+enum Backend {
+    Ldk(LdkConfig),
+    Lnd(LndConfig),
+    Cln(ClnConfig),
+}
+
+impl Backend {
+    fn of(config: &TreasuryConfig) -> Result<Self, Failure> {
+        let network = config.chain;
+        let lightning = &config.lightning;
+        if let Some(ldk_node) = &lightning.ldk_node {
+            return Ok(Self::Ldk(ldk_config(config, ldk_node)?));
+        }
+        if let Some(lnd) = &lightning.lnd {
+            return Ok(Self::Lnd(LndConfig {
+                address: lnd.address.clone(),
+                certificate: lnd.certificate.clone(),
+                macaroon: lnd.macaroon.read().map_err(Failure::config)?,
+                network,
+            }));
+        }
+        let cln = lightning.cln.as_ref();
+        let cln = cln.ok_or_else(|| Failure::config("lightning: there is no Lightning node"))?;
+        Ok(Self::Cln(ClnConfig {
+            socket: cln.socket.clone(),
+            network,
+        }))
+    }
+
+    async fn start(&self, context: &Context) -> Result<Wallet, WalletError> {
+        let tasks = &context.tasks;
+        Ok(match self {
+            Self::Ldk(config) => Wallet::Ldk(LdkWallet::start(config.clone(), tasks).await?),
+            Self::Lnd(config) => Wallet::Lnd(LndWallet::start(config.clone(), tasks).await?),
+            Self::Cln(config) => Wallet::Cln(ClnWallet::start(config.clone(), tasks).await?),
+        })
     }
 }
 
