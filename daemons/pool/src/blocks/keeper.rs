@@ -76,6 +76,8 @@ pub(crate) struct BlockKeeper {
     in_hand: watch::Sender<Arc<HashSet<BlockHash>>>,
     /// Of each node, whether a visit is under way.
     visiting: Vec<bool>,
+    /// Of each node, whether the visit under way may have looked too early, and another one is to follow.
+    is_due: Vec<bool>,
     is_booking: bool,
     book_from: Instant,
     is_logging: bool,
@@ -95,6 +97,7 @@ impl BlockKeeper {
             sender,
             events,
             visiting: vec![false; paths.nodes.len()],
+            is_due: vec![false; paths.nodes.len()],
             paths,
             tasks,
             cases: BTreeMap::new(),
@@ -222,6 +225,7 @@ impl BlockKeeper {
             self.change(tip, Case::on_tip);
             let highest = self.cases.keys().next_back();
             if highest.is_some_and(|highest| highest.height > tip.height) {
+                self.is_due.clone_from(&self.visiting);
                 self.visit_nodes();
             }
         }
@@ -242,6 +246,9 @@ impl BlockKeeper {
         }
         for (key, outcome) in report.answers {
             self.on_answer(key, node, outcome);
+        }
+        if std::mem::take(&mut self.is_due[node]) && !self.cases.is_empty() {
+            self.visit(node, unix_ms());
         }
     }
 

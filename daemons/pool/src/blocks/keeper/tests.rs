@@ -245,14 +245,20 @@ async fn a_node_whose_work_is_on_a_lower_tip_is_given_a_block_again_at_once() {
         })
         .await;
     };
-    // The next visit of its own is an interval after this one.
-    site.core.forget();
-    given_again().await;
-    site.core.forget();
-    site.work.send_replace(Some(sample::work()));
-    tokio::time::timeout(VISIT_INTERVAL / 2, given_again())
-        .await
-        .expect("nobody waits for the next visit");
+    for _ in 0..5 {
+        // The next visit of its own is an interval after this one.
+        site.core.forget();
+        given_again().await;
+        site.core.forget();
+        site.work.send_replace(Some(sample::work()));
+        // A loaded machine may take as long, but not each time.
+        let soon = tokio::time::timeout(VISIT_INTERVAL * 3 / 4, given_again());
+        if soon.await.is_ok() {
+            return;
+        }
+        given_again().await;
+    }
+    panic!("each time the next visit was waited for");
 }
 
 #[tokio::test]
