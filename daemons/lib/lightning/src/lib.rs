@@ -20,6 +20,8 @@ pub mod lnd;
 mod lookup;
 mod offer;
 mod payment;
+#[cfg(test)]
+mod sample;
 mod wallet;
 
 use std::time::Duration;

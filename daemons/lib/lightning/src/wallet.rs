@@ -274,7 +274,14 @@ impl Wallet {
         &self,
         request: &FetchInvoice,
     ) -> Result<FetchedInvoice, WalletError> {
-        each!(self, wallet => wallet.fetch_invoice(request).await)
+        match self {
+            Self::Cln(wallet) => wallet.fetch_invoice(request).await,
+            Self::Ldk(_) | Self::Lnd(_) => Err(WalletError::Unsupported {
+                backend: self.backend(),
+                call: "fetch the invoice of an offer",
+                why: self.capabilities().pays_offers.err().unwrap_or_default(),
+            }),
+        }
     }
 
     /// As [`Self::pay`], for the fetched invoice of an offer.
@@ -282,7 +289,13 @@ impl Wallet {
     /// # Errors
     /// As [`Self::pay`]; [`PayError::Refused`] where the wallet can't.
     pub async fn pay_fetched(&self, request: &PayFetched) -> Result<(), PayError> {
-        each!(self, wallet => wallet.pay_fetched(request).await)
+        match self {
+            Self::Cln(wallet) => wallet.pay_fetched(request).await,
+            Self::Ldk(_) | Self::Lnd(_) => Err(PayError::from(Refusal::Unsupported {
+                what: "pay the invoice of an offer",
+                why: self.capabilities().pays_offers.err().unwrap_or_default(),
+            })),
+        }
     }
 
     /// Moves money from one channel of ours to another; handed over, told and looked up as a payment.
@@ -290,7 +303,13 @@ impl Wallet {
     /// # Errors
     /// As [`Self::pay`]; [`PayError::Refused`] where the wallet can't.
     pub async fn rebalance(&self, request: &Rebalance) -> Result<(), PayError> {
-        each!(self, wallet => wallet.rebalance(request).await)
+        match self {
+            Self::Lnd(wallet) => wallet.rebalance(request).await,
+            Self::Ldk(_) | Self::Cln(_) => Err(PayError::from(Refusal::Unsupported {
+                what: "move money between its channels",
+                why: self.capabilities().rebalances.err().unwrap_or_default(),
+            })),
+        }
     }
 
     /// What became of a payment that was handed over, or may have been.

@@ -58,15 +58,6 @@ impl ClnWallet {
         self.hand_over(payable, message, request.timeout).await
     }
 
-    #[expect(clippy::unused_async, reason = "lnd has to ask")]
-    pub(crate) async fn rebalance(&self, _request: &Rebalance) -> Result<(), PayError> {
-        Err(Refusal::Unsupported {
-            what: "move money between its channels",
-            why: self.capabilities().rebalances.err().unwrap_or_default(),
-        }
-        .into())
-    }
-
     /// Begins the call, which ends when the payment does, and lets go of it once it has surely been taken.
     async fn hand_over(
         &self,

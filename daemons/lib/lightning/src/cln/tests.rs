@@ -13,6 +13,7 @@ use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde_json::{Value, json};
 
 use super::calls::{ClnConfig, ClnError, ClnWallet};
+use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
     Absence, ChannelId, ChannelState, CloseChannel, Dispatch, Doubt, Event, FailureCode,
     FetchInvoice, Lookup, OutgoingState, PayError, PayFetched, PayRequest, Refusal, Wallet,
@@ -23,56 +24,8 @@ use fake::{FakeCln, Reply};
 const CHANNEL: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const OFFER: &str = "lno1pg257enxv4ezqcneype82um50ynhxgrwdajx293pqglnyxw6q0hzngfdusg8umzuxe8kquuz7pjl90ldj8wadwgs0xlmc";
 
-fn key(byte: u8) -> SecretKey {
-    SecretKey::from_slice(&[byte; 32]).unwrap()
-}
-
-fn node(byte: u8) -> PublicKey {
-    key(byte).public_key(&Secp256k1::new())
-}
-
-fn preimage() -> PaymentPreimage {
-    PaymentPreimage([5; 32])
-}
-
-fn hash() -> PaymentHash {
-    PaymentHash::from(preimage())
-}
-
-fn invoice(payee: u8, amount: Option<u64>) -> Bolt11Invoice {
-    let mut builder = InvoiceBuilder::new(Currency::Regtest)
-        .description("a test".to_owned())
-        .payment_hash(bitcoin::hashes::Hash::from_byte_array(hash().0))
-        .payment_secret(PaymentSecret([4; 32]))
-        .current_timestamp()
-        .min_final_cltv_expiry_delta(40);
-    if let Some(amount) = amount {
-        builder = builder.amount_milli_satoshis(amount);
-    }
-    builder
-        .build_signed(|hash| Secp256k1::new().sign_ecdsa_recoverable(hash, &key(payee)))
-        .unwrap()
-}
-
-fn request(invoice: Bolt11Invoice) -> PayRequest {
-    PayRequest {
-        invoice,
-        amount: None,
-        max_fee: Msat(3_000),
-        cltv_limit: 432,
-        timeout: Duration::from_secs(25),
-    }
-}
-
 fn dispatch(seconds_ago: u64) -> Dispatch {
-    Dispatch {
-        wallet: node(9),
-        hash: hash(),
-        amount: Msat(5_000),
-        at: SystemTime::now() - Duration::from_secs(seconds_ago),
-        timeout: Duration::from_secs(25),
-        channels: vec![CHANNEL.parse().unwrap()],
-    }
+    sample::dispatch(seconds_ago, CHANNEL.parse().unwrap())
 }
 
 fn info() -> Value {

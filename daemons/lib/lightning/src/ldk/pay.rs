@@ -71,37 +71,6 @@ impl LdkWallet {
         }
     }
 
-    #[expect(clippy::unused_async, reason = "the other wallets have to ask")]
-    pub(crate) async fn rebalance(&self, _request: &Rebalance) -> Result<(), PayError> {
-        let why = self.capabilities().rebalances.err().unwrap_or_default();
-        Err(Refusal::Unsupported {
-            what: "move money between its channels",
-            why,
-        }
-        .into())
-    }
-
-    #[expect(clippy::unused_async, reason = "Core Lightning has to ask")]
-    pub(crate) async fn fetch_invoice(
-        &self,
-        _request: &FetchInvoice,
-    ) -> Result<FetchedInvoice, WalletError> {
-        Err(WalletError::Unsupported {
-            backend: Backend::Ldk,
-            call: "fetch the invoice of an offer",
-            why: self.capabilities().pays_offers.err().unwrap_or_default(),
-        })
-    }
-
-    #[expect(clippy::unused_async, reason = "Core Lightning has to ask")]
-    pub(crate) async fn pay_fetched(&self, _request: &PayFetched) -> Result<(), PayError> {
-        Err(Refusal::Unsupported {
-            what: "pay the invoice of an offer",
-            why: self.capabilities().pays_offers.err().unwrap_or_default(),
-        }
-        .into())
-    }
-
     pub(crate) async fn outgoing_payments(
         &self,
         after: Option<&PageCursor>,

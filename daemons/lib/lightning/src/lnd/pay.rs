@@ -150,27 +150,6 @@ impl LndWallet {
         Ok(None)
     }
 
-    #[expect(clippy::unused_async, reason = "Core Lightning has to ask")]
-    pub(crate) async fn fetch_invoice(
-        &self,
-        _request: &FetchInvoice,
-    ) -> Result<FetchedInvoice, WalletError> {
-        Err(WalletError::Unsupported {
-            backend: Backend::Lnd,
-            call: "fetch the invoice of an offer",
-            why: self.capabilities().pays_offers.err().unwrap_or_default(),
-        })
-    }
-
-    #[expect(clippy::unused_async, reason = "Core Lightning has to ask")]
-    pub(crate) async fn pay_fetched(&self, _request: &PayFetched) -> Result<(), PayError> {
-        Err(Refusal::Unsupported {
-            what: "pay the invoice of an offer",
-            why: self.capabilities().pays_offers.err().unwrap_or_default(),
-        }
-        .into())
-    }
-
     pub(crate) async fn outgoing_payments(
         &self,
         after: Option<&PageCursor>,

@@ -15,6 +15,7 @@ use tonic::Code;
 use super::calls::{LndConfig, LndError, LndWallet};
 use super::link::LinkError;
 use super::message::{self, ChannelNews, PaymentFailureReason, PaymentStatus, path};
+use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
     Absence, ChannelId, CloseChannel, Dispatch, Doubt, Event, FailureCode, Lookup, OutgoingState,
     PayError, PayRequest, Rebalance, Refusal, Wallet, WalletError,
@@ -24,50 +25,8 @@ use fake::{FakeLnd, Reply, pem};
 const MACAROON: &str = "0201036c6e6402deadbeefcafe";
 const FUNDING: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff:1";
 
-fn key(byte: u8) -> SecretKey {
-    SecretKey::from_slice(&[byte; 32]).unwrap()
-}
-
-fn node(byte: u8) -> PublicKey {
-    key(byte).public_key(&Secp256k1::new())
-}
-
-fn preimage() -> PaymentPreimage {
-    PaymentPreimage([5; 32])
-}
-
-fn hash() -> PaymentHash {
-    PaymentHash::from(preimage())
-}
-
 fn channel_id() -> ChannelId {
     ChannelId::of_funding(FUNDING.parse().unwrap()).unwrap()
-}
-
-/// Of node `payee`.
-fn invoice(payee: u8, amount: Option<u64>) -> Bolt11Invoice {
-    let mut builder = InvoiceBuilder::new(Currency::Regtest)
-        .description("a test".to_owned())
-        .payment_hash(bitcoin::hashes::Hash::from_byte_array(hash().0))
-        .payment_secret(PaymentSecret([4; 32]))
-        .current_timestamp()
-        .min_final_cltv_expiry_delta(40);
-    if let Some(amount) = amount {
-        builder = builder.amount_milli_satoshis(amount);
-    }
-    builder
-        .build_signed(|hash| Secp256k1::new().sign_ecdsa_recoverable(hash, &key(payee)))
-        .unwrap()
-}
-
-fn request(invoice: Bolt11Invoice) -> PayRequest {
-    PayRequest {
-        invoice,
-        amount: None,
-        max_fee: Msat(3_000),
-        cltv_limit: 432,
-        timeout: Duration::from_secs(25),
-    }
 }
 
 fn info() -> message::GetInfoResponse {
@@ -122,14 +81,7 @@ fn channel() -> message::Channel {
 }
 
 fn dispatch(seconds_ago: u64) -> Dispatch {
-    Dispatch {
-        wallet: node(9),
-        hash: hash(),
-        amount: Msat(5_000),
-        at: SystemTime::now() - Duration::from_secs(seconds_ago),
-        timeout: Duration::from_secs(25),
-        channels: vec![channel_id()],
-    }
+    sample::dispatch(seconds_ago, channel_id())
 }
 
 fn config(fake: &FakeLnd) -> LndConfig {
