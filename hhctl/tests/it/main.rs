@@ -6,6 +6,7 @@ mod changes;
 mod commands;
 mod daemons;
 mod errors;
+mod help;
 mod nodes;
 mod operator;
 mod ssh;
