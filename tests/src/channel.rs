@@ -3,6 +3,7 @@
 //! For what a miner never does on its own account: one share at a time, a window of many, a connection that is cut with
 //! shares in flight. What mines by itself is the miner.
 
+use crate::miner::hasher::solve;
 use bitcoin::hashes::Hash;
 use hh_mining::{BlockHash, Header, Target, merkle_root_of};
 use hh_sv2::message::{
@@ -259,7 +260,7 @@ impl Channel {
             .iter()
             .map(|hash| *hash.as_array())
             .collect();
-        let mut header = Header {
+        let header = Header {
             version: job.version,
             prev_hash: active.prev_hash,
             merkle_root: merkle_root_of(
@@ -272,11 +273,7 @@ impl Channel {
             nbits: active.nbits,
             nonce: 0,
         };
-        let mut hash = header.hash();
-        while !target.is_met_by(&hash) {
-            header.nonce += 1;
-            hash = header.hash();
-        }
+        let (header, hash) = solve(header, &target);
         let share = SubmitSharesExtended {
             channel_id: self.id,
             sequence_number: self.next_sequence_number,

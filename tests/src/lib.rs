@@ -6,12 +6,11 @@
 
 pub mod bench;
 pub mod bitcoin_core;
-pub mod block_maker;
+mod block_maker;
 pub mod channel;
 pub mod daemon;
 pub mod disk;
 pub mod edge;
-pub mod grind;
 pub mod hyper_node;
 pub mod lightning_address;
 pub mod lightning_node;

@@ -1,6 +1,7 @@
 //! A client of the Mining protocol built on the reference implementation's codec, Noise states and message parser: every byte
 //! that it sends and reads has been through their code, none through hh-sv2's.
 
+use crate::miner::hasher::solve;
 use anyhow::{Context, Result, bail, ensure};
 use hh_mining::{BlockHash, Header, Target};
 use hh_sv2::AuthorityPublicKey;
@@ -223,7 +224,7 @@ impl ReferenceClient {
 impl StandardChannel {
     fn solve(&mut self) -> (SubmitSharesStandard, BlockHash) {
         self.sequence_number += 1;
-        let mut header = Header {
+        let header = Header {
             version: self.job.version,
             prev_hash: *self.tip.prev_hash.as_array(),
             merkle_root: *self.job.merkle_root.as_array(),
@@ -231,11 +232,7 @@ impl StandardChannel {
             nbits: self.tip.nbits,
             nonce: self.sequence_number << 24,
         };
-        let mut hash = header.hash();
-        while !self.target.is_met_by(&hash) {
-            header.nonce += 1;
-            hash = header.hash();
-        }
+        let (header, hash) = solve(header, &self.target);
         let share = SubmitSharesStandard {
             channel_id: self.id,
             sequence_number: self.sequence_number,

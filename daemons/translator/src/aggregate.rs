@@ -34,7 +34,7 @@ use class::Class;
 use hh_mining::Target;
 use member::Member;
 use pending::{PendingByRoute, PendingShares};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What is to be done.
@@ -83,9 +83,10 @@ pub(crate) struct Aggregate {
     now_ms: u64,
     /// The pool leaves the difficulty to us.
     is_ours: bool,
-    members: HashMap<u64, Member>,
+    // In order: what happens to all of them comes out the same each time.
+    members: BTreeMap<u64, Member>,
     accounts: HashMap<Arc<str>, Account>,
-    channels: HashMap<u64, LaneChannel>,
+    channels: BTreeMap<u64, LaneChannel>,
     last_key: u64,
     pending: PendingByRoute,
     out: Vec<Output>,
@@ -98,9 +99,9 @@ impl Aggregate {
             range,
             now_ms,
             is_ours: true,
-            members: HashMap::new(),
+            members: BTreeMap::new(),
             accounts: HashMap::new(),
-            channels: HashMap::new(),
+            channels: BTreeMap::new(),
             last_key: 0,
             pending: HashMap::new(),
             out: Vec::new(),

@@ -1,6 +1,7 @@
 //! A session that a test drives share by share, and that remembers what became of each.
 
 use super::{Answer, Job, Sv1Connection, Sv1Error};
+use crate::miner::hasher::solve;
 use hh_mining::{BlockHash, Target};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -206,12 +207,7 @@ impl Session {
         let from = extranonce_2.len() - size;
         extranonce_2[from..].copy_from_slice(&counter[counter.len() - size..]);
         let extranonce = [self.connection.extranonce_1(), &extranonce_2].concat();
-        let mut header = job.header(&extranonce, job.ntime, 0);
-        let mut hash = header.hash();
-        while !target.is_met_by(&hash) {
-            header.nonce += 1;
-            hash = header.hash();
-        }
+        let (header, hash) = solve(job.header(&extranonce, job.ntime, 0), &target);
         Share {
             hash,
             work: job.target.work().0,

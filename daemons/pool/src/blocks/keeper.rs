@@ -64,6 +64,15 @@ pub(super) enum Event {
     },
 }
 
+/// Whether a node is being visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Visit {
+    None,
+    UnderWay,
+    /// It may have looked too early: another one follows.
+    Outdated,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct BlockKeeper {
@@ -74,10 +83,9 @@ pub(crate) struct BlockKeeper {
     tasks: Tasks,
     cases: BTreeMap<Key, Case>,
     in_hand: watch::Sender<Arc<HashSet<BlockHash>>>,
-    /// Of each node, whether a visit is under way.
-    visiting: Vec<bool>,
-    /// Of each node, whether the visit under way may have looked too early, and another one is to follow.
-    is_due: Vec<bool>,
+    /// One for each node.
+    visits: Vec<Visit>,
+    visit_interval: Duration,
     is_booking: bool,
     book_from: Instant,
     is_logging: bool,
@@ -96,8 +104,8 @@ impl BlockKeeper {
             receiver,
             sender,
             events,
-            visiting: vec![false; paths.nodes.len()],
-            is_due: vec![false; paths.nodes.len()],
+            visits: vec![Visit::None; paths.nodes.len()],
+            visit_interval: VISIT_INTERVAL,
             paths,
             tasks,
             cases: BTreeMap::new(),
@@ -120,7 +128,7 @@ impl BlockKeeper {
     /// Looks after what there is and what is found, until the daemon stops.
     pub(crate) async fn run(mut self) {
         let stop = self.tasks.token().clone();
-        let mut ticks = tokio::time::interval(VISIT_INTERVAL);
+        let mut ticks = tokio::time::interval(self.visit_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = self.paths.work.clone();
         loop {
@@ -155,7 +163,7 @@ impl BlockKeeper {
             } else {
                 Journalled::WithoutBlock
             };
-            let case = Case::recovered(entry, hash, journalled, self.visiting.len());
+            let case = Case::recovered(entry, hash, journalled, self.visits.len());
             self.cases.insert(key, case);
         }
         self.publish();
@@ -163,7 +171,7 @@ impl BlockKeeper {
 
     fn on_found(&mut self, found: Found) {
         let entry = delivery::entry(&found);
-        let case = Case::found(entry.clone(), found.candidate.hash, self.visiting.len());
+        let case = Case::found(entry.clone(), found.candidate.hash, self.visits.len());
         let key = case.key();
         if self.cases.contains_key(&key) {
             // A miner that sends a share twice.
@@ -223,16 +231,16 @@ impl BlockKeeper {
         });
         if let Some(tip) = tip {
             self.change(tip, Case::on_tip);
-            let highest = self.cases.keys().next_back();
-            if highest.is_some_and(|highest| highest.height > tip.height) {
-                self.is_due.clone_from(&self.visiting);
-                self.visit_nodes();
+            let highest_first = self.cases.iter().rev();
+            let mut above = highest_first.take_while(|(key, _)| key.height > tip.height);
+            if above.any(|(_, case)| case.row.state == BlockState::Accepted) {
+                self.look_again();
             }
         }
     }
 
     fn on_visited(&mut self, node: usize, report: Report) {
-        self.visiting[node] = false;
+        let visit = std::mem::replace(&mut self.visits[node], Visit::None);
         let next_height = self.paths.next_height();
         if report.error.is_some() {
             let keys: Vec<Key> = self.cases.keys().copied().collect();
@@ -247,8 +255,8 @@ impl BlockKeeper {
         for (key, outcome) in report.answers {
             self.on_answer(key, node, outcome);
         }
-        if std::mem::take(&mut self.is_due[node]) && !self.cases.is_empty() {
-            self.visit(node, unix_ms());
+        if visit == Visit::Outdated {
+            self.visit_nodes();
         }
     }
 
@@ -275,11 +283,21 @@ impl BlockKeeper {
         }
     }
 
+    /// A visit that is under way may have seen what was before.
+    fn look_again(&mut self) {
+        for visit in &mut self.visits {
+            if *visit == Visit::UnderWay {
+                *visit = Visit::Outdated;
+            }
+        }
+        self.visit_nodes();
+    }
+
     /// All that are not being visited.
     fn visit_nodes(&mut self) {
         let now_ms = unix_ms();
-        for node in 0..self.visiting.len() {
-            if !self.visiting[node] && !self.cases.is_empty() {
+        for node in 0..self.visits.len() {
+            if self.visits[node] == Visit::None && !self.cases.is_empty() {
                 self.visit(node, now_ms);
             }
         }
@@ -295,7 +313,7 @@ impl BlockKeeper {
         let asked: Vec<Asked> = asked.collect();
         let (rpc, journal) = (self.paths.nodes[node].1.clone(), self.paths.journal.clone());
         let (events, stop) = (self.sender.clone(), self.tasks.token().clone());
-        self.visiting[node] = true;
+        self.visits[node] = Visit::UnderWay;
         self.tasks.spawn_session("block visit", async move {
             let visit = visit(&rpc, &journal, asked);
             if let Some(report) = stop.run_until_cancelled(visit).await {
