@@ -18,7 +18,7 @@ use crate::offer::{FetchInvoice, FetchedInvoice, PayFetched};
 use crate::payment::{PageCursor, PayError, PayRequest, PaymentPage, Rebalance, SendOnChain};
 use crate::{
     Balances, Channel, ChannelId, CloseChannel, Dispatch, Events, Lookup, OpenChannel,
-    OpenedChannel,
+    OpenedChannel, Refusal,
 };
 
 /// What the wallet is.

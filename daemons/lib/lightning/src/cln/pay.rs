@@ -19,8 +19,8 @@ use crate::lookup::{seconds_left, since};
 use crate::payment::receipt;
 use crate::{
     Absence, Backend, ChannelId, Dispatch, Doubt, FailureCode, Lookup, OutgoingPayment,
-    OutgoingState, PageCursor, PayError, PayFetched, PayRequest, Payable, PaymentPage, Rebalance,
-    Refusal, WalletError,
+    OutgoingState, PageCursor, PayError, PayFetched, PayRequest, Payable, PaymentPage, Refusal,
+    WalletError,
 };
 
 /// A refusal comes within this; what is still under way then has been taken.

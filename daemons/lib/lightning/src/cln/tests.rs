@@ -4,20 +4,16 @@ mod fake;
 
 use std::time::{Duration, SystemTime};
 
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{Amount, Network};
 use hh_daemon::Tasks;
 use hh_mining::Msat;
-use ldk_node::lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
-use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde_json::{Value, json};
 
 use super::calls::{ClnConfig, ClnError, ClnWallet};
 use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
     Absence, ChannelId, ChannelState, CloseChannel, Dispatch, Doubt, Event, FailureCode,
-    FetchInvoice, Lookup, OutgoingState, PayError, PayFetched, PayRequest, Refusal, Wallet,
-    WalletError,
+    FetchInvoice, Lookup, OutgoingState, PayError, PayFetched, Refusal, Wallet, WalletError,
 };
 use fake::{FakeCln, Reply};
 

@@ -13,8 +13,8 @@ use ldk_node::{Node, NodeError};
 use super::calls::{Inner, LdkWallet, not_handed_over};
 use crate::payment::receipt;
 use crate::{
-    Backend, FetchInvoice, FetchedInvoice, OutgoingPayment, OutgoingState, PageCursor, PayError,
-    PayFetched, PayRequest, Payable, PaymentPage, Rebalance, Refusal, WalletError,
+    Backend, OutgoingPayment, OutgoingState, PageCursor, PayError, PayRequest, Payable,
+    PaymentPage, Refusal, WalletError,
 };
 
 /// Payments of one page of the history.

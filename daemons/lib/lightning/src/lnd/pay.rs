@@ -12,9 +12,9 @@ use super::message::{self, PaymentFailureReason, PaymentStatus, path};
 use crate::lookup::{seconds_left, since};
 use crate::payment::receipt;
 use crate::{
-    Absence, Backend, ChannelId, Dispatch, Doubt, FailureCode, FetchInvoice, FetchedInvoice,
-    Lookup, OutgoingPayment, OutgoingState, PageCursor, PayError, PayFetched, PayRequest, Payable,
-    PaymentPage, Rebalance, Refusal, WalletError,
+    Absence, Backend, ChannelId, Dispatch, Doubt, FailureCode, Lookup, OutgoingPayment,
+    OutgoingState, PageCursor, PayError, PayRequest, Payable, PaymentPage, Rebalance, Refusal,
+    WalletError,
 };
 
 /// A payment is in lnd's books before it answers; after this the call has surely arrived, or never will.

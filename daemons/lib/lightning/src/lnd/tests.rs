@@ -2,14 +2,10 @@
 
 mod fake;
 
-use std::time::{Duration, SystemTime};
-
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{Amount, Network};
 use hh_daemon::{Secret, Tasks};
 use hh_mining::Msat;
-use ldk_node::lightning_invoice::{Bolt11Invoice, Currency, InvoiceBuilder, PaymentSecret};
-use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
+use ldk_node::lightning_invoice::Bolt11Invoice;
 use tonic::Code;
 
 use super::calls::{LndConfig, LndError, LndWallet};
@@ -18,7 +14,7 @@ use super::message::{self, ChannelNews, PaymentFailureReason, PaymentStatus, pat
 use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
     Absence, ChannelId, CloseChannel, Dispatch, Doubt, Event, FailureCode, Lookup, OutgoingState,
-    PayError, PayRequest, Rebalance, Refusal, Wallet, WalletError,
+    PayError, Rebalance, Refusal, Wallet, WalletError,
 };
 use fake::{FakeLnd, Reply, pem};
 
