@@ -8,13 +8,16 @@ use crate::clock::unix_ms;
 use crate::follower::alarm;
 use crate::lightning::WalletLink;
 use crate::payouts::ACTOR;
-use crate::solvency::{Finding, Seen, findings};
-use hh_ledger::books::{BookBlockState, Books, BooksError, Totals, Verification, WalletChange};
+use crate::solvency::{Cover, Finding, Seen, findings};
+use hh_ledger::books::{
+    Attempt, BookBlockState, Books, BooksError, Totals, Verification, WalletChange,
+};
 use hh_lightning::{ChannelState, WalletError};
 use hh_mining::Msat;
 use metrics::gauge;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often the wallet's money is compared with the books'.
@@ -25,6 +28,16 @@ const VERIFY_INTERVAL: u32 = 360;
 
 /// A difference has to be the same so often in a row: a block that the wallet has seen and we have not passes in one.
 const STEADY_LOOKS: u32 = 3;
+
+/// Between the looks of one verification, while the wallet seems to have too little: a payment or a maturity that one of the two knows
+/// and the other does not yet passes in that time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Looks of one verification. Where nothing ever stands still, the last one counts.
+const LOOKS_MAX: u32 = 15;
+
+/// Until books and wallet have been compared for the first time, which payouts wait for.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Blocks of ours that may be immature: a day's of a chain of our own.
 const BLOCKS_MAX: u32 = 2_000;
@@ -40,6 +53,10 @@ pub(crate) struct Report {
     pub verification: Verification,
     pub seen: Option<Seen>,
     pub findings: Vec<Finding>,
+    /// What the wallet has more than the books, in msat.
+    pub difference: Option<i128>,
+    /// The wallet has less than is owed.
+    is_uncovered: bool,
 }
 
 impl Report {
@@ -54,6 +71,7 @@ pub(crate) struct Audit {
     books: Books,
     wallet: WalletLink,
     last: Arc<Mutex<Option<Report>>>,
+    verified: watch::Sender<bool>,
 }
 
 /// A difference that was seen, and how often in a row.
@@ -77,7 +95,13 @@ impl Audit {
             books,
             wallet,
             last: Arc::default(),
+            verified: watch::Sender::new(false),
         }
+    }
+
+    /// Whether all has been added up since the start, whatever came of it.
+    pub(crate) fn verified(&self) -> watch::Receiver<bool> {
+        self.verified.subscribe()
     }
 
     /// What was found last.
@@ -106,7 +130,12 @@ impl Audit {
                 tracing::debug!(error, "books and wallet not compared");
             }
             until_verify = until_verify.saturating_sub(1);
-            let pause = tokio::time::sleep(INTERVAL);
+            let is_verified = *self.verified.borrow();
+            let pause = tokio::time::sleep(if is_verified {
+                INTERVAL
+            } else {
+                FIRST_INTERVAL
+            });
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
@@ -119,16 +148,18 @@ impl Audit {
     /// The books don't answer.
     pub(crate) async fn verify(&self) -> Result<Report, BooksError> {
         let verification = self.books.verify().await?;
-        let open = self.books.open_attempts().await?;
-        let seen = self.seen().await.ok();
-        let totals = self.books.totals().await?;
-        let report = Report {
-            at_ms: unix_ms(),
-            findings: findings(&totals, &verification, seen.as_ref(), &open),
-            totals,
-            verification,
-            seen,
-        };
+        let (mut report, mut open) = self.look(&verification).await?;
+        let mut steady = 1;
+        for _ in 1..LOOKS_MAX {
+            if !report.is_uncovered || steady >= STEADY_LOOKS {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let (next, next_open) = self.look(&verification).await?;
+            let is_same = next.totals == report.totals && next_open == open;
+            steady = if is_same { steady + 1 } else { 1 };
+            (report, open) = (next, next_open);
+        }
         if let Some(grave) = report.findings.iter().find(|finding| finding.is_grave) {
             alarm("insolvent");
             tracing::error!(
@@ -141,7 +172,34 @@ impl Audit {
                 .await?;
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
+        self.verified.send_replace(true);
         Ok(report)
+    }
+
+    /// Books and wallet beside each other, and what was on its way.
+    async fn look(
+        &self,
+        verification: &Verification,
+    ) -> Result<(Report, Vec<Attempt>), BooksError> {
+        let seen = self.seen().await.ok();
+        let open = self.books.open_attempts().await?;
+        let totals = self.books.totals().await?;
+        let is_uncovered = seen
+            .as_ref()
+            .is_some_and(|seen| !Cover::of(&totals, seen, &open).is_solvent());
+        let report = Report {
+            at_ms: unix_ms(),
+            findings: findings(&totals, verification, seen.as_ref(), &open),
+            difference: match &seen {
+                Some(seen) => Some(self.difference(seen, &totals).await?),
+                None => None,
+            },
+            totals,
+            verification: verification.clone(),
+            seen,
+            is_uncovered,
+        };
+        Ok((report, open))
     }
 
     /// What the wallet has now.
@@ -180,9 +238,7 @@ impl Audit {
             return Ok(());
         }
         let totals = self.books.totals().await?;
-        let immature = self.immature().await?;
-        let actual = actual(&seen) - i128::from(immature.0);
-        let found = actual - i128::from(totals.wallet_msat);
+        let found = self.difference(&seen, &totals).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         gauge!("hyperhash_treasury_ledger_mismatch_satoshis").set(found as f64 / 1_000.0);
         if !difference.saw(found) {
@@ -196,6 +252,12 @@ impl Audit {
         *channels = Some(seen.channels.len());
         *difference = Difference::default();
         Ok(())
+    }
+
+    /// What the wallet has more than the books say, in msat.
+    async fn difference(&self, seen: &Seen, totals: &Totals) -> Result<i128, BooksError> {
+        let immature = self.immature().await?;
+        Ok(actual(seen) - i128::from(immature.0) - i128::from(totals.wallet_msat))
     }
 
     async fn book(&self, found: i128, have_channels_changed: bool) -> Result<(), BooksError> {

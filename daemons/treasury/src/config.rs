@@ -19,6 +19,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 pub(crate) use stores::{BooksConfig, PoolLedgerConfig};
 
 /// In blocks: a smaller window pays by luck; of a larger one the pool's ledger keeps no rows of shares (`Score::WINDOW`).
@@ -138,6 +139,9 @@ impl TreasuryConfig {
 }
 
 impl hh_daemon::Config for TreasuryConfig {
+    /// The embedded wallet may take 30 s to write its channels down, and one that is killed meanwhile may lose them.
+    const GRACE: Duration = Duration::from_secs(40);
+
     fn check(&self, mistakes: &mut Mistakes) {
         self.check_addresses(mistakes);
         self.check_window(mistakes);

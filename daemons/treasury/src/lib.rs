@@ -41,7 +41,6 @@ use funding::Funding;
 use hh_daemon::{Context, Failure};
 use hh_ledger::LedgerReader;
 use hh_ledger::books::Books;
-use hh_mining::Msat;
 use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
 use lightning::WalletLink;
 use links::Link;
@@ -69,13 +68,14 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let (tip, tips) = watch::channel(None);
     let (nudges, nudged) = mpsc::channel(payouts::NUDGES_MAX);
     let payer = payer(&config, &stores, &destinations, tips.clone());
+    let audit = Audit::new(stores.books.clone(), stores.wallet.clone());
     let engine = Engine {
+        verified: audit.verified(),
         payer: payer.clone(),
         opener: opener(&config, &stores),
         tasks: context.tasks.clone(),
         nudges: nudged,
     };
-    let audit = Audit::new(stores.books.clone(), stores.wallet.clone());
     let funding = Funding::new(
         &config.channels,
         stores.books.clone(),
@@ -221,9 +221,7 @@ fn payer(
         tip,
         chain: config.chain,
         backoff: payouts.backoff(),
-        fee_base: Msat::from_sats(payouts.max_fee_base_sat).unwrap_or(Msat::MAX_MONEY),
-        fee_ppm: payouts.max_fee_ppm,
-        max_day: payouts.rules().max_day,
+        rules: payouts.rules(),
         cltv_limit: payouts.cltv_limit_blocks,
     }
 }

@@ -97,8 +97,12 @@ impl WalletLink {
         &self.wallet
     }
 
-    /// Whether it can pay `amount` now; else why not.
-    pub(crate) async fn readiness(&self, amount: Msat) -> Result<Readiness, String> {
+    /// Whether it can pay `amount` now, over a channel with `peer` where there is no other way to it; else why not.
+    pub(crate) async fn readiness(
+        &self,
+        amount: Msat,
+        peer: Option<PublicKey>,
+    ) -> Result<Readiness, String> {
         let asked = async {
             let info = self.wallet.info().await?;
             let channels = self.wallet.channels().await?;
@@ -112,6 +116,13 @@ impl WalletLink {
             .iter()
             .filter(|channel| channel.is_usable)
             .collect();
+        if let Some(peer) = peer
+            && !usable.iter().any(|channel| channel.peer == peer)
+        {
+            return Err(format!(
+                "it has no usable channel with {peer}: `hhctl ln channel open`"
+            ));
+        }
         let spendable = usable.iter().fold(0_u64, |sum, channel| {
             sum.saturating_add(channel.spendable.0)
         });

@@ -23,7 +23,6 @@ pub(crate) use attempt::Payer;
 pub(crate) use backoff::Backoff;
 pub(crate) use engine::{Engine, NUDGES_MAX, Nudge};
 pub(crate) use opener::{Opener, is_open};
-use rules::fee_limit;
 pub(crate) use rules::{Ask, Plan, Planned, Rules};
 
 /// Of a payout that is neither settled nor ended.

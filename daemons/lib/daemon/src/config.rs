@@ -16,6 +16,9 @@ const MAX_START_TIMEOUT_SECONDS: u64 = 3600;
 
 /// A daemon's own part of its file; the type refuses unknown fields (`#[serde(deny_unknown_fields)]`).
 pub trait Config: DeserializeOwned {
+    /// How long tasks may take to end, and what they have accepted to become durable.
+    const GRACE: Duration = Duration::from_secs(10);
+
     /// Adds what is wrong in a file of the right shape: a range, two keys that don't go together.
     fn check(&self, mistakes: &mut Mistakes);
 }

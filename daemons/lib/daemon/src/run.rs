@@ -12,9 +12,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long tasks may take to end, and what they have accepted to become durable.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Runs a daemon from its command line to its exit status: 0 after a stop that was asked for, 78 for a mistake in the
 /// command line or the configuration, 69 when nothing that it needs answered in time, 1 for anything else.
 ///
@@ -100,7 +97,7 @@ fn complain(name: &str, what: &dyn Display) {
     writeln!(std::io::stderr(), "{name}: {what}").ok();
 }
 
-fn live<C>(
+fn live<C: Config>(
     name: &'static str,
     version: &'static str,
     settings: Settings,
@@ -130,7 +127,7 @@ fn live<C>(
     result
 }
 
-async fn supervise<C>(
+async fn supervise<C: Config>(
     context: Context,
     config: C,
     start: impl AsyncFnOnce(C, Context) -> Result<(), Failure>,
@@ -152,7 +149,7 @@ async fn supervise<C>(
     };
     notify::notify("STOPPING=1");
     let stopped = tokio::select! {
-        stopped = tasks.shutdown(GRACE) => stopped.map_err(Failure::from),
+        stopped = tasks.shutdown(C::GRACE) => stopped.map_err(Failure::from),
         name = signals.next() => Err(Failure::other(format!("a second signal, {name}, ended it at once"))),
     };
     result.and(stopped)?;

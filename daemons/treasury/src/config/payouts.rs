@@ -78,6 +78,8 @@ impl PayoutsConfig {
             interval: Duration::from_secs(self.interval_seconds),
             max_payout: msat(self.max_payout_sat),
             max_day: msat(self.max_day_sat),
+            max_fee_base: msat(self.max_fee_base_sat),
+            max_fee_ppm: self.max_fee_ppm,
             approval_above: msat(self.approval_above_sat),
         }
     }
@@ -102,9 +104,17 @@ impl PayoutsConfig {
             let what = format!("less than the minimum of {} sat", self.minimum_sat);
             refuse("max_payout_sat", what, "write more than minimum_sat");
         }
-        if self.max_day_sat < self.max_payout_sat {
-            let what = format!("less than one payout of {} sat", self.max_payout_sat);
-            refuse("max_day_sat", what, "write at least max_payout_sat");
+        let rules = self.rules();
+        if rules.max_day < rules.most_spent(rules.max_payout) {
+            let what = format!(
+                "less than one payout of {} sat and what routing it may cost",
+                self.max_payout_sat
+            );
+            refuse(
+                "max_day_sat",
+                what,
+                "write more than max_payout_sat and its fees",
+            );
         }
         if self.retry_seconds == 0 || self.retry_seconds_max < self.retry_seconds {
             let what = format!(

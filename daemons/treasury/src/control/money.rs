@@ -221,6 +221,7 @@ fn wire_report(report: &Report) -> VerifyReport {
         findings: report.findings.iter().map(finding).collect(),
         totals: wire_totals(&report.totals),
         balances: report.seen.as_ref().map(wire_balances),
+        difference_msat: report.difference.and_then(|msat| i64::try_from(msat).ok()),
         entries: report.verification.entries,
     }
 }

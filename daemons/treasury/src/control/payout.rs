@@ -107,7 +107,7 @@ impl Control {
             amount_msat: planned.amount.0,
             destination: planned.destination,
             needs_approval: planned.needs_approval,
-            max_fee_msat: Some(self.payer.max_fee(planned.amount).0),
+            max_fee_msat: Some(self.payer.rules.max_fee(planned.amount).0),
         });
         let left_out = plan.left_out.into_iter();
         Ok(PayoutPlan {

@@ -5,18 +5,20 @@
 //! wallet knows.
 
 use super::verdict::{Answer, ChainPlace, Verdict};
-use super::{ACTOR, Backoff};
+use super::{ACTOR, Backoff, Rules};
 use crate::clock::unix_ms;
 use crate::crash;
 use crate::destination::{Destinations, NoInvoice};
 use crate::lightning::{Readiness, WalletLink};
 use crate::tip::Tip;
+use bitcoin::secp256k1::PublicKey;
 use hh_ledger::books::{
     Attempt, AttemptId, AttemptState, Books, BooksError, DestinationKind, NewAttempt, Payout,
     PayoutId, Settlement,
 };
 use hh_lightning::{
-    Bolt11Invoice, ChannelId, Dispatch, PayError, PayRequest, PaymentHash, WalletError,
+    Absence, Bolt11Invoice, ChannelId, Dispatch, Lookup, PayError, PayRequest, PaymentHash,
+    Refusal, WalletError,
 };
 use hh_mining::{Msat, Network};
 use metrics::{counter, histogram};
@@ -35,9 +37,7 @@ pub(crate) struct Payer {
     pub tip: watch::Receiver<Option<Tip>>,
     pub chain: Network,
     pub backoff: Backoff,
-    pub fee_base: Msat,
-    pub fee_ppm: u32,
-    pub max_day: Msat,
+    pub rules: Rules,
     pub cltv_limit: u32,
 }
 
@@ -68,7 +68,10 @@ impl Payer {
     /// Nothing was sent; what follows from it is in the books.
     pub(crate) async fn send(&self, payout: &Payout) -> Result<AttemptId, NotSent> {
         let id = payout.id;
-        let ready = self.wallet.readiness(payout.amount).await;
+        let ready = self
+            .wallet
+            .readiness(payout.amount, only_peer(payout))
+            .await;
         let ready = ready.map_err(NotSent::NotReady)?;
         self.books.resolving(id, unix_ms()).await?;
         crash::point("payout.resolving");
@@ -86,10 +89,29 @@ impl Payer {
         let prepared = self
             .books
             .prepare_attempt(self.attempt(payout, &request, &ready), unix_ms());
-        let attempt = prepared.await?;
+        let attempt = match prepared.await {
+            Ok(attempt) => attempt,
+            Err(error) => return Err(self.unprepared(payout, error).await?),
+        };
         crash::point("attempt.prepared");
         self.hand_over(attempt, payout, &request, &ready).await?;
         Ok(attempt)
+    }
+
+    /// What follows where the books take no attempt. What passes by itself, as a freeze or a day's limit, changes nothing.
+    async fn unprepared(&self, payout: &Payout, error: BooksError) -> Result<NotSent, BooksError> {
+        match error {
+            // Its payee is paid elsewhere now: the next payout goes there.
+            BooksError::Destination { .. } => {
+                let reason = error.to_string();
+                self.give_back(payout, reason).await?;
+            }
+            BooksError::HashTaken | BooksError::Expired | BooksError::AnotherAmount { .. } => {
+                self.postpone(payout, &error).await?;
+            }
+            _ => {}
+        }
+        Ok(NotSent::Books(error))
     }
 
     /// The invoice to pay, checked in every way that needs no wallet.
@@ -106,16 +128,11 @@ impl Payer {
         Ok(invoice)
     }
 
-    /// What routing an amount may cost.
-    pub(crate) fn max_fee(&self, amount: Msat) -> Msat {
-        super::fee_limit(amount, self.fee_base, self.fee_ppm)
-    }
-
     fn request(&self, amount: Msat, invoice: Bolt11Invoice) -> PayRequest {
         PayRequest {
             amount: Some(amount),
             invoice,
-            max_fee: self.max_fee(amount),
+            max_fee: self.rules.max_fee(amount),
             cltv_limit: self.cltv_limit,
             timeout: PAY_TIMEOUT,
         }
@@ -131,7 +148,7 @@ impl Payer {
             cltv_limit: request.cltv_limit,
             wallet_node: ready.node_id.to_string(),
             invoice_expires_at_ms: crate::destination::expires_at_ms(&request.invoice),
-            day_limit: Some(self.max_day),
+            day_limit: Some(self.rules.max_day),
         }
     }
 
@@ -156,6 +173,12 @@ impl Payer {
                 self.books.in_flight(attempt, unix_ms()).await?;
                 crash::point("attempt.in_flight");
             }
+            // It is down or stops: the same invoice may be sent once it is back.
+            Err(PayError::Refused(Refusal::NotTaken(why))) => {
+                self.books.unknown(attempt, why.clone(), unix_ms()).await?;
+                let evidence = format!("the wallet did not take the call: {why}");
+                self.books.never_sent(attempt, evidence, unix_ms()).await?;
+            }
             Err(PayError::Refused(refusal)) => {
                 let evidence = format!("the wallet refused the call: {refusal}");
                 self.fail(attempt, payout, "refused", &evidence).await?;
@@ -178,8 +201,13 @@ impl Payer {
             return self.resume(attempt).await;
         }
         let answer = self.ask(attempt).await;
-        let place = self.place(attempt);
         crash::point("attempt.looked_up");
+        self.conclude(attempt, &answer).await
+    }
+
+    /// Writes down what follows from the wallet's answer.
+    async fn conclude(&self, attempt: &Attempt, answer: &Answer) -> Result<Progress, BooksError> {
+        let place = self.place(attempt);
         match answer.verdict(place) {
             Verdict::Settled { preimage, fee } => {
                 let fee = fee.unwrap_or_else(|| unknown_fee(attempt));
@@ -275,10 +303,31 @@ impl Payer {
     }
 
     /// Prepared, and nobody is at it: the process ended before anything was sent. An invoice that was fetched is fetched anew.
+    ///
+    /// A ledger that was restored, or a standby that took over, may have lost the commit which says that it was sent. So the wallet is
+    /// asked first, and while payouts are frozen, as they are then, nothing is concluded from what it does not know.
     async fn resume(&self, attempt: &Attempt) -> Result<Progress, BooksError> {
         let Some(payout) = self.payout(attempt.payout).await? else {
             return Ok(Progress::Ended);
         };
+        match self.ask(attempt).await {
+            Answer::None(_) => return Ok(Progress::Open),
+            Answer::Wallet(Lookup::Absent(Absence::NeverSent | Absence::Unclear(_)))
+            | Answer::AnotherWallet(_) => {
+                if self.books.frozen().await?.is_some() {
+                    return Ok(Progress::Open);
+                }
+            }
+            known @ Answer::Wallet(_) => {
+                let id = attempt.id.0;
+                tracing::warn!(
+                    attempt = id,
+                    "the wallet knows a payment that the books have only prepared"
+                );
+                self.books.in_flight(attempt.id, unix_ms()).await?;
+                return self.conclude(attempt, &known).await;
+            }
+        }
         let is_fetched = payout.to.kind == DestinationKind::LnAddress;
         if is_fetched || !self.may_send(attempt) {
             let why = "it was prepared and not sent".to_owned();
@@ -318,7 +367,11 @@ impl Payer {
             self.books.abandoned(attempt.id, why, unix_ms()).await?;
             return Ok(Progress::Ended);
         };
-        let Ok(ready) = self.wallet.readiness(attempt.amount).await else {
+        let Ok(ready) = self
+            .wallet
+            .readiness(attempt.amount, only_peer(payout))
+            .await
+        else {
             return Ok(Progress::Open);
         };
         if ready.node_id.to_string() != attempt.wallet_node {
@@ -400,7 +453,11 @@ impl Payer {
     }
 
     /// There was no invoice to pay.
-    async fn postpone(&self, payout: &Payout, error: &NoInvoice) -> Result<(), BooksError> {
+    async fn postpone<E: std::error::Error + 'static>(
+        &self,
+        payout: &Payout,
+        error: &E,
+    ) -> Result<(), BooksError> {
         let reason = hh_daemon::Chain(error).to_string();
         tracing::warn!(payout = payout.id.0, reason, "no invoice for a payout");
         if is_one_invoice(payout) {
@@ -438,6 +495,17 @@ fn is_one_invoice(payout: &Payout) -> bool {
     )
 }
 
+/// The Lightning node that a node's invoice can be paid to over a channel of ours only: it names no other way. So it is held until
+/// there is one (design 5).
+fn only_peer(payout: &Payout) -> Option<PublicKey> {
+    if payout.to.kind != DestinationKind::NodeInvoice {
+        return None;
+    }
+    let invoice = crate::destination::parse(&payout.to.text).ok()?;
+    let has_no_hint = invoice.route_hints().is_empty();
+    has_no_hint.then(|| invoice.recover_payee_pub_key())
+}
+
 fn unknown_fee(attempt: &Attempt) -> Msat {
     tracing::warn!(
         attempt = attempt.id.0,
@@ -450,9 +518,9 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What was written down at the dispatch; the error is what is missing.
+/// What was written down at the dispatch, or before it; the error is what is missing.
 fn dispatch(attempt: &Attempt) -> Result<Dispatch, &'static str> {
-    let at_ms = attempt.dispatched_at_ms.ok_or("time of dispatch")?;
+    let at_ms = attempt.dispatched_at_ms.unwrap_or(attempt.prepared_at_ms);
     let at_ms = u64::try_from(at_ms).map_err(|_error| "time of dispatch")?;
     let channels = attempt.channels.iter();
     let channels: Result<Vec<ChannelId>, _> = channels.map(|id| id.parse()).collect();

@@ -4,10 +4,10 @@
 use super::{Opener, Payer, session};
 use crate::clock::unix_ms;
 use hh_daemon::{Chain, Tasks};
-use hh_ledger::books::{Attempt, AttemptState, BooksError, PayoutId};
-use std::collections::BTreeMap;
+use hh_ledger::books::{AttemptId, AttemptState, BooksError, PayoutId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,8 @@ const RULES_INTERVAL: Duration = Duration::from_secs(5);
 /// How often an attempt is looked up that nobody follows any more.
 const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a payout is left alone that the wallet can't pay now: others may be smaller.
-const NOT_READY_PAUSE: Duration = Duration::from_secs(5);
+/// Attempts that are looked up at once while no session follows them: a wallet that does not answer takes a minute to say so.
+const LOOK_UPS_MAX: usize = 8;
 
 /// Due payouts that are looked through for those that can be sent now.
 const DUE_MAX: u32 = 500;
@@ -43,11 +43,16 @@ enum Event {
     Stopped,
 }
 
-/// A session has ended.
-struct Done {
-    payout: PayoutId,
-    /// The wallet could not pay it now.
-    is_to_wait: bool,
+/// What was in hand is not any more.
+enum Done {
+    Session {
+        payout: PayoutId,
+        /// How long it is to be left alone.
+        pause: Option<Duration>,
+    },
+    LookUp {
+        payout: PayoutId,
+    },
 }
 
 /// See the module.
@@ -57,6 +62,8 @@ pub(crate) struct Engine {
     pub opener: Opener,
     pub tasks: Tasks,
     pub nudges: mpsc::Receiver<Nudge>,
+    /// Whether books and wallet have been found to agree since the start; nothing is sent before.
+    pub verified: watch::Receiver<bool>,
 }
 
 struct Running {
@@ -64,7 +71,11 @@ struct Running {
     stop: CancellationToken,
     /// Payouts that a session has, with who is paid.
     in_hand: BTreeMap<PayoutId, String>,
-    /// Payouts that the wallet could not pay, until when they are left alone.
+    /// Payouts whose attempt is being looked up.
+    looked_up: BTreeSet<PayoutId>,
+    /// The attempt that was looked up last: the next turn begins after it.
+    last_look_up: AttemptId,
+    /// Payouts that could not be paid, until when they are left alone.
     waiting: BTreeMap<PayoutId, Instant>,
     done: mpsc::Sender<Done>,
     ended: mpsc::Receiver<Done>,
@@ -75,11 +86,13 @@ struct Running {
 impl Engine {
     /// Pays until the daemon stops.
     pub(crate) async fn run(self) {
-        let (done, ended) = mpsc::channel(IN_HAND_MAX);
+        let (done, ended) = mpsc::channel(IN_HAND_MAX + LOOK_UPS_MAX);
         let mut running = Running {
             stop: self.tasks.token().clone(),
             engine: self,
             in_hand: BTreeMap::new(),
+            looked_up: BTreeSet::new(),
+            last_look_up: AttemptId(0),
             waiting: BTreeMap::new(),
             done,
             ended,
@@ -137,14 +150,21 @@ impl Running {
     }
 
     fn done(&mut self, done: &Done) {
-        self.in_hand.remove(&done.payout);
-        if done.is_to_wait {
-            let until = Instant::now() + NOT_READY_PAUSE;
-            self.waiting.insert(done.payout, until);
+        match done {
+            Done::Session { payout, pause } => {
+                self.in_hand.remove(payout);
+                if let Some(pause) = pause {
+                    self.waiting.insert(*payout, Instant::now() + *pause);
+                }
+            }
+            Done::LookUp { payout } => drop(self.looked_up.remove(payout)),
         }
     }
 
     async fn act(&mut self) {
+        if !*self.engine.verified.borrow() {
+            return;
+        }
         let now = Instant::now();
         if now >= self.rules_at {
             self.rules_at = now + RULES_INTERVAL;
@@ -175,6 +195,7 @@ impl Running {
         for payout in payer.books.due_payouts(unix_ms(), DUE_MAX).await? {
             let payee = payout.payee.to_string();
             let is_taken = self.in_hand.contains_key(&payout.id)
+                || self.looked_up.contains(&payout.id)
                 || self.waiting.contains_key(&payout.id)
                 || self.in_hand.values().any(|in_hand| *in_hand == payee);
             if is_taken {
@@ -187,11 +208,8 @@ impl Running {
             let (id, done) = (payout.id, self.done.clone());
             let session = session::run(payer.clone(), payout, self.stop.clone());
             self.engine.tasks.spawn_session("payout", async move {
-                let is_to_wait = session.await;
-                let ended = Done {
-                    payout: id,
-                    is_to_wait,
-                };
+                let pause = session.await;
+                let ended = Done::Session { payout: id, pause };
                 // The engine is gone when the daemon stops.
                 done.send(ended).await.ok();
             });
@@ -199,20 +217,27 @@ impl Running {
         Ok(())
     }
 
-    /// Looks up what no session follows.
-    async fn look_up(&self) -> Result<(), BooksError> {
+    /// Looks up what no session follows, each beside the others.
+    async fn look_up(&mut self) -> Result<(), BooksError> {
         let payer = &self.engine.payer;
-        let open = payer.books.open_attempts().await?;
-        let is_left = |attempt: &Attempt| !self.in_hand.contains_key(&attempt.payout);
-        for attempt in open.into_iter().filter(is_left) {
-            if self.stop.is_cancelled() {
+        let mut open = payer.books.open_attempts().await?;
+        let done_before = open.partition_point(|attempt| attempt.id.0 <= self.last_look_up.0);
+        open.rotate_left(done_before);
+        for attempt in open {
+            let payout = attempt.payout;
+            if self.stop.is_cancelled() || self.looked_up.len() >= LOOK_UPS_MAX {
                 return Ok(());
             }
-            // One that can't go on now, as while payouts are frozen, holds up no other.
-            if let Err(error) = payer.resolve(&attempt).await {
-                let error = Chain(&error).to_string();
-                tracing::debug!(attempt = attempt.id.0, error, "attempt not resolved");
+            if self.in_hand.contains_key(&payout) || !self.looked_up.insert(payout) {
+                continue;
             }
+            self.last_look_up = attempt.id;
+            let (looked_up, done) = (session::look_up(payer.clone(), attempt), self.done.clone());
+            self.engine.tasks.spawn_session("look-up", async move {
+                looked_up.await;
+                // The engine is gone when the daemon stops.
+                done.send(Done::LookUp { payout }).await.ok();
+            });
         }
         Ok(())
     }

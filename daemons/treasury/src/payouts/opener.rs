@@ -137,7 +137,8 @@ impl Opener {
         )
     }
 
-    /// What may still be sent of the day's limit: payouts of the last 24 hours count, whatever became of them but cancelled.
+    /// What may still be sent of the day's limit: payouts of the last 24 hours count with what routing them may cost, whatever became of
+    /// them but cancelled.
     async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
         let mut used = Msat::ZERO;
         let mut before = None;
@@ -155,7 +156,10 @@ impl Opener {
                     && payout.created_at_ms > now_ms.saturating_sub(DAY_MS)
             };
             for payout in page.iter().filter(is_recent) {
-                used = Msat(used.0.saturating_add(payout.amount.0));
+                used = Msat(
+                    used.0
+                        .saturating_add(self.rules.most_spent(payout.amount).0),
+                );
             }
             if last.created_at_ms <= now_ms.saturating_sub(DAY_MS) {
                 break;

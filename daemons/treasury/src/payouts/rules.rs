@@ -17,8 +17,11 @@ pub(crate) struct Rules {
     pub interval: Duration,
     /// Most that one payout has.
     pub max_payout: Msat,
-    /// Most that is sent in 24 hours.
+    /// Most that is sent in 24 hours, with what routing may cost.
     pub max_day: Msat,
+    /// What routing may cost beside `max_fee_ppm` parts per million of the amount.
+    pub max_fee_base: Msat,
+    pub max_fee_ppm: u32,
     /// Payouts of more than this wait for two operators.
     pub approval_above: Msat,
 }
@@ -133,7 +136,9 @@ impl Rules {
         for candidate in candidates {
             match self.planned(&candidate, ask, left, now_ms) {
                 Ok(planned) => {
-                    left = left.checked_sub(planned.amount).unwrap_or_default();
+                    left = left
+                        .checked_sub(self.most_spent(planned.amount))
+                        .unwrap_or_default();
                     plan.planned.push(planned);
                 }
                 Err(why) => plan.left_out.push((candidate.payee, why)),
@@ -174,7 +179,7 @@ impl Rules {
         if *ask == Ask::Due && !self.is_due(candidate.last_opened_ms, now_ms) {
             return Err(LeftOut::NotDue);
         }
-        if amount > day_left {
+        if self.most_spent(amount) > day_left {
             return Err(LeftOut::DayLimit(day_left));
         }
         Ok(Planned {
@@ -185,17 +190,22 @@ impl Rules {
         })
     }
 
+    /// What routing an amount may cost, in whole msat.
+    pub(crate) fn max_fee(&self, amount: Msat) -> Msat {
+        let proportional = u128::from(amount.0) * u128::from(self.max_fee_ppm) / 1_000_000;
+        let proportional = u64::try_from(proportional).unwrap_or(u64::MAX);
+        Msat(self.max_fee_base.0.saturating_add(proportional))
+    }
+
+    /// An amount with what routing it may cost: what counts against the day's limit.
+    pub(crate) fn most_spent(&self, amount: Msat) -> Msat {
+        Msat(amount.0.saturating_add(self.max_fee(amount).0))
+    }
+
     fn is_due(&self, last_opened_ms: Option<i64>, now_ms: i64) -> bool {
         let interval_ms = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
         last_opened_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= interval_ms)
     }
-}
-
-/// What routing an amount may cost: `base` and so many parts per million of it, in msat.
-pub(crate) fn fee_limit(amount: Msat, base: Msat, ppm: u32) -> Msat {
-    let proportional = u128::from(amount.0) * u128::from(ppm) / 1_000_000;
-    let proportional = u64::try_from(proportional).unwrap_or(u64::MAX);
-    Msat(base.0.saturating_add(proportional))
 }
 
 fn whole_sats(amount: Msat) -> Msat {

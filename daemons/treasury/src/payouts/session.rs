@@ -13,13 +13,17 @@ const FOLLOWED_FOR: Duration = Duration::from_secs(60);
 const LOOK_UP_FIRST: Duration = Duration::from_millis(20);
 const LOOK_UP_LONGEST: Duration = Duration::from_secs(1);
 
-/// Sends a due payout and follows it; ends early when `stop` is cancelled, but never between a commit and its call. Says whether the
-/// wallet could not pay it now.
-pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -> bool {
+/// How long a payout is left alone that can't be paid now: others may be smaller.
+const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long one is left alone that the day's limit has no room for. Each try asks the payee's server for an invoice.
+const DAY_LIMIT_PAUSE: Duration = Duration::from_secs(600);
+
+/// Sends a due payout and follows it; ends early when `stop` is cancelled, but never between a commit and its call. Says for how long
+/// the payout is to be left alone that is due as before.
+pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -> Option<Duration> {
     let id = payout.id.0;
-    let sent = payer.send(&payout).await;
-    let is_to_wait = matches!(sent, Err(NotSent::NotReady(_)));
-    match sent {
+    match payer.send(&payout).await {
         Ok(attempt) => {
             if let Err(error) = follow(&payer, &payout, attempt, &stop).await {
                 let error = hh_daemon::Chain(&error).to_string();
@@ -29,16 +33,37 @@ pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -
                     "payout not followed; it is looked up again"
                 );
             }
+            None
         }
-        Err(NotSent::NotReady(why)) => tracing::debug!(payout = id, why, "payout waits"),
+        Err(NotSent::NotReady(why)) => {
+            tracing::debug!(payout = id, why, "payout waits");
+            Some(NOT_NOW_PAUSE)
+        }
         // It is in the books, and was told.
-        Err(NotSent::NoInvoice(_)) => {}
+        Err(NotSent::NoInvoice(_)) => None,
         Err(NotSent::Books(error)) => {
-            let error = hh_daemon::Chain(&error).to_string();
-            tracing::warn!(payout = id, error, "payout not sent");
+            let text = hh_daemon::Chain(&error).to_string();
+            tracing::warn!(payout = id, error = text, "payout not sent");
+            Some(pause_after(&error))
         }
     }
-    is_to_wait
+}
+
+/// Never none: what the books refuse now they would refuse at once again.
+fn pause_after(error: &BooksError) -> Duration {
+    match error {
+        BooksError::DayLimit { .. } => DAY_LIMIT_PAUSE,
+        _ => NOT_NOW_PAUSE,
+    }
+}
+
+/// Looks an attempt up that no session follows.
+pub(crate) async fn look_up(payer: Payer, attempt: Attempt) {
+    // One that can't go on now, as while payouts are frozen, holds up no other.
+    if let Err(error) = payer.resolve(&attempt).await {
+        let error = hh_daemon::Chain(&error).to_string();
+        tracing::debug!(attempt = attempt.id.0, error, "attempt not resolved");
+    }
 }
 
 async fn follow(

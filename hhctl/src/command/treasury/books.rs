@@ -188,6 +188,16 @@ pub(super) async fn verify(session: &mut Session) -> Result<Report, Failure> {
     if let Some(balances) = &verified.balances {
         fields.push(("In the wallet", in_wallet(balances).into()));
     }
+    if let Some(msat) = verified.difference_msat {
+        let what = match msat {
+            0 => "none between books and wallet".to_owned(),
+            _ => format!(
+                "{}, to be booked when nothing is on its way",
+                text::signed_sat(msat)
+            ),
+        };
+        fields.push(("Difference", what.into()));
+    }
     let view = vec![Part::Fields(fields), Part::Table(findings(&verified))];
     let mut report = Report::item("VerifyReport", json!(verified), view);
     if !verified.is_solvent || verified.findings.iter().any(|finding| finding.is_grave) {

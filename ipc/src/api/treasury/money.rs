@@ -106,6 +106,10 @@ pub struct VerifyReport {
     pub findings: Vec<Finding>,
     pub totals: Totals,
     pub balances: Option<Balances>,
+    /// What the wallet has more than the books, coinbases that are not mature left out; none where it does not answer. A fee or a
+    /// payment that it knows and the books do not yet is in it.
+    #[serde(default)]
+    pub difference_msat: Option<i64>,
     /// Entries that were added up.
     pub entries: u64,
 }

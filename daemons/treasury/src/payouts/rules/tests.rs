@@ -6,6 +6,8 @@ const RULES: Rules = Rules {
     interval: Duration::from_secs(3_600),
     max_payout: Msat(50_000_000),
     max_day: Msat(100_000_000),
+    max_fee_base: Msat(10_000),
+    max_fee_ppm: 5_000,
     approval_above: Msat(20_000_000),
 };
 
@@ -99,12 +101,23 @@ fn small_balances_are_paid_where_they_are_named_and_asked_for() {
 
 #[test]
 fn the_fee_limit_grows_with_the_amount() {
-    assert_eq!(fee_limit(Msat(0), Msat(10_000), 5_000), Msat(10_000));
-    assert_eq!(
-        fee_limit(Msat(1_000_000), Msat(10_000), 5_000),
-        Msat(15_000)
-    );
-    assert_eq!(fee_limit(Msat(u64::MAX), Msat(1), u32::MAX), Msat(u64::MAX));
+    assert_eq!(RULES.max_fee(Msat(0)), Msat(10_000));
+    assert_eq!(RULES.max_fee(Msat(1_000_000)), Msat(15_000));
+    let free = Rules {
+        max_fee_base: Msat(1),
+        max_fee_ppm: u32::MAX,
+        ..RULES
+    };
+    assert_eq!(free.max_fee(Msat(u64::MAX)), Msat(u64::MAX));
+}
+
+#[test]
+fn a_payout_whose_fees_pass_the_days_limit_is_not_planned() {
+    let left = RULES.most_spent(Msat(2_000_000));
+    assert_eq!(left, Msat(2_020_000));
+    let plan = |left| RULES.plan(vec![miner("a", 2_000_000)], &Ask::All, left, NOW_MS);
+    assert_eq!(plan(left).planned.len(), 1);
+    assert_eq!(plan(Msat(left.0 - 1)).planned, []);
 }
 
 proptest! {
@@ -121,7 +134,8 @@ proptest! {
             .collect();
         let ask = if by_hand { Ask::All } else { Ask::Due };
         let plan = RULES.plan(candidates.clone(), &ask, Msat(day_left), NOW_MS);
-        prop_assert!(plan.total() <= Msat(day_left));
+        let spent: u64 = plan.planned.iter().map(|planned| RULES.most_spent(planned.amount).0).sum();
+        prop_assert!(spent <= day_left);
         prop_assert_eq!(plan.planned.len() + plan.left_out.len(), payable.len());
         for planned in plan.planned {
             let mut of = candidates.iter();

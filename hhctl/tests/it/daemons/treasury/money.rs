@@ -102,6 +102,7 @@ pub(super) fn verified() -> VerifyReport {
         }],
         totals: totals(),
         balances: Some(balances()),
+        difference_msat: Some(-1_500),
         entries: 1_234,
     }
 }
