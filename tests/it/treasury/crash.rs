@@ -1,7 +1,7 @@
 //! hh-treasury dies at every step of a payout, as in a power cut, and nothing is paid twice or lost.
 
 use super::world::World;
-use hh_ipc::api::treasury::{Payout, PayoutState, TreasuryClient};
+use hh_ipc::api::treasury::{ChannelState, Payout, PayoutState, TreasuryClient};
 use hh_ipc::client::within;
 use hh_tests::network::CALL;
 use hh_tests::wait::wait_for;
@@ -30,15 +30,32 @@ const ROUNDS_OF_ALL: usize = 200;
 const AMOUNT_SAT: u64 = 20_000;
 
 /// Until a wallet may say that it has never sent a payment it has to run for a minute; a channel that it closes by force takes
-/// longer than that.
-const RESOLVED: Duration = Duration::from_secs(300);
+/// hundreds of blocks, of which each takes a second or two.
+const RESOLVED: Duration = Duration::from_secs(600);
 
-/// A payout that is over, one way or the other.
-async fn wait_until_over(client: &TreasuryClient, payout: u64) -> Payout {
+/// In this round a reorganisation takes away the blocks of its payment.
+const ROUND_OF_REORG: usize = 3;
+
+/// Blocks that it takes away: fewer than a channel's funding lies deep.
+const REORG_DEPTH: u32 = 3;
+
+/// A payout that is over, one way or the other. While no channel can be used one is being closed by force, and ends with the blocks
+/// that its timelocks count.
+async fn wait_until_over(world: &World, client: &TreasuryClient, payout: u64) -> Payout {
     wait_for("the payout is over", RESOLVED, async || {
         let detail = client.payout(within(CALL), payout).await.ok()?.ok()?;
         let state = detail.payout.state;
-        matches!(state, PayoutState::Settled | PayoutState::Cancelled).then_some(detail.payout)
+        if matches!(state, PayoutState::Settled | PayoutState::Cancelled) {
+            return Some(detail.payout);
+        }
+        let channels = client.channels(within(CALL)).await.ok()?.ok()?;
+        if channels
+            .iter()
+            .any(|channel| channel.state == ChannelState::Closing)
+        {
+            world.network.node.generate(1);
+        }
+        None
     })
     .await
 }
@@ -73,7 +90,10 @@ async fn a_payout_that_is_killed_at_any_step_is_paid_once_or_given_back() {
             Some(payout) => payout,
             None => world.newest_payout(&client).await,
         };
-        let over = wait_until_over(&client, payout).await;
+        if round == ROUND_OF_REORG {
+            world.reorganise(REORG_DEPTH);
+        }
+        let over = wait_until_over(&world, &client, payout).await;
         assert_eq!(over.amount_msat, msat, "{point}");
         let received = world.received(msat);
         if over.state == PayoutState::Settled {
@@ -88,5 +108,6 @@ async fn a_payout_that_is_killed_at_any_step_is_paid_once_or_given_back() {
         assert_eq!(booked, paid_msat, "{point}");
     }
     assert!(paid_msat > 0);
+    world.wait_until_books_balance().await;
     world.end().await;
 }

@@ -1,7 +1,9 @@
 //! All that money needs: a pool with a node known to it, hh-treasury, the node's wallet, and miners.
 
+use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    ChannelOpenRequest, ChannelState, SubmitInvoiceRequest, TreasuryClient,
+    ChannelOpenRequest, ChannelState, RewardBlock, RewardBlockState, SubmitInvoiceRequest, Totals,
+    TreasuryClient,
 };
 use hh_ipc::client::within;
 use hh_mining::Network as ChainName;
@@ -21,6 +23,9 @@ const CAPACITY_SAT: u64 = 10_000_000;
 
 /// Transactions in the block that is found, each with a fee of 1,000 sat.
 pub(super) const TRANSACTIONS: usize = 7;
+
+/// Until all channels that were closed by force have given their money back: hundreds of blocks of a second or two.
+const BALANCED: Duration = Duration::from_secs(900);
 
 /// For calls that reach a peer.
 const LONG_CALL: Duration = Duration::from_secs(60);
@@ -161,18 +166,28 @@ impl World {
 
     /// Hands in an invoice of the node.
     pub(super) async fn submit(&self, client: &TreasuryClient, msat: u64) -> u64 {
+        self.hand_in(client, msat).await.expect("it is taken")
+    }
+
+    /// As [`Self::submit`], with the answer of a treasury that may refuse it.
+    pub(super) async fn hand_in(
+        &self,
+        client: &TreasuryClient,
+        msat: u64,
+    ) -> Result<u64, ApiError> {
+        let request = self.invoice(msat).await;
+        let submitted = client.submit_invoice(within(CALL), request).await;
+        Ok(submitted.expect("hh-treasury answers")?.id)
+    }
+
+    async fn invoice(&self, msat: u64) -> SubmitInvoiceRequest {
         let by = (&self.node, &self.key);
         let (invoice, signature) = self.wallet.invoice(msat, ChainName::Signet, by).await;
-        let request = SubmitInvoiceRequest {
+        SubmitInvoiceRequest {
             node: self.node.to_string(),
             invoice,
             signature,
-        };
-        let submitted = client.submit_invoice(within(CALL), request).await;
-        submitted
-            .expect("hh-treasury answers")
-            .expect("it is taken")
-            .id
+        }
     }
 }
 
@@ -233,15 +248,58 @@ impl World {
 
     /// As [`Self::submit`], at a treasury that may die meanwhile.
     pub(super) async fn submit_or_die(&self, client: &TreasuryClient, msat: u64) -> Option<u64> {
-        let by = (&self.node, &self.key);
-        let (invoice, signature) = self.wallet.invoice(msat, ChainName::Signet, by).await;
-        let request = SubmitInvoiceRequest {
-            node: self.node.to_string(),
-            invoice,
-            signature,
-        };
+        let request = self.invoice(msat).await;
         let submitted = client.submit_invoice(within(CALL), request).await;
         submitted.ok().map(|taken| taken.expect("it is taken").id)
+    }
+
+    /// Takes the newest blocks away; as many and one more take their place.
+    pub(super) fn reorganise(&self, depth: u32) {
+        let node = &self.network.node;
+        let mut first = node.tip();
+        for _ in 1..depth {
+            let block = node
+                .block_on_best_chain(&first)
+                .expect("it is the tip's parent");
+            first = block.header.prev_blockhash;
+        }
+        node.invalidate(first);
+        node.generate(depth + 1);
+    }
+
+    /// Waits until the books have all that the wallet has and nothing that it has not, and checks that what came in is what was paid,
+    /// what it cost and what is there.
+    pub(super) async fn wait_until_books_balance(&self) -> Totals {
+        let client = self.treasury.client().await;
+        let totals = wait_for("books and wallet agree", BALANCED, async || {
+            let report = client.verify(within(LONG_CALL)).await.ok()?.ok()?;
+            assert!(report.is_solvent, "{report:?}");
+            let channels = client.channels(within(CALL)).await.ok()?.ok()?;
+            if channels
+                .iter()
+                .any(|channel| channel.state == ChannelState::Closing)
+            {
+                self.network.node.generate(1);
+                return None;
+            }
+            (report.difference_msat == Some(0)).then_some(report.totals)
+        })
+        .await;
+        let blocks = client.blocks(within(CALL), 100).await.unwrap().unwrap();
+        let is_payable = |block: &&RewardBlock| block.state == RewardBlockState::Payable;
+        let values = blocks
+            .blocks
+            .iter()
+            .filter(is_payable)
+            .map(|block| block.value_msat);
+        let received = i64::try_from(values.sum::<u64>()).unwrap();
+        let spent = totals.paid_msat + totals.fees_msat + totals.loss_msat;
+        assert_eq!(received, totals.wallet_msat + spent, "{totals:?}");
+        let owed = totals.payable_msat + totals.in_payouts_msat + totals.node_reserve_msat;
+        let own =
+            totals.treasury_msat + totals.suspense_msat + totals.capital_msat + totals.income_msat;
+        assert_eq!(received, owed + own + totals.paid_msat, "{totals:?}");
+        totals
     }
 
     /// The payout that was opened last.
