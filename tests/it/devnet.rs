@@ -113,6 +113,29 @@ fn text(output: &Output) -> String {
         .concat()
 }
 
+/// Blocks on top of the first of ours until its reward may be paid, and some to fund a channel.
+const MATURITY: &str = "110";
+
+/// Each block that is looked for takes some seconds.
+const PAID: Duration = Duration::from_secs(600);
+
+/// The node's part of a block's reward arrives at its wallet.
+fn check_node_is_paid(devnet: &Devnet) {
+    devnet.check(&["mine", MATURITY], 0, &["height"]);
+    let payout = wait_blocking("hhctl lists a settled payout", PAID, || {
+        // A channel is opened meanwhile, which wants blocks on its funding.
+        devnet.check(&["mine", "1"], 0, &["height"]);
+        let payouts = devnet.hhctl(&["payout", "list"])?;
+        let mut payouts = payouts["items"].as_array()?.iter();
+        payouts.find(|payout| payout["state"] == "settled").cloned()
+    });
+    assert_eq!(payout["payee"], "node:devnet-node", "{payout}");
+    let preimage = hex::decode(payout["preimage"].as_str().expect("it is the receipt"));
+    let hash: bitcoin::hashes::sha256::Hash =
+        bitcoin::hashes::Hash::hash(&preimage.expect("it is hex"));
+    assert_eq!(payout["payment_hash"], hash.to_string(), "{payout}");
+}
+
 #[test]
 fn devnet_comes_up_mines_a_block_goes_down_and_leaves_nothing() {
     let mut devnet = Devnet {
@@ -136,6 +159,10 @@ fn devnet_comes_up_mines_a_block_goes_down_and_leaves_nothing() {
     assert_eq!(block["account"], "devnet", "{block}");
     devnet.check(&["mine", "2"], 0, &["height"]);
     devnet.check(&["status"], 0, &["shares accepted"]);
+
+    if hh_tests::all() {
+        check_node_is_paid(&devnet);
+    }
 
     // A second `up` starts only what is not there.
     let node = devnet.process_id("bitcoin-node");

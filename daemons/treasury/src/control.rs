@@ -5,6 +5,7 @@ mod account;
 mod block;
 mod channel;
 mod destination;
+mod liquidity;
 mod money;
 mod payout;
 mod refusal;
@@ -22,12 +23,12 @@ use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptRequest, ApproveRequest,
     BlockReport, CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest,
-    ClaimToken, CloseFailedRequest, CreateAccountRequest, DepositRequest, DestinationChanged,
-    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
-    RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest, SetDestinationRequest,
-    Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus,
-    UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    ClaimToken, CloseFailedRequest, CreateAccountRequest, DayYield, DepositRequest,
+    DestinationChanged, DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
+    LightningPayment, LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan,
+    PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest,
+    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
+    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -62,6 +63,8 @@ pub(crate) struct Control {
     /// Where blocks pay.
     pub reward_address: bitcoin::Address,
     pub salts: Arc<SaltSecret>,
+    /// What the rules leave on the chain.
+    pub channel_reserve_sat: u64,
     pub cooling_off: Duration,
     /// Changes that operators make go through it.
     pub journal: ChangeJournal,
@@ -306,6 +309,14 @@ impl Treasury for Answers {
 
     async fn rebalance(self, _: Call, request: RebalanceRequest) -> Result<String, ApiError> {
         self.control.rebalance(&self.caller, &request)
+    }
+
+    async fn liquidity(self, _: Call) -> Result<Liquidity, ApiError> {
+        self.control.liquidity().await
+    }
+
+    async fn day_yields(self, _: Call, days: u32) -> Result<Vec<DayYield>, ApiError> {
+        self.control.day_yields(days).await
     }
 
     async fn lightning_payments(

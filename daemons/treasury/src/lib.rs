@@ -13,6 +13,7 @@
 //! ```
 
 mod actor;
+mod advice;
 mod audit;
 mod chain;
 mod clock;
@@ -103,6 +104,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         report_key: report_key.public_key(),
         reward_address,
         salts,
+        channel_reserve_sat: config.channels.reserve_sat,
         cooling_off: Duration::from_secs(config.payouts.cooling_off_seconds),
         journal: ChangeJournal::new(config.journal_path(), context.name),
     };

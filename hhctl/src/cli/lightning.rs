@@ -15,6 +15,19 @@ pub(crate) enum LightningCommand {
     /// Payments of the wallet, whatever they were for
     #[command(subcommand, alias = "payments")]
     Payment(PaymentCommand),
+    /// What could be done so that all that is due can be sent
+    #[command(
+        after_help = "Example:\n  hhctl ln advice\n\nNothing of it is done by itself: the rules of [channels] in hh-treasury's \
+                      configuration open channels, the rest is yours to decide."
+    )]
+    Advice,
+    /// What each day has earned by routing, what channels cost, and what was paid out
+    #[command(after_help = "Examples:\n  hhctl ln yield\n  hhctl ln yield --days 365 -o csv")]
+    Yield {
+        /// From so many days ago to today, in UTC
+        #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=400))]
+        days: u32,
+    },
     /// Make an invoice of the wallet
     #[command(
         after_help = "Examples:\n  hhctl ln invoice --amount 50ksat --description \"from the other wallet\"\n  hhctl ln invoice \
@@ -37,7 +50,11 @@ impl LightningCommand {
     /// Whether it is to be planned and confirmed, or done at once.
     pub(crate) fn changes_something(&self) -> bool {
         match self {
-            Self::Status | Self::Payment(_) | Self::Channel(ChannelCommand::List) => false,
+            Self::Status
+            | Self::Advice
+            | Self::Yield { .. }
+            | Self::Payment(_)
+            | Self::Channel(ChannelCommand::List) => false,
             Self::Invoice { .. } | Self::Channel(_) => true,
         }
     }

@@ -1,6 +1,7 @@
 //! `hhctl ln`.
 
 mod channel;
+mod liquidity;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{ChannelCommand, LightningCommand, PaymentCommand};
@@ -21,6 +22,8 @@ pub(super) async fn report(
         LightningCommand::Payment(PaymentCommand::List { limit }) => {
             payments(session, *limit).await
         }
+        LightningCommand::Advice => liquidity::advice(session).await,
+        LightningCommand::Yield { days } => liquidity::yields(session, *days).await,
         LightningCommand::Channel(_) | LightningCommand::Invoice { .. } => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }
@@ -36,6 +39,8 @@ pub(super) fn consent(command: &LightningCommand) -> Consent {
         }
         LightningCommand::Channel(ChannelCommand::List)
         | LightningCommand::Status
+        | LightningCommand::Advice
+        | LightningCommand::Yield { .. }
         | LightningCommand::Payment(_)
         | LightningCommand::Invoice { .. } => Consent::not_needed(),
     }
@@ -85,6 +90,8 @@ pub(super) async fn apply(
         }
         LightningCommand::Channel(ChannelCommand::List)
         | LightningCommand::Status
+        | LightningCommand::Advice
+        | LightningCommand::Yield { .. }
         | LightningCommand::Payment(_) => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }

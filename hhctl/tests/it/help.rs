@@ -73,6 +73,8 @@ const COMMANDS: &[&str] = &[
     "payout export",
     "ln",
     "ln status",
+    "ln advice",
+    "ln yield",
     "ln channel",
     "ln channel list",
     "ln channel open",

@@ -83,3 +83,17 @@ async fn balance_is_moved_for_a_fee_that_is_named_first() {
     assert_snapshot!("ln_rebalance_json", moved.stdout);
     assert_eq!(devnet.changes(), ["rebalance 1187x1x0 1190x2x1 500000000"]);
 }
+
+#[tokio::test]
+async fn advice_says_what_could_be_done_and_how() {
+    check("ln_advice", "hhctl ln advice").await;
+}
+
+#[tokio::test]
+async fn yield_shows_what_days_have_earned_and_cost() {
+    check("ln_yield", "hhctl ln yield").await;
+    let devnet = Devnet::start(Answers::good());
+    let one = "hhctl ln yield --days 1 --no-headers";
+    let one = Operator::at(&devnet).types(one).await;
+    assert_eq!(one.stdout.lines().count(), 1, "{}", one.stdout);
+}

@@ -15,8 +15,8 @@ pub use block::{
     BlockReport, RewardBlock, RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
 };
 pub use lightning::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, Htlc, InvoiceRequest,
-    LightningPayment, LightningStatus, RebalanceRequest,
+    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, Htlc, InvoiceRequest,
+    LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, RebalanceRequest,
 };
 pub use money::{
     AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest,
@@ -115,6 +115,10 @@ pub trait Treasury {
     async fn close_channel(request: ChannelCloseRequest) -> Result<Channel, ApiError>;
     /// Moves balance between channels where the backend can.
     async fn rebalance(request: RebalanceRequest) -> Result<String, ApiError>;
+    /// What an operator could do about the channels, the most urgent first.
+    async fn liquidity() -> Result<Liquidity, ApiError>;
+    /// What each day of the last so many, at most 400, has earned, cost and paid, newest first; days without anything are left out.
+    async fn day_yields(days: u32) -> Result<Vec<DayYield>, ApiError>;
     /// The wallet's newest payments, newest first.
     async fn lightning_payments(limit: u32) -> Result<Vec<LightningPayment>, ApiError>;
 }

@@ -9,12 +9,12 @@ use super::{Fake, chained, intent, journal_page, outcome, seconds_ago};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
     CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
-    CloseFailedRequest, CreateAccountRequest, DepositRequest, Destination, DestinationChanged,
-    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
-    RebalanceRequest, ReconcileReport, RewardBlock, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    CloseFailedRequest, CreateAccountRequest, DayYield, DepositRequest, Destination,
+    DestinationChanged, DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
+    LightningPayment, LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan,
+    PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport, RewardBlock, RewardBlockPage,
+    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
+    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -438,6 +438,16 @@ impl Treasury for Fake {
             return Ok("moved, for 42 sat".to_owned());
         }
         Ok("a way was found, for 42 sat".to_owned())
+    }
+
+    async fn liquidity(self, _: Context) -> Result<Liquidity, ApiError> {
+        Ok(money::liquidity())
+    }
+
+    async fn day_yields(self, _: Context, days: u32) -> Result<Vec<DayYield>, ApiError> {
+        let mut known = money::day_yields();
+        known.truncate(usize::try_from(days).unwrap());
+        Ok(known)
     }
 
     async fn lightning_payments(

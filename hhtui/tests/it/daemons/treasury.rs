@@ -4,10 +4,10 @@ use super::{Fake, hello, unasked, up};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
     CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
-    CloseFailedRequest, CreateAccountRequest, DepositRequest, DestinationChanged,
+    CloseFailedRequest, CreateAccountRequest, DayYield, DepositRequest, DestinationChanged,
     DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout,
-    ProofRequest, RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest,
+    LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
+    PlannedPayout, ProofRequest, RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest,
     SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
     TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
@@ -231,6 +231,14 @@ impl Treasury for Fake {
     }
 
     async fn rebalance(self, _: Context, _: RebalanceRequest) -> Result<String, ApiError> {
+        Err(unasked())
+    }
+
+    async fn liquidity(self, _: Context) -> Result<Liquidity, ApiError> {
+        Err(unasked())
+    }
+
+    async fn day_yields(self, _: Context, _: u32) -> Result<Vec<DayYield>, ApiError> {
         Err(unasked())
     }
 

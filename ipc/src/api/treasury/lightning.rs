@@ -100,3 +100,43 @@ pub struct RebalanceRequest {
     pub max_fee_ppm: u32,
     pub dry_run: bool,
 }
+
+/// What can be sent and received now, and what could be done about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liquidity {
+    pub can_send_msat: u64,
+    pub can_receive_msat: u64,
+    /// Balances that may be paid and open payouts.
+    pub due_msat: u64,
+    /// On the chain, without what is kept back.
+    pub on_chain_msat: u64,
+    pub advice: Vec<LiquidityAdvice>,
+}
+
+/// Something that an operator could do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiquidityAdvice {
+    /// `open`, `fund`, `rebalance` or `reconnect`.
+    pub action: String,
+    pub amount_msat: u64,
+    pub why: String,
+    /// The command that does it, or begins it.
+    pub command: String,
+}
+
+/// What a day of UTC has earned, cost and paid, by the books.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayYield {
+    /// `2026-11-30`.
+    pub date: String,
+    /// Fees earned by routing for others.
+    pub routing_income_msat: u64,
+    /// Routing fees paid.
+    pub routing_fees_msat: u64,
+    /// Fees of transactions, and what channels cost.
+    pub onchain_fees_msat: u64,
+    /// What payouts have paid, without fees.
+    pub paid_msat: u64,
+    /// Earned less all fees.
+    pub net_msat: i64,
+}

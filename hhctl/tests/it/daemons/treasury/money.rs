@@ -2,8 +2,8 @@
 
 use crate::daemons::{HASH, now, seconds_ago, up};
 use hh_ipc::api::treasury::{
-    Balances, Finding, ReconcileReport, RewardBlock, RewardBlockState, Totals, TreasuryStatus,
-    Unmatched, VerifyReport,
+    Balances, DayYield, Finding, Liquidity, LiquidityAdvice, ReconcileReport, RewardBlock,
+    RewardBlockState, Totals, TreasuryStatus, Unmatched, VerifyReport,
 };
 
 pub(super) fn totals() -> Totals {
@@ -130,4 +130,34 @@ pub(crate) fn unmatched() -> ReconcileReport {
         open_attempts: 0,
         is_required: true,
     }
+}
+
+pub(super) fn liquidity() -> Liquidity {
+    Liquidity {
+        can_send_msat: 3_000_000_000,
+        can_receive_msat: 1_200_000_000,
+        due_msat: 4_200_456_789,
+        on_chain_msat: 100_000_000_000,
+        advice: vec![LiquidityAdvice {
+            action: "open".to_owned(),
+            amount_msat: 3_300_686_000,
+            why: "less can be sent than one and a half times what is due".to_owned(),
+            command: "hhctl ln channel open NODE_ID@HOST:PORT --capacity 3300686sat".to_owned(),
+        }],
+    }
+}
+
+pub(super) fn day_yields() -> Vec<DayYield> {
+    let day = |date: &str, income, onchain, net| DayYield {
+        date: date.to_owned(),
+        routing_income_msat: income,
+        routing_fees_msat: 12_500,
+        onchain_fees_msat: onchain,
+        paid_msat: 900_000_123,
+        net_msat: net,
+    };
+    vec![
+        day("2026-11-02", 40_000, 0, 27_500),
+        day("2026-11-01", 0, 1_540_000, -1_552_500),
+    ]
 }

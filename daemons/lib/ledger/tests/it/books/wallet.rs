@@ -1,6 +1,6 @@
 //! What happens to the wallet beside coinbases and payouts.
 
-use hh_ledger::books::{BookAccount, Page, WalletChange};
+use hh_ledger::books::{BookAccount, DayYield, Page, WalletChange};
 
 use super::*;
 
@@ -8,6 +8,7 @@ on_both_engines!(
     changes_of_the_wallet_are_booked_once,
     capital_comes_from_what_has_arrived,
     the_reserve_goes_to_nodes,
+    what_a_day_has_earned_and_cost_is_added_up,
 );
 
 impl Desk {
@@ -127,4 +128,46 @@ async fn the_reserve_goes_to_nodes(site: Site) {
     let entries = desk.books.entries(Page::first(1)).await.unwrap();
     assert_eq!(entries[0].note, "approved by ann and ben");
     desk.check().await;
+}
+
+/// The day after that of the other entries.
+const NEXT_DAY_MS: i64 = NOW_MS + 86_400_000;
+
+async fn what_a_day_has_earned_and_cost_is_added_up(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let (_, attempt) = desk.sent(Msat(5_000_000), 1).await;
+    desk.settle(attempt, 1, 700).await;
+    desk.book(WalletChange::OnchainFee(Msat(1_000)), "tx1")
+        .await
+        .unwrap();
+    desk.book(WalletChange::ChannelFee(Msat(20_000)), "chan1")
+        .await
+        .unwrap();
+    desk.book(WalletChange::UnexplainedIn(Msat(9)), "tx2")
+        .await
+        .unwrap();
+    let earned = WalletChange::RoutingIncome(Msat(300_000));
+    let earned =
+        desk.books
+            .book_wallet_change(earned, "seen".to_owned(), "day2".to_owned(), NEXT_DAY_MS);
+    earned.await.unwrap();
+    let days = desk.books.days(0, NEXT_DAY_MS).await.unwrap();
+    let day_of = |at_ms: i64| at_ms - at_ms.rem_euclid(86_400_000);
+    let second = DayYield {
+        from_ms: day_of(NEXT_DAY_MS),
+        income_routing: Msat(300_000),
+        ..DayYield::default()
+    };
+    let first = DayYield {
+        from_ms: day_of(NOW_MS),
+        income_routing: Msat::ZERO,
+        fees_routing: Msat(700),
+        fees_onchain: Msat(21_000),
+        paid: Msat(5_000_000),
+    };
+    assert_eq!(days, [second, first]);
+    assert_eq!((first.net_msat(), second.net_msat()), (-21_700, 300_000));
+    let newest = desk.books.days(NEXT_DAY_MS, NEXT_DAY_MS).await.unwrap();
+    assert_eq!(newest, [second]);
 }
