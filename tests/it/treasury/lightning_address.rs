@@ -3,6 +3,7 @@
 use super::world::World;
 use hh_ipc::api::treasury::{PayoutQuery, PayoutState};
 use hh_ipc::client::within;
+use hh_tests::bitcoin_core::Chain;
 use hh_tests::lightning_address::{DOMAIN, certificate, serve};
 use hh_tests::network::CALL;
 use hh_tests::treasury::{DEADLINE, NodeWallet};
@@ -21,7 +22,7 @@ async fn server(wallet: &NodeWallet) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_miner_is_paid_to_his_lightning_address_by_the_rules() {
-    let world = World::start_with(server).await;
+    let world = World::start_with(Chain::Regtest, server).await;
     let account = format!("carol@{DOMAIN}");
     let hash = world.find_block_as(&format!("{account}/rig")).await;
     let (treasury, client) = (&world.treasury, world.treasury.client().await);

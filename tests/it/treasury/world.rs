@@ -42,13 +42,18 @@ pub(super) struct World {
 }
 
 impl World {
+    /// On a signet, where shares and blocks are different things.
     pub(super) async fn start(more: &str) -> Self {
-        Self::start_with(async |_| more.to_owned()).await
+        Self::start_with(Chain::Signet, async |_| more.to_owned()).await
     }
 
-    /// As [`Self::start`], with what the node's wallet has to say to the configuration.
-    pub(super) async fn start_with(more: impl AsyncFnOnce(&NodeWallet) -> String) -> Self {
-        let core = BitcoinCore::start(Chain::Signet);
+    /// With what the node's wallet has to say to the configuration. On regtest every share is a block, and as many blocks as are
+    /// wanted are there at once.
+    pub(super) async fn start_with(
+        chain: Chain,
+        more: impl AsyncFnOnce(&NodeWallet) -> String,
+    ) -> Self {
+        let core = BitcoinCore::start(chain);
         mempool::fill(&core, TRANSACTIONS);
         let mut network = Network::start_on(core).await;
         let key = NodeSecretKey::generate().unwrap();
@@ -128,8 +133,10 @@ impl World {
         let network = &self.network;
         let opened = Channel::open(network.pool_address, &network.pool_key, identity).await;
         let mut channel = opened.expect("the pool takes miners");
-        channel.submit(5).await.expect("the pool takes shares");
-        channel.settle(0).await.expect("the pool settles them");
+        if network.node.chain == Chain::Signet {
+            channel.submit(5).await.expect("the pool takes shares");
+            channel.settle(0).await.expect("the pool settles them");
+        }
         channel.submit_block().await.expect("the pool reads")
     }
 
@@ -182,7 +189,11 @@ impl World {
 
     async fn invoice(&self, msat: u64) -> SubmitInvoiceRequest {
         let by = (&self.node, &self.key);
-        let (invoice, signature) = self.wallet.invoice(msat, ChainName::Signet, by).await;
+        let chain = match self.network.node.chain {
+            Chain::Signet => ChainName::Signet,
+            Chain::Regtest => ChainName::Regtest,
+        };
+        let (invoice, signature) = self.wallet.invoice(msat, chain, by).await;
         SubmitInvoiceRequest {
             node: self.node.to_string(),
             invoice,
@@ -205,10 +216,10 @@ fn issue(network: &Network, node: &NodeId, key: &NodeSecretKey) -> String {
 }
 
 impl World {
-    /// A world in which the node may be paid, over a channel that can be used.
+    /// A world on regtest in which the node may be paid, over a channel that can be used.
     pub(super) async fn with_dues() -> Self {
-        let world = Self::start("").await;
-        world.mine_through_node(3).await;
+        let world = Self::start_with(Chain::Regtest, async |_| String::new()).await;
+        world.mine_through_node(1).await;
         let hash = world.find_block().await;
         let split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
         let treasury = &world.treasury;
