@@ -294,7 +294,7 @@ impl Audit {
     }
 }
 
-/// All that the wallet has, wherever.
+/// All that the wallet has, wherever; coinbases that are not mature are among it on every backend.
 fn actual(seen: &Seen) -> i128 {
     let sats = |amount: bitcoin::Amount| i128::from(amount.to_sat()) * 1_000;
     let closing = seen.balances.closing.iter();

@@ -1,11 +1,12 @@
 //! Metrics that are copied from the books and the wallet every few seconds, so that no payout pays for them. Counters end in `_total`
 //! and only grow; no label names an account, a node or a channel.
 
+use crate::Stores;
 use crate::audit::Audit;
 use crate::clock::unix_ms;
 use crate::solvency::Seen;
 use hh_ledger::books::{Attempt, Books, BooksError, Page, PayoutFilter, PayoutState, Totals};
-use hh_lightning::ChannelState;
+use hh_lightning::{ChannelState, FailureCode};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -19,19 +20,48 @@ const OPEN_MAX: u32 = 10_000;
 /// Payments go over Lightning only.
 const RAIL: &str = "lightning";
 
+/// Why a payment ended as it did, as `hyperhash_ln_payments_total` names it: no others, whatever a wallet says.
+const FAILURES: [&str; 9] = [
+    FailureCode::NoRoute.as_str(),
+    FailureCode::TimedOut.as_str(),
+    FailureCode::Expired.as_str(),
+    FailureCode::RejectedByPayee.as_str(),
+    FailureCode::NoBalance.as_str(),
+    FailureCode::Cancelled.as_str(),
+    FailureCode::Other.as_str(),
+    "refused",
+    "never_sent",
+];
+
+/// Counts a payment that has failed for good, once it is booked.
+pub(crate) fn payment_failed(code: &str) {
+    let known = FAILURES.into_iter().find(|known| *known == code);
+    let reason = known.unwrap_or(FailureCode::Other.as_str());
+    counter!("hyperhash_ln_payments_total", "result" => "failed", "reason" => reason).increment(1);
+}
+
+/// Counts a payment that was settled, once it is booked.
+pub(crate) fn payment_settled() {
+    counter!("hyperhash_ln_payments_total", "result" => "settled", "reason" => "none").increment(1);
+}
+
 /// Copies until `stop` is cancelled.
-pub(crate) async fn keep(books: Books, audit: Audit, stop: CancellationToken) {
+pub(crate) async fn keep(stores: Stores, audit: Audit, stop: CancellationToken) {
     describe_payouts();
     describe_money();
     describe_wallet();
     loop {
-        if let Err(error) = copy_books(&books).await {
+        if let Err(error) = copy_books(&stores.books).await {
             let error = hh_daemon::Chain(&error).to_string();
             tracing::debug!(error, "metrics of the books not copied");
         }
         if let Ok(seen) = audit.seen().await {
             copy_wallet(&seen);
         }
+        // One that does not answer is in step with nothing.
+        let info = stores.wallet.wallet().info().await;
+        let is_synced = info.is_ok_and(|info| info.is_synced);
+        gauge!("hyperhash_ln_synced_to_chain").set(f64::from(u8::from(is_synced)));
         let pause = tokio::time::sleep(INTERVAL);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
@@ -72,6 +102,15 @@ fn describe_payouts() {
     for result in ["settled", "failed"] {
         counter!("hyperhash_payouts_total", "rail" => RAIL, "result" => result).absolute(0);
     }
+    describe_counter!(
+        "hyperhash_ln_payments_total",
+        "Payments that ended, by result and, of those that failed, by reason"
+    );
+    counter!("hyperhash_ln_payments_total", "result" => "settled", "reason" => "none").absolute(0);
+    for reason in FAILURES {
+        counter!("hyperhash_ln_payments_total", "result" => "failed", "reason" => reason)
+            .absolute(0);
+    }
 }
 
 fn describe_money() {
@@ -107,6 +146,10 @@ fn describe_money() {
 
 fn describe_wallet() {
     describe_gauge!("hyperhash_ln_channels", "Channels by state");
+    describe_gauge!(
+        "hyperhash_ln_synced_to_chain",
+        "1 while the Lightning node answers and is in step with the chain, else 0"
+    );
     describe_gauge!(
         "hyperhash_ln_local_balance_millisatoshis",
         "Our side of channels, by state"

@@ -113,8 +113,10 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     spawn(&context, "follower", follower.run(stop.clone()));
     let events = lightning::follow(stores.wallet.clone(), payer, nudges, stop.clone());
     spawn(&context, "wallet events", events);
+    let forwards = lightning::read_forwards(stores.clone(), stop.clone());
+    spawn(&context, "forwards", forwards);
     spawn(&context, "payouts", engine.run());
-    let exported = exported::keep(stores.books.clone(), audit.clone(), stop.clone());
+    let exported = exported::keep(stores.clone(), audit.clone(), stop.clone());
     spawn(&context, "exported metrics", exported);
     spawn(&context, "audit", audit.run(stop.clone()));
     spawn(&context, "channel funding", funding.run(stop.clone()));

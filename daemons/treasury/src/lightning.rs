@@ -1,11 +1,13 @@
 //! The wallet: whichever Lightning node the configuration names, what is known of it, and what it tells by itself.
 
 mod events;
+mod forwards;
 
 use crate::config::{LdkNodeConfig, TreasuryConfig};
 use crate::links::Link;
 use bitcoin::secp256k1::PublicKey;
 pub(crate) use events::follow;
+pub(crate) use forwards::read as read_forwards;
 use hh_daemon::{Chain, Context, Failure};
 use hh_lightning::cln::{ClnConfig, ClnWallet};
 use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet, Seed};

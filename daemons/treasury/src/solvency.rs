@@ -24,7 +24,7 @@ pub(crate) struct Seen {
 /// What there is and what is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cover {
-    /// Spendable on the chain, and our side of channels after fees and reserves; what channels give back that close.
+    /// Spendable on the chain, or as soon as a transaction of our own is confirmed, and our side of channels after fees and reserves; what channels give back that close.
     pub assets: Msat,
     /// Balances that may be paid, open payouts and reserves; without payments that have left the channels already.
     pub owed: Msat,
@@ -38,6 +38,7 @@ impl Cover {
         let closing = closing.filter(|closing| !closing.is_contested);
         let assets = [
             sats(seen.balances.onchain_spendable),
+            sats(seen.balances.onchain_change),
             seen.balances.in_channels_free.0,
         ]
         .into_iter()

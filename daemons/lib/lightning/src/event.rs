@@ -22,8 +22,9 @@ pub enum Event {
     },
     /// Somebody paid an invoice of ours.
     Received { hash: PaymentHash, amount: Msat },
-    /// Somebody's payment went through us. The embedded node keeps no history of these: what is not written down is lost. It
-    /// names them by nothing, so that after a crash the same one may come twice.
+    /// Somebody's payment went through us. Only the embedded node tells it, which keeps no history of these: what is not
+    /// written down is lost. It names them by nothing: see [`Events::may_be_old`]. The others' are in
+    /// [`crate::Wallet::forwards`].
     Forwarded {
         from: ChannelId,
         to: ChannelId,
@@ -64,6 +65,17 @@ impl Events {
             Source::Ldk(events) => events.next().await,
             Source::Lnd(events) => events.next().await,
             Source::Cln(events) => events.next().await,
+        }
+    }
+
+    /// Whether the event that [`Self::next`] gave may have been given, and the caller have booked it, in an earlier life of the
+    /// wallet or of this process: only the first one of a life may.
+    #[must_use]
+    pub fn may_be_old(&self) -> bool {
+        match &self.0 {
+            Source::Ldk(events) => events.may_be_old(),
+            // They tell nothing twice.
+            Source::Lnd(_) | Source::Cln(_) => false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! It goes on with a payment when we are gone, keeps its own books of it from before it sends anything, and after a restart
 //! collects what is out and sends nothing new. So its word is final, as long as it is the same node with the same books.
 
+mod balances;
 mod calls;
 mod channels;
 mod events;

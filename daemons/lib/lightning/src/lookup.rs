@@ -118,7 +118,7 @@ pub enum FailureCode {
 impl FailureCode {
     /// As it stands in the journal and in metrics; it never changes.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
             Self::TimedOut => "timed_out",

@@ -99,9 +99,11 @@ pub(super) fn wire_balances(seen: &Seen) -> Balances {
     let balances = &seen.balances;
     let spendable = msat(balances.onchain_spendable);
     let reserve = msat(balances.anchor_reserve);
+    let immature = msat(balances.onchain_immature);
     let other = msat(balances.onchain_total)
         .saturating_sub(spendable)
-        .saturating_sub(reserve);
+        .saturating_sub(reserve)
+        .saturating_sub(immature);
     let closing = balances.closing.iter();
     let htlcs = seen
         .channels
@@ -110,9 +112,9 @@ pub(super) fn wire_balances(seen: &Seen) -> Balances {
     let outgoing = htlcs.filter(|htlc| htlc.is_outgoing);
     Balances {
         on_chain_spendable_msat: spendable,
-        // The wallet does not tell what of it is immature: the books do.
         on_chain_unconfirmed_msat: other,
-        on_chain_immature_msat: 0,
+        // The embedded node does not tell what of the rest is immature: the books do.
+        on_chain_immature_msat: immature,
         anchor_reserve_msat: reserve,
         channels_msat: balances.in_channels_free.0,
         closing_msat: closing.map(|closing| msat(closing.amount)).sum(),

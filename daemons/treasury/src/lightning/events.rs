@@ -1,10 +1,10 @@
 //! What the wallet tells by itself, into the books.
 
 use super::WalletLink;
-use crate::clock::unix_ms;
+use super::forwards::{Told, ToldForwards};
 use crate::payouts::{Nudge, Payer};
 use hh_daemon::Chain;
-use hh_ledger::books::{BooksError, WalletChange};
+use hh_ledger::books::BooksError;
 use hh_lightning::{Event, WalletError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -44,10 +44,15 @@ async fn take(
     payer: &Payer,
     nudges: &mpsc::Sender<Nudge>,
 ) -> Result<(), WalletError> {
+    let node = wallet.wallet().info().await?.node_id.to_string();
+    let forwards = ToldForwards::new(payer.books.clone(), node);
     let mut events = wallet.wallet().events()?;
     loop {
         let event = events.next().await?;
-        while let Err(error) = book(&event, payer, nudges).await {
+        let mut may_be_old = events.may_be_old();
+        while let Err(error) = book(&event, payer, (&forwards, may_be_old), nudges).await {
+            // It may be in the books all the same.
+            may_be_old = true;
             let error = Chain(&error).to_string();
             tracing::warn!(
                 error,
@@ -58,6 +63,11 @@ async fn take(
         if let Err(error) = events.handled().await {
             let error = Chain(&error).to_string();
             tracing::warn!(error, "an event of the wallet may come again");
+        } else if let Event::Forwarded { fee: Some(_), .. } = event
+            && let Err(error) = forwards.forgotten().await
+        {
+            let error = Chain(&error).to_string();
+            tracing::debug!(error, "that a forward is booked and forgotten is not noted");
         }
     }
 }
@@ -65,6 +75,7 @@ async fn take(
 async fn book(
     event: &Event,
     payer: &Payer,
+    (forwards, may_be_old): (&ToldForwards, bool),
     nudges: &mpsc::Sender<Nudge>,
 ) -> Result<(), BooksError> {
     match event {
@@ -96,15 +107,13 @@ async fn book(
         } => {
             let amount_msat = amount.map(|amount| amount.0);
             tracing::info!(%from, %to, fee_msat = fee.0, amount_msat, "routing fee earned");
-            let evidence = format!("forwarded from channel {from} to {to}");
-            let now_ms = unix_ms();
-            // The wallet has no name for it; two of one millisecond on the same channels are one event that came twice.
-            let key = format!("forward:{from}:{to}:{}:{}", fee.0, now_ms);
-            let change = WalletChange::RoutingIncome(*fee);
-            payer
-                .books
-                .book_wallet_change(change, evidence, key, now_ms)
-                .await?;
+            let told = Told {
+                from: *from,
+                to: *to,
+                fee: *fee,
+                amount: *amount,
+            };
+            forwards.book(told, may_be_old).await?;
         }
         Event::Forwarded { fee: None, .. } => {
             tracing::info!(

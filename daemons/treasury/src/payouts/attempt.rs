@@ -9,6 +9,7 @@ use super::{ACTOR, Backoff, Rules};
 use crate::clock::unix_ms;
 use crate::crash;
 use crate::destination::{Destinations, NoInvoice};
+use crate::exported;
 use crate::lightning::{Readiness, WalletLink};
 use crate::tip::Tip;
 use bitcoin::secp256k1::PublicKey;
@@ -270,6 +271,7 @@ impl Payer {
                 tracing::info!(payout, payee, fee_msat, "payout settled");
             }
         }
+        exported::payment_settled();
         counter!("hyperhash_payouts_total", "rail" => "lightning", "result" => "settled")
             .increment(1);
         if let Some(dispatched_ms) = attempt.dispatched_at_ms {
@@ -439,6 +441,7 @@ impl Payer {
             return Ok(());
         }
         tracing::warn!(payout = payout.id.0, code, "payment failed");
+        exported::payment_failed(&code);
         counter!("hyperhash_payouts_total", "rail" => "lightning", "result" => "failed")
             .increment(1);
         if is_one_invoice(payout) {

@@ -94,6 +94,15 @@ fn what_is_spendable_on_the_chain_and_in_channels_covers_what_is_owed() {
 }
 
 #[test]
+fn change_of_our_own_that_is_not_confirmed_counts_and_an_immature_coinbase_does_not() {
+    let mut seen = seen(4, 3_000, None);
+    seen.balances.onchain_total = Amount::from_sat(60);
+    seen.balances.onchain_immature = Amount::from_sat(50);
+    seen.balances.onchain_change = Amount::from_sat(2);
+    assert_eq!(Cover::of(&owing(0), &seen, &[]).assets, Msat(9_000));
+}
+
+#[test]
 fn a_payment_that_has_left_the_channels_is_owed_no_second_time() {
     let totals = Totals {
         open_payouts: Msat(2_000),

@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "treasury";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{id}` numbers itself; `{table}` ends a table,
 /// `{keyed}` one that is found by its key alone.
-const MIGRATIONS: [&str; 1] = [INITIAL];
+const MIGRATIONS: [&str; 2] = [INITIAL, WALLET_PLACES];
 
 /// Amounts are msat. Times are milliseconds since 1970. Hashes are in the byte order of a header. u128 are 16 bytes, big-endian.
 const INITIAL: &str = "
@@ -255,6 +255,14 @@ CREATE TABLE payout_history (
     what {text} NOT NULL,
     actor {text},
     PRIMARY KEY (payout, seq)
+){keyed};
+";
+
+const WALLET_PLACES: &str = "
+-- Up to where what a wallet earned by forwarding is booked, in the words of whoever reads it. wallet: its node id.
+CREATE TABLE wallet_places (
+    wallet {text} PRIMARY KEY,
+    place {text} NOT NULL
 ){keyed};
 ";
 

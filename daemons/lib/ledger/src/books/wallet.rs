@@ -23,7 +23,11 @@ pub enum WalletChange {
     UnexplainedOut(Msat),
 }
 
-fn draft(change: WalletChange, evidence: String, now_ms: i64) -> Result<Draft, BooksError> {
+pub(super) fn draft(
+    change: WalletChange,
+    evidence: String,
+    now_ms: i64,
+) -> Result<Draft, BooksError> {
     use BookAccount::{ChannelFees, OnchainFees, RoutingIncome, Suspense, Wallet};
     let (kind, to, from, amount) = match change {
         WalletChange::OnchainFee(amount) => (EntryKind::OnchainFee, OnchainFees, Wallet, amount),

@@ -66,6 +66,11 @@ impl ClnWallet {
         let all = total(|output| output.status != ListfundsOutputsStatus::SPENT)?;
         let confirmed =
             total(|output| output.status == ListfundsOutputsStatus::CONFIRMED && !output.reserved)?;
+        // It learns of what others send when a block has it: before that, an output is one of its own transactions'.
+        let change = total(|output| {
+            output.status == ListfundsOutputsStatus::UNCONFIRMED && !output.reserved
+        })?;
+        let immature = total(|output| output.status == ListfundsOutputsStatus::IMMATURE)?;
         let reserve = if open.is_empty() { 0 } else { EMERGENCY_SATS };
         let reserve = reserve.min(confirmed.0 / 1_000);
         let free = |channel: &Channel| {
@@ -79,6 +84,8 @@ impl ClnWallet {
         Ok(Balances {
             onchain_total: Amount::from_sat(all.0 / 1_000),
             onchain_spendable: Amount::from_sat(confirmed.0 / 1_000 - reserve),
+            onchain_change: Amount::from_sat(change.0 / 1_000),
+            onchain_immature: Amount::from_sat(immature.0 / 1_000),
             anchor_reserve: Amount::from_sat(reserve),
             in_channels: sum(|channel| channel.local)?,
             in_channels_free: open

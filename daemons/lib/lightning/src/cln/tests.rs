@@ -351,6 +351,8 @@ async fn a_channel_and_the_money_are_counted_once() {
     let balances = wallet.balances().await.unwrap();
     assert_eq!(balances.onchain_total, Amount::from_sat(578_900));
     assert_eq!(balances.onchain_spendable, Amount::from_sat(475_000));
+    assert_eq!(balances.onchain_change, Amount::from_sat(8_000));
+    assert_eq!(balances.onchain_immature, Amount::from_sat(900));
     assert_eq!(balances.anchor_reserve, Amount::from_sat(25_000));
     assert_eq!(balances.in_channels, Msat(600_000_000 - 5_007));
     assert_eq!(balances.closing.len(), 1);

@@ -61,6 +61,8 @@ fn sum(balances: &BalanceDetails, channels: &[Channel]) -> Option<Balances> {
     Some(Balances {
         onchain_total: Amount::from_sat(balances.total_onchain_balance_sats),
         onchain_spendable: Amount::from_sat(balances.spendable_onchain_balance_sats),
+        onchain_change: Amount::ZERO,
+        onchain_immature: Amount::ZERO,
         anchor_reserve: Amount::from_sat(balances.total_anchor_channels_reserve_sats),
         in_channels: channels
             .iter()

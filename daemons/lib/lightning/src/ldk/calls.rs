@@ -17,6 +17,7 @@ use ldk_node::{Node, NodeError};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
+use super::events::Reasons;
 use super::keeper::{self, THREAD_NAME};
 use super::running::{self, Running};
 use super::{LdkConfig, StartError};
@@ -49,6 +50,8 @@ pub(super) struct Inner {
     changes: Semaphore,
     /// Of payments whose call has not returned.
     pub(super) sending: Mutex<Vec<PaymentHash>>,
+    /// Why payments failed, as far as events told: the node's records do not have it.
+    pub(super) reasons: Mutex<Reasons>,
     pub(super) are_events_taken: AtomicBool,
     /// How often it has been started.
     lives: AtomicU64,
@@ -135,6 +138,7 @@ impl LdkWallet {
             slot: RwLock::new(Slot::Running(running)),
             changes: Semaphore::new(1),
             sending: Mutex::default(),
+            reasons: Mutex::default(),
             are_events_taken: AtomicBool::new(false),
             lives: AtomicU64::new(1),
             threads: Some(threads),

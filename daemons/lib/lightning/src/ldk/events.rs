@@ -1,14 +1,41 @@
 //! The news of the embedded node. It keeps them, also over a restart, until they are handled.
 
+use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use hh_mining::Msat;
 use ldk_node::lightning::events::PaymentFailureReason;
 use ldk_node::lightning::ln::types::ChannelId as LdkChannelId;
+use ldk_node::lightning_types::payment::PaymentHash;
 
 use super::calls::{EVENT_WAIT, LdkWallet};
 use crate::payment::receipt;
 use crate::{ChannelId, Event, FailureCode, WalletError};
+
+/// Reasons of failed payments that are remembered: who asks for one does so within seconds.
+const REASONS_MAX: usize = 1_000;
+
+/// The newest payments that failed, and why.
+#[derive(Debug, Default)]
+pub(super) struct Reasons(VecDeque<(PaymentHash, FailureCode)>);
+
+impl Reasons {
+    fn note(&mut self, hash: PaymentHash, code: FailureCode) {
+        if self.of(hash).is_some() {
+            return;
+        }
+        if self.0.len() >= REASONS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((hash, code));
+    }
+
+    pub(super) fn of(&self, hash: PaymentHash) -> Option<FailureCode> {
+        let found = self.0.iter().find(|(of, _)| *of == hash);
+        found.map(|(_, code)| *code)
+    }
+}
 
 /// Gives the events out one by one.
 #[derive(Debug)]
@@ -16,6 +43,8 @@ pub(crate) struct LdkEvents {
     wallet: LdkWallet,
     /// What was given out and is not handled, and in which life of the node.
     current: Option<(u64, Event)>,
+    /// The life of the node in which it has forgotten an event at our word.
+    forgot_in: Option<u64>,
 }
 
 impl Drop for LdkEvents {
@@ -30,6 +59,7 @@ impl LdkEvents {
         Self {
             wallet,
             current: None,
+            forgot_in: None,
         }
     }
 
@@ -42,10 +72,23 @@ impl LdkEvents {
                 continue;
             };
             match translate(event) {
-                Some(event) => self.current = Some((generation, event)),
+                Some(event) => {
+                    if let Event::PaymentFailed { hash, code } = &event {
+                        let reasons = self.wallet.inner.reasons.lock();
+                        let mut reasons = reasons.unwrap_or_else(PoisonError::into_inner);
+                        reasons.note(*hash, *code);
+                    }
+                    self.current = Some((generation, event));
+                }
                 None => self.pop(generation).await?,
             }
         }
+    }
+
+    /// The first of a life of the node is the one that was not forgotten in the life before, if there was one.
+    pub(crate) fn may_be_old(&self) -> bool {
+        let current = self.current.as_ref().map(|(generation, _)| *generation);
+        current.is_some() && self.forgot_in != current
     }
 
     pub(crate) async fn handled(&mut self) -> Result<(), WalletError> {
@@ -76,19 +119,24 @@ impl LdkEvents {
     }
 
     /// Takes the first event off the node's list. In another life of the node it is still on it, and comes again.
-    async fn pop(&self, generation: u64) -> Result<(), WalletError> {
-        self.wallet
+    async fn pop(&mut self, generation: u64) -> Result<(), WalletError> {
+        let forgot = self
+            .wallet
             .call("forget what was handled", move |running| {
                 if running.generation != generation {
-                    return Ok(());
+                    return Ok(false);
                 }
                 // Where this fails it is off the list already, but not on the disk: a second call would lose the next one.
                 if let Err(error) = running.node.event_handled() {
                     tracing::warn!(%error, "an event of the Lightning wallet may come again");
                 }
-                Ok(())
+                Ok(true)
             })
-            .await
+            .await?;
+        if forgot {
+            self.forgot_in = Some(generation);
+        }
+        Ok(())
     }
 }
 
@@ -164,7 +212,7 @@ fn translate(event: ldk_node::Event) -> Option<Event> {
     })
 }
 
-fn code(reason: PaymentFailureReason) -> FailureCode {
+pub(super) fn code(reason: PaymentFailureReason) -> FailureCode {
     match reason {
         PaymentFailureReason::RecipientRejected => FailureCode::RejectedByPayee,
         PaymentFailureReason::UserAbandoned => FailureCode::Cancelled,

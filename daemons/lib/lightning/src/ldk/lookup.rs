@@ -12,11 +12,12 @@ use std::time::Duration;
 use hh_mining::Msat;
 use ldk_node::LightningBalance;
 use ldk_node::lightning::ln::channelmanager::PaymentId;
-use ldk_node::lightning_types::payment::PaymentPreimage;
+use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 use ldk_node::payment::{PaymentDirection, PaymentStatus};
 
 use super::balances::channel_of;
 use super::calls::{Inner, LdkWallet};
+use super::events::code;
 use super::pay::hash_and_preimage;
 use super::running::Running;
 use crate::lookup::{seconds_left, since};
@@ -31,11 +32,16 @@ const DISPATCH_GRACE: Duration = Duration::from_secs(30);
 /// nor in the news.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
+/// From the record of a failure to the event that has its reason, and until that is taken; a failure without one is none the less.
+const REASON_WAIT: Duration = Duration::from_millis(500);
+
 /// What the node has about a payment at one moment.
 #[derive(Clone, Debug, Default)]
 struct Evidence {
     /// Of an outgoing payment.
     record: Option<Record>,
+    /// Why it failed, if that was told.
+    reason: Option<FailureCode>,
     /// A channel holds a payment with the hash.
     is_htlc_seen: bool,
     /// The call that hands it over runs.
@@ -68,10 +74,14 @@ impl LdkWallet {
             });
         }
         let first = self.look(dispatch).await?;
-        if first != Lookup::Absent(Absence::NeverSent) {
-            return Ok(first);
-        }
-        tokio::time::sleep(SECOND_LOOK).await;
+        let wait = match first {
+            Lookup::Absent(Absence::NeverSent) => SECOND_LOOK,
+            Lookup::Failed {
+                code: FailureCode::Other,
+            } => REASON_WAIT,
+            found => return Ok(found),
+        };
+        tokio::time::sleep(wait).await;
         self.look(dispatch).await
     }
 
@@ -94,6 +104,7 @@ fn gather(inner: &Inner, running: &Running, dispatch: &Dispatch) -> Evidence {
     let channels = node.list_channels();
     let balances = node.list_balances().lightning_balances;
     // After the channels: what leaves them is in the record first.
+    let reason = reason(inner, node.next_event(), dispatch.hash);
     let record = node
         .payment(&PaymentId(dispatch.hash.0))
         .filter(|payment| payment.direction == PaymentDirection::Outbound)
@@ -115,6 +126,7 @@ fn gather(inner: &Inner, running: &Running, dispatch: &Dispatch) -> Evidence {
     });
     Evidence {
         record,
+        reason,
         is_htlc_seen: balances.iter().any(holds),
         is_being_sent,
         hidden: Msat(hidden.fold(0, u64::saturating_add)),
@@ -127,6 +139,21 @@ fn gather(inner: &Inner, running: &Running, dispatch: &Dispatch) -> Evidence {
         are_events_waiting: node.next_event().is_some(),
         age: running.age(),
     }
+}
+
+/// The record does not have it: it is in an event, which was taken or is the next.
+fn reason(inner: &Inner, next: Option<ldk_node::Event>, hash: PaymentHash) -> Option<FailureCode> {
+    if let Some(ldk_node::Event::PaymentFailed {
+        payment_hash: Some(of),
+        reason: Some(reason),
+        ..
+    }) = next
+        && of == hash
+    {
+        return Some(code(reason));
+    }
+    let reasons = inner.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+    reasons.of(hash)
 }
 
 fn conclude(
@@ -162,9 +189,8 @@ fn conclude(
         },
         PaymentStatus::Pending => Ok(in_flight),
         PaymentStatus::Failed if htlc_seen => Ok(in_flight),
-        // The reason is in the event only.
         PaymentStatus::Failed => Ok(Lookup::Failed {
-            code: FailureCode::Other,
+            code: evidence.reason.unwrap_or(FailureCode::Other),
         }),
     }
 }

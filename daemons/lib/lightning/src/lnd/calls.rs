@@ -1,9 +1,10 @@
 //! The wallet's handle, and the calls that are nothing but a message to and fro.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::address::NetworkUnchecked;
@@ -28,6 +29,8 @@ use crate::{
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(60);
 /// How long lnd is to try to reach a peer.
 const CONNECT_SECONDS: u64 = 15;
+/// Between two looks whether a peer is there: a handshake takes some milliseconds.
+const PEER_PAUSE: Duration = Duration::from_millis(50);
 /// Entries of one page of the history.
 pub(super) const PAGE: u32 = 500;
 /// Its 0.21 took out calls and fields that older ones had instead of those we use.
@@ -78,6 +81,8 @@ pub(super) struct Inner {
     pub(super) node_id: PublicKey,
     pub(super) are_events_taken: AtomicBool,
     is_stopped: AtomicBool,
+    /// Channels that its router was seen to know, by their short ids.
+    pub(super) routable: Mutex<BTreeSet<u64>>,
 }
 
 impl fmt::Debug for LndWallet {
@@ -131,6 +136,7 @@ impl LndWallet {
                 node_id,
                 are_events_taken: AtomicBool::new(false),
                 is_stopped: AtomicBool::new(false),
+                routable: Mutex::default(),
             }),
         })
     }
@@ -266,7 +272,7 @@ impl LndWallet {
             .unary(path::CONNECT_PEER, message, CALL_LIMIT)
             .await;
         match connected {
-            Ok(_) => Ok(()),
+            Ok(_) => self.wait_for_peer(peer).await,
             Err(LinkError::Status { source, .. })
                 if source.message().contains("already connected") =>
             {
@@ -274,6 +280,29 @@ impl LndWallet {
             }
             Err(error) => Err(failed("connect to a peer", error)),
         }
+    }
+
+    /// A connection that is to last is tried behind lnd's answer.
+    async fn wait_for_peer(&self, peer: PublicKey) -> Result<(), WalletError> {
+        const CALL: &str = "connect to a peer";
+        let peer = peer.to_string();
+        let waiting = async {
+            loop {
+                let online: message::ListPeersResponse =
+                    self.ask(CALL, path::LIST_PEERS, message::Empty {}).await?;
+                if online.peers.iter().any(|online| online.pub_key == peer) {
+                    return Ok(());
+                }
+                tokio::time::sleep(PEER_PAUSE).await;
+            }
+        };
+        let limit = Duration::from_secs(CONNECT_SECONDS);
+        let waited = tokio::time::timeout(limit, waiting).await;
+        waited.unwrap_or(Err(WalletError::TimedOut {
+            backend: Backend::Lnd,
+            call: CALL,
+            seconds: CONNECT_SECONDS,
+        }))
     }
 
     pub(crate) async fn send_on_chain(&self, request: &SendOnChain) -> Result<Txid, PayError> {

@@ -1,21 +1,23 @@
-//! lnd's channels and its money.
+//! lnd's channels.
 //!
 //! It counts in whole satoshi here. What the opener of a channel has there, it tells without the fee of the commitment
 //! transaction, which the opener pays.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{Amount, OutPoint, Txid};
+use bitcoin::{OutPoint, Txid};
 use hh_mining::Msat;
 use ldk_node::lightning_types::payment::PaymentHash;
+use tonic::Code;
 
 use super::calls::{CALL_LIMIT, LndWallet, failed, node_id, nonsense, sat_per_vbyte};
 use super::message::{self, FundingTxid, path};
 use crate::{
-    Backend, Balances, Channel, ChannelId, ChannelState, CloseChannel, Closing, Htlc, OpenChannel,
-    OpenedChannel, WalletError,
+    Backend, Channel, ChannelId, ChannelState, CloseChannel, Htlc, OpenChannel, OpenedChannel,
+    WalletError,
 };
 
 /// lnd's `Initiator` of a channel that we have opened.
@@ -57,7 +59,7 @@ impl LndWallet {
         known.collect()
     }
 
-    async fn pending(&self) -> Result<message::PendingChannelsResponse, WalletError> {
+    pub(super) async fn pending(&self) -> Result<message::PendingChannelsResponse, WalletError> {
         self.ask(
             "list its pending channels",
             path::PENDING_CHANNELS,
@@ -88,42 +90,47 @@ impl LndWallet {
             .chain(waiting.filter_map(|waiting| Some((waiting.channel?, ChannelState::Closing))))
             .map(|(channel, state)| pending_channel(&channel, state))
             .collect::<Result<_, _>>()?;
-        channels.extend(self.known_channels().await?.iter().map(open_channel));
+        for known in self.known_channels().await? {
+            let mut channel = open_channel(&known);
+            channel.is_usable = channel.is_usable && self.is_routable(&known).await?;
+            channels.push(channel);
+        }
         Ok(channels)
     }
 
-    pub(crate) async fn balances(&self) -> Result<Balances, WalletError> {
-        let onchain: message::WalletBalanceResponse = self
-            .ask("tell what it has", path::WALLET_BALANCE, message::Empty {})
-            .await?;
-        let channels = self.known_channels().await?;
-        let pending = self.pending().await?;
-        let reserve = sats(onchain.reserved_balance_anchor_chan);
-        let spendable = sats(onchain.confirmed_balance)
-            .saturating_sub(sats(onchain.locked_balance))
-            .saturating_sub(reserve);
-        let channels: Vec<Channel> = channels.iter().map(open_channel).collect();
-        let free = |channel: &Channel| {
-            let left = channel.on_close.checked_sub(channel.reserve);
-            left.unwrap_or(Msat::ZERO)
+    /// Whether lnd's own router has the channel. It calls one active some milliseconds before that, and a payment in between
+    /// fails for lack of a balance.
+    async fn is_routable(&self, known: &Known) -> Result<bool, WalletError> {
+        const CALL: &str = "tell of a channel in its graph";
+        self.check_running()?;
+        let id = known.channel.chan_id;
+        // Once there, it stays until the channel closes.
+        let routable = || {
+            let routable = self.inner.routable.lock();
+            routable.unwrap_or_else(PoisonError::into_inner)
         };
-        let too_much = || nonsense("its channels hold more than all the money there is".to_owned());
-        Ok(Balances {
-            onchain_total: Amount::from_sat(sats(onchain.total_balance)),
-            onchain_spendable: Amount::from_sat(spendable),
-            anchor_reserve: Amount::from_sat(reserve),
-            in_channels: channels
-                .iter()
-                .map(|channel| channel.local)
-                .sum::<Option<Msat>>()
-                .ok_or_else(too_much)?,
-            in_channels_free: channels
-                .iter()
-                .map(free)
-                .sum::<Option<Msat>>()
-                .ok_or_else(too_much)?,
-            closing: closing(&pending)?,
-        })
+        if routable().contains(&id) {
+            return Ok(true);
+        }
+        let message = message::ChanInfoRequest { chan_id: id };
+        let link = &self.inner.link;
+        let edge: Result<message::ChannelEdge, _> =
+            link.unary(path::GET_CHAN_INFO, message, CALL_LIMIT).await;
+        let edge = match edge {
+            Ok(edge) => edge,
+            Err(error) if error.code() == Some(Code::NotFound) => return Ok(false),
+            Err(error) => return Err(failed(CALL, error)),
+        };
+        let ours = if node_id(&edge.node1_pub)? == self.inner.node_id {
+            edge.node1_policy
+        } else {
+            edge.node2_policy
+        };
+        if ours.is_none() {
+            return Ok(false);
+        }
+        routable().insert(id);
+        Ok(true)
     }
 
     pub(crate) async fn open_channel(
@@ -183,35 +190,7 @@ impl LndWallet {
     }
 }
 
-fn closing(pending: &message::PendingChannelsResponse) -> Result<Vec<Closing>, WalletError> {
-    let waiting = pending
-        .waiting_close_channels
-        .iter()
-        .map(|waiting| (&waiting.channel, waiting.limbo_balance, 0));
-    let forced = pending.pending_force_closing_channels.iter().map(|forced| {
-        (
-            &forced.channel,
-            forced.limbo_balance,
-            forced.maturity_height,
-        )
-    });
-    let all = waiting.chain(forced).map(|(channel, limbo, height)| {
-        let channel = channel.as_ref().map(|channel| &channel.channel_point);
-        Ok(Closing {
-            channel: match channel {
-                Some(point) => Some(channel_point(point)?.0),
-                None => None,
-            },
-            amount: Amount::from_sat(sats(limbo)),
-            from_height: (height > 0).then_some(height),
-            // It does not tell what of it is in payments that were on their way.
-            is_contested: false,
-        })
-    });
-    all.collect()
-}
-
-fn open_channel(known: &Known) -> Channel {
+pub(super) fn open_channel(known: &Known) -> Channel {
     let channel = &known.channel;
     let reserve = |constraints: Option<&message::ChannelConstraints>| {
         constraints.map_or(0, |constraints| constraints.chan_reserve_sat)
@@ -257,28 +236,36 @@ fn open_channel(known: &Known) -> Channel {
     }
 }
 
-fn pending_channel(
+pub(super) fn pending_channel(
     channel: &message::PendingChannel,
     state: ChannelState,
 ) -> Result<Channel, WalletError> {
     let (id, funding) = channel_point(&channel.channel_point)?;
-    let local = from_sats(sats(channel.local_balance));
+    let capacity_sats = sats(channel.capacity);
+    let on_close = from_sats(sats(channel.local_balance));
+    let is_ours = channel.initiator == INITIATOR_LOCAL;
+    // Nothing is on its way in a channel that opens: what the peer does not have is ours, who pay for the commitment.
+    let local = if is_ours && state == ChannelState::Opening {
+        from_sats(capacity_sats.saturating_sub(sats(channel.remote_balance)))
+    } else {
+        on_close
+    };
     Ok(Channel {
         id,
         peer: node_id(&channel.remote_node_pub)?,
         funding: Some(funding),
         short_id: None,
-        capacity: from_sats(sats(channel.capacity)),
+        capacity: from_sats(capacity_sats),
         local,
         remote: from_sats(sats(channel.remote_balance)),
         spendable: Msat::ZERO,
         receivable: Msat::ZERO,
-        on_close: local,
+        on_close,
         reserve: from_sats(sats(channel.local_chan_reserve_sat)),
         state,
         is_usable: false,
         is_public: !channel.private,
-        is_ours: channel.initiator == INITIATOR_LOCAL,
+        is_ours,
         pending_htlcs: Vec::new(),
     })
 }
@@ -312,7 +299,7 @@ pub(super) fn txid(bytes: &[u8]) -> Result<Txid, WalletError> {
 }
 
 /// lnd's amounts are signed; none of those that we read is ever negative, but for rounding near nothing.
-fn sats(amount: i64) -> u64 {
+pub(super) fn sats(amount: i64) -> u64 {
     u64::try_from(amount).unwrap_or(0)
 }
 

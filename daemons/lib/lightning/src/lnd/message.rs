@@ -12,9 +12,12 @@ pub(super) mod path {
     pub(crate) const ADD_INVOICE: &str = "/lnrpc.Lightning/AddInvoice";
     pub(crate) const LIST_PAYMENTS: &str = "/lnrpc.Lightning/ListPayments";
     pub(crate) const WALLET_BALANCE: &str = "/lnrpc.Lightning/WalletBalance";
+    pub(crate) const GET_TRANSACTIONS: &str = "/lnrpc.Lightning/GetTransactions";
     pub(crate) const LIST_CHANNELS: &str = "/lnrpc.Lightning/ListChannels";
+    pub(crate) const GET_CHAN_INFO: &str = "/lnrpc.Lightning/GetChanInfo";
     pub(crate) const PENDING_CHANNELS: &str = "/lnrpc.Lightning/PendingChannels";
     pub(crate) const CONNECT_PEER: &str = "/lnrpc.Lightning/ConnectPeer";
+    pub(crate) const LIST_PEERS: &str = "/lnrpc.Lightning/ListPeers";
     pub(crate) const OPEN_CHANNEL: &str = "/lnrpc.Lightning/OpenChannelSync";
     pub(crate) const CLOSE_CHANNEL: &str = "/lnrpc.Lightning/CloseChannel";
     pub(crate) const SEND_COINS: &str = "/lnrpc.Lightning/SendCoins";
@@ -204,10 +207,73 @@ pub(super) struct WalletBalanceResponse {
     pub(super) total_balance: i64,
     #[prost(int64, tag = "2")]
     pub(super) confirmed_balance: i64,
-    #[prost(int64, tag = "5")]
-    pub(super) locked_balance: i64,
     #[prost(int64, tag = "6")]
     pub(super) reserved_balance_anchor_chan: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GetTransactionsRequest {
+    #[prost(int32, tag = "1")]
+    pub(super) start_height: i32,
+    /// -1: the newest, and what is not confirmed.
+    #[prost(int32, tag = "2")]
+    pub(super) end_height: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TransactionDetails {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) transactions: Vec<Transaction>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Transaction {
+    /// As it is shown.
+    #[prost(string, tag = "1")]
+    pub(super) tx_hash: String,
+    #[prost(int32, tag = "3")]
+    pub(super) num_confirmations: i32,
+    #[prost(message, repeated, tag = "11")]
+    pub(super) output_details: Vec<OutputDetail>,
+    #[prost(message, repeated, tag = "12")]
+    pub(super) previous_outpoints: Vec<PreviousOutPoint>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OutputDetail {
+    #[prost(int64, tag = "4")]
+    pub(super) output_index: i64,
+    #[prost(int64, tag = "5")]
+    pub(super) amount: i64,
+    #[prost(bool, tag = "6")]
+    pub(super) is_our_address: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PreviousOutPoint {
+    /// `TXID:INDEX`.
+    #[prost(string, tag = "1")]
+    pub(super) outpoint: String,
+    #[prost(bool, tag = "2")]
+    pub(super) is_our_output: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ChanInfoRequest {
+    #[prost(uint64, tag = "1")]
+    pub(super) chan_id: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ChannelEdge {
+    /// Hex.
+    #[prost(string, tag = "4")]
+    pub(super) node1_pub: String,
+    /// Of what goes out of node 1, as far as it is known.
+    #[prost(message, optional, tag = "7")]
+    pub(super) node1_policy: Option<Empty>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) node2_policy: Option<Empty>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -337,6 +403,19 @@ pub(super) struct LightningAddress {
     pub(super) pubkey: String,
     #[prost(string, tag = "2")]
     pub(super) host: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ListPeersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) peers: Vec<Peer>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Peer {
+    /// Hex.
+    #[prost(string, tag = "1")]
+    pub(super) pub_key: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -13,8 +13,8 @@ use super::link::LinkError;
 use super::message::{self, ChannelNews, PaymentFailureReason, PaymentStatus, path};
 use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
-    Absence, ChannelId, CloseChannel, Dispatch, Doubt, Event, FailureCode, Lookup, OutgoingState,
-    PayError, Rebalance, Refusal, Wallet, WalletError,
+    Absence, ChannelId, ChannelState, CloseChannel, Dispatch, Doubt, Event, FailureCode, Lookup,
+    OutgoingState, PayError, Rebalance, Refusal, Wallet, WalletError,
 };
 use fake::{FakeLnd, Reply, pem};
 
@@ -89,6 +89,15 @@ fn config(fake: &FakeLnd) -> LndConfig {
     }
 }
 
+/// The channel as lnd's router has it.
+fn edge() -> message::ChannelEdge {
+    message::ChannelEdge {
+        node1_pub: node(7).to_string(),
+        node1_policy: Some(message::Empty {}),
+        node2_policy: Some(message::Empty {}),
+    }
+}
+
 /// A fake with one channel and nothing in its books, and the wallet on it.
 async fn start() -> (FakeLnd, Wallet) {
     let fake = FakeLnd::start("lnd").await;
@@ -101,6 +110,7 @@ async fn start() -> (FakeLnd, Wallet) {
     fake.always(path::LIST_CHANNELS, Reply::one(&channels));
     let pending = message::PendingChannelsResponse::default();
     fake.always(path::PENDING_CHANNELS, Reply::one(&pending));
+    fake.always(path::GET_CHAN_INFO, Reply::one(&edge()));
     let nothing = Reply::Status(Code::NotFound, "payment isn't initiated");
     fake.always(path::TRACK_PAYMENT, nothing);
     let wallet = LndWallet::start(config(&fake), &Tasks::default())
@@ -354,12 +364,18 @@ async fn a_channel_and_the_money_are_counted_once() {
     let balance = message::WalletBalanceResponse {
         total_balance: 900_000,
         confirmed_balance: 800_000,
-        locked_balance: 50_000,
         reserved_balance_anchor_chan: 10_000,
     };
     fake.always(path::WALLET_BALANCE, Reply::one(&balance));
+    let transactions = message::TransactionDetails {
+        transactions: recent_transactions(),
+    };
+    fake.always(path::GET_TRANSACTIONS, Reply::one(&transactions));
+    fake.always(path::PENDING_CHANNELS, Reply::one(&opening()));
     let found = wallet.channels().await.unwrap();
-    assert_eq!(found.len(), 1);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].state, ChannelState::Opening);
+    let found = &found[1..];
     // What the fee of the commitment transaction takes is ours: we have opened it.
     assert_eq!(found[0].local, Msat(605_000_000));
     assert_eq!(found[0].on_close, Msat(600_000_000));
@@ -367,9 +383,114 @@ async fn a_channel_and_the_money_are_counted_once() {
     assert_eq!(found[0].pending_htlcs.len(), 1);
     assert!(found[0].pending_htlcs[0].is_outgoing && !found[0].is_public);
     let balances = wallet.balances().await.unwrap();
-    assert_eq!(balances.onchain_spendable, Amount::from_sat(740_000));
-    assert_eq!(balances.in_channels, Msat(605_000_000));
-    assert_eq!(balances.in_channels_free, Msat(590_000_000));
+    // With the coinbase of which lnd's own total knows nothing.
+    assert_eq!(balances.onchain_total, Amount::from_sat(950_000));
+    assert_eq!(balances.onchain_immature, Amount::from_sat(50_000));
+    assert_eq!(balances.onchain_spendable, Amount::from_sat(790_000));
+    assert_eq!(balances.onchain_change, Amount::from_sat(700));
+    // The channel that opens is ours too: 300,000, of which its commitment takes 4,000 and the reserve 3,000.
+    assert_eq!(balances.in_channels, Msat(905_000_000));
+    assert_eq!(balances.in_channels_free, Msat(883_000_000));
+}
+
+/// A coinbase that is not mature and one that is; the change of ours, what was made of some of it, and what a stranger sends.
+fn recent_transactions() -> Vec<message::Transaction> {
+    let nowhere = "0000000000000000000000000000000000000000000000000000000000000000:4294967295";
+    let transaction =
+        |name: u8, num_confirmations, spent: &[(&str, bool)], paid: &[(i64, bool)]| {
+            let spent = spent
+                .iter()
+                .map(|(outpoint, is_ours)| message::PreviousOutPoint {
+                    outpoint: (*outpoint).to_owned(),
+                    is_our_output: *is_ours,
+                });
+            let paid =
+                (0..)
+                    .zip(paid)
+                    .map(|(output_index, (amount, is_ours))| message::OutputDetail {
+                        output_index,
+                        amount: *amount,
+                        is_our_address: *is_ours,
+                    });
+            message::Transaction {
+                tx_hash: hex::encode([name; 32]),
+                num_confirmations,
+                output_details: paid.collect(),
+                previous_outpoints: spent.collect(),
+            }
+        };
+    let made = format!("{}:1", hex::encode([3; 32]));
+    vec![
+        transaction(1, 99, &[(nowhere, false)], &[(50_000, true), (9, false)]),
+        transaction(2, 100, &[(nowhere, false)], &[(60_000, true)]),
+        transaction(
+            3,
+            0,
+            &[(FUNDING, true)],
+            &[(90, false), (500, true), (300, true)],
+        ),
+        transaction(4, 0, &[(&made, true)], &[(400, true)]),
+        transaction(5, 0, &[(FUNDING, false)], &[(7_000, true)]),
+        transaction(6, 1, &[(FUNDING, true)], &[(8_000, true)]),
+    ]
+}
+
+/// A channel of 300,000 sat that we open.
+fn opening() -> message::PendingChannelsResponse {
+    message::PendingChannelsResponse {
+        pending_open_channels: vec![message::PendingOpenChannel {
+            channel: Some(message::PendingChannel {
+                remote_node_pub: node(7).to_string(),
+                channel_point: FUNDING.replace(":1", ":2"),
+                capacity: 300_000,
+                local_balance: 296_000,
+                local_chan_reserve_sat: 3_000,
+                initiator: 1,
+                ..message::PendingChannel::default()
+            }),
+        }],
+        ..message::PendingChannelsResponse::default()
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_usable_once_lnds_router_has_it_with_our_policy() {
+    let (fake, wallet) = start().await;
+    let is_usable = async || wallet.channels().await.unwrap()[0].is_usable;
+    let not_there = Reply::Status(Code::NotFound, "edge not found");
+    fake.always(path::GET_CHAN_INFO, not_there);
+    assert!(!is_usable().await);
+    let mut half = edge();
+    half.node2_policy = None;
+    fake.always(path::GET_CHAN_INFO, Reply::one(&half));
+    assert!(!is_usable().await, "it has the peer's policy only");
+    fake.always(path::GET_CHAN_INFO, Reply::one(&edge()));
+    assert!(is_usable().await);
+    // Asked no more than once.
+    let calls = fake.calls().len();
+    assert!(is_usable().await);
+    assert_eq!(fake.calls().len(), calls + 2);
+    let asked: message::ChanInfoRequest = fake.last(path::GET_CHAN_INFO);
+    assert_eq!(asked.chan_id, 77);
+}
+
+#[tokio::test]
+async fn a_peer_is_connected_when_lnd_lists_it() {
+    let (fake, wallet) = start().await;
+    fake.always(path::CONNECT_PEER, Reply::one(&message::Empty {}));
+    let nobody = message::ListPeersResponse::default();
+    fake.on(path::LIST_PEERS, Reply::one(&nobody));
+    let there = message::ListPeersResponse {
+        peers: vec![message::Peer {
+            pub_key: node(7).to_string(),
+        }],
+    };
+    fake.on(path::LIST_PEERS, Reply::one(&there));
+    let address = "127.0.0.1:9735".parse().unwrap();
+    wallet.connect(node(7), address).await.unwrap();
+    let asked = fake.calls();
+    let asked = asked.iter().filter(|call| call.path == path::LIST_PEERS);
+    assert_eq!(asked.count(), 2);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! `LIGHTNINGD_BIN` name their programs. What is not run is printed.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,13 +14,14 @@ use hh_daemon::{Secret, Tasks};
 use hh_lightning::cln::{ClnConfig, ClnWallet};
 use hh_lightning::lnd::{LndConfig, LndWallet};
 use hh_lightning::{
-    ChannelId, Dispatch, Lookup, OpenChannel, OutgoingState, PayRequest, PaymentHash, Wallet,
+    Balances, Channel, ChannelId, Dispatch, Lookup, OpenChannel, OutgoingState, PayError,
+    PayRequest, Payable, PaymentHash, Rebalance, Refusal, SocketAddress, Wallet,
 };
 use hh_mining::Msat;
 use tokio::task::JoinSet;
 
 use crate::crash::collect;
-use crate::node::{Node, pay_request};
+use crate::node::{Node, address, invoice_request, pay_request};
 use crate::regtest::{LONG, Port, Regtest, wait_for};
 
 /// Payments whose time is taken.
@@ -28,9 +31,14 @@ const DEATHS: u64 = 3;
 /// With `scripts/test --all`.
 const ALL_DEATHS: u64 = 20;
 
+/// More than the fee of a funding transaction in these tests, in satoshi.
+const CHAIN_FEE_MAX: u64 = 100_000;
+
 /// A wallet in a process of its own, or in ours.
 struct Backend {
     wallet: Wallet,
+    /// Where its peers connect.
+    address: SocketAddress,
     process: Option<Process>,
     tasks: Tasks,
 }
@@ -67,10 +75,17 @@ impl Process {
     }
 }
 
+/// To the terminal: what is printed otherwise is seen only where a test fails.
+fn say(what: fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "{what}").unwrap();
+}
+
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os(name);
     if path.is_none() {
-        println!("SKIPPED: {name} does not name a program; the suite is not run on it");
+        say(format_args!(
+            "skipped: {name} does not name a program; the suite is not run on it"
+        ));
     }
     path.map(PathBuf::from)
 }
@@ -118,6 +133,7 @@ async fn the_suite_on_lnd() {
     .await;
     let backend = Backend {
         wallet: Wallet::Lnd(wallet),
+        address: address(peers.number),
         process: Some(process),
         tasks,
     };
@@ -157,6 +173,7 @@ async fn the_suite_on_core_lightning() {
     .await;
     let backend = Backend {
         wallet: Wallet::Cln(wallet),
+        address: address(peers.number),
         process: Some(process),
         tasks,
     };
@@ -169,6 +186,7 @@ async fn the_suite_on_the_embedded_node() {
     let alice = Node::start("alice", &chain).await;
     let backend = Backend {
         wallet: alice.wallet.clone(),
+        address: alice.address(),
         // How it dies is in crash.rs.
         process: None,
         tasks: Tasks::default(),
@@ -211,12 +229,13 @@ async fn suite(name: &str, mut backend: Backend, chain: &Regtest) {
         paid.insert(dispatch.hash);
     }
     let mean = times.iter().sum::<Duration>() / TIMED;
-    println!(
+    say(format_args!(
         "{name}: {TIMED} payments settled, mean {mean:?}, max {:?}",
         times.iter().max()
-    );
+    ));
     check_history(&wallet, &paid).await;
     too_large(&wallet, &bob).await;
+    rebalance(name, &backend, &bob, channel, chain).await;
     if backend.process.is_some() {
         let all = std::env::var_os("HH_TEST_ALL").is_some();
         for n in 0..if all { ALL_DEATHS } else { DEATHS } {
@@ -232,19 +251,23 @@ async fn suite(name: &str, mut backend: Backend, chain: &Regtest) {
     backend.wallet.stop().await.unwrap();
 }
 
-/// Money for the wallet, and a channel of it to bob.
+/// Money for the wallet, and a channel of it to bob. All of it is counted all the time.
 async fn open(wallet: &Wallet, bob: &Node, chain: &Regtest) -> ChannelId {
     let address = wallet.new_address().await.unwrap();
     chain.generate_to(1, &address);
-    chain.generate(100);
+    let immature = balances(wallet, chain, |now| now.onchain_total.to_sat() > 0).await;
+    assert_eq!(immature.onchain_spendable.to_sat(), 0, "{immature:?}");
+    if !matches!(wallet, Wallet::Ldk(_)) {
+        assert_eq!(immature.onchain_immature, immature.onchain_total);
+    }
+    chain.generate(98);
+    let still = balances(wallet, chain, |_| true).await;
+    assert_eq!(still, immature, "it has 99 confirmations");
+    chain.generate(1);
     bob.fund(chain).await;
-    wait_for("the money can be spent", async || {
-        let info = wallet.info().await.ok()?;
-        let balances = wallet.balances().await.ok()?;
-        let is_there = info.is_synced && info.block_height == chain.height();
-        (is_there && balances.onchain_spendable.to_sat() > 0).then_some(())
-    })
-    .await;
+    let mature = balances(wallet, chain, |now| now.onchain_spendable.to_sat() > 0).await;
+    assert_eq!(mature.onchain_total, immature.onchain_total);
+    assert_eq!(mature.onchain_immature.to_sat(), 0);
     let request = OpenChannel {
         peer: bob.wallet.info().await.unwrap().node_id,
         address: bob.address(),
@@ -258,10 +281,42 @@ async fn open(wallet: &Wallet, bob: &Node, chain: &Regtest) -> ChannelId {
         chain.is_in_mempool(opened.funding.txid).then_some(())
     })
     .await;
+    // Neither the channel nor the change is confirmed; but for fees and the reserve, both are there, and can be spent soon.
+    let least = sats(&mature) - CHAIN_FEE_MAX;
+    let opening = balances(wallet, chain, |now| sats(now) >= least).await;
+    assert!(sats(&opening) < sats(&mature), "{opening:?}");
+    let reserves = opening.anchor_reserve.to_sat() + request.capacity_sats / 50;
+    assert!(soon(&opening) >= least - reserves, "{opening:?}");
     chain.generate(6);
     usable(wallet, opened.id).await;
     bob.wait_until_usable(opened.id).await;
     opened.id
+}
+
+/// What a wallet in step with the chain has, as soon as that is as wanted.
+async fn balances(
+    wallet: &Wallet,
+    chain: &Regtest,
+    is_wanted: impl Fn(&Balances) -> bool,
+) -> Balances {
+    wait_for("the wallet counts what it has", async || {
+        let info = wallet.info().await.ok()?;
+        let balances = wallet.balances().await.ok()?;
+        let is_there = info.is_synced && info.block_height == chain.height();
+        (is_there && is_wanted(&balances)).then_some(balances)
+    })
+    .await
+}
+
+/// All of it, in satoshi.
+fn sats(balances: &Balances) -> u64 {
+    balances.onchain_total.to_sat() + balances.in_channels.0 / 1_000
+}
+
+/// What can be spent now or in some blocks, in satoshi.
+fn soon(balances: &Balances) -> u64 {
+    let onchain = balances.onchain_spendable + balances.onchain_change;
+    onchain.to_sat() + balances.in_channels_free.0 / 1_000
 }
 
 async fn usable(wallet: &Wallet, id: ChannelId) {
@@ -278,13 +333,17 @@ async fn dispatch(wallet: &Wallet, request: &PayRequest) -> Dispatch {
     let payable = request
         .check(&info.node_id, info.network, SystemTime::now())
         .unwrap();
+    written_down(wallet, payable, request.timeout).await
+}
+
+async fn written_down(wallet: &Wallet, payable: Payable, timeout: Duration) -> Dispatch {
     let channels = wallet.channels().await.unwrap();
     Dispatch {
-        wallet: info.node_id,
+        wallet: wallet.info().await.unwrap().node_id,
         hash: payable.hash,
         amount: payable.amount,
         at: SystemTime::now(),
-        timeout: request.timeout,
+        timeout,
         channels: channels.iter().map(|channel| channel.id).collect(),
     }
 }
@@ -328,6 +387,87 @@ async fn too_large(wallet: &Wallet, bob: &Node) {
     assert!(matches!(found, Lookup::Failed { .. }), "{found:?}");
 }
 
+/// Out by the channel of ours and back by one of bob's, where the wallet can; else it says that it can't, and sends nothing.
+async fn rebalance(name: &str, backend: &Backend, bob: &Node, from: ChannelId, chain: &Regtest) {
+    const AMOUNT: Msat = Msat(50_000_000);
+    let wallet = &backend.wallet;
+    if wallet.capabilities().rebalances.is_err() {
+        let request = move_request(wallet, AMOUNT, from, from).await;
+        let refused = wallet.rebalance(&request).await.unwrap_err();
+        let is_unsupported = matches!(refused, PayError::Refused(Refusal::Unsupported { .. }));
+        assert!(is_unsupported, "{refused}");
+        return;
+    }
+    let into = open_from_bob(backend, bob, chain).await;
+    let before = (channel(wallet, from).await, channel(wallet, into).await);
+    let fee = wait_for("money is moved", async || {
+        // Until its router knows what bob takes for it, there is no route.
+        let request = move_request(wallet, AMOUNT, from, into).await;
+        let info = wallet.info().await.unwrap();
+        let payable = request.check(&info.node_id, info.network, SystemTime::now());
+        let timeout = request.payment.timeout;
+        let dispatch = written_down(wallet, payable.unwrap(), timeout).await;
+        wallet.rebalance(&request).await.unwrap();
+        match outcome(wallet, &dispatch).await {
+            Lookup::Settled { fee, .. } => fee,
+            _ => None,
+        }
+    })
+    .await;
+    say(format_args!("{name}: {AMOUNT} sat moved for {fee} sat"));
+    assert!(fee > Msat::ZERO && fee <= Msat(10_000), "{fee}");
+    wait_for("both channels show it", async || {
+        let now = (channel(wallet, from).await, channel(wallet, into).await);
+        let gone = before.0.local.0.checked_sub(now.0.local.0)?;
+        let come = now.1.local.0.checked_sub(before.1.local.0)?;
+        // lnd counts whole satoshi.
+        let is_moved = gone.abs_diff(AMOUNT.0 + fee.0) < 1_000 && come.abs_diff(AMOUNT.0) < 1_000;
+        is_moved.then_some(())
+    })
+    .await;
+}
+
+async fn move_request(
+    wallet: &Wallet,
+    amount: Msat,
+    from: ChannelId,
+    into: ChannelId,
+) -> Rebalance {
+    let invoice = wallet.invoice(&invoice_request(amount)).await.unwrap();
+    let payment = pay_request(invoice);
+    Rebalance {
+        payment,
+        from,
+        into,
+    }
+}
+
+/// All of it is bob's at first. A public one: he forwards through no other.
+async fn open_from_bob(backend: &Backend, bob: &Node, chain: &Regtest) -> ChannelId {
+    let request = OpenChannel {
+        peer: backend.wallet.info().await.unwrap().node_id,
+        address: backend.address.clone(),
+        capacity_sats: 1_000_000,
+        is_public: true,
+        fee_rate: None,
+    };
+    let opened = bob.wallet.open_channel(&request).await.unwrap();
+    wait_for("bob's funding is in the mempool", async || {
+        chain.is_in_mempool(opened.funding.txid).then_some(())
+    })
+    .await;
+    chain.generate(6);
+    usable(&backend.wallet, opened.id).await;
+    bob.wait_until_usable(opened.id).await;
+    opened.id
+}
+
+async fn channel(wallet: &Wallet, id: ChannelId) -> Channel {
+    let channels = wallet.channels().await.unwrap();
+    let found = channels.into_iter().find(|channel| channel.id == id);
+    found.unwrap()
+}
+
 /// The wallet's process dies some milliseconds after it was called.
 async fn die(
     name: &str,
@@ -341,7 +481,10 @@ async fn die(
     usable(&wallet, channel).await;
     let request = pay_request(bob.invoice(Msat(2_000_000 + n)).await);
     let dispatch = dispatch(&wallet, &request).await;
-    let (tasks, after) = (backend.tasks.clone(), Duration::from_millis(n * n * 5));
+    let (tasks, after) = (
+        backend.tasks.clone(),
+        Duration::from_millis(n * n * 50 % 700),
+    );
     let paying = async { drop(wallet.pay(&request).await) };
     drop(tokio::time::timeout(after, paying).await);
     drop(tasks);
@@ -349,7 +492,7 @@ async fn die(
         process.restart();
     }
     let found = outcome(&wallet, &dispatch).await;
-    println!("{name}: killed after {after:?}: {found:?}");
+    say(format_args!("{name}: killed after {after:?}: {found:?}"));
     if matches!(found, Lookup::Settled { .. }) {
         paid.insert(dispatch.hash);
     }

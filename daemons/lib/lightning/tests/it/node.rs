@@ -137,12 +137,7 @@ impl Node {
     }
 
     pub(crate) async fn invoice(&self, amount: Msat) -> Bolt11Invoice {
-        let request = InvoiceRequest {
-            amount: Some(amount),
-            details: InvoiceDetails::Text("a test".to_owned()),
-            expiry: Duration::from_secs(3_600),
-        };
-        self.wallet.invoice(&request).await.unwrap()
+        self.wallet.invoice(&invoice_request(amount)).await.unwrap()
     }
 
     /// What to write down before `request` is paid.
@@ -170,6 +165,14 @@ impl Node {
             is_end.then_some(found)
         })
         .await
+    }
+}
+
+pub(crate) fn invoice_request(amount: Msat) -> InvoiceRequest {
+    InvoiceRequest {
+        amount: Some(amount),
+        details: InvoiceDetails::Text("a test".to_owned()),
+        expiry: Duration::from_secs(3_600),
     }
 }
 
@@ -204,7 +207,7 @@ pub(crate) async fn wait_for_event<T>(
     }
 }
 
-fn address(port: u16) -> SocketAddress {
+pub(crate) fn address(port: u16) -> SocketAddress {
     SocketAddress::TcpIpV4 {
         addr: [127, 0, 0, 1],
         port,

@@ -1,11 +1,12 @@
 //! What happens to the wallet beside coinbases and payouts.
 
-use hh_ledger::books::{BookAccount, DayYield, Page, WalletChange};
+use hh_ledger::books::{BookAccount, DayYield, EarnedForward, Page, WalletChange};
 
 use super::*;
 
 on_both_engines!(
     changes_of_the_wallet_are_booked_once,
+    forwards_are_booked_once_with_the_place_in_their_list,
     capital_comes_from_what_has_arrived,
     the_reserve_goes_to_nodes,
     what_a_day_has_earned_and_cost_is_added_up,
@@ -57,6 +58,45 @@ async fn changes_of_the_wallet_are_booked_once(site: Site) {
     assert_eq!(after.owed(), before.owed(), "nobody is owed more or less");
     let entries = desk.books.entries(Page::first(9)).await.unwrap();
     assert_eq!((entries.len(), entries[0].note.as_str()), (7, "seen"));
+    desk.check().await;
+}
+
+async fn forwards_are_booked_once_with_the_place_in_their_list(site: Site) {
+    let desk = Desk::new(site);
+    let book = async |wallet: &str, forwards: &[(&str, u64)], place: &str| {
+        let forwards = forwards.iter().map(|(key, fee)| EarnedForward {
+            key: (*key).to_owned(),
+            fee: Msat(*fee),
+            evidence: "seen".to_owned(),
+        });
+        let booked = desk.books.book_forwards(
+            wallet.to_owned(),
+            forwards.collect(),
+            place.to_owned(),
+            NOW_MS,
+        );
+        booked.await
+    };
+    let place = async |wallet: &str| desk.books.forwards_place(wallet.to_owned()).await.unwrap();
+    assert_eq!(place("02aa").await, None);
+    // Two that earned the same, and one that earned nothing.
+    let three = [("1/1", 500), ("1/2", 500), ("1/3", 0)];
+    assert_eq!(book("02aa", &three, "9+0").await.unwrap(), 2);
+    let again = [("1/2", 500), ("1/4", 7)];
+    assert_eq!(book("02aa", &again, "9+1").await.unwrap(), 1);
+    assert_eq!(place("02aa").await.as_deref(), Some("9+1"));
+    // Another wallet's have their own names.
+    assert_eq!(book("02bb", &[("1/1", 20)], "3").await.unwrap(), 1);
+    assert_eq!(place("02aa").await.as_deref(), Some("9+1"));
+    // All or nothing: what does not fit leaves the place where it was.
+    let wrong = book("02aa", &[("1/5", 1), ("1/1", 501)], "10+0").await;
+    assert!(
+        matches!(wrong, Err(BooksError::KeyTaken { .. })),
+        "{wrong:?}"
+    );
+    assert_eq!(place("02aa").await.as_deref(), Some("9+1"));
+    let totals = desk.books.totals().await.unwrap();
+    assert_eq!(totals.income_routing, Msat(1_027));
     desk.check().await;
 }
 

@@ -1,6 +1,5 @@
 use super::*;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
-use ldk_node::lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
 use std::time::SystemTime;
 
@@ -91,6 +90,12 @@ fn a_failed_record_is_final_only_when_no_channel_has_the_payment() {
     evidence.is_htlc_seen = false;
     let code = FailureCode::Other;
     check(&evidence, LONG, Lookup::Failed { code });
+    let code = FailureCode::NoRoute;
+    let told = Evidence {
+        reason: Some(code),
+        ..evidence
+    };
+    check(&told, LONG, Lookup::Failed { code });
 }
 
 #[test]
@@ -182,6 +187,7 @@ proptest! {
             _ => PaymentStatus::Failed,
         });
         let evidence = Evidence {
+            reason: None,
             record: status.and_then(|status| record(status, right.then(preimage))),
             is_htlc_seen,
             is_being_sent,
