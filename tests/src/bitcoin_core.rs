@@ -255,6 +255,28 @@ impl BitcoinCore {
         client.invalidate_block(&hash).expect("the node answers");
     }
 
+    /// Has it take a block back that it was made to leave.
+    ///
+    /// # Panics
+    /// If the node refuses.
+    pub fn reconsider(&self, hash: BlockHash) {
+        let client = self.rpc();
+        client.reconsider_block(&hash).expect("the node answers");
+    }
+
+    /// What the block at this height of the best chain creates, in satoshi, as Bitcoin Core has it.
+    ///
+    /// # Panics
+    /// If the node does not answer.
+    #[must_use]
+    pub fn subsidy_sats(&self, height: u64) -> u64 {
+        let answer: Result<serde_json::Value, _> = self
+            .rpc()
+            .call("getblockstats", &[height.into(), ["subsidy"].into()]);
+        let stats = answer.expect("the node answers");
+        stats["subsidy"].as_u64().expect("it counts in satoshi")
+    }
+
     /// `kill -9`, as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();

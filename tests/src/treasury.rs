@@ -51,6 +51,21 @@ impl Treasury {
     /// # Panics
     /// If something does not start.
     pub async fn start(network: &mut Network, payee: &Payee<'_>, more: &str) -> Self {
+        let ledger = network.dir().join("pool/pool.db");
+        let stores = format!("[pool_ledger]\nsqlite = \"{}\"\n", ledger.display());
+        Self::start_on(network, payee, &stores, more).await
+    }
+
+    /// As [`Self::start`], with where the pool's ledger and the books are: `stores` is that part of its configuration.
+    ///
+    /// # Panics
+    /// If something does not start.
+    pub async fn start_on(
+        network: &mut Network,
+        payee: &Payee<'_>,
+        stores: &str,
+        more: &str,
+    ) -> Self {
         let dir = network.dir().to_owned();
         let report = ReportKey::generate().expect("there is randomness");
         secret(&dir, "report.key", &report.to_secret_hex());
@@ -58,7 +73,7 @@ impl Treasury {
         secret(&dir, "seed", Seed::new_words().expose());
         let port = Port::take();
         let any = anyone_can_spend(network.node.chain).to_string();
-        let config = config(network, payee, port.number, more);
+        let config = config(network, payee, port.number, &format!("{stores}{more}"));
         let daemon = Daemon::start("hh-treasury", &dir, &config);
         daemon.wait_until_ready().await;
         let status = daemon.treasury().await.status(within(CALL)).await;
@@ -151,9 +166,6 @@ salt_secret = "file:{dir}/salt"
 [[nodes]]
 rpc_url = "{}"
 rpc_cookie_file = "{}"
-
-[pool_ledger]
-sqlite = "{dir}/pool/pool.db"
 
 [lightning.ldk_node]
 seed = "file:{dir}/seed"

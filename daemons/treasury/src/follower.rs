@@ -3,19 +3,24 @@
 //! It converges: each pass compares what the books say of a block with where it is on the chain, and does the one thing that comes
 //! next. So it may be stopped anywhere, and a block that a reorganisation takes away or brings back needs no code of its own.
 
+mod fault;
 mod receipt;
+mod rounds;
 mod splitter;
 mod step;
+#[cfg(test)]
+mod tests;
 
-use crate::Stores;
 use crate::chain::{Chain, View};
 use crate::clock::unix_ms;
+use crate::links::Link;
 use crate::payouts::Nudge;
 use crate::tip::Tip;
-use hh_bitcoin::{Presence, RpcError};
+use fault::PassError;
+use hh_bitcoin::Presence;
 use hh_daemon::Chain as ErrorChain;
-use hh_ledger::books::{BookBlock, BookBlockState, BooksError, NewBlock};
-use hh_ledger::{BlockRow, BlockState, LedgerError};
+use hh_ledger::books::{BookBlock, BookBlockState, Books, NewBlock};
+use hh_ledger::{BlockRow, BlockState, LedgerReader};
 use hh_mining::BlockHash;
 use metrics::{counter, gauge};
 pub(crate) use splitter::{SplitError, Splitter};
@@ -41,22 +46,15 @@ const DEPTH: u32 = 288;
 /// A split that waits for longer is an alarm (design 4.6).
 const LAG_MAX: Duration = Duration::from_secs(600);
 
-/// Why a pass ended early; the next one goes on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PassError {
-    #[error("the pool's ledger can't be read")]
-    Ledger(#[from] LedgerError),
-    #[error("the books don't answer")]
-    Books(#[from] BooksError),
-    #[error("Bitcoin Core does not answer")]
-    Rpc(#[from] RpcError),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub chain: Chain,
-    pub stores: Stores,
+    pub books: Books,
+    pub books_link: Link,
+    /// The pool's.
+    pub ledger: LedgerReader,
+    pub ledger_link: Link,
     pub splitter: Splitter,
     pub tip: watch::Sender<Option<Tip>>,
     pub nudges: mpsc::Sender<Nudge>,
@@ -97,15 +95,15 @@ impl Follower {
     fn tell(&self, done: Result<(), PassError>, last: &mut String) {
         match done {
             Ok(()) => {
-                self.stores.ledger_link.set_up();
-                self.stores.books_link.set_up();
+                self.ledger_link.set_up();
+                self.books_link.set_up();
                 last.clear();
             }
             Err(error) => {
                 let text = ErrorChain(&error).to_string();
                 match &error {
-                    PassError::Ledger(_) => drop(self.stores.ledger_link.set_down(text.clone())),
-                    PassError::Books(_) => drop(self.stores.books_link.set_down(text.clone())),
+                    PassError::Ledger(_) => drop(self.ledger_link.set_down(text.clone())),
+                    PassError::Books(_) => drop(self.books_link.set_down(text.clone())),
                     PassError::Rpc(_) => {}
                 }
                 if *last != text {
@@ -117,30 +115,31 @@ impl Follower {
     }
 
     async fn pass(&self, view: &View) -> Result<(), PassError> {
-        let rows = self.stores.ledger.blocks(BLOCKS_MAX as usize).await?;
+        let rows = self.ledger.blocks(BLOCKS_MAX as usize).await?;
         let rows: BTreeMap<BlockHash, BlockRow> =
             rows.into_iter().map(|row| (row.hash, row)).collect();
         self.track(&rows).await?;
-        let mut blocks = self.stores.books.blocks(BLOCKS_MAX).await?;
-        // The lowest first: a round ends where the one before it does.
-        blocks.sort_by_key(|block| block.height);
-        let mut has_moved = false;
         let followed = |block: &&BookBlock| is_followed(block.state, block.height, view.height);
-        for block in blocks.iter().filter(followed) {
-            has_moved |= self.follow(view, block, rows.get(&block.hash)).await?;
+        for block in self.blocks().await?.iter().filter(followed) {
+            let done = self.follow(view, block, rows.get(&block.hash)).await;
+            go_on(block.hash, block.height, done)?;
         }
-        if has_moved {
-            blocks = self.stores.books.blocks(BLOCKS_MAX).await?;
-            blocks.sort_by_key(|block| block.height);
-        }
-        self.split(view, &blocks, &rows).await?;
-        self.mature(&blocks).await?;
+        self.redo_rounds(&self.blocks().await?).await?;
+        self.split(view, &self.blocks().await?, &rows).await?;
+        self.mature(&self.blocks().await?).await?;
         Ok(())
+    }
+
+    /// All of ours, the lowest first: a round ends where the one before it does.
+    async fn blocks(&self) -> Result<Vec<BookBlock>, PassError> {
+        let mut blocks = self.books.blocks(BLOCKS_MAX).await?;
+        blocks.sort_by_key(|block| block.height);
+        Ok(blocks)
     }
 
     /// Takes in what is new.
     async fn track(&self, rows: &BTreeMap<BlockHash, BlockRow>) -> Result<(), PassError> {
-        let known = self.stores.books.blocks(BLOCKS_MAX).await?;
+        let known = self.books.blocks(BLOCKS_MAX).await?;
         let known: BTreeSet<BlockHash> = known.into_iter().map(|block| block.hash).collect();
         for row in rows.values().filter(|row| !known.contains(&row.hash)) {
             let block = NewBlock {
@@ -150,19 +149,22 @@ impl Follower {
                 found_at_ms: row.found_at_ms,
                 reward: None,
             };
-            self.stores.books.track_block(block).await?;
-            tracing::info!(hash = %row.hash, height = row.height, "block tracked");
+            let tracked = self.books.track_block(block).await;
+            let is_new = tracked.map_err(PassError::from);
+            if go_on(row.hash, row.height, is_new)?.is_some() {
+                tracing::info!(hash = %row.hash, height = row.height, "block tracked");
+            }
         }
         Ok(())
     }
 
-    /// Does what comes next for one block; says whether its state is another now.
+    /// Does what comes next for one block.
     async fn follow(
         &self,
         view: &View,
         block: &BookBlock,
         row: Option<&BlockRow>,
-    ) -> Result<bool, PassError> {
+    ) -> Result<(), PassError> {
         let presence = view.presence(block.hash).await?;
         if matches!(presence, Presence::OnBestChain { .. }) && block.value.is_none() {
             self.read_reward(view, block).await?;
@@ -177,13 +179,11 @@ impl Follower {
         };
         let (hash, height) = (block.hash, block.height);
         match situation.step() {
-            Step::Keep => return Ok(false),
+            Step::Keep => {}
             Step::Set(state, confirmations) => {
-                let set = self.set(hash, state, confirmations, None);
-                set.await?;
+                self.set(hash, state, confirmations, None).await?;
                 if block.state == BookBlockState::Orphaned {
                     tracing::warn!(%hash, height, "block is on the best chain again");
-                    self.redo_rounds(height).await?;
                 }
             }
             Step::Orphan => self.orphan(block).await?,
@@ -193,14 +193,14 @@ impl Follower {
                 self.set(hash, BookBlockState::Rejected, 0, reason).await?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn orphan(&self, block: &BookBlock) -> Result<(), PassError> {
         let (hash, height) = (block.hash, block.height);
         let reason = "not on the best chain".to_owned();
         if block.split_at_ms.is_some() {
-            let reversed = self.stores.books.reverse(hash, reason, unix_ms()).await?;
+            let reversed = self.books.reverse(hash, reason, unix_ms()).await?;
             let (amount_msat, loss_msat) = (reversed.amount.0, reversed.loss.0);
             tracing::error!(%hash, height, amount_msat, loss_msat, "block orphaned, its reward is taken back");
         } else {
@@ -209,7 +209,7 @@ impl Follower {
             tracing::error!(%hash, height, "block orphaned");
         }
         alarm("orphaned");
-        self.redo_rounds(height).await
+        Ok(())
     }
 
     async fn set(
@@ -220,7 +220,6 @@ impl Follower {
         reason: Option<String>,
     ) -> Result<(), PassError> {
         let set = self
-            .stores
             .books
             .set_block_state(hash, state, confirmations, reason, unix_ms());
         Ok(set.await?)
@@ -232,6 +231,7 @@ impl Follower {
         let receipt = match self.splitter.receipt(view, hash).await {
             Ok(receipt) => receipt,
             Err(error) => {
+                let error = PassError::of_split(error)?;
                 let error = ErrorChain(&error).to_string();
                 tracing::error!(%hash, height, error, "block can't be read");
                 alarm("unreadable_block");
@@ -250,7 +250,7 @@ impl Follower {
             found_at_ms: block.found_at_ms,
             reward: Some(receipt.reward),
         };
-        self.stores.books.track_block(known).await?;
+        self.books.track_block(known).await?;
         Ok(())
     }
 
@@ -264,18 +264,12 @@ impl Follower {
         let mut lag = Duration::ZERO;
         for block in blocks.iter().filter(|block| is_to_split(block)) {
             let (hash, height) = (block.hash, block.height);
-            let Err(error) = self
-                .splitter
-                .split(view, block, blocks, rows.get(&hash))
-                .await
-            else {
+            let row = rows.get(&hash);
+            let Err(error) = self.splitter.split(view, block, blocks, row).await else {
                 nudge(&self.nudges);
                 continue;
             };
-            match error {
-                SplitError::Ledger(error) => return Err(error.into()),
-                SplitError::Books(error) => return Err(error.into()),
-                SplitError::Rpc(error) => return Err(error.into()),
+            match PassError::of_split(error)? {
                 SplitError::Waits => tracing::debug!(%hash, height, "split waits for shares"),
                 error => {
                     let error = ErrorChain(&error).to_string();
@@ -288,12 +282,9 @@ impl Follower {
             if age > LAG_MAX {
                 let seconds = age.as_secs();
                 tracing::warn!(%hash, height, seconds, "block waits to be split");
+                alarm("split_lag");
             }
             lag = lag.max(age);
-            if self.splitter.is_round() {
-                // The next one's round begins with this one.
-                break;
-            }
         }
         gauge!("hyperhash_treasury_split_lag_seconds").set(lag.as_secs_f64());
         Ok(())
@@ -305,34 +296,40 @@ impl Follower {
             block.state == BookBlockState::Mature && block.split_at_ms.is_some()
         };
         for block in blocks.iter().filter(is_ready) {
-            if self.stores.books.mature(block.hash, unix_ms()).await? {
-                tracing::info!(hash = %block.hash, height = block.height, "block is payable");
-                nudge(&self.nudges);
-            }
+            let done = self.mature_block(block, blocks).await;
+            go_on(block.hash, block.height, done)?;
         }
         Ok(())
     }
 
-    /// Where rounds are what counts, a block that goes or comes back moves the begin of those after it: what is not mature is
-    /// split again.
-    async fn redo_rounds(&self, height: u32) -> Result<(), PassError> {
-        if !self.splitter.is_round() {
-            return Ok(());
-        }
-        for block in self.stores.books.open_blocks().await? {
-            let is_immature = matches!(
-                block.state,
-                BookBlockState::Accepted | BookBlockState::Confirmed
-            );
-            if block.height > height && is_immature && block.split_at_ms.is_some() {
-                let reason = format!("the round before it changed at height {height}");
-                self.stores
-                    .books
-                    .unsplit(block.hash, reason, unix_ms())
-                    .await?;
-            }
+    async fn mature_block(&self, block: &BookBlock, blocks: &[BookBlock]) -> Result<(), PassError> {
+        // A wrong split that could not be taken back must not be paid out.
+        if self.splitter.is_of_its_round(block, blocks).await?
+            && self.books.mature(block.hash, unix_ms()).await?
+        {
+            tracing::info!(hash = %block.hash, height = block.height, "block is payable");
+            nudge(&self.nudges);
         }
         Ok(())
+    }
+}
+
+/// Tells what is wrong with one block and gives nothing then, so that the others are gone on with: one bad block must not stop
+/// everybody's money. Ends the pass where a store or the node itself is away.
+fn go_on<T>(
+    hash: BlockHash,
+    height: u32,
+    done: Result<T, PassError>,
+) -> Result<Option<T>, PassError> {
+    match done {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_away() => Err(error),
+        Err(error) => {
+            let error = ErrorChain(&error).to_string();
+            tracing::error!(%hash, height, error, "block not followed");
+            alarm("block_failed");
+            Ok(None)
+        }
     }
 }
 
@@ -376,25 +373,14 @@ fn describe() {
         "orphaned",
         "short_value",
         "unreadable_block",
+        "block_failed",
         "split_failed",
+        "split_lag",
         "no_window",
         "another_finder",
+        "unbound_finder",
         "insolvent",
     ] {
         counter!("hyperhash_treasury_alarms_total", "alarm" => which).absolute(0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_that_nobody_has_followed_for_days_is_not_given_up() {
-        let deep = 100 + DEPTH + 1;
-        assert!(is_followed(BookBlockState::Tracked, 100, deep));
-        assert!(is_followed(BookBlockState::Mature, 100, deep));
-        assert!(!is_followed(BookBlockState::Payable, 100, deep));
-        assert!(is_followed(BookBlockState::Payable, 100, deep - 1));
     }
 }

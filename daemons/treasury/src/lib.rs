@@ -86,7 +86,10 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let follower = Follower {
         splitter: splitter(&config, &stores, &reward_address, (&report_key, &salts)),
         chain: chain.clone(),
-        stores: stores.clone(),
+        books: stores.books.clone(),
+        books_link: stores.books_link.clone(),
+        ledger: stores.ledger.clone(),
+        ledger_link: stores.ledger_link.clone(),
         tip,
         nudges: nudges.clone(),
     };

@@ -13,7 +13,8 @@ use hh_ledger::books::{
 };
 use hh_ledger::{BlockRow, LedgerError, LedgerReader, WindowRead, books};
 use hh_mining::{
-    BlockHash, Division, Network, Oldest, ReportError, ReportParts, ReportedBlock, WindowSize,
+    BlockHash, BlockReport, Division, Network, Oldest, ReportError, ReportParts, ReportedBlock,
+    WindowSize,
 };
 use hh_trust::{ReportKey, SaltSecret};
 use std::sync::Arc;
@@ -34,8 +35,15 @@ pub(crate) enum SplitError {
     Receipt(#[from] ReceiptError),
     #[error("no extranonce of ours is in its coinbase")]
     NoExtranonce,
-    #[error("the extranonce prefix {prefix} in its coinbase is bound to nobody")]
-    Unbound { prefix: String },
+    #[error(
+        "the extranonce prefix {prefix} in its coinbase was bound to {}, and the pool names {named:?}",
+        accounts.join(" and ")
+    )]
+    BoundToOthers {
+        prefix: String,
+        accounts: Vec<String>,
+        named: String,
+    },
     #[error(
         "the extranonce prefix in its coinbase is {chain}, and its winning share was logged with {log}"
     )]
@@ -58,11 +66,6 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    /// Whether a block is split over all shares since our last one.
-    pub(crate) fn is_round(&self) -> bool {
-        self.window == WindowConfig::Round
-    }
-
     /// What a block that the node has brought.
     ///
     /// # Errors
@@ -104,7 +107,7 @@ impl Splitter {
             height: block.height,
             window: size,
             newest: window.bounds.newest.clone(),
-            previous_report: self.previous_report(blocks).await?,
+            previous_report: self.previous_report().await?,
         };
         let salt = |account: &str| self.salts.salt_of(account);
         let parts = ReportParts::of(&reported, &division, &window.totals, salt)?;
@@ -125,6 +128,28 @@ impl Splitter {
             tracing::info!(%hash, height, value_msat, accounts, "block split");
         }
         Ok(())
+    }
+
+    /// Whether the split that stands is over the round that the block has now. One by another rule, from before the configuration
+    /// changed, is let be.
+    ///
+    /// # Errors
+    /// The books can't be read.
+    pub(crate) async fn is_of_its_round(
+        &self,
+        block: &BookBlock,
+        blocks: &[BookBlock],
+    ) -> Result<bool, BooksError> {
+        let size = self.size(block, blocks);
+        if !matches!(size, WindowSize::Round { .. }) {
+            return Ok(true);
+        }
+        let report = self.books.report(block.hash).await?;
+        let report = report.and_then(|report| BlockReport::parse(&report.json).ok());
+        Ok(report.is_some_and(|report| match report.window {
+            WindowSize::Pplns { .. } => true,
+            made @ WindowSize::Round { .. } => made == size,
+        }))
     }
 
     fn size(&self, block: &BookBlock, blocks: &[BookBlock]) -> WindowSize {
@@ -178,7 +203,10 @@ impl Splitter {
         };
         let finder = match bound {
             Some(origin) => origin.account().to_owned(),
-            None => self.finder_of_any_log(prefix.to_bytes(), row).await?,
+            None => {
+                self.finder_of_any_log(block, prefix.to_bytes(), row)
+                    .await?
+            }
         };
         if finder != block.finder {
             let (hash, said) = (block.hash, &block.finder);
@@ -189,8 +217,10 @@ impl Splitter {
     }
 
     /// Where the winning share's row is gone: whoever the prefix is bound to in all logs, or of several the one that the pool names.
+    /// Where the log with the binding is lost as well, nobody's word is left but the pool's.
     async fn finder_of_any_log(
         &self,
+        block: &BookBlock,
         prefix: [u8; 8],
         row: Option<&BlockRow>,
     ) -> Result<String, SplitError> {
@@ -202,31 +232,28 @@ impl Splitter {
         }
         accounts.sort();
         accounts.dedup();
-        let named = row.filter(|row| accounts.contains(&row.account));
-        match (&accounts[..], named) {
-            ([only], _) => Ok(only.clone()),
-            ([_, ..], Some(row)) => Ok(row.account.clone()),
-            _ => {
-                let prefix = hex::encode(prefix);
-                Err(SplitError::Unbound { prefix })
+        let named = row.map_or(&block.finder, |row| &row.account);
+        let prefix = hex::encode(prefix);
+        match &accounts[..] {
+            [only] => Ok(only.clone()),
+            [] => {
+                let hash = block.hash;
+                tracing::error!(%hash, prefix, named, "no log says whose block it is; the pool's word stands");
+                alarm("unbound_finder");
+                Ok(named.clone())
             }
+            [_, ..] if accounts.contains(named) => Ok(named.clone()),
+            [_, ..] => Err(SplitError::BoundToOthers {
+                prefix,
+                named: named.clone(),
+                accounts,
+            }),
         }
     }
 
     /// The hash of the report that was made last.
-    async fn previous_report(&self, blocks: &[BookBlock]) -> Result<Option<[u8; 32]>, SplitError> {
-        // Those that were split in this pass are in the books only.
-        let mut last: Option<(i64, BlockHash)> = None;
-        let limit = u32::try_from(blocks.len()).unwrap_or(u32::MAX).max(1);
-        for block in self.books.blocks(limit).await? {
-            if let Some(at_ms) = block.split_at_ms.filter(|_| block.has_report) {
-                last = last.max(Some((at_ms, block.hash)));
-            }
-        }
-        let Some((_, hash)) = last else {
-            return Ok(None);
-        };
-        let report = self.books.report(hash).await?;
+    async fn previous_report(&self) -> Result<Option<[u8; 32]>, SplitError> {
+        let report = self.books.newest_report().await?;
         let hash_of = |report: SignedReport| sha256::Hash::hash(&report.json).to_byte_array();
         Ok(report.map(hash_of))
     }

@@ -92,6 +92,23 @@ impl Books {
         .await
     }
 
+    /// The report of the split that was posted last, of those that stand. Times would not do: two splits may be of one millisecond.
+    ///
+    /// # Errors
+    /// The books can't be read.
+    pub async fn newest_report(&self) -> Result<Option<SignedReport>, BooksError> {
+        self.read("read the newest report", async move |session| {
+            let query = "SELECT report, signature FROM blocks WHERE report IS NOT NULL
+                ORDER BY split_entry DESC LIMIT 1";
+            let Some(row) = session.find(query, &[]).await? else {
+                return Ok(None);
+            };
+            let (json, jws) = (row.get(0)?, row.get(1)?);
+            Ok(Some(SignedReport { json, jws }))
+        })
+        .await
+    }
+
     /// The leaves of a block's sum tree, in the order of accounts.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ on_both_engines!(
     a_round_is_split_again,
     a_report_and_its_leaves_are_kept_until_the_split_is_taken_back,
     a_split_with_many_accounts_is_posted_in_one_entry,
+    the_newest_report_is_that_of_the_last_entry_of_one_millisecond,
 );
 
 async fn a_block_is_tracked_once_and_told_more_of_later(site: Site) {
@@ -519,4 +520,18 @@ async fn a_split_with_many_accounts_is_posted_in_one_entry(site: Site) {
             .any(|posting| posting.account == account)
     );
     desk.check().await;
+}
+
+async fn the_newest_report_is_that_of_the_last_entry_of_one_millisecond(site: Site) {
+    let desk = Desk::new(site);
+    assert_eq!(desk.books.newest_report().await.unwrap(), None);
+    for n in [9, 1, 4] {
+        desk.split(n).await;
+        let report = desk.books.report(hash(n)).await.unwrap();
+        assert_eq!(desk.books.newest_report().await.unwrap(), report, "{n}");
+    }
+    let reversed = desk.books.reverse(hash(4), "reorg".to_owned(), NOW_MS);
+    reversed.await.unwrap();
+    let report = desk.books.report(hash(1)).await.unwrap();
+    assert_eq!(desk.books.newest_report().await.unwrap(), report);
 }
