@@ -9,6 +9,7 @@ use crate::follower::alarm;
 use crate::lightning::WalletLink;
 use crate::payouts::ACTOR;
 use crate::solvency::{Cover, Finding, Seen, findings};
+use crate::tip::Tip;
 use hh_ledger::books::{
     Attempt, BookBlockState, Books, BooksError, Totals, Verification, WalletChange,
 };
@@ -57,9 +58,22 @@ pub(crate) struct Report {
     pub difference: Option<i128>,
     /// The wallet has less than is owed.
     is_uncovered: bool,
+    /// The wallet answers, and knows another chain than the follower.
+    lags: bool,
+    /// What was on its way.
+    open: Vec<Attempt>,
 }
 
 impl Report {
+    /// Whether what it says of the wallet may pass by itself, after so many looks of which the last `steady` saw the same.
+    fn is_to_look_again(&self, steady: u32, looks: u32) -> bool {
+        if !self.verification.findings.is_empty() {
+            return false;
+        }
+        (self.lags && looks < STEADY_LOOKS)
+            || (self.is_uncovered && steady < STEADY_LOOKS && looks < LOOKS_MAX)
+    }
+
     pub(crate) fn is_grave(&self) -> bool {
         self.findings.iter().any(|finding| finding.is_grave)
     }
@@ -72,6 +86,7 @@ pub(crate) struct Audit {
     wallet: WalletLink,
     last: Arc<Mutex<Option<Report>>>,
     verified: watch::Sender<bool>,
+    tip: watch::Receiver<Option<Tip>>,
 }
 
 /// A difference that was seen, and how often in a row.
@@ -90,10 +105,11 @@ impl Difference {
 }
 
 impl Audit {
-    pub(crate) fn new(books: Books, wallet: WalletLink) -> Self {
+    pub(crate) fn new(books: Books, wallet: WalletLink, tip: watch::Receiver<Option<Tip>>) -> Self {
         Self {
             books,
             wallet,
+            tip,
             last: Arc::default(),
             verified: watch::Sender::new(false),
         }
@@ -119,7 +135,7 @@ impl Audit {
         loop {
             let looked = async {
                 self.compare(&mut difference, &mut channels).await?;
-                if until_verify == 0 && self.is_wallet_synced().await {
+                if until_verify == 0 && self.is_wallet_at_tip().await {
                     self.verify().await?;
                     until_verify = VERIFY_INTERVAL;
                 }
@@ -148,17 +164,15 @@ impl Audit {
     /// The books don't answer.
     pub(crate) async fn verify(&self) -> Result<Report, BooksError> {
         let verification = self.books.verify().await?;
-        let (mut report, mut open) = self.look(&verification).await?;
-        let mut steady = 1;
-        for _ in 1..LOOKS_MAX {
-            if !report.is_uncovered || steady >= STEADY_LOOKS {
-                break;
-            }
+        let mut report = self.look(&verification).await?;
+        let (mut steady, mut looks) = (1, 1);
+        while report.is_to_look_again(steady, looks) {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let (next, next_open) = self.look(&verification).await?;
-            let is_same = next.totals == report.totals && next_open == open;
+            let next = self.look(&verification).await?;
+            let is_same = next.totals == report.totals && next.open == report.open;
             steady = if is_same { steady + 1 } else { 1 };
-            (report, open) = (next, next_open);
+            looks += 1;
+            report = next;
         }
         if let Some(grave) = report.findings.iter().find(|finding| finding.is_grave) {
             alarm("insolvent");
@@ -177,17 +191,17 @@ impl Audit {
     }
 
     /// Books and wallet beside each other, and what was on its way.
-    async fn look(
-        &self,
-        verification: &Verification,
-    ) -> Result<(Report, Vec<Attempt>), BooksError> {
+    async fn look(&self, verification: &Verification) -> Result<Report, BooksError> {
+        let is_at_tip = self.is_wallet_at_tip().await;
         let seen = self.seen().await.ok();
+        let lags = seen.is_some() && !is_at_tip;
+        let seen = seen.filter(|_| is_at_tip);
         let open = self.books.open_attempts().await?;
         let totals = self.books.totals().await?;
         let is_uncovered = seen
             .as_ref()
             .is_some_and(|seen| !Cover::of(&totals, seen, &open).is_solvent());
-        let report = Report {
+        Ok(Report {
             at_ms: unix_ms(),
             findings: findings(&totals, verification, seen.as_ref(), &open),
             difference: match &seen {
@@ -198,8 +212,9 @@ impl Audit {
             verification: verification.clone(),
             seen,
             is_uncovered,
-        };
-        Ok((report, open))
+            lags,
+            open,
+        })
     }
 
     /// What the wallet has now.
@@ -212,9 +227,11 @@ impl Audit {
         self.wallet.noted(asked.await)
     }
 
-    async fn is_wallet_synced(&self) -> bool {
+    /// Whether wallet and books speak of the same chain: a wallet that lags behind has not seen a coinbase mature, or a channel close.
+    async fn is_wallet_at_tip(&self) -> bool {
         let info = self.wallet.wallet().info().await;
-        info.is_ok_and(|info| info.is_synced)
+        let height = self.tip.borrow().as_ref().map(|tip| tip.height);
+        info.is_ok_and(|info| info.is_synced && Some(info.block_height) == height)
     }
 
     /// Books what the wallet has gained or lost by itself.
@@ -223,7 +240,7 @@ impl Audit {
         difference: &mut Difference,
         channels: &mut Option<usize>,
     ) -> Result<(), BooksError> {
-        if !self.is_wallet_synced().await || !self.books.open_attempts().await?.is_empty() {
+        if !self.is_wallet_at_tip().await || !self.books.open_attempts().await?.is_empty() {
             *difference = Difference::default();
             return Ok(());
         }

@@ -69,7 +69,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let (tip, tips) = watch::channel(None);
     let (nudges, nudged) = mpsc::channel(payouts::NUDGES_MAX);
     let payer = payer(&config, &stores, &destinations, tips.clone());
-    let audit = Audit::new(stores.books.clone(), stores.wallet.clone());
+    let audit = Audit::new(stores.books.clone(), stores.wallet.clone(), tips.clone());
     let engine = Engine {
         verified: audit.verified(),
         payer: payer.clone(),

@@ -14,7 +14,7 @@ pub(crate) struct Finding {
     pub fix: String,
 }
 
-/// What the wallet said, at one moment.
+/// What the wallet said, at one moment, at the chain's tip.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub balances: Balances,
@@ -101,7 +101,7 @@ pub(crate) fn findings(
     match seen {
         None => findings.push(Finding {
             is_grave: false,
-            what: "the wallet does not answer, so that nobody knows what it has".to_owned(),
+            what: "the wallet does not answer or is not at the chain's tip, so that nobody knows what it has".to_owned(),
             fix: "see `hhctl ln status`, and verify again".to_owned(),
         }),
         Some(seen) => {

@@ -1,5 +1,6 @@
 //! All that money needs: a pool with a node known to it, hh-treasury, the node's wallet, and miners.
 
+use bitcoincore_rpc::RpcApi;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
     ChannelOpenRequest, ChannelState, RewardBlock, RewardBlockState, SubmitInvoiceRequest, Totals,
