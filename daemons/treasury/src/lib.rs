@@ -20,6 +20,7 @@ mod config;
 mod control;
 mod crash;
 mod destination;
+mod earnings;
 mod exported;
 mod follower;
 mod funding;
@@ -58,6 +59,7 @@ use tokio::sync::{mpsc, watch};
 /// A mistake in the configuration; a secret that can't be read; a wallet that does not start within the start timeout; a control
 /// socket that can't be made.
 pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failure> {
+    hh_daemon::hide_memory()?;
     std::fs::create_dir_all(&config.data_dir)?;
     let chain = Chain::new(&config)?;
     chain.check().await?;
