@@ -208,6 +208,7 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
 pub(crate) fn note(command: &Command) -> Option<String> {
     match command {
         Command::Payout(command) => payout::note(command),
+        Command::Treasury(command) => treasury::note(command),
         _ => None,
     }
 }
@@ -255,6 +256,9 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         _ => unreachable!("{NOTHING_CHANGES}"),
     }
 }
+
+/// Said before an act that one operator's word is not enough for.
+const TWO_OPERATORS: &str = "it is done when two operators have asked for the same";
 
 const NOTHING_CHANGES: &str = "Command::changes_something() names what is planned";
 

@@ -101,8 +101,10 @@ pub async fn run(
         Ok(cli) => cli,
         Err(error) => return output::print_usage(surroundings, &error),
     };
-    if let Command::Payout(cli::PayoutCommand::Run(args)) = &mut cli.command {
-        args.name();
+    match &mut cli.command {
+        Command::Payout(cli::PayoutCommand::Run(args)) => args.name(),
+        Command::Treasury(command) => command.name(),
+        _ => {}
     }
     let result = match &cli.command {
         Command::Help { words } => output::print_help(surroundings, words),

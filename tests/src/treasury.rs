@@ -154,7 +154,20 @@ impl Treasury {
     }
 }
 
+/// Has payouts of any size go without approval, unless the test says otherwise.
+fn without_approval(more: &str) -> String {
+    if more.contains("approval_above_sat") {
+        return more.to_owned();
+    }
+    let payouts = "[payouts]\napproval_above_sat = 1000000\n";
+    if more.contains("[payouts]\n") {
+        return more.replace("[payouts]\n", payouts);
+    }
+    format!("{more}\n{payouts}")
+}
+
 fn config(network: &Network, payee: &Payee<'_>, port: u16, more: &str) -> String {
+    let more = without_approval(more);
     let (node, dir) = (&network.node, network.dir().display());
     format!(
         r#"

@@ -70,8 +70,7 @@ impl Report {
         if !self.verification.findings.is_empty() {
             return false;
         }
-        (self.lags && looks < STEADY_LOOKS)
-            || (self.is_uncovered && steady < STEADY_LOOKS && looks < LOOKS_MAX)
+        may_pass(self.lags, self.is_uncovered, steady, looks)
     }
 
     pub(crate) fn is_grave(&self) -> bool {
@@ -311,6 +310,11 @@ impl Audit {
     }
 }
 
+/// Whether one more look is worth it: at a wallet that lags, or that seems to have too little while something still moves.
+fn may_pass(lags: bool, is_uncovered: bool, steady: u32, looks: u32) -> bool {
+    (lags && looks < STEADY_LOOKS) || (is_uncovered && steady < STEADY_LOOKS && looks < LOOKS_MAX)
+}
+
 /// All that the wallet has, wherever; coinbases that are not mature are among it on every backend.
 fn actual(seen: &Seen) -> i128 {
     let sats = |amount: bitcoin::Amount| i128::from(amount.to_sat()) * 1_000;
@@ -323,6 +327,14 @@ fn actual(seen: &Seen) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_little_money_counts_once_it_has_stood_still_or_for_half_a_minute() {
+        assert!(!may_pass(false, false, 1, 1), "all is well");
+        assert!(may_pass(false, true, 2, 2) && !may_pass(false, true, 3, 3));
+        assert!(may_pass(false, true, 1, LOOKS_MAX - 1) && !may_pass(false, true, 1, LOOKS_MAX));
+        assert!(may_pass(true, false, 1, 2) && !may_pass(true, false, 1, 3));
+    }
 
     #[test]
     fn a_difference_counts_once_it_has_stood_still() {

@@ -2,6 +2,7 @@
 //! those of the wire, which go no further than this folder.
 
 mod account;
+mod adoption;
 mod block;
 mod channel;
 mod destination;
@@ -21,18 +22,19 @@ use crate::payouts::{Nudge, Opener, Payer};
 use crate::tip::Tip;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
-    Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptRequest, ApproveRequest,
-    BlockReport, CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest,
-    ClaimToken, CloseFailedRequest, CreateAccountRequest, DayYield, DepositRequest,
-    DestinationChanged, DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
-    LightningPayment, LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan,
-    PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest,
+    Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
+    ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
+    ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
+    CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
+    Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment, LightningStatus,
+    Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
     SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
     TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
-use hh_ledger::books::TwoActors;
+use hh_ledger::books::{Consent, TwoActors};
 use hh_mining::Network;
 use hh_trust::{ChangeJournal, ReportPublicKey, SaltSecret};
 use serde_json::Value;
@@ -45,6 +47,9 @@ const MAX_LISTED: u32 = 500;
 
 /// How long the first of two operators' words holds.
 const CONSENT: Duration = Duration::from_secs(3_600);
+
+/// Longest id of a request.
+const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// What the answers are made from.
 #[derive(Clone, Debug)]
@@ -122,17 +127,15 @@ impl Control {
         let now_ms = crate::clock::unix_ms();
         let consent_ms = i64::try_from(CONSENT.as_millis()).unwrap_or(i64::MAX);
         let until_ms = now_ms.saturating_add(consent_ms);
-        let consents = self
+        let consent = self
             .stores
             .books
             .consent(subject.to_owned(), terms, actor.clone(), until_ms, now_ms)
-            .await
-            .map_err(refusal::books)?;
-        let other = consents.iter().find(|other| **other != actor);
-        let Some(other) = other else {
-            return Err(refusal::second_operator(&actor, subject));
-        };
-        TwoActors::new(other, actor).map_err(refusal::books)
+            .await;
+        match consent.map_err(refusal::books)? {
+            Consent::First => Err(refusal::second_operator(&actor, subject)),
+            Consent::Both(actors) => Ok(actors),
+        }
     }
 }
 
@@ -195,6 +198,22 @@ impl Treasury for Answers {
         request: SetDestinationRequest,
     ) -> Result<DestinationChanged, ApiError> {
         self.control.set_destination(&self.caller, request).await
+    }
+
+    async fn replace_owner_key(
+        self,
+        _: Call,
+        request: ReplaceOwnerKeyRequest,
+    ) -> Result<Account, ApiError> {
+        self.control.replace_owner_key(&self.caller, request).await
+    }
+
+    async fn cancel_destination(
+        self,
+        _: Call,
+        request: CancelDestinationRequest,
+    ) -> Result<Account, ApiError> {
+        self.control.cancel_destination(&self.caller, request).await
     }
 
     async fn payouts(self, _: Call, query: PayoutQuery) -> Result<PayoutPage, ApiError> {
@@ -267,6 +286,10 @@ impl Treasury for Answers {
         self.control.adopt(&self.caller, request).await
     }
 
+    async fn adopt_foreign(self, _: Call, request: AdoptForeignRequest) -> Result<(), ApiError> {
+        self.control.adopt_foreign(&self.caller, request).await
+    }
+
     async fn deposit(self, _: Call, request: DepositRequest) -> Result<Totals, ApiError> {
         self.control.deposit(&self.caller, request).await
     }
@@ -326,6 +349,15 @@ impl Treasury for Answers {
     ) -> Result<Vec<LightningPayment>, ApiError> {
         self.control.lightning_payments(limit).await
     }
+}
+
+/// An id by which a request is known when it comes again.
+fn request_id(id: &str) -> Result<&str, ApiError> {
+    if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) {
+        return Ok(id);
+    }
+    let message = format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes");
+    Err(refusal::usage(message))
 }
 
 /// Rows of a page of which `limit` were asked for; 0 asks for as many as there may be.

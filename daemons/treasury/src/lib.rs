@@ -21,6 +21,7 @@ mod config;
 mod control;
 mod crash;
 mod destination;
+mod earnings;
 mod exported;
 mod follower;
 mod funding;
@@ -58,6 +59,7 @@ use tokio::sync::{mpsc, watch};
 /// A mistake in the configuration; a secret that can't be read; a wallet that does not start within the start timeout; a control
 /// socket that can't be made.
 pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failure> {
+    hh_daemon::hide_memory()?;
     std::fs::create_dir_all(&config.data_dir)?;
     let chain = Chain::new(&config)?;
     chain.check().await?;
@@ -77,12 +79,8 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         tasks: context.tasks.clone(),
         nudges: nudged,
     };
-    let funding = Funding::new(
-        &config.channels,
-        stores.books.clone(),
-        stores.wallet.clone(),
-    );
-    let funding = funding.map_err(Failure::config)?;
+    let (books, wallet) = (stores.books.clone(), stores.wallet.clone());
+    let funding = Funding::new(&config.channels, books, wallet).map_err(Failure::config)?;
     let follower = Follower {
         splitter: splitter(&config, &stores, &reward_address, (&report_key, &salts)),
         chain: chain.clone(),

@@ -1,6 +1,6 @@
 //! `hhctl account`.
 
-use super::Confirmation;
+use super::{Confirmation, NamedConfirmation};
 use clap::{Args, Subcommand, ValueEnum};
 use hh_ipc::api::pool::BlockSelector;
 use hh_ipc::api::treasury::DestinationKind;
@@ -95,6 +95,25 @@ pub(crate) enum AccountCommand {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+    /// Give an account that has an owner another key; two operators have to do the same
+    #[command(
+        after_help = "Example:\n  hhctl account replace-owner alice --owner-key 3b6a27bc... --reason \"key lost, seen in person\"\n\nWho has the \
+                      new key says from now on where the account is paid. What the first operator asks for is done when a second one asks \
+                      for the same within an hour."
+    )]
+    ReplaceOwner {
+        /// The name
+        #[arg(value_parser = name)]
+        name: String,
+        /// The Ed25519 key that its changes are signed with from now on, hex
+        #[arg(long, value_name = "HEX", value_parser = key)]
+        owner_key: String,
+        /// Why, for those who read the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        confirmation: NamedConfirmation,
+    },
     /// Where an account is paid
     #[command(subcommand, alias = "destination")]
     PayoutAddress(PayoutAddressCommand),
@@ -111,7 +130,10 @@ impl AccountCommand {
             | Self::PayoutAddress(PayoutAddressCommand::Show { .. }) => false,
             Self::Create { .. }
             | Self::Claim { .. }
-            | Self::PayoutAddress(PayoutAddressCommand::Set(_)) => true,
+            | Self::ReplaceOwner { .. }
+            | Self::PayoutAddress(
+                PayoutAddressCommand::Set(_) | PayoutAddressCommand::Cancel { .. },
+            ) => true,
         }
     }
 }
@@ -134,6 +156,25 @@ pub(crate) enum PayoutAddressCommand {
                       a week at most."
     )]
     Set(DestinationArgs),
+    /// Take a destination back, so that nothing is paid there; two operators have to do the same
+    #[command(
+        after_help = "Example:\n  hhctl account payout-address cancel alice --seq 4 --reason \"not signed by her\"\n\nA change that is taken back \
+                      before it counts leaves the destination before it. One that has counted leaves none: what is earned is held until a \
+                      new one is set."
+    )]
+    Cancel {
+        /// Its name, as for `hhctl account show`
+        #[arg(value_parser = name)]
+        name: String,
+        /// The number of the change, as `payout-address show` has it
+        #[arg(long, value_name = "NUMBER")]
+        seq: u64,
+        /// Why, for those who read the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        confirmation: NamedConfirmation,
+    },
 }
 
 /// Where to pay, and the proof that one may say so.
@@ -180,7 +221,7 @@ pub(crate) enum KindChoice {
 }
 
 /// Miners' accounts are meant where nothing else is said.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     match text.split_once(':') {
         _ if text.is_empty() => Err("write the name of an account".to_owned()),
         _ if text == "treasury" => Ok(text.to_owned()),

@@ -208,8 +208,7 @@ impl RunArgs {
     /// Gives a run that has no id a new one, so that it can be told before it is sent. A look needs none.
     pub(crate) fn name(&mut self) {
         if self.request_id.is_none() && !self.confirmation.dry_run {
-            let id: u128 = bitcoin::secp256k1::rand::random();
-            self.request_id = Some(format!("{id:032x}"));
+            self.request_id = Some(fresh_request_id());
             self.is_new = true;
         }
     }
@@ -258,8 +257,14 @@ fn target(text: &str) -> Result<String, String> {
     }
 }
 
+/// An id that no other request has.
+pub(super) fn fresh_request_id() -> String {
+    let id: u128 = bitcoin::secp256k1::rand::random();
+    format!("{id:032x}")
+}
+
 /// It goes into a database and into a shell's history.
-fn request_id(text: &str) -> Result<String, String> {
+pub(super) fn request_id(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
         Ok(text.to_owned())

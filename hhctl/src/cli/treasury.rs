@@ -1,6 +1,8 @@
 //! `hhctl treasury`.
 
+use super::account::name;
 use super::amount::msat;
+use super::payout::{fresh_request_id, request_id};
 use super::{Confirmation, NamedConfirmation};
 use clap::Subcommand;
 
@@ -54,13 +56,49 @@ pub(crate) enum TreasuryCommand {
     /// Match the wallet's outgoing payments to payouts
     #[command(
         after_help = "Example:\n  hhctl treasury reconcile\n\nAfter a restore of the ledger payouts are frozen until every payment of the \
-                      wallet is matched.\n\nExit status: 3 if one is not."
+                      wallet is matched: `hhctl treasury adopt` says whose one was, `adopt-foreign` that it was nobody's.\n\nExit status: 3 if one is not."
     )]
     Reconcile,
+    /// Say whose a payment of the wallet was that the books don't agree to; two operators have to do the same
+    #[command(
+        after_help = "Example:\n  hhctl treasury adopt 3b6a27bc... --payee miner:alice --evidence \"her wallet shows it\" --dry-run\n\nThe hash is \
+                      that of `hhctl treasury reconcile`. It settles the payout that it paid, or comes off the payee's balance. What the \
+                      first operator asks for is done when a second one asks for the same within an hour."
+    )]
+    Adopt {
+        /// The payment's hash
+        #[arg(value_name = "HASH", value_parser = hash)]
+        payment_hash: String,
+        /// Whom it paid, such as miner:alice or node:berlin-1
+        #[arg(long, value_parser = name)]
+        payee: String,
+        /// How one knows
+        #[arg(long, value_name = "TEXT")]
+        evidence: String,
+        #[command(flatten)]
+        confirmation: NamedConfirmation,
+    },
+    /// Say that payments of the wallet were to no payee; two operators have to do the same
+    #[command(
+        after_help = "Example:\n  hhctl treasury adopt-foreign 3b6a27bc... 9f86d081... --evidence \"paid by hand, before the treasury\"\n\nFor \
+                      what a wallet paid before it was the treasury's, to itself, or by hand. The books keep the hashes; no money moves in \
+                      them. What the first operator asks for is done when a second one asks for the same within an hour."
+    )]
+    AdoptForeign {
+        /// Hashes of payments, as `hhctl treasury reconcile` shows them
+        #[arg(value_name = "HASH", required = true, value_parser = hash)]
+        payment_hashes: Vec<String>,
+        /// How one knows
+        #[arg(long, value_name = "TEXT")]
+        evidence: String,
+        #[command(flatten)]
+        confirmation: NamedConfirmation,
+    },
     /// Book capital that the operator brought, out of what arrived unexplained
     #[command(
         after_help = "Examples:\n  hhctl treasury deposit 0.05btc --note \"for channels\" --dry-run\n  hhctl treasury deposit 5000ksat \
-                      --note \"for channels\"\n\nSend it to `hhctl treasury address` first: it is in suspense until then."
+                      --note \"for channels\"\n\nSend it to `hhctl treasury address` first: it is in suspense until then. The id of the \
+                      request is printed before it is sent: where no answer comes, ask again with --request-id, and nothing is booked twice."
     )]
     Deposit {
         /// How much, with its unit: 5000ksat, 0.05btc
@@ -69,6 +107,9 @@ pub(crate) enum TreasuryCommand {
         /// What for
         #[arg(long, value_name = "TEXT")]
         note: String,
+        /// The request's id; a new one if it is not given
+        #[arg(long, value_name = "ID", value_parser = request_id)]
+        request_id: Option<String>,
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -91,6 +132,19 @@ pub(crate) enum TreasuryCommand {
 }
 
 impl TreasuryCommand {
+    /// Gives a deposit that has no id a new one, so that it can be told before it is sent. A look needs none.
+    pub(crate) fn name(&mut self) {
+        if let Self::Deposit {
+            request_id: id @ None,
+            confirmation,
+            ..
+        } = self
+            && !confirmation.dry_run
+        {
+            *id = Some(fresh_request_id());
+        }
+    }
+
     /// Whether it is to be planned and confirmed, or done at once.
     pub(crate) fn changes_something(&self) -> bool {
         match self {
@@ -100,9 +154,19 @@ impl TreasuryCommand {
             | Self::Unfreeze { .. }
             | Self::Verify
             | Self::Reconcile
+            | Self::Adopt { .. }
+            | Self::AdoptForeign { .. }
             | Self::Deposit { .. }
             | Self::Distribute { .. } => true,
         }
+    }
+}
+
+fn hash(text: &str) -> Result<String, String> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("write a payment hash as 64 hex digits".to_owned())
     }
 }
 

@@ -57,6 +57,10 @@ pub(super) fn consent(command: &AccountCommand) -> Consent {
         AccountCommand::Create { confirmation, .. }
         | AccountCommand::Claim { confirmation, .. } => (*confirmation).into(),
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => args.confirmation.into(),
+        AccountCommand::ReplaceOwner { confirmation, .. }
+        | AccountCommand::PayoutAddress(PayoutAddressCommand::Cancel { confirmation, .. }) => {
+            confirmation.into()
+        }
         AccountCommand::List { .. }
         | AccountCommand::Show { .. }
         | AccountCommand::Proof { .. }
@@ -76,6 +80,15 @@ pub(super) async fn plan(session: &mut Session, command: &AccountCommand) -> Res
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => {
             owner::plan_destination(session, args).await
         }
+        AccountCommand::ReplaceOwner {
+            name,
+            owner_key,
+            reason,
+            ..
+        } => owner::plan_replace(session, name, owner_key, reason).await,
+        AccountCommand::PayoutAddress(PayoutAddressCommand::Cancel {
+            name, seq, reason, ..
+        }) => owner::plan_cancel(session, name, *seq, reason).await,
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -97,6 +110,15 @@ pub(super) async fn apply(
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => {
             owner::set_destination(session, args).await
         }
+        AccountCommand::ReplaceOwner {
+            name,
+            owner_key,
+            reason,
+            ..
+        } => owner::replace(session, name, owner_key, reason).await,
+        AccountCommand::PayoutAddress(PayoutAddressCommand::Cancel {
+            name, seq, reason, ..
+        }) => owner::cancel_destination(session, name, *seq, reason).await,
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }

@@ -1,9 +1,10 @@
 //! `hhctl treasury`.
 
+mod adoption;
 mod books;
 mod money;
 
-use super::{link, payout};
+use super::{TWO_OPERATORS, link, payout};
 use crate::Exit;
 use crate::change::{Consent, Plan};
 use crate::cli::TreasuryCommand;
@@ -13,9 +14,6 @@ use crate::session::Session;
 use hh_ipc::api::treasury::{Freeze, FreezeRequest, RunRequest, TreasuryStatus, UnfreezeRequest};
 use jiff::Timestamp;
 use serde_json::json;
-
-/// Said before an act that one operator's word is not enough for.
-const TWO_OPERATORS: &str = "it is done when two operators have asked for the same";
 
 pub(super) async fn report(
     session: &mut Session,
@@ -31,6 +29,8 @@ pub(super) async fn report(
 pub(super) fn consent(command: &TreasuryCommand) -> Consent {
     match command {
         TreasuryCommand::Unfreeze { confirmation, .. }
+        | TreasuryCommand::Adopt { confirmation, .. }
+        | TreasuryCommand::AdoptForeign { confirmation, .. }
         | TreasuryCommand::Distribute { confirmation, .. } => confirmation.into(),
         TreasuryCommand::Deposit { confirmation, .. } => (*confirmation).into(),
         TreasuryCommand::Status
@@ -42,12 +42,34 @@ pub(super) fn consent(command: &TreasuryCommand) -> Consent {
     }
 }
 
+/// The id of a deposit, before it is sent.
+pub(super) fn note(command: &TreasuryCommand) -> Option<String> {
+    let TreasuryCommand::Deposit { request_id, .. } = command else {
+        return None;
+    };
+    let id = request_id.as_deref()?;
+    Some(format!(
+        "request id {id}: with --request-id {id} it can be sent again, and books nothing twice"
+    ))
+}
+
 pub(super) async fn plan(
     session: &mut Session,
     command: &TreasuryCommand,
 ) -> Result<Plan, Failure> {
     match command {
         TreasuryCommand::Unfreeze { reason, .. } => plan_unfreeze(session, reason).await,
+        TreasuryCommand::Adopt {
+            payment_hash,
+            payee,
+            evidence,
+            ..
+        } => adoption::plan_adopt(session, payment_hash, payee, evidence).await,
+        TreasuryCommand::AdoptForeign {
+            payment_hashes,
+            evidence,
+            ..
+        } => adoption::plan_adopt_foreign(session, payment_hashes, evidence).await,
         TreasuryCommand::Deposit {
             amount_msat, note, ..
         } => money::plan_deposit(session, *amount_msat, note).await,
@@ -68,9 +90,26 @@ pub(super) async fn apply(
         TreasuryCommand::Unfreeze { reason, .. } => unfreeze(session, reason).await,
         TreasuryCommand::Verify => books::verify(session).await,
         TreasuryCommand::Reconcile => books::reconcile(session).await,
+        TreasuryCommand::Adopt {
+            payment_hash,
+            payee,
+            evidence,
+            ..
+        } => adoption::adopt(session, payment_hash, payee, evidence).await,
+        TreasuryCommand::AdoptForeign {
+            payment_hashes,
+            evidence,
+            ..
+        } => adoption::adopt_foreign(session, payment_hashes, evidence).await,
         TreasuryCommand::Deposit {
-            amount_msat, note, ..
-        } => money::deposit(session, *amount_msat, note).await,
+            amount_msat,
+            note,
+            request_id,
+            ..
+        } => {
+            let id = request_id.as_deref().unwrap_or_default();
+            money::deposit(session, *amount_msat, note, id).await
+        }
         TreasuryCommand::Distribute { parts, reason, .. } => {
             money::distribute(session, parts, reason).await
         }

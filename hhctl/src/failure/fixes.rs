@@ -24,7 +24,6 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
         "HH4021" => "have the payee send an invoice that can be paid",
         "HH4022" => "`hhctl ln status` shows what this wallet can do",
         "HH4030" => "have another operator run the same command",
-        "HH4031" => "have another operator run it, from an account of his own",
         "HH4032" => "put that right first, and look at the plan again",
         _ => return None,
     })

@@ -101,3 +101,29 @@ async fn a_destination_is_set_after_a_question_and_shows_when_it_counts() {
         ]
     );
 }
+
+#[tokio::test]
+async fn another_owner_and_a_cancelled_destination_take_the_name_of_the_context() {
+    let devnet = Devnet::start(Answers::good());
+    let operator = Operator::at(&devnet);
+    let key = "ab".repeat(32);
+    for (name, line, change) in [
+        (
+            "account_replace_owner",
+            format!("hhctl account replace-owner bob --owner-key {key} --reason lost"),
+            "replace the key of miner:bob for lost",
+        ),
+        (
+            "payout_address_cancel",
+            "hhctl account payout-address cancel alice --seq 3 --reason stolen".to_owned(),
+            "cancel no. 3 of miner:alice for stolen",
+        ),
+    ] {
+        let asked = Operator::at(&devnet).who_answers("y\n").types(&line).await;
+        assert_snapshot!(format!("{name}_refused"), asked.transcript());
+        check_not_confirmed(&devnet, &asked);
+        let done = operator.types(&format!("{line} --confirm devnet")).await;
+        assert_snapshot!(name, done.transcript());
+        assert_eq!(devnet.changes(), [change]);
+    }
+}

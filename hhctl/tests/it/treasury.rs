@@ -121,6 +121,31 @@ async fn verify_and_reconcile_end_with_3_where_something_does_not_agree() {
 }
 
 #[tokio::test]
+async fn a_payment_is_adopted_once_the_context_is_named() {
+    let mut answers = Answers::good();
+    answers.treasury.reconciled = crate::daemons::treasury::unmatched();
+    answers.treasury.reconciled.unmatched[0].books =
+        Some("attempt 3 of payout 9 is abandoned".to_owned());
+    let devnet = Devnet::start(answers);
+    let hash = "07".repeat(32);
+    let line = format!("hhctl treasury adopt {hash} --payee alice --evidence seen");
+    let asked = Operator::at(&devnet).who_answers("y\n").types(&line).await;
+    assert_snapshot!("treasury_adopt_refused", asked.transcript());
+    assert_eq!(devnet.changes(), ["reconcile"], "only a look");
+    let operator = Operator::at(&devnet);
+    let done = operator.types(&format!("{line} --confirm devnet")).await;
+    assert_snapshot!("treasury_adopt", done.transcript());
+    let adopted = format!("adopt {hash} of miner:alice for seen");
+    assert_eq!(devnet.changes(), [adopted]);
+    let line = format!("hhctl treasury adopt-foreign {hash} --evidence mine --confirm devnet");
+    let done = operator.types(&line).await;
+    assert_snapshot!("treasury_adopt_foreign", done.transcript());
+    assert_eq!(devnet.changes(), [format!("foreign {hash} for mine")]);
+    let wrong = "hhctl treasury adopt 0707 --payee alice --evidence x";
+    assert_eq!(operator.types(wrong).await.exit, Exit::Usage);
+}
+
+#[tokio::test]
 async fn an_address_is_all_that_is_printed() {
     let devnet = Devnet::start(Answers::good());
     let address = Operator::at(&devnet).types("hhctl treasury address").await;
@@ -141,9 +166,16 @@ async fn capital_is_booked_after_a_question_and_the_amount_has_a_unit() {
     let dry = operator.types(&format!("{line} --dry-run")).await;
     assert_eq!(dry.exit, Exit::Done);
     assert!(devnet.changes().is_empty());
-    let booked = operator.types(&format!("{line} -y")).await;
+    let booked = format!("{line} --request-id d-1 -y");
+    let booked = operator.types(&booked).await;
     assert_snapshot!("treasury_deposit", booked.transcript());
-    assert_eq!(devnet.changes(), ["deposit 50000000 for channels"]);
+    assert_eq!(devnet.changes(), ["deposit 50000000 for channels as d-1"]);
+    // Without an id it gets one of its own, which is told.
+    let told = operator.types(&format!("{line} -y")).await.stderr;
+    let id = told.split("--request-id ").nth(1).unwrap();
+    let id = id.split_whitespace().next().unwrap();
+    let sent = format!("deposit 50000000 for channels as {id}");
+    assert_eq!(devnet.changes(), [sent], "{told}");
     for amount in ["50000", "0sat", "0.1msat", "-1sat", "22000000btc"] {
         let line = format!("hhctl treasury deposit {amount} --note x -y");
         assert_eq!(operator.types(&line).await.exit, Exit::Usage, "{amount}");

@@ -7,9 +7,10 @@ mod money;
 mod payout;
 
 pub use account::{
-    Account, AccountPage, AccountProofAnswer, AccountQuery, ClaimRequest, ClaimToken,
-    CreateAccountRequest, Destination, DestinationChanged, DestinationKind, ProofRequest,
-    SetDestinationRequest, Statement, StatementLine, StatementQuery,
+    Account, AccountPage, AccountProofAnswer, AccountQuery, CancelDestinationRequest, ClaimRequest,
+    ClaimToken, CreateAccountRequest, Destination, DestinationChanged, DestinationKind,
+    ProofRequest, ReplaceOwnerKeyRequest, SetDestinationRequest, Statement, StatementLine,
+    StatementQuery,
 };
 pub use block::{
     BlockReport, RewardBlock, RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
@@ -19,8 +20,9 @@ pub use lightning::{
     LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, RebalanceRequest,
 };
 pub use money::{
-    AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest,
-    ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest, Unmatched, VerifyReport,
+    AdoptForeignRequest, AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding,
+    Freeze, FreezeRequest, ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest, Unmatched,
+    VerifyReport,
 };
 pub use payout::{
     ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
@@ -65,6 +67,11 @@ pub trait Treasury {
         request: SetDestinationRequest,
     ) -> Result<DestinationChanged, ApiError>;
 
+    /// Makes another key the owner's of an account that has one; two operators.
+    async fn replace_owner_key(request: ReplaceOwnerKeyRequest) -> Result<Account, ApiError>;
+    /// Takes a destination back; two operators.
+    async fn cancel_destination(request: CancelDestinationRequest) -> Result<Account, ApiError>;
+
     /// Payouts, newest first.
     async fn payouts(query: PayoutQuery) -> Result<PayoutPage, ApiError>;
     /// One payout with its attempts and its history.
@@ -96,6 +103,8 @@ pub trait Treasury {
     async fn reconcile() -> Result<ReconcileReport, ApiError>;
     /// Says whose an unmatched payment was; two operators. It settles the payee's open payout of that amount, or comes off the balance.
     async fn adopt(request: AdoptRequest) -> Result<Payout, ApiError>;
+    /// Says that unmatched payments were to no payee; two operators.
+    async fn adopt_foreign(request: AdoptForeignRequest) -> Result<(), ApiError>;
     /// Books the operator's capital out of what arrived unexplained.
     async fn deposit(request: DepositRequest) -> Result<Totals, ApiError>;
     /// Gives a part of the reserve to nodes; two operators.

@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config, ConfigError};
 use crate::session_threads::SessionThreads;
-use crate::{Context, ExitStatus, Failure, Settings, Tasks, log, metrics, notify};
+use crate::{Context, ExitStatus, Failure, Settings, Tasks, log, memory, metrics, notify};
 use clap::{Arg, ArgAction, Command, value_parser};
 use std::fmt::Display;
 use std::future::pending;
@@ -109,6 +109,7 @@ fn live<C: Config>(
     let filter = log::filter(directives)
         .map_err(|error| Failure::config(format!("HH_LOG is no log filter: {error}")))?;
     log::install(name, filter)?;
+    memory::forbid_core_files()?;
     let handle = metrics::install(name, version)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -57,7 +57,8 @@ impl Default for PayoutsConfig {
             // What single payments of the network find a way for.
             max_payout_sat: 1_000_000,
             max_day_sat: 50_000_000,
-            approval_above_sat: 1_000_000,
+            // A fifth of a payout at most: what is large for one person waits for two.
+            approval_above_sat: 200_000,
             // Time for the owner to notice.
             cooling_off_seconds: 172_800,
             retry_seconds: 60,

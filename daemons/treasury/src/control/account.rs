@@ -2,6 +2,7 @@
 
 use super::{Control, block, page_rows, refusal, signed};
 use crate::clock::{timestamp, unix_ms};
+use crate::earnings::Earnings;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, Destination, DestinationKind,
@@ -23,8 +24,10 @@ impl Control {
         });
         let mut page = AccountPage::default();
         let rows = page_rows(query.limit) as usize;
+        let earnings = self.earnings().await?;
         for balance in wanted.by_ref().take(rows) {
-            page.accounts.push(self.row(balance).await?);
+            let row = self.row(balance, &earnings).await?;
+            page.accounts.push(row);
         }
         if wanted.next().is_some() {
             page.next = page.accounts.last().map(|account| account.name.clone());
@@ -36,21 +39,12 @@ impl Control {
         let payee = parse_payee(name)?;
         let balance = self.stores.books.balance(payee.clone()).await;
         let balance = balance.map_err(refusal::books)?;
-        let credited = credited(&balance);
-        let mut account = self.row(balance).await?;
-        if let Payee::Miner(miner) = &payee {
-            account.expected_msat = self.expected(miner).await?.map(signed);
-            account.realised_msat = Some(signed(credited));
-            account.luck_ratio = account.expected_msat.and_then(|expected| {
-                #[expect(clippy::cast_precision_loss, reason = "a ratio is for people")]
-                let ratio = credited.0 as f64 / expected as f64;
-                (expected > 0).then_some(ratio)
-            });
-        }
-        Ok(account)
+        let earnings = self.earnings().await?;
+        self.row(balance, &earnings).await
     }
 
-    async fn row(&self, balance: PayeeBalance) -> Result<Account, ApiError> {
+    async fn row(&self, balance: PayeeBalance, earnings: &Earnings) -> Result<Account, ApiError> {
+        let earned = earnings.of(&balance);
         let payee = balance.payee.clone();
         let now_ms = unix_ms();
         let of = self
@@ -84,9 +78,9 @@ impl Control {
             pending_destination: pending.map(wire_destination),
             is_claimed,
             held_reason,
-            expected_msat: None,
-            realised_msat: None,
-            luck_ratio: None,
+            expected_msat: earned.expected.map(signed),
+            realised_msat: earned.realised.map(signed),
+            luck_ratio: earned.luck(),
         })
     }
 
@@ -105,21 +99,20 @@ impl Control {
         Ok(destination.map_err(refusal::books)?.err())
     }
 
-    /// What the shares that the ledger has of an account bring on average, at today's subsidy: of S - P by score.
-    async fn expected(&self, account: &str) -> Result<Option<Msat>, ApiError> {
+    /// What accounts earn by their work: one read, whatever their number.
+    async fn earnings(&self) -> Result<Earnings, ApiError> {
+        let fees = self.stores.books.finders_fees().await;
+        let fees = fees.map_err(refusal::books)?;
         let Some(tip) = *self.tip.borrow() else {
-            return Ok(None);
+            return Ok(Earnings::new(None, Vec::new(), fees));
         };
         let sums = self.stores.ledger.account_sums(usize::MAX).await;
         let sums = sums.map_err(|error| refusal::ledger(&error))?;
-        let Some(sum) = sums.into_iter().find(|sum| sum.account == account) else {
-            return Ok(None);
-        };
+        let scores = sums.into_iter().map(|sum| (sum.account, Score(sum.score)));
         let subsidy = hh_mining::reward::subsidy_sats(tip.height, self.chain);
-        let Ok(reward) = Reward::of(subsidy, tip.height, self.chain) else {
-            return Ok(None);
-        };
-        Ok(expected(reward.miners_part(), Score(sum.score)))
+        let reward = Reward::of(subsidy, tip.height, self.chain).ok();
+        let of_a_block = reward.map(|reward| reward.miners_part());
+        Ok(Earnings::new(of_a_block, scores.collect(), fees))
     }
 
     pub(super) async fn statement(&self, query: StatementQuery) -> Result<Statement, ApiError> {
@@ -166,25 +159,6 @@ impl Control {
             report,
         })
     }
-}
-
-/// All that it was ever given.
-fn credited(balance: &PayeeBalance) -> Msat {
-    let parts = [
-        balance.immature,
-        balance.payable,
-        balance.held_by_payouts,
-        balance.paid,
-    ];
-    let sum: Option<Msat> = parts.into_iter().sum();
-    sum.unwrap_or(Msat::MAX_MONEY)
-}
-
-/// A block is found for each [`Score::BLOCK`] on average; whole ones and the rest are multiplied on their own.
-fn expected(of_a_block: Msat, score: Score) -> Option<Msat> {
-    let whole = u64::try_from(score.0 / Score::BLOCK.0).ok()?;
-    let rest = of_a_block.part(score.0 % Score::BLOCK.0, Score::BLOCK.0)?;
-    Msat(of_a_block.0.checked_mul(whole)?).checked_add(rest)
 }
 
 /// `miner:` may be left out: it is what most are.
@@ -286,13 +260,5 @@ mod tests {
         );
         assert_eq!(parse_payee("treasury").unwrap(), Payee::Treasury);
         assert!(parse_payee("nobody:x").is_err());
-    }
-
-    #[test]
-    fn what_is_expected_is_a_part_of_a_block_for_its_work() {
-        let half = Score(Score::BLOCK.0 / 2);
-        assert_eq!(expected(Msat(101), half), Some(Msat(50)));
-        let more = Score(Score::BLOCK.0 * 3 + half.0);
-        assert_eq!(expected(Msat(100), more), Some(Msat(350)));
     }
 }

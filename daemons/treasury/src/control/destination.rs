@@ -1,18 +1,21 @@
-//! The answers to `create_account`, `claim` and `set_destination`: whose an account is, and where it is paid.
+//! The answers to `create_account`, `claim`, `replace_owner_key`, `set_destination` and `cancel_destination`: whose an account is, and
+//! where it is paid.
 
 use super::account::{parse_payee, wire_destination};
 use super::{Control, refusal};
 use crate::actor;
 use crate::clock::unix_ms;
+use bitcoin::constants::ChainHash;
 use bitcoin::hashes::{Hash, sha256};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    Account, ClaimRequest, ClaimToken, CreateAccountRequest, DestinationChanged, DestinationKind,
-    SetDestinationRequest,
+    Account, CancelDestinationRequest, ClaimRequest, ClaimToken, CreateAccountRequest,
+    DestinationChanged, DestinationKind, ReplaceOwnerKeyRequest, SetDestinationRequest,
 };
 use hh_ledger::books::Payee;
 use hh_ledger::books::{self, DestinationOf, NewDestination};
+use hh_lightning::Offer;
 use hh_mining::identity::LightningAddress;
 use hh_trust::{OwnerKey, PaymentOrder};
 use jiff::Timestamp;
@@ -21,6 +24,9 @@ use serde_json::json;
 
 /// Bytes of a claim token: nobody guesses it.
 const TOKEN_BYTES: usize = 32;
+
+/// Of a text that is refused, so much is repeated.
+const SHOWN_CHARS_MAX: usize = 80;
 
 impl Control {
     pub(super) async fn create_account(
@@ -83,6 +89,62 @@ impl Control {
             Box::pin(self.account(&format!("miner:{name}"))).await
         };
         self.change(caller, "account.claim", arguments, claim).await
+    }
+
+    pub(super) async fn replace_owner_key(
+        &self,
+        caller: &Caller,
+        request: ReplaceOwnerKeyRequest,
+    ) -> Result<Account, ApiError> {
+        caller.may_change()?;
+        let arguments = json!(request);
+        let name = self.own_name(&request.name)?;
+        let key = request.owner_key.parse::<OwnerKey>();
+        let key = key.map_err(|error| refusal::wrong(&error))?;
+        let replace = async {
+            let subject = format!("owner:{name}");
+            let terms = format!("the key of {name} is {key}");
+            let actors = self.two_actors(caller, &subject, terms).await?;
+            let (books, now_ms) = (&self.stores.books, unix_ms());
+            let replaced =
+                books.replace_owner_key(name.clone(), key.0, actors, request.reason, now_ms);
+            replaced.await.map_err(refusal::books)?;
+            tracing::warn!(name, "the owner's key of an account was replaced");
+            Box::pin(self.account(&format!("miner:{name}"))).await
+        };
+        self.change(caller, "account.replace_owner_key", arguments, replace)
+            .await
+    }
+
+    pub(super) async fn cancel_destination(
+        &self,
+        caller: &Caller,
+        request: CancelDestinationRequest,
+    ) -> Result<Account, ApiError> {
+        caller.may_change()?;
+        let arguments = json!(request);
+        let payee = parse_payee(&request.name)?;
+        let seq = request.seq;
+        let set = self.stores.books.destinations(payee.clone()).await;
+        let set = set.map_err(refusal::books)?;
+        let is_it =
+            |known: &books::Destination| known.seq == seq && known.cancelled_at_ms.is_none();
+        if !set.iter().any(is_it) {
+            let message = format!("{payee} has no destination no. {seq} that could be cancelled");
+            return Err(refusal::not_found(message));
+        }
+        let cancel = async {
+            let subject = format!("destination:{payee}");
+            let terms = format!("destination no. {seq} of {payee} is cancelled");
+            let actors = self.two_actors(caller, &subject, terms).await?;
+            let (books, now_ms) = (&self.stores.books, unix_ms());
+            let cancelled = books.cancel_destination(payee.clone(), seq, actors, now_ms);
+            cancelled.await.map_err(refusal::books)?;
+            tracing::warn!(%payee, seq, "destination of an account cancelled");
+            Box::pin(self.account(&payee.to_string())).await
+        };
+        self.change(caller, "account.cancel_destination", arguments, cancel)
+            .await
     }
 
     pub(super) async fn set_destination(
@@ -164,6 +226,7 @@ impl Control {
                 let capabilities = self.stores.wallet.wallet().capabilities();
                 let offers = capabilities.pays_offers;
                 offers.map_err(|why| refusal::unsupported("pay offers", why))?;
+                check_offer(&request.text, self.chain)?;
                 Ok(books::DestinationKind::Bolt12)
             }
             DestinationKind::NodeInvoices => {
@@ -215,6 +278,58 @@ impl Control {
                 Err(refusal::usage(message))
             }
             Err(error) => Err(refusal::wrong(&error)),
+        }
+    }
+}
+
+/// An offer that is of the chain, in the one spelling that was signed, and has not ended.
+fn check_offer(text: &str, chain: hh_mining::Network) -> Result<(), ApiError> {
+    let offer = text.parse::<Offer>();
+    let offer = offer.map_err(|error| {
+        let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+        refusal::usage(format!("{shown:?} is no BOLT 12 offer: {error:?}"))
+    })?;
+    if offer.to_string() != text {
+        return Err(refusal::usage(format!("the offer is written {offer}")));
+    }
+    if !offer.supports_chain(ChainHash::using_genesis_block(chain)) {
+        return Err(refusal::usage(format!(
+            "the offer is not of the chain {chain}"
+        )));
+    }
+    if offer.is_expired() {
+        return Err(refusal::usage("the offer has expired: get a new one"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the test vectors of BOLT 12: the least that an offer has, which is of the main chain.
+    const OFFER: &str = "lno1zcss9mk8y3wkklfvevcrszlmu23kfrxh49px20665dqwmn4p72pksese";
+
+    #[track_caller]
+    fn check(text: &str, chain: hh_mining::Network, expected: Result<(), &str>) {
+        let checked = check_offer(text, chain).map_err(|error| error.message);
+        match expected {
+            Ok(()) => assert_eq!(checked, Ok(())),
+            Err(words) => {
+                let message = checked.unwrap_err();
+                assert!(message.contains(words), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_offer_is_taken_if_it_is_one_of_the_chain() {
+        let main = hh_mining::Network::Bitcoin;
+        check(OFFER, main, Ok(()));
+        check(OFFER, hh_mining::Network::Signet, Err("not of the chain"));
+        check(&OFFER.to_uppercase(), main, Err("is written lno1zcss9"));
+        for wrong in ["lno1qcp4256ypq", "", "lno1", "alice@example.org"] {
+            check(wrong, main, Err("is no BOLT 12 offer"));
         }
     }
 }

@@ -1,23 +1,19 @@
-//! The answers to freezing, verifying, reconciling, and to what moves money between the books' accounts.
+//! The answers to freezing, verifying, and to what moves money between the books' accounts.
 
 use super::status::{wire_balances, wire_freeze, wire_totals};
-use super::{Control, refusal};
+use super::{Control, refusal, request_id};
 use crate::actor;
 use crate::audit::Report;
 use crate::clock::{timestamp, unix_ms};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, ReconcileReport, Totals,
-    UnfreezeRequest, Unmatched, VerifyReport,
+    DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, Totals, UnfreezeRequest,
+    VerifyReport,
 };
-use hh_lightning::{OutgoingPayment, OutgoingState};
+use hh_lightning::OutgoingState;
 use hh_mining::Msat;
 use serde_json::json;
-use std::collections::BTreeSet;
-
-/// Unmatched payments that are answered; more are too many for a person.
-const UNMATCHED_MAX: usize = 500;
 
 impl Control {
     pub(super) async fn freeze(
@@ -64,7 +60,7 @@ impl Control {
             let unmatched = self.reconcile().await?.unmatched.len();
             if unmatched > 0 {
                 let message = format!(
-                    "payouts stay frozen: {unmatched} payments of the wallet are in no books; see `hhctl treasury reconcile`"
+                    "payouts stay frozen: the books don't agree to {unmatched} payments of the wallet; see `hhctl treasury reconcile`"
                 );
                 return Err(refusal::not_now(message));
             }
@@ -76,8 +72,6 @@ impl Control {
                 .books
                 .unfreeze(actors, request.reason, unix_ms());
             lifted.await.map_err(refusal::books)?;
-            let used = self.stores.books.take_consents("unfreeze".to_owned()).await;
-            used.map_err(refusal::books)?;
             tracing::warn!("payouts unfrozen by two operators");
             Ok(())
         };
@@ -92,56 +86,6 @@ impl Control {
         Ok(wire_report(&report))
     }
 
-    pub(super) async fn reconcile(&self) -> Result<ReconcileReport, ApiError> {
-        let mut report = ReconcileReport {
-            matched: 0,
-            unmatched: Vec::new(),
-            open_attempts: 0,
-            is_required: false,
-        };
-        let mut known = BTreeSet::new();
-        let mut cursor = None;
-        loop {
-            let page = self
-                .stores
-                .wallet
-                .wallet()
-                .outgoing_payments(cursor.as_ref())
-                .await;
-            let page = self.stores.wallet.noted(page).map_err(refusal::wallet)?;
-            let hashes: Vec<[u8; 32]> = page.payments.iter().map(|paid| paid.hash.0).collect();
-            let attempts = self.stores.books.attempts_by_hash(hashes).await;
-            let attempts = attempts.map_err(refusal::books)?;
-            known.extend(attempts.iter().map(|attempt| attempt.payment_hash));
-            for payment in &page.payments {
-                if known.contains(&payment.hash.0) {
-                    report.matched += 1;
-                } else if payment.state != OutgoingState::Failed
-                    && report.unmatched.len() < UNMATCHED_MAX
-                {
-                    report.unmatched.push(wire_unmatched(payment));
-                }
-            }
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        let open = self
-            .stores
-            .books
-            .open_attempts()
-            .await
-            .map_err(refusal::books)?;
-        let is_lost = |hash: &[u8; 32]| !known.contains(hash);
-        let lost = open.iter().filter(|attempt| is_lost(&attempt.payment_hash));
-        report.open_attempts = lost.count() as u64;
-        let freezes = self.stores.books.freezes().await.map_err(refusal::books)?;
-        let is_restored = |reason: &str| reason.starts_with("restored");
-        report.is_required = freezes.iter().any(|freeze| is_restored(&freeze.reason));
-        Ok(report)
-    }
-
     pub(super) async fn deposit(
         &self,
         caller: &Caller,
@@ -149,10 +93,10 @@ impl Control {
     ) -> Result<Totals, ApiError> {
         caller.may_change()?;
         let arguments = json!(request);
+        let key = request_id(&request.request_id)?.to_owned();
         let deposit = async {
             let now_ms = unix_ms();
             let (amount, who) = (Msat(request.amount_msat), actor::of(caller));
-            let key = format!("deposit:{now_ms}");
             let booked = self
                 .stores
                 .books
@@ -183,20 +127,16 @@ impl Control {
         let distribute = async {
             let subject = "distribute_reserve";
             let actors = self.two_actors(caller, subject, terms).await?;
-            let now_ms = unix_ms();
             let parts = request.parts.iter();
             let parts = parts
                 .map(|(node, msat)| (node.clone(), Msat(*msat)))
                 .collect();
-            let key = format!("reserve:{now_ms}");
             let booked = self
                 .stores
                 .books
-                .distribute_reserve(parts, actors, key, now_ms)
+                .distribute_reserve(parts, actors, unix_ms())
                 .await;
             booked.map_err(refusal::books)?;
-            let used = self.stores.books.take_consents(subject.to_owned()).await;
-            used.map_err(refusal::books)?;
             self.totals().await
         };
         self.change(caller, "treasury.distribute_reserve", arguments, distribute)
@@ -223,15 +163,6 @@ fn wire_report(report: &Report) -> VerifyReport {
         balances: report.seen.as_ref().map(wire_balances),
         difference_msat: report.difference.and_then(|msat| i64::try_from(msat).ok()),
         entries: report.verification.entries,
-    }
-}
-
-fn wire_unmatched(payment: &OutgoingPayment) -> Unmatched {
-    Unmatched {
-        payment_hash: hex::encode(payment.hash.0),
-        amount_msat: payment.amount.unwrap_or_default().0,
-        state: payment_state(&payment.state).to_owned(),
-        at: at(payment.at_s),
     }
 }
 

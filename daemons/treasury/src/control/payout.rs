@@ -1,7 +1,7 @@
 //! The answers to everything about payouts.
 
 use super::account::parse_payee;
-use super::{Control, page_rows, refusal};
+use super::{Control, page_rows, refusal, request_id};
 use crate::actor;
 use crate::clock::{timestamp, unix_ms};
 use crate::destination;
@@ -9,25 +9,20 @@ use crate::payouts::{Ask, Plan, is_open};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    AdoptRequest, ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest,
-    HoldRequest, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery,
-    PayoutState, PlannedPayout, RunRequest, SubmitInvoiceRequest,
+    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
+    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
+    RunRequest, SubmitInvoiceRequest,
 };
 use hh_ledger::books::Payee;
 use hh_ledger::books::{
-    self, AdoptedPayment, Approval, Held, NodeInvoice, Page, PayTo, PayoutFilter, PayoutId,
-    PayoutStory,
+    self, Approval, Held, NodeInvoice, Page, PayoutFilter, PayoutId, PayoutStory,
 };
-use hh_lightning::{OutgoingPayment, OutgoingState};
 use hh_mining::Msat;
 use hh_trust::NodeId;
 use serde_json::json;
 
 /// How long an approval holds.
 const APPROVAL_MS: i64 = 86_400_000;
-
-/// Longest id of a request.
-const REQUEST_ID_BYTES_MAX: usize = 64;
 
 impl Control {
     pub(super) async fn payouts(&self, query: PayoutQuery) -> Result<PayoutPage, ApiError> {
@@ -74,7 +69,7 @@ impl Control {
         })
     }
 
-    async fn story(&self, id: PayoutId) -> Result<PayoutStory, ApiError> {
+    pub(super) async fn story(&self, id: PayoutId) -> Result<PayoutStory, ApiError> {
         let story = self.stores.books.payout(id).await.map_err(refusal::books)?;
         story.ok_or_else(|| refusal::not_found(format!("there is no payout {}", id.0)))
     }
@@ -127,11 +122,7 @@ impl Control {
         request: RunRequest,
     ) -> Result<PayoutPlan, ApiError> {
         caller.may_change()?;
-        let id = &request.request_id;
-        if id.is_empty() || id.len() > REQUEST_ID_BYTES_MAX {
-            let message = format!("a request id has 1 to {REQUEST_ID_BYTES_MAX} bytes");
-            return Err(refusal::usage(message));
-        }
+        let id = request_id(&request.request_id)?;
         let run = async {
             let (plan, day_left) = self.plan(&request).await?;
             let (total, most) = (plan.total(), request.total_msat_max);
@@ -289,86 +280,10 @@ impl Control {
                     .books
                     .close_failed(id, actors, request.reason, height, unix_ms());
             closed.await.map_err(refusal::books)?;
-            self.stores
-                .books
-                .take_consents(subject)
-                .await
-                .map_err(refusal::books)?;
             Ok(wire(&self.story(id).await?))
         };
         self.change(caller, "payout.close_failed", arguments, close)
             .await
-    }
-
-    pub(super) async fn adopt(
-        &self,
-        caller: &Caller,
-        request: AdoptRequest,
-    ) -> Result<Payout, ApiError> {
-        caller.may_change()?;
-        let arguments = json!(request);
-        let payee = parse_payee(&request.payee)?;
-        let paid = self.unmatched(&request.payment_hash).await?;
-        let OutgoingState::Settled(preimage) = paid.state else {
-            let message = "the wallet has no preimage of it: only what was paid is somebody's";
-            return Err(refusal::not_now(message.to_owned()));
-        };
-        let amount = paid.amount.ok_or_else(|| {
-            refusal::not_now("the wallet does not tell how much it was".to_owned())
-        })?;
-        let info = self.stores.wallet.wallet().info().await;
-        let info = self.stores.wallet.noted(info).map_err(refusal::wallet)?;
-        let adopt = async {
-            let subject = format!("adopt:{}", request.payment_hash);
-            let terms = format!("payment {} was to {payee}", request.payment_hash);
-            let actors = self.two_actors(caller, &subject, terms).await?;
-            let payment = AdoptedPayment {
-                payee,
-                payment_hash: paid.hash.0,
-                preimage: preimage.0,
-                amount,
-                fee: paid.fee.unwrap_or_default(),
-                to: PayTo {
-                    kind: books::DestinationKind::NodeInvoice,
-                    text: "adopted".to_owned(),
-                },
-                wallet_node: info.node_id.to_string(),
-                evidence: request.evidence,
-            };
-            let adopted = self.stores.books.adopt_payment(payment, actors, unix_ms());
-            let id = adopted.await.map_err(refusal::books)?;
-            let used = self.stores.books.take_consents(subject).await;
-            used.map_err(refusal::books)?;
-            Ok(wire(&self.story(id).await?))
-        };
-        self.change(caller, "treasury.adopt", arguments, adopt)
-            .await
-    }
-
-    /// A payment of the wallet's history that the books don't know.
-    async fn unmatched(&self, hash: &str) -> Result<OutgoingPayment, ApiError> {
-        let mut bytes = [0; 32];
-        let decoded = hex::decode_to_slice(hash.trim(), &mut bytes);
-        decoded.map_err(|_error| refusal::usage(format!("{hash:?} is no payment hash")))?;
-        let known = self.stores.books.attempts_by_hash(vec![bytes]).await;
-        if !known.map_err(refusal::books)?.is_empty() {
-            return Err(refusal::not_now("the books know that payment".to_owned()));
-        }
-        let mut cursor = None;
-        loop {
-            let wallet = self.stores.wallet.wallet();
-            let page = wallet.outgoing_payments(cursor.as_ref()).await;
-            let page = self.stores.wallet.noted(page).map_err(refusal::wallet)?;
-            let mut payments = page.payments.into_iter();
-            if let Some(found) = payments.find(|payment| payment.hash.0 == bytes) {
-                return Ok(found);
-            }
-            cursor = page.next;
-            if cursor.is_none() {
-                let message = format!("the wallet has no payment with the hash {hash}");
-                return Err(refusal::not_found(message));
-            }
-        }
     }
 
     pub(super) async fn submit_invoice(
@@ -468,7 +383,7 @@ impl Control {
     }
 }
 
-fn wire(story: &PayoutStory) -> Payout {
+pub(super) fn wire(story: &PayoutStory) -> Payout {
     let payout = &story.payout;
     let settled = story
         .attempts

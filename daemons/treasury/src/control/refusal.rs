@@ -17,7 +17,7 @@ pub(super) fn books(error: BooksError) -> ApiError {
         BooksError::NoBlock { .. } | BooksError::NoPayout { .. } => (ErrorKind::NotFound, "HH4004"),
         BooksError::Frozen { .. } => (ErrorKind::Failed, "HH4011"),
         BooksError::Held { .. } => (ErrorKind::Failed, "HH4012"),
-        BooksError::SamePerson { .. } => (ErrorKind::Permission, "HH4031"),
+        BooksError::NotAgreed { .. } => (ErrorKind::Permission, "HH4030"),
         _ => (ErrorKind::Failed, "HH4010"),
     };
     ApiError::new(kind, code, error.to_string())

@@ -3,12 +3,14 @@
 use super::{destination_words, fields, one};
 use crate::change::Plan;
 use crate::cli::DestinationArgs;
+use crate::command::TWO_OPERATORS;
 use crate::failure::Failure;
 use crate::output::{Part, Report, text};
 use crate::session::Session;
 use bitcoin::Network;
 use hh_ipc::api::treasury::{
-    ClaimRequest, CreateAccountRequest, Destination, SetDestinationRequest,
+    CancelDestinationRequest, ClaimRequest, CreateAccountRequest, Destination,
+    ReplaceOwnerKeyRequest, SetDestinationRequest,
 };
 use hh_trust::PaymentOrder;
 use serde_json::json;
@@ -202,4 +204,91 @@ pub(super) async fn set_destination(
         ("Paid to", words(Some(&changed.destination)).into()),
     ])];
     Ok(Report::item("DestinationChanged", json!(changed), view))
+}
+
+pub(super) async fn plan_replace(
+    session: &mut Session,
+    name: &str,
+    owner_key: &str,
+    reason: &str,
+) -> Result<Plan, Failure> {
+    let daemon = session.treasury_control().await?;
+    let account = one(&daemon, name).await?;
+    let view = vec![
+        Part::Fields(fields(&account, session.now())),
+        Part::Fields(vec![
+            ("New key", owner_key.into()),
+            ("Reason", reason.into()),
+        ]),
+        Part::Note(TWO_OPERATORS.to_owned()),
+    ];
+    let item = json!({ "account": account, "owner_key": owner_key, "reason": reason });
+    Ok(Plan {
+        report: Report::item("OwnerPlan", item, view),
+        question: Some(format!(
+            "Give {name}, with {} payable, to the owner of the key {owner_key}",
+            text::signed_sat(account.payable_msat)
+        )),
+        typed: Some(session.place().name().to_owned()),
+    })
+}
+
+pub(super) async fn replace(
+    session: &mut Session,
+    name: &str,
+    owner_key: &str,
+    reason: &str,
+) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let request = ReplaceOwnerKeyRequest {
+        name: name.to_owned(),
+        owner_key: owner_key.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let answer = daemon.client.replace_owner_key(daemon.call(), request);
+    let account = daemon.granted(answer.await)?;
+    let view = vec![Part::Fields(fields(&account, session.now()))];
+    Ok(Report::item("Account", json!(account), view))
+}
+
+pub(super) async fn plan_cancel(
+    session: &mut Session,
+    name: &str,
+    seq: u64,
+    reason: &str,
+) -> Result<Plan, Failure> {
+    let daemon = session.treasury_control().await?;
+    let account = one(&daemon, name).await?;
+    let view = vec![
+        Part::Fields(fields(&account, session.now())),
+        Part::Fields(vec![
+            ("Cancel", format!("destination no. {seq}").into()),
+            ("Reason", reason.into()),
+        ]),
+        Part::Note(TWO_OPERATORS.to_owned()),
+    ];
+    let item = json!({ "account": account, "seq": seq, "reason": reason });
+    Ok(Plan {
+        report: Report::item("DestinationPlan", item, view),
+        question: Some(format!("Cancel the destination no. {seq} of {name}")),
+        typed: Some(session.place().name().to_owned()),
+    })
+}
+
+pub(super) async fn cancel_destination(
+    session: &mut Session,
+    name: &str,
+    seq: u64,
+    reason: &str,
+) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let request = CancelDestinationRequest {
+        name: name.to_owned(),
+        seq,
+        reason: reason.to_owned(),
+    };
+    let answer = daemon.client.cancel_destination(daemon.call(), request);
+    let account = daemon.granted(answer.await)?;
+    let view = vec![Part::Fields(fields(&account, session.now()))];
+    Ok(Report::item("Account", json!(account), view))
 }

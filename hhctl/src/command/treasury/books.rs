@@ -5,7 +5,7 @@ use crate::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::treasury::{Balances, ReconcileReport, Totals, VerifyReport};
+use hh_ipc::api::treasury::{Balances, Totals, Unmatched, VerifyReport};
 use serde_json::json;
 
 pub(super) async fn balance(session: &mut Session) -> Result<Report, Failure> {
@@ -252,7 +252,7 @@ pub(super) async fn reconcile(session: &mut Session) -> Result<Report, Failure> 
             text::count(reconciled.open_attempts).into(),
         ),
     ];
-    let table = unmatched(&reconciled, session.now());
+    let table = unmatched(&reconciled.unmatched, session.now());
     let view = vec![Part::Fields(fields), Part::Table(table)];
     let mut report = Report::item("ReconcileReport", json!(reconciled), view);
     if !reconciled.unmatched.is_empty() {
@@ -261,21 +261,23 @@ pub(super) async fn reconcile(session: &mut Session) -> Result<Report, Failure> 
     Ok(report)
 }
 
-fn unmatched(reconciled: &ReconcileReport, now: jiff::Timestamp) -> Table {
+pub(super) fn unmatched(payments: &[Unmatched], now: jiff::Timestamp) -> Table {
     let columns = vec![
         Column::left("PAYMENT HASH"),
         Column::right("AMOUNT (sat)"),
         Column::left("STATE"),
         Column::left("WHEN"),
+        Column::left("IN THE BOOKS"),
     ];
     let mut table = Table::new(columns, "no payment without a payout");
-    for payment in &reconciled.unmatched {
+    for payment in payments {
         let when = payment.at.map(|at| text::ago(now, Some(at)));
         table.row(vec![
             payment.payment_hash.as_str().into(),
             text::sat_figure(payment.amount_msat).into(),
             payment.state.as_str().into(),
             when.as_deref().unwrap_or("-").into(),
+            payment.books.as_deref().unwrap_or("nothing").into(),
         ]);
     }
     table

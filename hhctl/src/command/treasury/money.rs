@@ -1,6 +1,7 @@
 //! Money that moves inside the books: the operator's capital, and the reserve.
 
 use crate::change::Plan;
+use crate::command::TWO_OPERATORS;
 use crate::failure::Failure;
 use crate::output::{Column, Part, Report, Table, text};
 use crate::session::{Connected, Session};
@@ -59,9 +60,11 @@ pub(super) async fn deposit(
     session: &mut Session,
     amount_msat: u64,
     note: &str,
+    request_id: &str,
 ) -> Result<Report, Failure> {
     let daemon = session.treasury_control().await?;
     let request = DepositRequest {
+        request_id: request_id.to_owned(),
         amount_msat,
         note: note.to_owned(),
     };
@@ -108,7 +111,7 @@ pub(super) async fn plan_distribution(
             ("In the reserve", reserve.into()),
             ("Reason", reason.into()),
         ]),
-        Part::Note(super::TWO_OPERATORS.to_owned()),
+        Part::Note(TWO_OPERATORS.to_owned()),
     ];
     let item = json!({
         "parts": parts_json(parts),

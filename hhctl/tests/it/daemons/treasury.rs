@@ -7,14 +7,16 @@ mod payouts;
 
 use super::{Fake, chained, intent, journal_page, outcome, seconds_ago};
 use hh_ipc::api::treasury::{
-    Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
-    CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
-    CloseFailedRequest, CreateAccountRequest, DayYield, DepositRequest, Destination,
-    DestinationChanged, DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
-    LightningPayment, LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan,
-    PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport, RewardBlock, RewardBlockPage,
-    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
-    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
+    ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
+    ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
+    CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
+    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
+    LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
+    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlock,
+    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
+    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
+    WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -249,6 +251,30 @@ impl Treasury for Fake {
         })
     }
 
+    async fn replace_owner_key(
+        self,
+        _: Context,
+        request: ReplaceOwnerKeyRequest,
+    ) -> Result<Account, ApiError> {
+        let account = self.account_of(&request.name)?;
+        self.change(format!(
+            "replace the key of {} for {}",
+            request.name, request.reason
+        ))?;
+        Ok(account)
+    }
+
+    async fn cancel_destination(
+        self,
+        _: Context,
+        request: CancelDestinationRequest,
+    ) -> Result<Account, ApiError> {
+        let account = self.account_of(&request.name)?;
+        let CancelDestinationRequest { name, seq, reason } = request;
+        self.change(format!("cancel no. {seq} of {name} for {reason}"))?;
+        Ok(account)
+    }
+
     async fn payouts(self, _: Context, query: PayoutQuery) -> Result<PayoutPage, ApiError> {
         Ok(payouts::page(&self.answers.treasury.payouts, &query))
     }
@@ -308,15 +334,19 @@ impl Treasury for Fake {
         Ok(payout)
     }
 
-    async fn adopt(
-        self,
-        _: Context,
-        request: hh_ipc::api::treasury::AdoptRequest,
-    ) -> Result<Payout, ApiError> {
-        Err(ApiError::new(
-            hh_ipc::ErrorKind::NotFound,
-            "HH4001",
-            format!("no payment {}", request.payment_hash),
+    async fn adopt(self, _: Context, request: AdoptRequest) -> Result<Payout, ApiError> {
+        self.change(format!(
+            "adopt {} of {} for {}",
+            request.payment_hash, request.payee, request.evidence
+        ))?;
+        self.payout_of(412)
+    }
+
+    async fn adopt_foreign(self, _: Context, request: AdoptForeignRequest) -> Result<(), ApiError> {
+        self.change(format!(
+            "foreign {} for {}",
+            request.payment_hashes.join(" "),
+            request.evidence
         ))
     }
 
@@ -363,8 +393,8 @@ impl Treasury for Fake {
 
     async fn deposit(self, _: Context, request: DepositRequest) -> Result<Totals, ApiError> {
         self.change(format!(
-            "deposit {} for {}",
-            request.amount_msat, request.note
+            "deposit {} for {} as {}",
+            request.amount_msat, request.note, request.request_id
         ))?;
         let amount = i64::try_from(request.amount_msat).unwrap();
         let mut totals = self.totals();

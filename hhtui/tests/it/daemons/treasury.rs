@@ -2,12 +2,13 @@
 
 use super::{Fake, hello, unasked, up};
 use hh_ipc::api::treasury::{
-    Account, AccountPage, AccountProofAnswer, AccountQuery, ApproveRequest, BlockReport,
-    CancelRequest, Channel, ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
-    CloseFailedRequest, CreateAccountRequest, DayYield, DepositRequest, DestinationChanged,
-    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    PlannedPayout, ProofRequest, RebalanceRequest, ReconcileReport, RewardBlockPage, RunRequest,
+    Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, ApproveRequest,
+    BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
+    ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
+    DayYield, DepositRequest, DestinationChanged, DistributionRequest, Freeze, FreezeRequest,
+    HoldRequest, InvoiceRequest, LightningPayment, LightningStatus, Liquidity, Payout,
+    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout, ProofRequest,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
     SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
     TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
@@ -116,6 +117,22 @@ impl Treasury for Fake {
         Err(unasked())
     }
 
+    async fn replace_owner_key(
+        self,
+        _: Context,
+        _: ReplaceOwnerKeyRequest,
+    ) -> Result<Account, ApiError> {
+        Err(unasked())
+    }
+
+    async fn cancel_destination(
+        self,
+        _: Context,
+        _: CancelDestinationRequest,
+    ) -> Result<Account, ApiError> {
+        Err(unasked())
+    }
+
     async fn payouts(self, _: Context, _: PayoutQuery) -> Result<PayoutPage, ApiError> {
         Ok(PayoutPage::default())
     }
@@ -159,6 +176,10 @@ impl Treasury for Fake {
         _: Context,
         _: hh_ipc::api::treasury::AdoptRequest,
     ) -> Result<Payout, ApiError> {
+        Err(unasked())
+    }
+
+    async fn adopt_foreign(self, _: Context, _: AdoptForeignRequest) -> Result<(), ApiError> {
         Err(unasked())
     }
 

@@ -39,7 +39,7 @@ pub struct Account {
     pub held_reason: Option<String>,
     /// What the pool's shares say that it earned on average: of S - P by work.
     pub expected_msat: Option<i64>,
-    /// What it was credited.
+    /// What it was credited for its work: without the fees of the blocks that it found.
     pub realised_msat: Option<i64>,
     /// Realised over expected.
     pub luck_ratio: Option<f64>,
@@ -138,6 +138,24 @@ impl std::fmt::Debug for ClaimRequest {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// Another key for an account that has an owner: his is lost, or is not his alone any more. Two operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplaceOwnerKeyRequest {
+    pub name: String,
+    /// The new one, hex.
+    pub owner_key: String,
+    pub reason: String,
+}
+
+/// Takes a destination back, so that nothing is paid there. Two operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelDestinationRequest {
+    pub name: String,
+    /// Which one: the number of its change.
+    pub seq: u64,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -139,11 +139,16 @@ pub struct Unmatched {
     pub amount_msat: u64,
     pub state: String,
     pub at: Option<Timestamp>,
+    /// What the books say of it, if they know it: other than that it was sent.
+    #[serde(default)]
+    pub books: Option<String>,
 }
 
 /// Capital that the operator brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepositRequest {
+    /// What is asked for again with the same id is booked once; 1 to 64 bytes.
+    pub request_id: String,
     pub amount_msat: u64,
     pub note: String,
 }
@@ -156,13 +161,23 @@ pub struct DistributionRequest {
     pub reason: String,
 }
 
-/// Whose a payment of the wallet's history was that the books don't know: after a restore. Two operators.
+/// Whose a payment of the wallet's history was that the books don't know, or think to have ended. Two operators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdoptRequest {
     /// Hex, as `reconcile` shows it.
     pub payment_hash: String,
     /// `miner:NAME` or `node:ID`.
     pub payee: String,
+    /// How one knows.
+    pub evidence: String,
+}
+
+/// Payments of the wallet's history that were to no payee: from before hh-treasury had it, to itself, or an operator's own. Two
+/// operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptForeignRequest {
+    /// Hex, as `reconcile` shows them; 1 to 500.
+    pub payment_hashes: Vec<String>,
     /// How one knows.
     pub evidence: String,
 }

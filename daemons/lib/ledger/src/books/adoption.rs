@@ -1,4 +1,5 @@
-//! `AdoptedPayment`: a payment that the wallet has made and the books don't know, as after the ledger was restored from a copy.
+//! `AdoptedPayment`: a payment that the wallet has made and the books don't know, as after the ledger was restored from a copy, or
+//! think to have ended.
 //! Two persons say whose it was, so that nobody is paid again for the same.
 
 use bitcoin::hashes::{Hash, sha256};
@@ -13,11 +14,11 @@ use super::payout;
 use super::session::{CallError, Session};
 use super::value::{Hex, msat};
 use super::{
-    BookAccount, Books, BooksError, KEY_BYTES_MAX, PayTo, Payee, PayoutId, PayoutState,
-    TEXT_BYTES_MAX, TwoActors, outcome,
+    AttemptId, BookAccount, Books, BooksError, KEY_BYTES_MAX, PayTo, Payee, PayoutId, PayoutState,
+    TEXT_BYTES_MAX, TwoActors, foreign, outcome,
 };
 
-/// A payment of the wallet's history that no attempt has the payment hash of.
+/// A payment of the wallet's history that no attempt has the payment hash of, or one that has not settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdoptedPayment {
     /// Whom it paid.
@@ -72,12 +73,57 @@ async fn payout_for(
     Ok(id)
 }
 
-async fn adopt(
+/// The wallet has paid by an attempt that the books know, whatever they think of it.
+async fn settle(
     session: &mut Session,
-    payment: AdoptedPayment,
+    id: AttemptId,
+    payment: &AdoptedPayment,
     actors: &str,
     now_ms: i64,
 ) -> Result<PayoutId, CallError> {
+    let attempt = attempt::get(session, id).await?;
+    let payout = payout::get(session, attempt.payout).await?;
+    if matches!(
+        attempt.state,
+        AttemptState::Settled | AttemptState::SettledLate
+    ) {
+        return Err(BooksError::HashTaken.into());
+    }
+    if payout.payee != payment.payee {
+        let (payout, payee) = (payout.id, payout.payee);
+        return Err(BooksError::AnotherPayee { payout, payee }.into());
+    }
+    note(session, (payout.id, id), payment, actors, now_ms).await?;
+    outcome::settled(session, id, payment.preimage, payment.fee, now_ms).await?;
+    Ok(payout.id)
+}
+
+/// Says by whom and on what evidence.
+async fn note(
+    session: &mut Session,
+    (payout, attempt): (PayoutId, AttemptId),
+    payment: &AdoptedPayment,
+    actors: &str,
+    now_ms: i64,
+) -> Result<(), CallError> {
+    let line = HistoryLine {
+        at_ms: now_ms,
+        attempt: Some(attempt),
+        state: AttemptState::Settled.to_string(),
+        what: format!("adopted from the wallet: {}", payment.evidence),
+        actor: Some(actors.to_owned()),
+    };
+    history::add(session, payout, line).await
+}
+
+async fn adopt(
+    session: &mut Session,
+    payment: AdoptedPayment,
+    actors: &TwoActors,
+    now_ms: i64,
+) -> Result<PayoutId, CallError> {
+    actors.take(session, now_ms).await?;
+    let actors = actors.named();
     if msat(payment.amount)? == 0 {
         return Err(BooksError::NoAmount.into());
     }
@@ -85,8 +131,9 @@ async fn adopt(
     if payee == Payee::NodeReserve {
         return Err(BooksError::NotPayable { payee }.into());
     }
-    if attempt::is_known(session, payment.payment_hash).await? {
-        return Err(BooksError::HashTaken.into());
+    foreign::forget(session, payment.payment_hash).await?;
+    if let Some(attempt) = attempt::with_hash(session, payment.payment_hash).await? {
+        return settle(session, attempt, &payment, &actors, now_ms).await;
     }
     let payout = payout_for(session, &payment, now_ms).await?;
     let new = NewAttempt {
@@ -109,17 +156,10 @@ async fn adopt(
     outcome::put_receipt(session, &attempt, AttemptState::Settled, receipt, now_ms).await?;
     let (kind, from) = (EntryKind::PayoutSettled, BookAccount::Payout(payout));
     outcome::post_paid(session, kind, from, &attempt, payment.fee, now_ms).await?;
-    let line = HistoryLine {
-        at_ms: now_ms,
-        attempt: Some(id),
-        state: AttemptState::Settled.to_string(),
-        what: format!("adopted from the wallet: {}", payment.evidence),
-        actor: Some(actors.to_owned()),
-    };
-    history::add(session, payout, line).await?;
+    note(session, (payout, id), &payment, &actors, now_ms).await?;
     let what = "paid by a payment that the books did not know";
     let to = payout::Step {
-        actor: Some(actors),
+        actor: Some(&actors),
         ..payout::Step::to(PayoutState::Settled, what)
     };
     payout::step(session, payout, to, now_ms).await?;
@@ -128,10 +168,12 @@ async fn adopt(
 
 impl Books {
     /// Takes a payment of the wallet's history into the books. It settles the payee's open payout over the same amount, where
-    /// nothing is on its way for that; else it is taken from the payee's balance, and what that lacks is a loss.
+    /// nothing is on its way for that; else it is taken from the payee's balance, and what that lacks is a loss. An attempt that
+    /// has its payment hash settles, as by [`Books::settled`].
     ///
     /// # Errors
-    /// [`BooksError::HashTaken`] if an attempt has its payment hash: that one has settled; [`BooksError::Preimage`].
+    /// [`BooksError::HashTaken`] if such an attempt has settled; [`BooksError::AnotherPayee`]; [`BooksError::Preimage`];
+    /// [`BooksError::NotAgreed`].
     pub async fn adopt_payment(
         &self,
         payment: AdoptedPayment,
@@ -142,7 +184,7 @@ impl Books {
         bounded("a destination", payment.to.text.clone(), TEXT_BYTES_MAX)?;
         bounded("a wallet's id", payment.wallet_node.clone(), KEY_BYTES_MAX)?;
         self.write("adopt a payment", async move |session| {
-            adopt(session, payment, &actors.named(), now_ms).await
+            adopt(session, payment, &actors, now_ms).await
         })
         .await
     }

@@ -247,9 +247,17 @@ pub(super) async fn is_known(
     session: &mut Session,
     payment_hash: [u8; 32],
 ) -> Result<bool, CallError> {
+    Ok(with_hash(session, payment_hash).await?.is_some())
+}
+
+/// The attempt with that payment hash.
+pub(super) async fn with_hash(
+    session: &mut Session,
+    payment_hash: [u8; 32],
+) -> Result<Option<AttemptId>, CallError> {
     let query = "SELECT id FROM attempts WHERE payment_hash = $1";
     let row = session.find(query, &values![payment_hash]).await?;
-    Ok(row.is_some())
+    Ok(row.map(|row| row.get(0)).transpose()?)
 }
 
 /// A transition of an attempt.

@@ -156,6 +156,22 @@ fn line(row: &Row) -> Result<StatementLine, BooksError> {
 }
 
 impl Books {
+    /// What finders were given of the fees of the blocks that they found, by account: of those splits that stand.
+    ///
+    /// # Errors
+    /// The books can't be read.
+    pub async fn finders_fees(&self) -> Result<BTreeMap<String, Msat>, BooksError> {
+        self.read("sum finders' fees", async |session| {
+            let query = "SELECT finder, CAST(sum(fees_msat) AS bigint) FROM blocks
+                WHERE split_entry IS NOT NULL AND fees_msat IS NOT NULL GROUP BY finder";
+            let rows = session.query(query, &[]).await?;
+            rows.iter()
+                .map(|row| Ok((row.get(0)?, row.get(1)?)))
+                .collect()
+        })
+        .await
+    }
+
     /// What every payee has that has ever had something, in the order of payees.
     ///
     /// # Errors

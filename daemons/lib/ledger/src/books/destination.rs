@@ -4,7 +4,7 @@
 use super::error::bounded;
 use super::session::{CallError, Session};
 use super::value::{Row, values};
-use super::{Books, BooksError, KEY_BYTES_MAX, Payee, TEXT_BYTES_MAX, names};
+use super::{Books, BooksError, Payee, TEXT_BYTES_MAX, TwoActors, names};
 
 /// What kind of destination it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,22 +214,22 @@ impl Books {
         .await
     }
 
-    /// Cancels a destination; says whether there was one with that number to be cancelled.
+    /// Cancels a destination, and uses the two persons' word up; says whether there was one with that number to be cancelled.
     ///
     /// # Errors
-    /// The books are not writable.
+    /// [`BooksError::NotAgreed`].
     pub async fn cancel_destination(
         &self,
         payee: Payee,
         seq: u64,
-        actor: String,
+        actors: TwoActors,
         now_ms: i64,
     ) -> Result<bool, BooksError> {
-        let actor = bounded("a person's name", actor, KEY_BYTES_MAX)?;
         self.write("cancel a destination", async move |session| {
+            actors.take(session, now_ms).await?;
             let update = "UPDATE destinations SET cancelled_at_ms = $3, cancelled_by = $4
                 WHERE payee = $1 AND seq = $2 AND cancelled_at_ms IS NULL";
-            let values = values![payee.to_string(), seq, now_ms, actor];
+            let values = values![payee.to_string(), seq, now_ms, actors.named()];
             Ok(session.execute(update, &values).await? > 0)
         })
         .await

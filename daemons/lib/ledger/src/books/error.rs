@@ -71,11 +71,13 @@ pub enum BooksError {
         /// The key.
         key: String,
     },
-    /// Both are the same person.
-    #[error("two different persons are needed, and both are {actor:?}")]
-    SamePerson {
-        /// Who it is.
-        actor: String,
+    /// Two persons' word is needed, and has been used or has expired.
+    #[error(
+        "two persons have to agree about {subject}, again where it was done before or an hour has passed"
+    )]
+    NotAgreed {
+        /// About what.
+        subject: String,
     },
     /// An account has less.
     #[error("{account} has {has} sat, less than {wanted} sat")]
@@ -242,6 +244,14 @@ pub enum BooksError {
     /// The payment hash was used.
     #[error("an invoice with this payment hash was used before: get a new one")]
     HashTaken,
+    /// The payment is another payee's.
+    #[error("payout {payout} pays this, and is {payee}'s")]
+    AnotherPayee {
+        /// The payout.
+        payout: PayoutId,
+        /// Whose it is.
+        payee: Payee,
+    },
     /// The invoice is over another amount.
     #[error("the invoice is over {invoice} sat, not {payout} sat")]
     AnotherAmount {

@@ -1,9 +1,9 @@
-//! `Freeze`: no payout is opened and nothing is sent while one stands. And `TwoActors`: what one person alone may not do.
+//! `Freeze`: no payout is opened and nothing is sent while one stands.
 
 use super::error::bounded;
 use super::session::{CallError, Session};
 use super::value::{Row, values};
-use super::{Books, BooksError, KEY_BYTES_MAX, TEXT_BYTES_MAX};
+use super::{Books, BooksError, KEY_BYTES_MAX, TEXT_BYTES_MAX, TwoActors};
 
 /// Why payouts are frozen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,33 +14,6 @@ pub struct Freeze {
     pub actor: String,
     /// Since when, milliseconds since 1970.
     pub at_ms: i64,
-}
-
-/// Two different persons.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TwoActors {
-    first: String,
-    second: String,
-}
-
-impl TwoActors {
-    /// Puts them together.
-    ///
-    /// # Errors
-    /// [`BooksError::SamePerson`], or a name that is none.
-    pub fn new(first: impl Into<String>, second: impl Into<String>) -> Result<Self, BooksError> {
-        let first = bounded("a person's name", first.into(), KEY_BYTES_MAX)?;
-        let second = bounded("a person's name", second.into(), KEY_BYTES_MAX)?;
-        if first == second {
-            return Err(BooksError::SamePerson { actor: first });
-        }
-        Ok(Self { first, second })
-    }
-
-    /// Both, for people.
-    pub(super) fn named(&self) -> String {
-        format!("{} and {}", self.first, self.second)
-    }
 }
 
 /// Freezes payouts, unless the same reason stands.
@@ -105,10 +78,10 @@ impl Books {
         .await
     }
 
-    /// Lifts every freeze that stands; says whether there was one.
+    /// Lifts every freeze that stands, and uses the two persons' word up; says whether there was one.
     ///
     /// # Errors
-    /// The books are not writable.
+    /// [`BooksError::NotAgreed`].
     pub async fn unfreeze(
         &self,
         actors: TwoActors,
@@ -117,6 +90,7 @@ impl Books {
     ) -> Result<bool, BooksError> {
         let reason = bounded("a reason", reason, TEXT_BYTES_MAX)?;
         self.write("unfreeze payouts", async move |session| {
+            actors.take(session, now_ms).await?;
             let update = "UPDATE freezes SET lifted_at_ms = $1, lifted_by = $2, lifted_why = $3
                 WHERE lifted_at_ms IS NULL";
             let values = values![now_ms, actors.named(), reason];
@@ -140,48 +114,5 @@ impl Books {
     pub async fn freezes(&self) -> Result<Vec<Freeze>, BooksError> {
         self.read("list freezes", async |session| standing(session).await)
             .await
-    }
-
-    /// Notes that `actor` agrees to exactly these terms until `until_ms`, and gives all who do now: where two persons are
-    /// needed, the first one waits here for the second. A person agrees to one set of terms about a subject at a time.
-    ///
-    /// # Errors
-    /// The books are not writable.
-    pub async fn consent(
-        &self,
-        subject: String,
-        terms: String,
-        actor: String,
-        until_ms: i64,
-        now_ms: i64,
-    ) -> Result<Vec<String>, BooksError> {
-        let subject = bounded("a subject", subject, KEY_BYTES_MAX)?;
-        let terms = bounded("terms", terms, TEXT_BYTES_MAX)?;
-        let actor = bounded("a person's name", actor, KEY_BYTES_MAX)?;
-        self.write("note a consent", async move |session| {
-            let upsert = "INSERT INTO consents (subject, actor, terms, at_ms, until_ms) VALUES ($1, $2, $3, $4, $5)
-                ON CONFLICT (subject, actor) DO UPDATE SET terms = excluded.terms, at_ms = excluded.at_ms,
-                    until_ms = excluded.until_ms";
-            let values = values![subject.as_str(), actor, terms.as_str(), now_ms, until_ms];
-            session.execute(upsert, &values).await?;
-            let query = "SELECT actor FROM consents WHERE subject = $1 AND terms = $2 AND until_ms > $3
-                ORDER BY at_ms, actor";
-            let rows = session.query(query, &values![subject, terms, now_ms]).await?;
-            rows.iter().map(|row| Ok(row.get(0)?)).collect()
-        })
-        .await
-    }
-
-    /// Forgets all consents about a subject: what they were for is done, or given up.
-    ///
-    /// # Errors
-    /// The books are not writable.
-    pub async fn take_consents(&self, subject: String) -> Result<(), BooksError> {
-        self.write("forget consents", async move |session| {
-            let delete = "DELETE FROM consents WHERE subject = $1";
-            session.execute(delete, &values![subject]).await?;
-            Ok(())
-        })
-        .await
     }
 }

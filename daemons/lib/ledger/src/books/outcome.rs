@@ -166,7 +166,7 @@ pub(super) async fn put_receipt(
     attempt::step(session, attempt, Step::to(state), now_ms).await
 }
 
-async fn settled(
+pub(super) async fn settled(
     session: &mut Session,
     attempt: AttemptId,
     preimage: [u8; 32],
@@ -263,6 +263,7 @@ async fn close(
     reason: &str,
     (height, now_ms): (u32, i64),
 ) -> Result<(), CallError> {
+    actors.take(session, now_ms).await?;
     let known = payout::get(session, payout).await?;
     let state = known.state;
     if state != PayoutState::NeedsOperator {
@@ -382,7 +383,7 @@ impl Books {
     ///
     /// # Errors
     /// [`BooksError::TooEarly`] while the chain has not passed the height of its dispatch and the limit of its timelock;
-    /// [`BooksError::PayoutState`].
+    /// [`BooksError::PayoutState`]; [`BooksError::NotAgreed`].
     pub async fn close_failed(
         &self,
         payout: PayoutId,

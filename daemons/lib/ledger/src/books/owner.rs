@@ -146,10 +146,10 @@ impl Books {
         .await
     }
 
-    /// Makes another key the owner's of an account that has one.
+    /// Makes another key the owner's of an account that has one, and uses the two persons' word up.
     ///
     /// # Errors
-    /// [`BooksError::Claim`] if it has none.
+    /// [`BooksError::Claim`] if it has none; [`BooksError::NotAgreed`].
     pub async fn replace_owner_key(
         &self,
         account: String,
@@ -160,6 +160,7 @@ impl Books {
     ) -> Result<(), BooksError> {
         let reason = bounded("a reason", reason, TEXT_BYTES_MAX)?;
         self.write("replace an owner's key", async move |session| {
+            actors.take(session, now_ms).await?;
             if of(session, &account).await?.is_none() {
                 return Err(refused(&account, "it has no owner"));
             }

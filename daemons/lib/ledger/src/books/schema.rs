@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "treasury";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{id}` numbers itself; `{table}` ends a table,
 /// `{keyed}` one that is found by its key alone.
-const MIGRATIONS: [&str; 2] = [INITIAL, WALLET_PLACES];
+const MIGRATIONS: [&str; 3] = [INITIAL, WALLET_PLACES, FOREIGN];
 
 /// Amounts are msat. Times are milliseconds since 1970. Hashes are in the byte order of a header. u128 are 16 bytes, big-endian.
 const INITIAL: &str = "
@@ -263,6 +263,17 @@ const WALLET_PLACES: &str = "
 CREATE TABLE wallet_places (
     wallet {text} PRIMARY KEY,
     place {text} NOT NULL
+){keyed};
+";
+
+const FOREIGN: &str = "
+-- Payments of the wallet that were to no payee, as two persons have said.
+CREATE TABLE foreign_payments (
+    payment_hash {bytes} PRIMARY KEY CHECK (length(payment_hash) = 32),
+    amount_msat {int},
+    why {text} NOT NULL,
+    given_by {text} NOT NULL,
+    at_ms {int} NOT NULL
 ){keyed};
 ";
 

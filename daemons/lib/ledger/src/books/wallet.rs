@@ -127,21 +127,18 @@ impl Books {
         .await
     }
 
-    /// Gives nodes parts of the reserve `node-network`. Says whether that is new; `key` is the request's.
+    /// Gives nodes parts of the reserve `node-network`, once for the two persons' word, which is used up.
     ///
     /// # Errors
-    /// [`BooksError::TooSmall`] if the reserve has less; [`BooksError::KeyTaken`].
+    /// [`BooksError::TooSmall`] if the reserve has less; [`BooksError::NotAgreed`].
     pub async fn distribute_reserve(
         &self,
         parts: Vec<(String, Msat)>,
         actors: TwoActors,
-        key: String,
         now_ms: i64,
-    ) -> Result<bool, BooksError> {
-        let key = bounded("a key", key, KEY_BYTES_MAX)?;
+    ) -> Result<(), BooksError> {
         let note = format!("approved by {}", actors.named());
         let mut draft = Draft::new(EntryKind::Reserve, now_ms, note);
-        draft.key = Some(format!("reserve:{key}"));
         let reserve = BookAccount::Balance(Payee::NodeReserve);
         let mut sum = Msat::ZERO;
         for (node, amount) in parts {
@@ -157,7 +154,15 @@ impl Books {
             return Err(BooksError::NoAmount);
         }
         self.write("distribute the reserve", async move |session| {
-            take(session, draft, (reserve, sum)).await
+            let word = actors.take(session, now_ms).await?;
+            let key = format!("reserve:{word}");
+            if entry::with_key(session, &key).await?.is_some() {
+                return Err(BooksError::KeyTaken { key }.into());
+            }
+            draft.key = Some(key);
+            refuse_too_small(session, reserve, sum).await?;
+            entry::post(session, draft).await?;
+            Ok(())
         })
         .await
     }

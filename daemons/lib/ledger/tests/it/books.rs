@@ -4,6 +4,7 @@ mod attempts;
 mod blocks;
 mod destinations;
 mod engines;
+mod finders;
 mod freezing;
 mod outcomes;
 mod owners;
@@ -15,13 +16,15 @@ mod wallet;
 
 use bitcoin::hashes::{Hash, sha256};
 use hh_ledger::books::{
-    AccountLeaf, AttemptId, BookBlockState, Books, BooksError, DestinationKind, NewAttempt,
-    NewBlock, NewPayout, PayTo, Payee, PayeeBalance, PayoutId, PayoutState, Settlement,
+    AccountLeaf, AttemptId, BookBlockState, Books, BooksError, Consent, DestinationKind,
+    NewAttempt, NewBlock, NewPayout, PayTo, Payee, PayeeBalance, PayoutId, PayoutState, Settlement,
     SignedReport, Split, TwoActors, WindowBounds,
 };
 use hh_mining::{
     BlockHash, Credit, Division, Leaf, Msat, Network, Reward, Score, Window, sum_tree::pseudonym,
 };
+
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::{NOW_MS, Site};
 
@@ -51,10 +54,6 @@ fn alice() -> Payee {
 
 fn bob() -> Payee {
     miner("bob@example.org")
-}
-
-fn two() -> TwoActors {
-    TwoActors::new("ann", "ben").unwrap()
 }
 
 fn reward(n: u8) -> Reward {
@@ -109,6 +108,9 @@ fn split(n: u8, shares: Shares<'_>, finder: &str) -> Split {
     }
 }
 
+/// How often somebody has agreed to something.
+static SPOKEN: AtomicI64 = AtomicI64::new(0);
+
 /// The treasury's desk: the books, and what the tests do with them again and again.
 struct Desk {
     books: Books,
@@ -152,6 +154,27 @@ impl Desk {
         self.books
             .open_payout(payout(payee, amount, key), NOW_MS)
             .await
+    }
+
+    async fn consent(&self, terms: &str, actor: &str) -> Consent {
+        let (terms, actor) = (terms.to_owned(), actor.to_owned());
+        let subject = "the tests".to_owned();
+        // Nobody speaks twice in a millisecond.
+        let at_ms = NOW_MS + SPOKEN.fetch_add(1, Ordering::Relaxed);
+        let consent = self
+            .books
+            .consent(subject, terms, actor, i64::MAX, at_ms)
+            .await;
+        consent.unwrap()
+    }
+
+    /// The word of two persons, fresh.
+    async fn two(&self) -> TwoActors {
+        self.consent("all", "ann").await;
+        match self.consent("all", "ben").await {
+            Consent::Both(two) => two,
+            Consent::First => panic!("ann has agreed"),
+        }
     }
 
     /// A payout to alice with a prepared attempt.
@@ -211,7 +234,9 @@ impl Desk {
     }
 
     async fn unfreeze(&self) {
-        let unfreeze = self.books.unfreeze(two(), "seen".to_owned(), NOW_MS);
+        let unfreeze = self
+            .books
+            .unfreeze(self.two().await, "seen".to_owned(), NOW_MS);
         assert!(unfreeze.await.unwrap());
     }
 

@@ -42,18 +42,44 @@ fn an_owners_order_is_taken_with_his_signature_alone() {
 
 #[test]
 fn an_addresses_owner_signs_by_bip_322() {
-    let key = PrivateKey::from_slice(&[9; 32], NetworkKind::Test).unwrap();
-    let public = CompressedPublicKey::from_private_key(&Secp256k1::new(), &key).unwrap();
-    let address = Address::p2wpkh(&public, Network::Signet);
-    let order = order(&address.to_string(), "alice@example.org", 1);
-    let sign = |text: &str| {
-        bip322::sign_simple_encoded(&address.to_string(), text, &[key.to_wif()], None).unwrap()
-    };
-    let signature = sign(order.text());
-    order.verify_address(&address, &signature).unwrap();
-    let of_another_text = sign("pay me");
-    assert!(order.verify_address(&address, &of_another_text).is_err());
-    assert!(order.verify_address(&address, "not base64").is_err());
+    for (what, address) in addresses_of(9) {
+        let order = order(&address.to_string(), "alice@example.org", 1);
+        let signature = sign(&address, order.text(), 9);
+        order.verify_address(&address, &signature).unwrap();
+        let of_another_text = sign(&address, "pay me", 9);
+        assert!(order.verify_address(&address, &of_another_text).is_err());
+        for wrong in ["not base64", "", "AA=="] {
+            assert!(order.verify_address(&address, wrong).is_err(), "{what}");
+        }
+        // Another address of the same key, and the same kind of another key.
+        for (other, another) in addresses_of(9).into_iter().chain(addresses_of(8)) {
+            if another != address {
+                let refused = order.verify_address(&another, &signature);
+                assert!(refused.is_err(), "{what} for {other} {another}");
+            }
+        }
+    }
+}
+
+fn key(n: u8) -> PrivateKey {
+    PrivateKey::from_slice(&[n; 32], NetworkKind::Test).unwrap()
+}
+
+/// The three kinds of which an account may be.
+fn addresses_of(n: u8) -> [(&'static str, Address); 3] {
+    let secp = Secp256k1::new();
+    let public = CompressedPublicKey::from_private_key(&secp, &key(n)).unwrap();
+    let x_only = public.0.x_only_public_key().0;
+    [
+        ("P2WPKH", Address::p2wpkh(&public, Network::Signet)),
+        ("P2TR", Address::p2tr(&secp, x_only, None, Network::Signet)),
+        ("P2SH-P2WPKH", Address::p2shwpkh(&public, Network::Signet)),
+    ]
+}
+
+fn sign(address: &Address, text: &str, n: u8) -> String {
+    let (address, keys) = (address.to_string(), [key(n).to_wif()]);
+    bip322::sign_simple_encoded(&address, text, &keys, None).unwrap()
 }
 
 #[test]

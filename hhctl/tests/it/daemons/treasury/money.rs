@@ -126,6 +126,7 @@ pub(crate) fn unmatched() -> ReconcileReport {
             amount_msat: 1_500_250,
             state: "settled".to_owned(),
             at: Some(seconds_ago(4_000)),
+            books: None,
         }],
         open_attempts: 0,
         is_required: true,

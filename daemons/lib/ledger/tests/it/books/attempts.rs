@@ -205,7 +205,7 @@ async fn nothing_is_sent_while_payouts_are_frozen(site: Site) {
     );
     // What is known of what was sent is still taken.
     desk.books
-        .unfreeze(two(), "seen".to_owned(), NOW_MS)
+        .unfreeze(desk.two().await, "seen".to_owned(), NOW_MS)
         .await
         .unwrap();
     desk.dispatch(prepared).await.unwrap();

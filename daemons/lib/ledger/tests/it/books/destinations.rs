@@ -60,7 +60,7 @@ impl Desk {
     async fn cancel_at(&self, seq: u64, now_ms: i64) -> bool {
         let cancelled = self
             .books
-            .cancel_destination(carol(), seq, "carol".to_owned(), now_ms);
+            .cancel_destination(carol(), seq, self.two().await, now_ms);
         cancelled.await.unwrap()
     }
 }

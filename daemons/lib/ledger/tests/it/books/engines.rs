@@ -31,7 +31,7 @@ async fn day(desk: &Desk) {
         wallet_node: "02aa".to_owned(),
         evidence: "the wallet's history".to_owned(),
     };
-    let adopted = books.adopt_payment(adopted, two(), NOW_MS);
+    let adopted = books.adopt_payment(adopted, desk.two().await, NOW_MS);
     adopted.await.unwrap();
     for n in [4, 2] {
         let reversed = books.reverse(hash(n), "reorg".to_owned(), NOW_MS);

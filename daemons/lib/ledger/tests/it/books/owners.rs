@@ -93,9 +93,9 @@ async fn two_persons_replace_an_owners_key(site: Site) {
     let desk = Desk::new(site);
     let replace = async |key| {
         let (account, reason) = ("carol".to_owned(), "lost".to_owned());
-        let replaced = desk
-            .books
-            .replace_owner_key(account, key, two(), reason, NOW_MS + 2);
+        let replaced =
+            desk.books
+                .replace_owner_key(account, key, desk.two().await, reason, NOW_MS + 2);
         replaced.await
     };
     let refused = refusal(replace([6; 32]).await);

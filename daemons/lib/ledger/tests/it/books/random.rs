@@ -273,7 +273,14 @@ impl World {
             wallet_node: "02aa".to_owned(),
             evidence: "history".to_owned(),
         };
-        if done(self.desk.books.adopt_payment(payment, two(), NOW_MS).await).is_some() {
+        if done(
+            self.desk
+                .books
+                .adopt_payment(payment, self.desk.two().await, NOW_MS)
+                .await,
+        )
+        .is_some()
+        {
             self.counted.paid += i64::try_from(amount.0).unwrap();
             self.counted.fees += 9;
         }
@@ -325,7 +332,11 @@ impl World {
             }
             Event::Close(which) => {
                 if let Some(id) = payout(which) {
-                    done(books.close_failed(id, two(), text(), 701, NOW_MS).await);
+                    done(
+                        books
+                            .close_failed(id, self.desk.two().await, text(), 701, NOW_MS)
+                            .await,
+                    );
                 }
             }
             Event::RetryNow(which) => {
@@ -383,7 +394,12 @@ impl World {
                 done(self.desk.books.freeze(text(), text(), NOW_MS).await);
             }
             Event::Unfreeze => {
-                done(self.desk.books.unfreeze(two(), text(), NOW_MS).await);
+                done(
+                    self.desk
+                        .books
+                        .unfreeze(self.desk.two().await, text(), NOW_MS)
+                        .await,
+                );
             }
             Event::Hold(n) => {
                 let held = Held::Payee(payee(n));
@@ -403,13 +419,12 @@ impl World {
                 done(deposit.await);
             }
             Event::Distribute(part) => {
-                let key = format!("distribution {}", self.next());
                 let has = self.desk.balance(Payee::NodeReserve).await.payable;
                 let parts = vec![("oslo".to_owned(), Msat(has.0 / part))];
                 done(
                     self.desk
                         .books
-                        .distribute_reserve(parts, two(), key, NOW_MS)
+                        .distribute_reserve(parts, self.desk.two().await, NOW_MS)
                         .await,
                 );
             }

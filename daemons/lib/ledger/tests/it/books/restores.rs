@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use hh_ledger::books::{
-    AdoptedPayment, AttemptState, Page, PayoutFilter, Settlement, WalletChange,
+    AdoptedPayment, AttemptState, ForeignPayment, Page, PayoutFilter, Settlement, WalletChange,
 };
 
 use super::*;
@@ -19,6 +19,8 @@ on_both_engines!(
     a_lost_payment_settles_the_payout_that_waits_for_it,
     a_lost_payment_is_taken_from_the_balance,
     a_payment_is_adopted_once,
+    an_adopted_payment_settles_an_attempt_that_was_thought_to_have_ended,
+    foreign_payments_are_no_payees,
 );
 
 impl Desk {
@@ -78,7 +80,7 @@ async fn books_with_fewer_commits_than_were_seen_are_frozen_once(site: Site) {
     let desk = desk.reopened();
     assert_eq!(desk.reasons().await.len(), 1);
     desk.books
-        .unfreeze(two(), "matched".to_owned(), NOW_MS)
+        .unfreeze(desk.two().await, "matched".to_owned(), NOW_MS)
         .await
         .unwrap();
     let desk = desk.reopened();
@@ -149,7 +151,7 @@ async fn a_lost_payment_settles_the_payout_that_waits_for_it(site: Site) {
     let id = desk.open(alice(), Msat(5_000), "a").await.unwrap();
     let adopted = desk
         .books
-        .adopt_payment(lost(1, Msat(5_000)), two(), NOW_MS)
+        .adopt_payment(lost(1, Msat(5_000)), desk.two().await, NOW_MS)
         .await;
     assert_eq!(adopted.unwrap(), id);
     let story = desk.books.payout(id).await.unwrap().unwrap();
@@ -184,7 +186,7 @@ async fn a_lost_payment_is_taken_from_the_balance(site: Site) {
     let more = Msat(all.0 + 1_000);
     let adopted = desk
         .books
-        .adopt_payment(lost(2, more), two(), NOW_MS)
+        .adopt_payment(lost(2, more), desk.two().await, NOW_MS)
         .await
         .unwrap();
     assert_ne!(adopted, sent);
@@ -201,19 +203,22 @@ async fn a_payment_is_adopted_once(site: Site) {
     let desk = Desk::new(site);
     desk.payable(1).await;
     desk.books
-        .adopt_payment(lost(1, Msat(5_000)), two(), NOW_MS)
+        .adopt_payment(lost(1, Msat(5_000)), desk.two().await, NOW_MS)
         .await
         .unwrap();
     let again = desk
         .books
-        .adopt_payment(lost(1, Msat(5_000)), two(), NOW_MS)
+        .adopt_payment(lost(1, Msat(5_000)), desk.two().await, NOW_MS)
         .await;
     assert!(matches!(again, Err(BooksError::HashTaken)), "{again:?}");
     let wrong = AdoptedPayment {
         preimage: preimage(3),
         ..lost(2, Msat(5_000))
     };
-    let wrong = desk.books.adopt_payment(wrong, two(), NOW_MS).await;
+    let wrong = desk
+        .books
+        .adopt_payment(wrong, desk.two().await, NOW_MS)
+        .await;
     assert!(
         matches!(wrong, Err(BooksError::Preimage { .. })),
         "{wrong:?}"
@@ -222,13 +227,96 @@ async fn a_payment_is_adopted_once(site: Site) {
         payee: Payee::NodeReserve,
         ..lost(2, Msat(5_000))
     };
-    refusal(desk.books.adopt_payment(reserve, two(), NOW_MS).await);
+    refusal(
+        desk.books
+            .adopt_payment(reserve, desk.two().await, NOW_MS)
+            .await,
+    );
     let all = desk
         .books
         .payouts(PayoutFilter::default(), Page::first(9))
         .await
         .unwrap();
     assert_eq!(all.len(), 1);
+    desk.check().await;
+}
+
+async fn an_adopted_payment_settles_an_attempt_that_was_thought_to_have_ended(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let adopt = async |n, amount, payee: Payee| {
+        let payment = AdoptedPayment {
+            payee,
+            ..lost(n, amount)
+        };
+        let adopted = desk
+            .books
+            .adopt_payment(payment, desk.two().await, NOW_MS + 1);
+        adopted.await
+    };
+    // Abandoned, though the wallet has paid it; a new attempt is prepared.
+    let (payout, first) = desk.prepared(Msat(5_000), 1).await;
+    let abandoned = desk.books.abandoned(first, "by mistake".to_owned(), NOW_MS);
+    abandoned.await.unwrap();
+    desk.prepare(payout, Msat(5_000), 2).await.unwrap();
+    let other = adopt(1, Msat(5_000), bob()).await;
+    assert_eq!(
+        refusal(other),
+        "payout 1 pays this, and is miner:alice@example.org's"
+    );
+    assert_eq!(adopt(1, Msat(5_000), alice()).await.unwrap(), payout);
+    let story = desk.books.payout(payout).await.unwrap().unwrap();
+    assert_eq!(story.payout.state, PayoutState::Settled);
+    let states: Vec<_> = story.attempts.iter().map(|attempt| attempt.state).collect();
+    assert_eq!(states, [AttemptState::Settled, AttemptState::Abandoned]);
+    refusal(adopt(1, Msat(5_000), alice()).await);
+    // Failed, and given back: what was paid is lost.
+    let (payout, attempt) = desk.sent(Msat(7_000), 3).await;
+    desk.fail(attempt).await;
+    desk.cancel(payout).await.unwrap();
+    assert_eq!(adopt(3, Msat(7_000), alice()).await.unwrap(), payout);
+    assert_eq!(desk.books.totals().await.unwrap().loss, Msat(7_000));
+    desk.check().await;
+}
+
+async fn foreign_payments_are_no_payees(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let foreign = |n| ForeignPayment {
+        payment_hash: payment_hash(n),
+        amount: (n == 1).then_some(Msat(9)),
+    };
+    let adopt = async |which: &[u8]| {
+        let payments = which.iter().map(|n| foreign(*n)).collect();
+        let why = "from before".to_owned();
+        let adopted = desk
+            .books
+            .adopt_foreign(payments, why, desk.two().await, NOW_MS);
+        adopted.await
+    };
+    let known = async || {
+        let hashes = (1..=4).map(payment_hash).collect();
+        desk.books.foreign_of(hashes).await.unwrap()
+    };
+    desk.prepared(Msat(5_000), 3).await;
+    let before = desk.books.entries(Page::first(99)).await.unwrap();
+    let an_attempts = adopt(&[1, 3]).await;
+    assert!(
+        matches!(an_attempts, Err(BooksError::HashTaken)),
+        "{an_attempts:?}"
+    );
+    assert_eq!(known().await, [[0; 32]; 0], "all or none");
+    adopt(&[1, 2]).await.unwrap();
+    adopt(&[2]).await.unwrap();
+    assert_eq!(known().await, [payment_hash(1), payment_hash(2)]);
+    let after = desk.books.entries(Page::first(99)).await.unwrap();
+    assert_eq!(before, after, "no money moves");
+    // It was a payee's after all.
+    let adopted = desk
+        .books
+        .adopt_payment(lost(2, Msat(5_000)), desk.two().await, NOW_MS);
+    adopted.await.unwrap();
+    assert_eq!(known().await, [payment_hash(1)]);
     desk.check().await;
 }
 
@@ -281,7 +369,7 @@ async fn a_copy_from_before_a_payout_is_frozen_and_pays_it_once() {
         .unwrap();
     assert_eq!(unknown, []);
     desk.books
-        .adopt_payment(lost(1, Msat(5_000)), two(), NOW_MS)
+        .adopt_payment(lost(1, Msat(5_000)), desk.two().await, NOW_MS)
         .await
         .unwrap();
     assert_eq!(desk.books.totals().await.unwrap(), before);

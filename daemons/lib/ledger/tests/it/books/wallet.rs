@@ -10,6 +10,7 @@ on_both_engines!(
     capital_comes_from_what_has_arrived,
     the_reserve_goes_to_nodes,
     what_a_day_has_earned_and_cost_is_added_up,
+    a_word_of_two_distributes_the_reserve_once,
 );
 
 impl Desk {
@@ -124,20 +125,61 @@ async fn capital_comes_from_what_has_arrived(site: Site) {
     desk.check().await;
 }
 
+/// A treasury that was killed between the distribution and the next commit, or never heard of the outcome, asks again.
+async fn a_word_of_two_distributes_the_reserve_once(site: Site) {
+    let desk = Desk::new(site);
+    desk.payable(1).await;
+    let oslo = Payee::Node("oslo".to_owned());
+    let before = desk.balance(oslo.clone()).await.payable;
+    let distribute = async |desk: &Desk, two: &TwoActors| {
+        let parts = vec![("oslo".to_owned(), Msat(7))];
+        let done = desk
+            .books
+            .distribute_reserve(parts, two.clone(), NOW_MS + 1);
+        done.await
+    };
+    let two = desk.two().await;
+    distribute(&desk, &two).await.unwrap();
+    let desk = desk.reopened();
+    let again = distribute(&desk, &two).await;
+    assert!(
+        matches!(again, Err(BooksError::NotAgreed { .. })),
+        "{again:?}"
+    );
+    assert_eq!(
+        desk.consent("all", "ben").await,
+        Consent::First,
+        "ann's is used"
+    );
+    refusal(distribute(&desk, &two).await);
+    // One who has agreed to something else since has not agreed to this.
+    let two = desk.two().await;
+    desk.consent("less", "ann").await;
+    refusal(distribute(&desk, &two).await);
+    // What is refused uses nothing up.
+    let two = desk.two().await;
+    let parts = vec![("oslo".to_owned(), Msat(1 << 50))];
+    let too_much = desk.books.distribute_reserve(parts, two.clone(), NOW_MS);
+    refusal(too_much.await);
+    distribute(&desk, &two).await.unwrap();
+    assert_eq!(desk.balance(oslo).await.payable.0, before.0 + 14);
+    desk.check().await;
+}
+
 async fn the_reserve_goes_to_nodes(site: Site) {
     let desk = Desk::new(site);
     desk.payable(1).await;
     let reserve = desk.balance(Payee::NodeReserve).await.payable;
-    let distribute = async |parts: &[(&str, u64)], key: &str| {
+    let distribute = async |parts: &[(&str, u64)]| {
         let parts = parts
             .iter()
             .map(|(node, amount)| ((*node).to_owned(), Msat(*amount)));
         let done = desk
             .books
-            .distribute_reserve(parts.collect(), two(), key.to_owned(), NOW_MS);
+            .distribute_reserve(parts.collect(), desk.two().await, NOW_MS);
         done.await
     };
-    let too_much = distribute(&[("oslo", 1), ("lima", reserve.0)], "r1").await;
+    let too_much = distribute(&[("oslo", 1), ("lima", reserve.0)]).await;
     assert!(
         matches!(
             too_much,
@@ -149,20 +191,13 @@ async fn the_reserve_goes_to_nodes(site: Site) {
         "{too_much:?}"
     );
     for wrong in [&[][..], &[("oslo", 0)], &[("", 1)], &[("oslo", u64::MAX)]] {
-        refusal(distribute(wrong, "r1").await);
+        refusal(distribute(wrong).await);
     }
     let oslo = Payee::Node("oslo".to_owned());
     let before = desk.balance(oslo.clone()).await.payable;
-    assert!(
-        distribute(&[("oslo", 1), ("lima", reserve.0 - 1)], "r1")
-            .await
-            .unwrap()
-    );
-    assert!(
-        !distribute(&[("oslo", 1), ("lima", reserve.0 - 1)], "r1")
-            .await
-            .unwrap()
-    );
+    distribute(&[("oslo", 1), ("lima", reserve.0 - 1)])
+        .await
+        .unwrap();
     assert_eq!(desk.balance(Payee::NodeReserve).await.payable, Msat::ZERO);
     assert_eq!(desk.balance(oslo).await.payable.0, before.0 + 1);
     let entries = desk.books.entries(Page::first(1)).await.unwrap();
