@@ -7,6 +7,7 @@ use hh_ipc::api::treasury::{
 };
 use hh_ipc::client::within;
 use hh_mining::Network as ChainName;
+use hh_tests::bitcoin_core::Chain;
 use hh_tests::daemon::program;
 use hh_tests::lightning_address::{DOMAIN, certificate, serve};
 use hh_tests::network::CALL;
@@ -131,7 +132,7 @@ async fn one_operator_stops_money_and_two_let_it_go() {
         eprintln!("not run: only root can be two users");
         return;
     }
-    let world = World::start_with(config).await;
+    let world = World::start_with(Chain::Regtest, config).await;
     let ann = Operator {
         world: &world,
         uid: None,
@@ -289,7 +290,7 @@ impl Key {
         let text = format!("{account}@{DOMAIN}");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let until = i64::try_from(now.as_secs()).unwrap() + 3_600;
-        let order = PaymentOrder::new(ChainName::Signet, account, &text, seq, until).unwrap();
+        let order = PaymentOrder::new(ChainName::Regtest, account, &text, seq, until).unwrap();
         let signature = self.0.sign(order.text().as_bytes());
         SetDestinationRequest {
             name: account.to_owned(),
