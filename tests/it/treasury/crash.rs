@@ -39,6 +39,11 @@ const ROUND_OF_REORG: usize = 3;
 /// Blocks that it takes away: fewer than a channel's funding lies deep.
 const REORG_DEPTH: u32 = 3;
 
+fn is_there(state: ChannelState) -> bool {
+    use ChannelState::{Offline, Opening, Usable};
+    matches!(state, Usable | Offline | Opening)
+}
+
 /// A payout that is over, one way or the other. While no channel can be used one is being closed by force, and ends with the blocks
 /// that its timelocks count.
 async fn wait_until_over(world: &World, client: &TreasuryClient, payout: u64) -> Payout {
@@ -49,11 +54,9 @@ async fn wait_until_over(world: &World, client: &TreasuryClient, payout: u64) ->
             return Some(detail.payout);
         }
         let channels = client.channels(within(CALL)).await.ok()?.ok()?;
-        if channels
-            .iter()
-            .any(|channel| channel.state == ChannelState::Closing)
-        {
-            world.network.node.generate(1);
+        // One that was closed by force is a channel no more.
+        if !channels.iter().any(|channel| is_there(channel.state)) {
+            world.advance(client).await;
         }
         None
     })
