@@ -565,3 +565,20 @@ async fn the_history_comes_in_pages() {
     assert_eq!((sent.index_offset, sent.max_payments), (612, 500));
     assert!(sent.include_incomplete && sent.omit_hops);
 }
+
+#[test]
+fn the_runbook_names_every_right_that_a_macaroon_needs() {
+    let runbook = include_str!("../../../../../docs/runbooks/lightning.md");
+    let paths = include_str!("message.rs").split('"');
+    let paths: Vec<&str> = paths
+        .filter(|text| text.starts_with("/lnrpc.") || text.starts_with("/routerrpc."))
+        .collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        let right = format!("uri:{path}");
+        assert!(
+            runbook.split_whitespace().any(|word| word == right),
+            "{right}"
+        );
+    }
+}
