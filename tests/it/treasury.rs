@@ -34,8 +34,13 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
     assert_eq!(parsed.value_msat.0, split.value_msat);
     let node = &parsed.nodes[0];
     assert_eq!(node.node, "berlin");
-    let verified = hhctl(&world.network, &format!("block verify {}", split.hash));
+    let verified = hhctl(
+        &world.network,
+        &format!("block verify {} --ledger", split.hash),
+    );
     assert_eq!(verified["item"]["block"], split.hash, "{verified}");
+    let entries = verified["item"]["ledger_entries"].as_u64();
+    assert!(entries.unwrap() > 1, "{verified}");
     let proof = hhctl(
         &world.network,
         &format!("account proof alice {}", split.hash),

@@ -27,10 +27,10 @@ use hh_ipc::api::treasury::{
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
     Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment, LightningStatus,
-    Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
-    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
+    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
+    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
+    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -162,6 +162,10 @@ impl Treasury for Answers {
 
     async fn window_page(self, _: Call, query: WindowPageQuery) -> Result<WindowPage, ApiError> {
         self.control.window_page(query).await
+    }
+
+    async fn report_names(self, _: Call, query: NamesQuery) -> Result<NamesPage, ApiError> {
+        self.control.report_names(query).await
     }
 
     async fn accounts(self, _: Call, query: AccountQuery) -> Result<AccountPage, ApiError> {

@@ -4,6 +4,7 @@ use super::{Confirmation, NamedConfirmation};
 use clap::{Args, Subcommand, ValueEnum};
 use hh_ipc::api::pool::BlockSelector;
 use hh_ipc::api::treasury::DestinationKind;
+use hh_trust::ReportPublicKey;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -51,7 +52,8 @@ pub(crate) enum AccountCommand {
     /// What an account has of a block, proven by the block's signed report
     #[command(
         after_help = "Examples:\n  hhctl account proof alice 1203\n  hhctl account proof alice 1203 -o json\n\nWhat nodes have is in the report itself. The proof is checked \
-                      here against the report, and the report against the treasury's key."
+                      here against the report, the report against the treasury's key, and the account's own minutes and shares of the \
+                      window against the proof."
     )]
     Proof {
         /// Its name, as for `show`
@@ -60,6 +62,9 @@ pub(crate) enum AccountCommand {
         /// Height or hash of the block
         #[arg(value_parser = super::block::block)]
         block: BlockSelector,
+        /// Public key of the treasury's reports; without it the one that the treasury itself names
+        #[arg(long, value_name = "KEY")]
+        key: Option<ReportPublicKey>,
     },
     /// Make a name for somebody before its first use, with a token by which he makes it his own
     #[command(

@@ -41,8 +41,9 @@ pub(crate) enum BlockCommand {
     },
     /// Check a block's report: its signature, and that its figures follow from the rules
     #[command(
-        after_help = "Examples:\n  hhctl block verify 1203\n  hhctl block verify 1203 --key hhreport1...\n\nWithout --key it is the key that \
-                      the treasury itself names: name the one that you were given, and you trust nobody's word."
+        after_help = "Examples:\n  hhctl block verify 1203\n  hhctl block verify 1203 --key hhreport1...\n  hhctl block verify 1203 --ledger\n\nWithout --key it is the key that \
+                      the treasury itself names: name the one that you were given, and you trust nobody's word. With --ledger every account's \
+                      work of the window is counted again, and the same report has to come out of it."
     )]
     Verify {
         /// Its height or its hash
@@ -51,6 +52,9 @@ pub(crate) enum BlockCommand {
         /// Public key of the treasury's reports
         #[arg(long, value_name = "KEY")]
         key: Option<ReportPublicKey>,
+        /// Make the report again from the pool's ledger, entry by entry, as the treasury serves it
+        #[arg(long)]
+        ledger: bool,
     },
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn report(
             list(session, query).await
         }
         AccountCommand::Show { name } => show(session, name).await,
-        AccountCommand::Proof { name, block } => proof::show(session, name, block).await,
+        AccountCommand::Proof { name, block, key } => proof::show(session, name, block, *key).await,
         AccountCommand::Statement {
             name,
             before,

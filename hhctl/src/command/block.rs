@@ -1,5 +1,6 @@
 //! `hhctl block`.
 
+pub(super) mod recount;
 mod report;
 pub(super) mod signed_report;
 
@@ -28,7 +29,9 @@ pub(super) async fn report(
         BlockCommand::List { limit } => list(session, *limit).await,
         BlockCommand::Show { block } => show(session, block.clone()).await,
         BlockCommand::Report { block, save } => report::show(session, block, save.as_deref()).await,
-        BlockCommand::Verify { block, key } => report::verify(session, block, *key).await,
+        BlockCommand::Verify { block, key, ledger } => {
+            report::verify(session, block, *key, *ledger).await
+        }
     }
 }
 

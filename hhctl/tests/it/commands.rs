@@ -13,7 +13,7 @@ pub(crate) async fn check(name: &str, line: &str) {
     check_of(Answers::good(), name, line).await;
 }
 
-async fn check_of(answers: Answers, name: &str, line: &str) {
+pub(crate) async fn check_of(answers: Answers, name: &str, line: &str) {
     let devnet = Devnet::start(answers);
     let operator = Operator::at(&devnet);
     let table = operator.types(line).await;

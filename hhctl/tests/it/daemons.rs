@@ -356,7 +356,7 @@ fn counts(accepted: u64, rejected: &[(&str, u64)]) -> ShareCounts {
 }
 
 pub(crate) const TIP: &str = "0000013c1f1e0a4f8a4c4bd9e2bd8a1f4fb2e4f43f4b6a7a3c9d1e5f60718293";
-const HASH: &str = "000002a7d0c1b2a3948576675849302112f3e4d5c6b7a8998a7b6c5d4e3f2011";
+pub(crate) const HASH: &str = "000002a7d0c1b2a3948576675849302112f3e4d5c6b7a8998a7b6c5d4e3f2011";
 
 fn template() -> TemplateSummary {
     TemplateSummary {

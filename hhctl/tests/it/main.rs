@@ -12,6 +12,7 @@ mod lightning;
 mod nodes;
 mod operator;
 mod payout;
+mod reports;
 mod ssh;
 mod translator;
 mod treasury;

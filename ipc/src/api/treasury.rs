@@ -13,7 +13,8 @@ pub use account::{
     StatementQuery,
 };
 pub use block::{
-    BlockReport, RewardBlock, RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
+    BlockReport, NamesPage, NamesQuery, ReportName, RewardBlock, RewardBlockPage, RewardBlockState,
+    WindowPage, WindowPageQuery,
 };
 pub use lightning::{
     Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, Htlc, InvoiceRequest,
@@ -49,6 +50,8 @@ pub trait Treasury {
     async fn report(hash: String) -> Result<BlockReport, ApiError>;
     /// What the report was computed from, in pages: for those who compute it again.
     async fn window_page(query: WindowPageQuery) -> Result<WindowPage, ApiError>;
+    /// The accounts behind a report's pseudonyms, in pages: for the same.
+    async fn report_names(query: NamesQuery) -> Result<NamesPage, ApiError>;
 
     /// Accounts with balances, by name.
     async fn accounts(query: AccountQuery) -> Result<AccountPage, ApiError>;

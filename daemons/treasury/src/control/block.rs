@@ -1,10 +1,11 @@
-//! The answers to `blocks`, `report` and `window_page`.
+//! The answers to `blocks`, `report`, `window_page` and `report_names`.
 
 use super::{Control, refusal};
 use crate::clock::timestamp;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    BlockReport, RewardBlock, RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
+    BlockReport, NamesPage, NamesQuery, ReportName, RewardBlock, RewardBlockPage, RewardBlockState,
+    WindowPage, WindowPageQuery,
 };
 use hh_ledger::books::{BookBlock, BookBlockState};
 use hh_ledger::{WindowCursor, WindowPlace};
@@ -19,6 +20,9 @@ const MATURE_CONFIRMATIONS: u32 = 100;
 /// Entries of a window that are read at once, and bytes of them that are answered: half of a frame.
 const ENTRIES_MAX: usize = 1_000;
 const PAGE_BYTES_MAX: usize = 512 << 10;
+
+/// Accounts that are named at once: with names of 255 bytes they are a third of a frame.
+const NAMES_MAX: usize = 1_000;
 
 impl Control {
     pub(super) async fn blocks(&self, limit: u32) -> Result<RewardBlockPage, ApiError> {
@@ -111,7 +115,7 @@ impl Control {
             let page = self
                 .stores
                 .ledger
-                .window_page(&place, None, from, limit)
+                .window_page(&place, query.account.clone(), from, limit)
                 .await;
             let page = page.map_err(|error| refusal::ledger(&error))?;
             let page = page.ok_or_else(|| no_report(hash))?;
@@ -127,6 +131,35 @@ impl Control {
             }
             limit /= 2;
         }
+    }
+}
+
+impl Control {
+    pub(super) async fn report_names(&self, query: NamesQuery) -> Result<NamesPage, ApiError> {
+        let hash = parse_hash(&query.hash)?;
+        let books = &self.stores.books;
+        let block = books.block(hash).await.map_err(refusal::books)?;
+        let block = block.filter(|block| block.has_report);
+        let block = block.ok_or_else(|| no_report(hash))?;
+        let leaves = books.leaves(hash).await.map_err(refusal::books)?;
+        let mut accounts: Vec<String> = leaves.into_iter().map(|leaf| leaf.account).collect();
+        accounts.sort();
+        let mut accounts = accounts
+            .into_iter()
+            .filter(|account| query.after.as_ref().is_none_or(|after| account > after));
+        let named = accounts.by_ref().take(NAMES_MAX);
+        let names: Vec<ReportName> = named
+            .map(|account| ReportName {
+                salt: hex::encode(self.salts.salt_of(&account)),
+                account,
+            })
+            .collect();
+        let next = accounts.next().and(names.last());
+        Ok(NamesPage {
+            finder: block.finder,
+            next: next.map(|name| name.account.clone()),
+            names,
+        })
     }
 }
 

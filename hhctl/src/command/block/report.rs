@@ -1,5 +1,6 @@
 //! `hhctl block report` and `hhctl block verify`.
 
+use super::recount::{Counted, recount};
 use super::signed_report::{Checked, fetch};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
@@ -38,17 +39,27 @@ pub(super) async fn verify(
     session: &mut Session,
     block: &BlockSelector,
     key: Option<ReportPublicKey>,
+    with_ledger: bool,
 ) -> Result<Report, Failure> {
     let checked = fetch(session, block, key).await?;
     let report = &checked.report;
+    let counted = if with_ledger {
+        Some(recount(&session.treasury().await?, report).await?)
+    } else {
+        None
+    };
     let paid = "what it was split into is what it brought, by the rules";
+    let mut fields = vec![
+        ("Block", report.block.to_string().into()),
+        ("Height", text::count(report.height.into()).into()),
+        ("Signature", Cell::state(State::Ok, signer(&checked))),
+        ("Figures", Cell::state(State::Ok, paid.to_owned())),
+    ];
+    if let Some(counted) = &counted {
+        fields.push(("Ledger", Cell::state(State::Ok, counted_words(counted))));
+    }
     let view = vec![
-        Part::Fields(vec![
-            ("Block", report.block.to_string().into()),
-            ("Height", text::count(report.height.into()).into()),
-            ("Signature", Cell::state(State::Ok, signer(&checked))),
-            ("Figures", Cell::state(State::Ok, paid.to_owned())),
-        ]),
+        Part::Fields(fields),
         Part::Note("an account's part of it: hhctl account proof NAME BLOCK".to_owned()),
     ];
     let item = json!({
@@ -56,8 +67,15 @@ pub(super) async fn verify(
         "height": report.height,
         "key": checked.key,
         "is_key_named": !checked.is_own_word,
+        "ledger_entries": counted.map(|counted| counted.entries),
     });
     Ok(Report::item("BlockVerification", item, view))
+}
+
+fn counted_words(counted: &Counted) -> String {
+    let entries = text::plural_of(counted.entries, "entry", "entries");
+    let accounts = text::plural(counted.accounts, "account");
+    format!("{entries} of {accounts}, counted again, make the same report")
 }
 
 fn item(checked: &Checked) -> Result<Value, Failure> {

@@ -12,11 +12,11 @@ use hh_ipc::api::treasury::{
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
     DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Liquidity, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlock,
-    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
-    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
-    WindowPage, WindowPageQuery,
+    LightningStatus, Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage,
+    PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport,
+    ReplaceOwnerKeyRequest, ReportName, RewardBlock, RewardBlockPage, RunRequest,
+    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
+    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -44,6 +44,8 @@ pub(crate) struct TreasuryAnswers {
     pub(crate) proofs: Vec<(String, String, String)>,
     /// Of each block, its lines.
     pub(crate) windows: Vec<(String, Vec<String>)>,
+    /// Of each block, its finder and who is in its report.
+    pub(crate) names: Vec<(String, String, Vec<ReportName>)>,
 }
 
 impl TreasuryAnswers {
@@ -63,6 +65,7 @@ impl TreasuryAnswers {
             reports: Vec::new(),
             proofs: Vec::new(),
             windows: Vec::new(),
+            names: Vec::new(),
         }
     }
 }
@@ -147,9 +150,42 @@ impl Treasury for Fake {
             return Err(not_found(&format!("window of block {}", query.hash)));
         };
         let from: usize = query.cursor.map_or(0, |cursor| cursor.parse().unwrap());
+        let is_wanted = |line: &&String| {
+            let account = query.account.as_ref();
+            account.is_none_or(|account| line.contains(&format!("\"account\":\"{account}\"")))
+        };
+        let lines: Vec<&String> = lines.iter().filter(is_wanted).collect();
         Ok(WindowPage {
-            lines: lines.iter().skip(from).take(1).cloned().collect(),
+            lines: lines
+                .iter()
+                .skip(from)
+                .take(1)
+                .map(|line| (*line).clone())
+                .collect(),
             next: (from + 1 < lines.len()).then(|| (from + 1).to_string()),
+        })
+    }
+
+    /// A name a page.
+    async fn report_names(self, _: Context, query: NamesQuery) -> Result<NamesPage, ApiError> {
+        let mut reports = self.answers.treasury.names.iter();
+        let Some((_, finder, names)) = reports.find(|(hash, ..)| *hash == query.hash) else {
+            return Err(not_found(&format!("report of block {}", query.hash)));
+        };
+        let is_next = |name: &&ReportName| {
+            query
+                .after
+                .as_ref()
+                .is_none_or(|after| name.account > *after)
+        };
+        let mut left = names.iter().filter(is_next).cloned();
+        let names: Vec<ReportName> = left.by_ref().take(1).collect();
+        let next = left.next().map(|_| names[0].account.clone());
+        let finder = finder.clone();
+        Ok(NamesPage {
+            finder,
+            names,
+            next,
         })
     }
 

@@ -6,11 +6,11 @@ use hh_ipc::api::treasury::{
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
     ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
     DayYield, DepositRequest, DestinationChanged, DistributionRequest, Freeze, FreezeRequest,
-    HoldRequest, InvoiceRequest, LightningPayment, LightningStatus, Liquidity, Payout,
-    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout, ProofRequest,
-    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    HoldRequest, InvoiceRequest, LightningPayment, LightningStatus, Liquidity, NamesPage,
+    NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout,
+    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
+    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
+    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::locate::Daemon;
@@ -78,6 +78,10 @@ impl Treasury for Fake {
     }
 
     async fn window_page(self, _: Context, _: WindowPageQuery) -> Result<WindowPage, ApiError> {
+        Err(unasked())
+    }
+
+    async fn report_names(self, _: Context, _: NamesQuery) -> Result<NamesPage, ApiError> {
         Err(unasked())
     }
 

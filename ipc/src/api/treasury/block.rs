@@ -58,6 +58,9 @@ pub struct BlockReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowPageQuery {
     pub hash: String,
+    /// Its entries only; none for all.
+    #[serde(default)]
+    pub account: Option<String>,
     /// As the page before named it; none for the first.
     pub cursor: Option<String>,
 }
@@ -68,4 +71,29 @@ pub struct WindowPage {
     pub lines: Vec<String>,
     /// None at the end.
     pub next: Option<String>,
+}
+
+/// Whose pseudonyms are in a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesQuery {
+    pub hash: String,
+    /// The account after which the page begins; none for the first.
+    pub after: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesPage {
+    /// The finder's account.
+    pub finder: String,
+    /// In the order of accounts.
+    pub names: Vec<ReportName>,
+    /// None at the end.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportName {
+    pub account: String,
+    /// From which its pseudonyms are made, in hex.
+    pub salt: String,
 }
