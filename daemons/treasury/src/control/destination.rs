@@ -227,7 +227,9 @@ impl Control {
                 let offers = capabilities.pays_offers;
                 offers.map_err(|why| refusal::unsupported("pay offers", why))?;
                 check_offer(&request.text, self.chain)?;
-                Ok(books::DestinationKind::Bolt12)
+                // A destination that nobody pays to would keep its owner waiting for ever.
+                let why = "hh-treasury fetches no invoice of an offer yet; set a Lightning address";
+                Err(refusal::unsupported("pay offers", why))
             }
             DestinationKind::NodeInvoices => {
                 let message =
