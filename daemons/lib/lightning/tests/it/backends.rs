@@ -281,10 +281,11 @@ async fn open(wallet: &Wallet, bob: &Node, chain: &Regtest) -> ChannelId {
         chain.is_in_mempool(opened.funding.txid).then_some(())
     })
     .await;
-    // Neither the channel nor the change is confirmed; but for fees and the reserve, both are there, and can be spent soon.
+    // Neither the channel nor the change is confirmed; but for fees and the reserve, both are there once the wallet has seen its own
+    // transaction, and can be spent soon.
     let least = sats(&mature) - CHAIN_FEE_MAX;
-    let opening = balances(wallet, chain, |now| sats(now) >= least).await;
-    assert!(sats(&opening) < sats(&mature), "{opening:?}");
+    let range = least..sats(&mature);
+    let opening = balances(wallet, chain, |now| range.contains(&sats(now))).await;
     let reserves = opening.anchor_reserve.to_sat() + request.capacity_sats / 50;
     assert!(soon(&opening) >= least - reserves, "{opening:?}");
     chain.generate(6);
