@@ -101,7 +101,11 @@ fn answers() -> Answers {
         report: text(json),
     }];
     let alice = "alice".to_owned();
-    treasury.proofs = vec![(alice.clone(), HASH.to_owned(), text(proof.to_json()))];
+    treasury.proofs = vec![(
+        format!("miner:{alice}"),
+        HASH.to_owned(),
+        text(proof.to_json()),
+    )];
     let lines = entries()
         .iter()
         .map(|entry| text(entry.to_json()))
