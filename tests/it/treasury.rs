@@ -83,5 +83,4 @@ async fn a_block_with_fees_is_split_matures_and_is_paid_over_a_channel_to_the_ms
         (0, 0),
         "{totals:?}"
     );
-    world.end().await;
 }

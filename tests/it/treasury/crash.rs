@@ -112,5 +112,4 @@ async fn a_payout_that_is_killed_at_any_step_is_paid_once_or_given_back() {
     }
     assert!(paid_msat > 0);
     world.wait_until_books_balance().await;
-    world.end().await;
 }

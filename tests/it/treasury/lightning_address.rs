@@ -50,5 +50,4 @@ async fn a_miner_is_paid_to_his_lightning_address_by_the_rules() {
     assert_eq!(paid.amount_msat, MAX_PAYOUT_MSAT);
     assert_eq!(paid.destination, account);
     assert_eq!(world.received(MAX_PAYOUT_MSAT), 1);
-    world.end().await;
 }

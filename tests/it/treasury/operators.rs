@@ -187,7 +187,6 @@ async fn one_operator_stops_money_and_two_let_it_go() {
     a_run_is_opened_once(&world, (&ann, &ben), &carol, first).await;
     what_disagrees_is_not_adopted(&client, &ann, first).await;
     deposits_are_booked_once(&ann);
-    world.end().await;
 }
 
 /// Its memory has the seed in it.

@@ -236,12 +236,6 @@ impl World {
         world
     }
 
-    /// Ends the node's wallet, which lives in this process, before its files go.
-    pub(super) async fn end(self) {
-        let stopped = self.wallet.wallet.stop().await;
-        stopped.expect("the node's wallet stops");
-    }
-
     /// Waits until a channel can be used, and opens another one where a crash has cost the last one.
     pub(super) async fn wait_for_channel(&self, client: &TreasuryClient) {
         let mut is_lost = false;
