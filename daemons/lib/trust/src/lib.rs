@@ -1,6 +1,7 @@
 //! What lets one who was not there believe what happened: the journal of the changes that operators make over a daemon's
 //! control socket, the chain that shows whether it was tampered with, the credential by which a node proves that shares
-//! came through it, and the signature of a block's report.
+//! came through it, and the signature of a block's report. And what core and nodes say to each other, as far as it must be
+//! believed: certificates, tokens, signed commands and results, the owner's consent, the audit log, and what operators sign.
 //!
 //! Owns formats and their proofs. It never decides who may do what: the control socket does (hh-daemon), and hh-pool says
 //! which nodes it knows. Nothing in front of a miner waits for it.
@@ -12,6 +13,7 @@ mod key_pair;
 pub mod node_credential;
 pub mod node_key;
 pub mod payment_order;
+pub mod pki;
 mod pool_authority;
 pub mod report_key;
 mod salt_secret;
