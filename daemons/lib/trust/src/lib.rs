@@ -8,6 +8,8 @@
 
 pub mod chain;
 pub mod change_journal;
+pub mod control_key;
+pub mod enrolment;
 mod jws;
 mod key_pair;
 pub mod node_credential;
@@ -20,6 +22,11 @@ mod salt_secret;
 
 pub use chain::{Chain, ChainError, Entry, Event, Head};
 pub use change_journal::{ChangeJournal, ChangeJournalError};
+pub use control_key::{
+    CheckpointKey, CheckpointPublicKey, CommandKey, CommandPublicKey, ControlKeyError, EnrolKey,
+    EnrolPublicKey, NetworkKey, NetworkPublicKey,
+};
+pub use jws::JwsError;
 pub use node_credential::{CredentialError, LaneName, NodeCredential, NodeId, PresentedCredential};
 pub use node_key::{NodeKeyError, NodePublicKey, NodeSecretKey};
 pub use payment_order::{OrderError, OwnerKey, OwnerKeyError, PaymentOrder};
