@@ -8,10 +8,16 @@
 
 pub mod chain;
 pub mod change_journal;
+pub mod command;
+pub mod command_gate;
+pub mod command_result;
+pub mod consent;
 pub mod control_key;
 pub mod enrolment;
 mod jws;
 mod key_pair;
+pub mod key_set;
+pub mod local_policy;
 pub mod node_credential;
 pub mod node_key;
 pub mod payment_order;
