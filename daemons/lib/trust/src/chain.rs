@@ -119,6 +119,12 @@ impl Chain {
         }
     }
 
+    /// The chain of a journal of which `head` was followed before.
+    #[must_use]
+    pub const fn after(head: Head) -> Self {
+        Self { head }
+    }
+
     /// The last line that was followed.
     #[must_use]
     pub const fn head(&self) -> Head {

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""A second verifier of the audit log, which shares no line with the first one: LOG.jsonl NOTE.txt KEY.txt
+
+Follows the chain of the log, builds its Merkle tree (RFC 6962) by halves, and compares the root with that of the checkpoint (a
+signed note of C2SP), whose Ed25519 signature is checked by the curve arithmetic of verify_block_report.py. KEY.txt is in hex.
+"""
+
+import base64
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "mining" / "tests" / "it"))
+from verify_block_report import has_signed
+
+
+def sha256(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def root(leaves):
+    if len(leaves) == 1:
+        return leaves[0]
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return sha256(b"\1", root(leaves[:half]), root(leaves[half:]))
+
+
+def verify(log, note, key):
+    leaves, before = [], bytes(32)
+    for number, line in enumerate(log.split(b"\n")[:-1], 1):
+        entry = json.loads(line)
+        if entry["seq"] != number:
+            return f"line {number} has the number {entry['seq']}"
+        if entry["previous"] != before.hex():
+            return f"line {number} names another line before it"
+        before = sha256(b"\0", line)
+        leaves.append(before)
+    body, signature = note.split(b"\n\n")
+    body += b"\n"
+    origin, size, expected = body.decode().splitlines()
+    raw = base64.b64decode(signature.split()[-1])
+    key_id = sha256(origin.encode(), b"\n\1", key)[:4]
+    if raw[:4] != key_id or not has_signed(key, body, raw[4:]):
+        return "the checkpoint is not signed by the key"
+    if int(size) != len(leaves):
+        return f"{len(leaves)} lines in place of {size}"
+    if base64.b64encode(root(leaves)).decode() != expected:
+        return "the root is another"
+    return None
+
+
+log, note, key = (Path(name).read_bytes() for name in sys.argv[1:4])
+wrong = verify(log, note, bytes.fromhex(key.decode().strip()))
+print(f"wrong: {wrong}" if wrong else f"right: {log.count(10)} lines")
+sys.exit(bool(wrong))
