@@ -2,6 +2,7 @@
 
 mod account;
 mod amount;
+mod audit;
 mod block;
 mod downstream;
 mod event;
@@ -9,13 +10,17 @@ mod job;
 mod lightning;
 mod miner;
 mod node;
+mod operation;
 mod payout;
+mod pki;
 mod share;
+mod token;
 mod treasury;
 mod upstream;
 mod worker;
 
 pub(crate) use account::{AccountCommand, DestinationArgs, PayoutAddressCommand};
+pub(crate) use audit::AuditCommand;
 pub(crate) use block::BlockCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use downstream::{DownstreamChoice, DownstreamCommand, LaneCommand};
@@ -27,10 +32,13 @@ pub(crate) use lightning::{
 };
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};
+pub(crate) use operation::OperationCommand;
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
+pub(crate) use pki::PkiCommand;
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use token::{CreateArgs, TokenCommand};
 pub(crate) use treasury::TreasuryCommand;
 pub(crate) use upstream::UpstreamCommand;
 pub(crate) use worker::WorkerCommand;
@@ -139,6 +147,18 @@ pub(crate) enum Command {
     /// Hyper Nodes: edges that miners' shares come through
     #[command(subcommand, alias = "nodes")]
     Node(NodeCommand),
+    /// Tokens with which nodes enrol at core
+    #[command(subcommand, alias = "tokens")]
+    Token(TokenCommand),
+    /// Commands that nodes were given, and what came of them
+    #[command(subcommand, alias = "operations")]
+    Operation(OperationCommand),
+    /// The certificates and keys of the control plane
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// The audit log of core
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Workers of accounts, connected or not
     #[command(subcommand, alias = "workers")]
     Worker(WorkerCommand),
@@ -217,7 +237,8 @@ impl Command {
                     MinerCommand::Kick { .. }
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
-                ) | Self::Node(NodeCommand::Revoke { .. })
+                ) | Self::Node(NodeCommand::Revoke { .. } | NodeCommand::Restart { .. })
+                    | Self::Token(TokenCommand::Revoke { .. })
                     | Self::Pool(
                         PoolCommand::Vardiff(VardiffCommand::Set { .. })
                             | PoolCommand::Retire { .. }

@@ -2,6 +2,7 @@
 
 mod account;
 mod answers;
+mod audit;
 mod ban;
 mod block;
 mod coinbase;
@@ -17,13 +18,16 @@ mod lightning;
 mod link;
 mod miner;
 mod node;
+mod operation;
 mod payout;
+mod pki;
 mod pool;
 mod retire;
 mod round;
 mod share;
 mod status;
 mod template;
+mod token;
 mod tp;
 mod translator;
 mod treasury;
@@ -35,9 +39,9 @@ mod worker;
 use crate::change::{Consent, Plan};
 use crate::cli::{
     BanCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand, EventCommand,
-    IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PoolCommand, RoundCommand,
-    ShareCommand, TemplateCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand,
-    WorkerCommand,
+    IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand, PoolCommand,
+    RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand,
+    UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::output::Report;
@@ -55,6 +59,11 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Ban(BanCommand::List { daemon }) => ban::list(session, *daemon).await,
         Command::Node(NodeCommand::List) => node::list(session).await,
+        Command::Node(NodeCommand::Show { node }) => node::show(session, node).await,
+        Command::Token(command) => token::report(session, command).await,
+        Command::Operation(command) => operation::report(session, command).await,
+        Command::Pki(_) => pki::status(session).await,
+        Command::Audit(_) => audit::verify(session).await,
         Command::Worker(WorkerCommand::List { account, limit }) => {
             worker::list(session, account.clone(), *limit).await
         }
@@ -88,7 +97,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Miner(
             MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. },
         )
-        | Command::Node(NodeCommand::Revoke { .. })
+        | Command::Node(NodeCommand::Revoke { .. } | NodeCommand::Restart { .. })
         | Command::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. }) => {
             unreachable!("{PLANNED}")
         }
@@ -142,7 +151,10 @@ pub(crate) fn consent(command: &Command) -> Consent {
             | MinerCommand::Ban { confirmation, .. }
             | MinerCommand::Unban { confirmation, .. },
         )
-        | Command::Node(NodeCommand::Revoke { confirmation, .. })
+        | Command::Node(
+            NodeCommand::Revoke { confirmation, .. } | NodeCommand::Restart { confirmation, .. },
+        )
+        | Command::Token(TokenCommand::Revoke { confirmation, .. })
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
@@ -180,6 +192,10 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::plan(session, node, reason.as_deref()).await
         }
+        Command::Node(NodeCommand::Restart { node, service, .. }) => {
+            node::plan_restart(session, node, service).await
+        }
+        Command::Token(TokenCommand::Revoke { id, .. }) => token::plan(session, id).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::plan(session, account.as_deref(), settings).await,
@@ -233,6 +249,13 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::revoke(session, node, reason.as_deref()).await
         }
+        Command::Node(NodeCommand::Restart {
+            node,
+            service,
+            no_wait,
+            ..
+        }) => node::restart(session, (node, service), *no_wait).await,
+        Command::Token(TokenCommand::Revoke { id, .. }) => token::revoke(session, id).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::set(session, account.as_deref(), settings).await,
@@ -273,6 +296,11 @@ pub(crate) fn identity(command: &IdentityCommand) -> Result<Report, Failure> {
 /// Runs a command on a node's key and credential.
 pub(crate) fn node_files(command: &NodeCommand, now: Timestamp) -> Result<Report, Failure> {
     node::on_files(command, now)
+}
+
+/// Runs a command on the files of a network's keys.
+pub(crate) fn pki_files(command: &PkiCommand, now: Timestamp) -> Result<Report, Failure> {
+    pki::on_files(command, now)
 }
 
 /// The report of `version` without `--all`.

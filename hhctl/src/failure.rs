@@ -392,6 +392,9 @@ fn where_to_look(code: &str) -> &'static str {
         "HH2032" => {
             "see the nodes with `hhctl node list`, or add it to [[hyper_nodes]] in hh-pool.toml"
         }
+        "HH5001" => "see the nodes that have enrolled with `hhctl node list`",
+        "HH5002" => "see the operations with `hhctl operation list`",
+        "HH5003" => "see the tokens with `hhctl token list`",
         "HH3001" => {
             "see who is connected with `hhctl translator downstream list`; it may have left meanwhile"
         }

@@ -118,6 +118,11 @@ pub async fn run(
             command::node_files(command, now)
                 .and_then(|report| print_once(&cli.global, &report, surroundings))
         }
+        Command::Pki(command) if command.is_about_files() => {
+            let now = (surroundings.now)();
+            command::pki_files(command, now)
+                .and_then(|report| print_once(&cli.global, &report, surroundings))
+        }
         Command::Version { all: false } => {
             print_once(&cli.global, &command::own_version(), surroundings)
         }

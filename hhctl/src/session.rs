@@ -5,6 +5,7 @@ use crate::cli::GlobalArgs;
 use crate::failure::{Access, Failure, Place};
 use crate::ssh;
 use hh_ipc::api::Hello;
+use hh_ipc::api::core::CoreClient;
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::template_provider::TemplateProviderClient;
 use hh_ipc::api::translator::TranslatorClient;
@@ -156,6 +157,25 @@ impl Session {
         self.connected(Daemon::Treasury, client, hello)
     }
 
+    pub(crate) async fn core(&mut self) -> Result<Connected<CoreClient>, Failure> {
+        self.core_for(Access::Look).await
+    }
+
+    /// Core's control socket, for what changes something.
+    pub(crate) async fn core_control(&mut self) -> Result<Connected<CoreClient>, Failure> {
+        let core = self.core_for(Access::Change).await?;
+        if core.hello.read_only {
+            return Err(Failure::read_only(Daemon::Core, &self.place));
+        }
+        Ok(core)
+    }
+
+    async fn core_for(&mut self, access: Access) -> Result<Connected<CoreClient>, Failure> {
+        let client = client::core(self.dial(Daemon::Core, access).await?);
+        let hello = client.hello(client::within(self.timeout)).await;
+        self.connected(Daemon::Core, client, hello)
+    }
+
     fn connected<C>(
         &self,
         daemon: Daemon,
@@ -250,6 +270,11 @@ impl Session {
 }
 
 impl<C> Connected<C> {
+    /// The context of a call that waits for so long before it is answered.
+    pub(crate) fn call_that_waits(&self, wait: Duration) -> CallContext {
+        client::within(self.timeout + wait)
+    }
+
     /// The context of a call.
     pub(crate) fn call(&self) -> CallContext {
         client::within(self.timeout)

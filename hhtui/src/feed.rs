@@ -187,6 +187,7 @@ impl Feed {
                 }
             }
             Daemon::Treasury => self.poll_treasury(client::treasury(stream), backoff).await,
+            Daemon::Core => unreachable!("the screens are those of Daemon::ALL"),
         }
     }
 

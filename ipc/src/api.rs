@@ -1,5 +1,6 @@
 //! The services, a file per daemon, and the types that several of them use.
 
+pub mod core;
 mod journal;
 pub mod pool;
 pub mod template_provider;

@@ -1,8 +1,8 @@
 //! The operator's end of a control socket.
 
 use crate::api::{
-    pool::PoolClient, template_provider::TemplateProviderClient, translator::TranslatorClient,
-    treasury::TreasuryClient,
+    core::CoreClient, pool::PoolClient, template_provider::TemplateProviderClient,
+    translator::TranslatorClient, treasury::TreasuryClient,
 };
 use crate::codec::ClampedJson;
 use std::io;
@@ -92,6 +92,13 @@ pub fn translator(stream: impl Stream) -> TranslatorClient {
 /// Calls for hh-treasury over `stream`. Must be called within a tokio runtime.
 pub fn treasury(stream: impl Stream) -> TreasuryClient {
     let NewClient { client, dispatch } = TreasuryClient::new(Config::default(), transport(stream));
+    run(dispatch);
+    client
+}
+
+/// Calls for hyperhash-core over `stream`. Must be called within a tokio runtime.
+pub fn core(stream: impl Stream) -> CoreClient {
+    let NewClient { client, dispatch } = CoreClient::new(Config::default(), transport(stream));
     run(dispatch);
     client
 }

@@ -1,5 +1,5 @@
 //! The contract between the daemons and the operator's programs: one tarpc service per daemon, the types that cross the
-//! socket, and the client and server ends of that socket.
+//! socket, and the client and server ends of that socket. And the messages between hyperhash-core and the agents of nodes.
 //!
 //! It owns the wire format (JSON frames over Unix sockets) and the rule where the sockets are, and nothing else: no daemon
 //! logic, no domain types, no I/O but the socket, the context file and the operator's ssh. Types here are converted to and
@@ -9,6 +9,7 @@
 //! `#[serde(default)]` or is an `Option`, so that either end may be the older one. Amounts and times have their unit in
 //! the name (`_sat`, `_hs` for hashes a second, `_seconds`, `_at` for RFC 3339 UTC).
 
+pub mod agent;
 pub mod api;
 pub mod client;
 mod codec;

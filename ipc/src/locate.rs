@@ -24,11 +24,15 @@ pub enum Daemon {
     Pool,
     Translator,
     Treasury,
+    Core,
 }
 
 impl Daemon {
-    /// Every daemon, from Bitcoin Core to the miner.
+    /// The daemons that mine and pay, from Bitcoin Core to the miner: what every look at a site shows.
     pub const ALL: [Self; 4] = [Self::Tp, Self::Pool, Self::Translator, Self::Treasury];
+
+    /// Those that only control others; a site mines without them.
+    pub const CONTROLLING: [Self; 1] = [Self::Core];
 
     /// Program name, such as `hh-pool`; also of its directory.
     pub fn program(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Daemon {
             Self::Pool => "hh-pool",
             Self::Translator => "hh-translator",
             Self::Treasury => "hh-treasury",
+            Self::Core => "hyperhash-core",
         }
     }
 }

@@ -8,9 +8,34 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
-    /// List the nodes that the pool knows, and whether their credentials are taken
-    #[command(after_help = "Examples:\n  hhctl node list\n  hhctl node list -o json")]
+    /// List the nodes: those that have enrolled at core, and those that the pool knows, and whether their credentials are taken
+    #[command(
+        after_help = "Examples:\n  hhctl node list\n  hhctl node list -o json\n\nA site without hyperhash-core has the pool's list only."
+    )]
     List,
+    /// Show an enrolled node: its session, its services, its machine
+    #[command(after_help = "Examples:\n  hhctl node show berlin-1\n  hhctl node show berlin-1 -w")]
+    Show {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+    },
+    /// Have a node restart one of its services, and wait for what comes of it
+    #[command(
+        after_help = "Examples:\n  hhctl node restart berlin-1 hh-translator\n  hhctl node restart berlin-1 hh-translator --yes --no-wait\n\nCore \
+                      signs a command for the node, which carries it out if its own policy allows it. A node that is away gets it when it \
+                      is back within two minutes.\n\nExit status: 1 if it failed or was refused, 3 if it is not known what came of it."
+    )]
+    Restart {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+        /// The service, as `hhctl node show` shows it
+        service: String,
+        /// Only have it signed and sent
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
     /// Let a node in no more, and close its connections; kept over restarts
     #[command(
         after_help = "Examples:\n  hhctl node revoke berlin-1 --reason \"key stolen\"\n  hhctl node revoke berlin-1 --dry-run\n\nIt is \

@@ -1,18 +1,51 @@
-//! `hhctl node`: which nodes the pool knows, and letting one in no more.
+//! `hhctl node`: which nodes there are, restarting their services, and letting one in no more.
 
 mod credential;
+mod fleet;
 pub(super) mod key;
 
+use super::{answers, operation};
 use crate::change::Plan;
 use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand};
-use crate::failure::Failure;
+use crate::failure::{Failure, NOT_RUNNING};
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
 use hh_ipc::api::pool::{HyperNode, RevokeNodeRequest, RevokedNode};
 use jiff::Timestamp;
 use serde_json::json;
 
+/// What core knows of nodes, and what the pool does. A site may have none of both.
 pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
+    let pool = of_pool(session).await;
+    let fleet = match fleet::page(session).await {
+        Err(failure) if failure.code == NOT_RUNNING => return pool,
+        fleet => fleet,
+    };
+    let (mut report, mut failures) = match pool {
+        Ok(report) => (report, Vec::new()),
+        Err(failure) => (
+            Report::list::<HyperNode>("HyperNodeList", &[], Vec::new()),
+            vec![failure],
+        ),
+    };
+    match fleet {
+        Ok(page) => {
+            let now = session.now();
+            report
+                .view
+                .insert(0, Part::Table(fleet::table(&page.nodes, now)));
+            report.add("fleet", json!(page.nodes));
+        }
+        Err(failure) if failures.is_empty() => failures.push(failure),
+        Err(failure) => return Err(failure),
+    }
+    // Where core is alone, nothing is missing.
+    failures.retain(|failure| failure.code != NOT_RUNNING);
+    answers::tell_missing(&mut report, failures);
+    Ok(report)
+}
+
+async fn of_pool(session: &mut Session) -> Result<Report, Failure> {
     let daemon = session.pool().await?;
     let answer = daemon.client.hyper_nodes(daemon.call()).await;
     let page = daemon.answer(answer)?;
@@ -20,6 +53,40 @@ pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
     let mut view = vec![Part::Table(table(&page.nodes, now))];
     view.extend(Part::cut(page.nodes.len(), page.total, ""));
     Ok(Report::list("HyperNodeList", &page.nodes, view))
+}
+
+pub(super) async fn show(session: &mut Session, node: &str) -> Result<Report, Failure> {
+    let daemon = session.core().await?;
+    let answer = daemon.client.node(daemon.call(), node.to_owned()).await;
+    let detail = daemon.granted(answer)?;
+    Ok(fleet::report(&detail, session.now()))
+}
+
+/// What a restart would be; it is asked about, since miners lose their connections by it.
+pub(super) async fn plan_restart(
+    session: &mut Session,
+    node: &str,
+    service: &str,
+) -> Result<Plan, Failure> {
+    let operation = operation::order(session, (node, service), true).await?;
+    let summary = format!("would have the node {node} restart {service}");
+    Ok(Plan {
+        report: Report::item("Operation", json!(operation), vec![Part::Note(summary)]),
+        question: Some(format!("Have the node {node} restart {service}")),
+        typed: None,
+    })
+}
+
+pub(super) async fn restart(
+    session: &mut Session,
+    (node, service): (&str, &str),
+    no_wait: bool,
+) -> Result<Report, Failure> {
+    let ordered = operation::order(session, (node, service), false).await?;
+    if no_wait {
+        return Ok(operation::sent(&ordered, session.now()));
+    }
+    operation::wait(session, &ordered.id, operation::RESTART_LIMIT).await
 }
 
 /// What a revocation would close. It is asked about in any case: it can't be taken back.
@@ -59,7 +126,10 @@ pub(super) fn on_files(command: &NodeCommand, now: Timestamp) -> Result<Report, 
         NodeCommand::Key(NodeKeyCommand::Show { file }) => key::show(file),
         NodeCommand::Credential(CredentialCommand::Issue(args)) => credential::issue(args, now),
         NodeCommand::Credential(CredentialCommand::Show { file }) => credential::show(file, now),
-        NodeCommand::List | NodeCommand::Revoke { .. } => {
+        NodeCommand::List
+        | NodeCommand::Show { .. }
+        | NodeCommand::Restart { .. }
+        | NodeCommand::Revoke { .. } => {
             unreachable!("NodeCommand::is_about_files() names these")
         }
     }

@@ -90,5 +90,6 @@ pub(super) async fn hello(session: &mut Session, daemon: Daemon) -> Result<Hello
         Daemon::Pool => session.pool().await?.hello,
         Daemon::Translator => session.translator().await?.hello,
         Daemon::Treasury => session.treasury().await?.hello,
+        Daemon::Core => session.core().await?.hello,
     })
 }

@@ -1,5 +1,6 @@
 //! The services with fixed answers, on the sockets of a devnet in a temporary folder.
 
+pub(crate) mod core;
 mod job;
 mod pool;
 mod round;
@@ -8,6 +9,7 @@ pub(crate) mod translator;
 pub(crate) mod treasury;
 mod worker;
 
+use hh_ipc::api::core::Core;
 use hh_ipc::api::pool::{
     AccountShares, Ban, Block, BlockState, CoinbaseDetail, CurrentJob, CurrentWork, DoorStatus,
     HyperNode, Lane, LedgerStatus, Miner, Pool, PoolStatus, Retired, RoundAccount, RoundPage,
@@ -73,6 +75,7 @@ pub(crate) struct Answers {
     pub(crate) address_bans: Vec<AddressBan>,
     pub(crate) lanes: Vec<LaneDetail>,
     pub(crate) treasury: TreasuryAnswers,
+    pub(crate) audit_is_whole: bool,
 }
 
 /// A devnet: a checkout with a context file, and the daemons' sockets. All of it ends when this is dropped.
@@ -179,6 +182,7 @@ impl Fake {
             Daemon::Pool => Box::pin(answer(stream, Pool::serve(self))),
             Daemon::Translator => Box::pin(answer(stream, Translator::serve(self))),
             Daemon::Treasury => Box::pin(answer(stream, Treasury::serve(self))),
+            Daemon::Core => Box::pin(answer(stream, Core::serve(self))),
         }
     }
 
@@ -257,6 +261,7 @@ impl Answers {
             address_bans: translator::bans(),
             lanes: translator::lanes(),
             treasury: TreasuryAnswers::good(),
+            audit_is_whole: true,
         }
     }
 }

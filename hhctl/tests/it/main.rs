@@ -7,6 +7,7 @@ mod changes;
 mod commands;
 mod daemons;
 mod errors;
+mod fleet;
 mod help;
 mod lightning;
 mod nodes;

@@ -63,6 +63,7 @@ async fn read_frames<R: AsyncRead + Unpin>(
 fn sockets(program: &[u8], context: &Context, read_only: bool) -> io::Result<Vec<PathBuf>> {
     let daemon = Daemon::ALL
         .into_iter()
+        .chain(Daemon::CONTROLLING)
         .find(|daemon| daemon.program().as_bytes() == program)
         .ok_or_else(|| invalid("a stream to an unknown daemon"))?;
     let [view, control] = context.view_sockets(daemon);

@@ -5,6 +5,7 @@
 mod fake;
 mod hostile;
 mod old;
+mod proto;
 mod sample;
 mod socket;
 mod wire;

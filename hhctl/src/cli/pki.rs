@@ -1,0 +1,32 @@
+//! `hhctl pki`.
+
+use clap::Subcommand;
+use hh_trust::pki::TrustDomain;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PkiCommand {
+    /// Make the root, the issuers and the keys of a network, once
+    #[command(
+        after_help = "Example:\n  hhctl pki init --trust-domain hyperhash.example /etc/hyperhash/pki\n\nMove the folder `offline` to a medium that is kept \
+                      away from any machine: its two keys make new issuers and new keys, which nobody can who has stolen core. The \
+                      rest is what hyperhash-core.toml names. Nothing is overwritten."
+    )]
+    Init {
+        /// Name of the network, as it is in all its certificates: a host name that is yours
+        #[arg(long, value_name = "DOMAIN")]
+        trust_domain: TrustDomain,
+        /// Folder to make
+        dir: PathBuf,
+    },
+    /// Show when core's certificates end, and its keys
+    #[command(after_help = "Example:\n  hhctl pki status")]
+    Status,
+}
+
+impl PkiCommand {
+    /// Whether it is about files, and no daemon is asked.
+    pub(crate) fn is_about_files(&self) -> bool {
+        matches!(self, Self::Init { .. })
+    }
+}

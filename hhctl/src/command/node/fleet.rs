@@ -1,0 +1,197 @@
+//! The nodes that have enrolled at core.
+
+use crate::failure::Failure;
+use crate::output::{Cell, Column, Part, Report, State, Table, text};
+use crate::session::Session;
+use hh_ipc::api::core::{
+    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState,
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+/// A clock further off than this keeps the node from taking commands.
+const CLOCK_OFF_MS_MAX: u64 = 30_000;
+
+pub(super) async fn page(session: &mut Session) -> Result<FleetPage, Failure> {
+    let daemon = session.core().await?;
+    let answer = daemon.client.nodes(daemon.call()).await;
+    daemon.granted(answer)
+}
+
+pub(super) fn table(nodes: &[FleetNode], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("ENROLLED"),
+        Column::left("STATE"),
+        Column::left("SEEN"),
+        Column::right("SERVICES"),
+        Column::left("AGENT"),
+        Column::left("SERVES"),
+        Column::left("CERTIFICATE"),
+    ];
+    let when_empty = "no node has enrolled at core; `hhctl token create` is how one does";
+    let mut table = Table::new(columns, when_empty);
+    for node in nodes {
+        table.row(vec![
+            node.id.as_str().into(),
+            state(node.state),
+            text::ago(now, node.last_seen_at).into(),
+            services(node),
+            node.agent_version.as_str().into(),
+            serves(node).into(),
+            until(now, node.certificate_until_at),
+        ]);
+    }
+    table
+}
+
+pub(super) fn report(detail: &FleetNodeDetail, now: Timestamp) -> Report {
+    let view = vec![
+        Part::Fields(fields(detail, now)),
+        Part::Table(service_table(&detail.services, now)),
+    ];
+    Report::item("FleetNode", json!(detail), view)
+}
+
+fn fields(detail: &FleetNodeDetail, now: Timestamp) -> Vec<(&'static str, Cell)> {
+    let node = &detail.node;
+    let since = |at| format!("{} for {}", word(node.state), text::age(now, at));
+    let mut fields = vec![
+        ("Node", node.id.as_str().into()),
+        (
+            "State",
+            match detail.connected_at {
+                Some(at) => Cell::state(State::Ok, since(at)),
+                None => state(node.state),
+            },
+        ),
+        ("Address", detail.peer.clone().unwrap_or_default().into()),
+        ("Seen", text::ago(now, node.last_seen_at).into()),
+        ("Clock", clock(detail.clock_ahead_ms)),
+        ("Serves", serves(node).into()),
+        ("Agent", node.agent_version.as_str().into()),
+        ("Public key", node.public_key.as_str().into()),
+        ("Enrolled", text::ago(now, Some(node.enrolled_at)).into()),
+        ("Certificate", until(now, node.certificate_until_at)),
+        (
+            "Commands",
+            format!("{} in epoch {}", text::count(detail.last_seq), detail.epoch).into(),
+        ),
+    ];
+    if let Some(health) = &detail.health {
+        fields.extend(machine(health, now));
+    }
+    fields
+}
+
+fn machine(health: &NodeHealth, now: Timestamp) -> Vec<(&'static str, Cell)> {
+    let free = |available, total| {
+        format!(
+            "{} of {} free",
+            text::si_bytes(available),
+            text::si_bytes(total)
+        )
+    };
+    let dropped = match health.dropped_total {
+        0 => String::new(),
+        dropped => format!("; {} never sent", text::plural(dropped, "sample")),
+    };
+    let load = f64::from(health.load_1m_milli) / 1_000.0;
+    vec![
+        (
+            "Measured",
+            format!("{}{dropped}", text::ago(now, Some(health.at))).into(),
+        ),
+        ("Load", format!("{load:.2}").into()),
+        (
+            "Memory",
+            free(health.memory_available_bytes, health.memory_total_bytes).into(),
+        ),
+        (
+            "Disk",
+            free(health.disk_available_bytes, health.disk_total_bytes).into(),
+        ),
+    ]
+}
+
+fn service_table(services: &[NodeService], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("SERVICE"),
+        Column::left("STATE"),
+        Column::left("FOR"),
+        Column::right("PROCESS"),
+        Column::right("MEMORY"),
+        Column::right("RESTARTS"),
+        Column::left("LAST ERROR"),
+    ];
+    let mut table = Table::new(columns, "the agent of this node looks after no service");
+    for service in services {
+        let state = match service.state.as_str() {
+            "running" => State::Ok,
+            "waiting" => State::Fail,
+            _ => State::Warn,
+        };
+        let pid = service.pid.map(|pid| pid.to_string());
+        table.row(vec![
+            service.name.as_str().into(),
+            Cell::state(state, service.state.as_str()),
+            text::age(now, service.since_at).into(),
+            pid.unwrap_or_default().into(),
+            text::si_bytes(service.memory_bytes).into(),
+            text::count(service.restarts).into(),
+            service.last_error.clone().unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+fn state(state: NodeState) -> Cell {
+    let mark = match state {
+        NodeState::Connected => State::Ok,
+        NodeState::Away => State::Warn,
+        NodeState::Revoked => State::Fail,
+    };
+    Cell::state(mark, word(state))
+}
+
+fn word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Connected => "connected",
+        NodeState::Away => "away",
+        NodeState::Revoked => "revoked",
+    }
+}
+
+fn services(node: &FleetNode) -> Cell {
+    let all = node.services == node.services_running;
+    let shown = format!("{}/{}", node.services_running, node.services);
+    Cell::state(if all { State::Ok } else { State::Warn }, shown)
+}
+
+fn serves(node: &FleetNode) -> &'static str {
+    match node.public {
+        true => "miners of others",
+        false => "its own accounts",
+    }
+}
+
+fn clock(ahead_ms: Option<i64>) -> Cell {
+    let Some(ahead_ms) = ahead_ms else {
+        return "unknown".into();
+    };
+    let direction = if ahead_ms < 0 { "behind" } else { "ahead" };
+    let shown = format!("{} ms {direction}", text::count(ahead_ms.unsigned_abs()));
+    match ahead_ms.unsigned_abs() > CLOCK_OFF_MS_MAX {
+        true => Cell::state(
+            State::Fail,
+            format!("{shown}; it takes no commands until it is set"),
+        ),
+        false => shown.into(),
+    }
+}
+
+fn until(now: Timestamp, at: Timestamp) -> Cell {
+    match at > now {
+        true => format!("for {}", text::age(at, now)).into(),
+        false => Cell::state(State::Fail, format!("ended {}", text::ago(now, Some(at)))),
+    }
+}

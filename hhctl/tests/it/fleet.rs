@@ -1,0 +1,160 @@
+//! The control plane: nodes that have enrolled at core, tokens, commands, certificates, the audit log.
+
+use crate::daemons::core::{DONE, REFUSED};
+use crate::daemons::{Answers, Devnet};
+use crate::operator::Operator;
+use hh_ipc::locate::Daemon;
+use hh_trust::control_key::NetworkPublicKey;
+use hh_trust::key_set::KeySet;
+use hh_trust::pki::{Issuer, IssuerKind};
+use hhctl::Exit;
+use insta::assert_snapshot;
+use std::os::unix::fs::PermissionsExt;
+
+fn with_core() -> Devnet {
+    Devnet::start(Answers::good()).with(Answers::good(), &[Daemon::Core])
+}
+
+#[tokio::test]
+async fn nodes_of_core_stand_beside_those_of_the_pool() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let list = operator.types("hhctl node list").await;
+    assert_snapshot!("fleet_node_list", list.transcript());
+    let json = operator.types("hhctl node list -o json").await;
+    assert!(json.stdout.contains("\"fleet\""), "{json:?}");
+    let show = operator.types("hhctl node show berlin").await;
+    assert_snapshot!("fleet_node_show", show.transcript());
+    let nobody = operator.types("hhctl node show rome").await;
+    assert_eq!(nobody.exit, Exit::NotFound, "{nobody:?}");
+    assert!(nobody.stderr.contains("hhctl node list"), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_core_without_a_pool_is_a_site_like_any_other() {
+    let devnet = Devnet::start_some(Answers::good(), &[Daemon::Core]);
+    let list = Operator::at(&devnet).types("hhctl node list").await;
+    assert_eq!(list.exit, Exit::Done, "{list:?}");
+    assert!(list.stdout.contains("berlin"), "{list:?}");
+    let none = Devnet::empty();
+    let list = Operator::at(&none).types("hhctl node list").await;
+    assert_eq!(list.exit, Exit::Unreachable, "{list:?}");
+}
+
+#[tokio::test]
+async fn a_restart_is_asked_about_and_its_exit_says_what_came_of_it() {
+    let devnet = with_core();
+    let line = "hhctl node restart berlin hh-translator";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("fleet_node_restart_refused", no.transcript());
+    assert!(devnet.changes().is_empty());
+    let operator = Operator::at(&devnet);
+    let done = operator.types(&format!("{line} --yes")).await;
+    assert_snapshot!("fleet_node_restart", done.transcript());
+    assert_eq!(devnet.changes(), ["berlin Restart hh-translator"]);
+    let sent = operator.types(&format!("{line} --yes --no-wait")).await;
+    assert_eq!(sent.exit, Exit::Done);
+    assert!(sent.stdout.contains("hhctl operation wait"), "{sent:?}");
+    let refused = operator.types("hhctl node restart berlin hh-tp -y").await;
+    assert_snapshot!("fleet_node_restart_of_another", refused.transcript());
+}
+
+#[tokio::test]
+async fn operations_are_listed_shown_and_waited_for() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let list = operator.types("hhctl operation list").await;
+    assert_snapshot!("operation_list", list.transcript());
+    let show = operator
+        .types(&format!("hhctl operation show {REFUSED}"))
+        .await;
+    assert_eq!(show.exit, Exit::Done, "{show:?}");
+    let wait = operator
+        .types(&format!("hhctl operation wait {DONE}"))
+        .await;
+    assert_eq!(wait.exit, Exit::Done, "{wait:?}");
+    let wait = operator
+        .types(&format!("hhctl operation wait {REFUSED} --for 1s"))
+        .await;
+    assert_eq!(wait.exit, Exit::Failed, "{wait:?}");
+    let none = operator.types("hhctl operation show 00").await;
+    assert_eq!(none.exit, Exit::NotFound, "{none:?}");
+}
+
+#[tokio::test]
+async fn a_token_goes_into_a_file_for_its_owner_alone() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let made = operator.types("hhctl token create paris --hours 2").await;
+    assert_eq!(made.stdout, "hhn1.a.b.c\n", "{made:?}");
+    assert_eq!(devnet.changes(), ["token for paris 7200"]);
+    let path = devnet.path().join("token");
+    let line = format!("hhctl token create paris --out {} -o json", path.display());
+    let made = operator.types(&line).await;
+    assert!(!made.stdout.contains("hhn1"), "{made:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "hhn1.a.b.c\n");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let list = operator.types("hhctl token list").await;
+    assert_snapshot!("token_list", list.transcript());
+    devnet.changes();
+    let line = "hhctl token revoke 0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_eq!(no.exit, Exit::NotConfirmed, "{no:?}");
+    let revoked = operator.types(&format!("{line} -y")).await;
+    assert_snapshot!("token_revoke", revoked.transcript());
+    assert_eq!(devnet.changes().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_made_once_and_belong_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = Operator::in_dir(dir.path());
+    let pki = dir.path().join("pki");
+    let line = format!(
+        "hhctl pki init --trust-domain hyperhash.example {}",
+        pki.display()
+    );
+    let made = operator.types(&line).await;
+    assert_snapshot!("pki_init", made.transcript());
+    let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap();
+    let domain = "hyperhash.example".parse().unwrap();
+    for kind in [IssuerKind::Node, IssuerKind::Server] {
+        let (certificate, key) = (format!("{kind}-issuer.crt"), format!("{kind}-issuer.key"));
+        Issuer::from_pem(kind, &domain, &read(&certificate), &read(&key)).unwrap();
+    }
+    let network: NetworkPublicKey = read("network.pub").trim().parse().unwrap();
+    KeySet::verify(read("key-set.jws").trim(), &network, &domain, 0).unwrap();
+    for secret in ["offline/root.key", "offline/network.key", "command.key"] {
+        let mode = std::fs::metadata(pki.join(secret))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    let before = read("offline/root.key");
+    let again = operator.types(&line).await;
+    assert_eq!(again.exit, Exit::Failed, "{again:?}");
+    assert_eq!(read("offline/root.key"), before);
+}
+
+#[tokio::test]
+async fn what_ends_soon_is_marked() {
+    let devnet = with_core();
+    let status = Operator::at(&devnet).types("hhctl pki status").await;
+    assert_snapshot!("pki_status", status.transcript());
+}
+
+#[tokio::test]
+async fn an_audit_log_is_checked_line_by_line() {
+    let devnet = with_core();
+    let whole = Operator::at(&devnet).types("hhctl audit verify").await;
+    assert_snapshot!("audit_verify", whole.transcript());
+    let changed = Answers {
+        audit_is_whole: false,
+        ..Answers::good()
+    };
+    let devnet = Devnet::start_some(changed, &[Daemon::Core]);
+    let changed = Operator::at(&devnet).types("hhctl audit verify").await;
+    assert_snapshot!("audit_verify_changed", changed.transcript());
+}

@@ -1,0 +1,29 @@
+//! What hyperhash-core and the agents of nodes say to each other: gRPC, always dialled by the node.
+//!
+//! The messages are those of `proto/control.proto`, written down by hand with prost's derive: nobody who builds needs a
+//! `protoc`. A test compares the two. Here are formats and limits only; the two ends of a connection are in the daemons.
+
+mod message;
+
+pub use message::{
+    Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
+    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest, RenewResponse, ResultTaken,
+    Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome, core_message, node_message,
+};
+
+/// The calls, as gRPC names them.
+pub mod path {
+    pub const ENROL: &str = "/hyperhash.control.v1.Enrolment/Enrol";
+    pub const SESSION: &str = "/hyperhash.control.v1.NodeControl/Session";
+    pub const RENEW: &str = "/hyperhash.control.v1.NodeControl/Renew";
+    pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
+}
+
+/// Largest message in bytes that either side takes: a hundred samples of a node with a dozen services are a tenth of it.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Most samples of one [`TelemetryBatch`]: eight minutes of a node that was cut off, a tenth of a message.
+pub const MAX_SAMPLES: usize = 100;
+
+/// Most services that a node reports; a site has a handful.
+pub const MAX_SERVICES: usize = 64;

@@ -1,0 +1,68 @@
+//! hyperhash-core as an operator sees it.
+
+mod audit;
+mod node;
+mod operation;
+mod pki;
+mod token;
+
+pub use audit::{AuditPage, AuditQuery};
+pub use node::{FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState};
+pub use operation::{
+    Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
+    WaitForOperation,
+};
+pub use pki::{IssuerStatus, PkiStatus, SigningKeyStatus};
+pub use token::{CreateToken, EnrolmentToken, IssuedToken, TokenPage, TokenState};
+
+use super::Hello;
+use crate::ApiError;
+use serde::{Deserialize, Serialize};
+
+/// Answered on hyperhash-core's sockets.
+#[tarpc::service]
+pub trait Core {
+    /// Who answers.
+    async fn hello() -> Hello;
+    /// One look at everything.
+    async fn status() -> Result<CoreStatus, ApiError>;
+    /// The nodes that have enrolled.
+    async fn nodes() -> Result<FleetPage, ApiError>;
+    /// One of them, by its name.
+    async fn node(id: String) -> Result<FleetNodeDetail, ApiError>;
+    /// Signs a command for a service of a node. It is carried out when the node is connected. Refused on a view socket.
+    async fn order_service(order: ServiceOrder) -> Result<Operation, ApiError>;
+    /// Commands and what came of them, newest first.
+    async fn operations(query: OperationQuery) -> Result<OperationPage, ApiError>;
+    /// One of them.
+    async fn operation(id: String) -> Result<Operation, ApiError>;
+    /// One of them, as soon as it is known what came of it, or when the time is over.
+    async fn wait_for_operation(wait: WaitForOperation) -> Result<Operation, ApiError>;
+    /// Makes a token with which one node may enrol. Refused on a view socket.
+    async fn create_token(request: CreateToken) -> Result<IssuedToken, ApiError>;
+    /// Tokens, newest first; none of them can be used by who sees them here.
+    async fn tokens() -> Result<TokenPage, ApiError>;
+    /// Lets a token be of no use any more. Refused on a view socket.
+    async fn revoke_token(id: String) -> Result<EnrolmentToken, ApiError>;
+    /// The certificates that core issues with, the keys that it signs with, and when they end.
+    async fn pki() -> Result<PkiStatus, ApiError>;
+    /// Lines of the audit log.
+    async fn audit(query: AuditQuery) -> Result<AuditPage, ApiError>;
+}
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreStatus {
+    /// The part of names in certificates that is the operator's.
+    pub trust_domain: String,
+    pub enrolment_address: String,
+    pub session_address: String,
+    /// That have enrolled and are not revoked.
+    pub nodes: u32,
+    /// Of these, that have a session now.
+    pub nodes_connected: u32,
+    /// Commands of which it is not known what came of them.
+    pub operations_open: u32,
+    /// How many lines the audit log has, and the root of the tree over them, as `LINES:ROOT`.
+    pub audit_head: String,
+}
