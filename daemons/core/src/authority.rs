@@ -1,0 +1,207 @@
+//! What core signs with: the issuers of certificates, the keys of tokens and commands, and its own certificate.
+//!
+//! The keys are read once, at the start, and are nowhere but in this process's memory. The root and the network's key are offline.
+
+use crate::config::{CoreConfig, PkiConfig};
+use hh_daemon::{Failure, SecretRef};
+use hh_trust::control_key::{CommandKey, EnrolKey, NetworkPublicKey};
+use hh_trust::key_set::KeySet;
+use hh_trust::pki::{
+    CaPin, ClientGate, Identity, Issuer, IssuerKind, KeySlot, LeafKey, PeerName, TrustDomain,
+    TrustedIssuer, Validity,
+};
+use jiff::Timestamp;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often the own certificate and the list of revoked ones are looked at. A list holds for a day, a certificate for a week.
+const UPKEEP: Duration = Duration::from_secs(3_600);
+
+/// A file of the PKI that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("can't use {}: {why}; `hhctl pki init` makes it", path.display())]
+struct Unusable {
+    path: PathBuf,
+    why: String,
+}
+
+/// All that core signs with.
+pub(crate) struct Authority {
+    pub(crate) domain: TrustDomain,
+    pub(crate) root: CertificateDer<'static>,
+    pub(crate) pin: CaPin,
+    pub(crate) network: NetworkPublicKey,
+    /// As nodes are given it.
+    pub(crate) key_set: String,
+    pub(crate) node_issuer: Issuer,
+    pub(crate) server_issuer: Issuer,
+    pub(crate) enrolment_key: EnrolKey,
+    pub(crate) command_key: CommandKey,
+    /// This process, as the audit log names it.
+    pub(crate) replica: PeerName,
+    own: Mutex<Validity>,
+    /// With the root at its end, for who knows no more than its pin.
+    pub(crate) enrolment_slot: Arc<KeySlot>,
+    pub(crate) session_slot: Arc<KeySlot>,
+    pub(crate) gate: Arc<ClientGate>,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Reads the keys, and makes a certificate for this process.
+    ///
+    /// # Errors
+    /// A file that is missing or makes no sense, or keys that don't belong together: a mistake in the configuration.
+    pub(crate) fn load(config: &CoreConfig) -> Result<Self, Failure> {
+        let pki = &config.pki;
+        let domain = config.trust_domain.clone();
+        let now = Timestamp::now().as_second();
+        let root = read(pki, "root.crt")?;
+        let root =
+            CertificateDer::from_pem_slice(root.as_bytes()).map_err(unusable(pki, "root.crt"))?;
+        let pin = CaPin::of(&root).map_err(unusable(pki, "root.crt"))?;
+        let network: NetworkPublicKey = parse(pki, "network.pub")?;
+        let key_set = read(pki, "key-set.jws")?.trim().to_owned();
+        let keys = KeySet::verify(&key_set, &network, &domain, 0);
+        let keys = keys.map_err(unusable(pki, "key-set.jws"))?;
+        let node_issuer = issuer(config, IssuerKind::Node, &pki.node_issuer_key)?;
+        let server_issuer = issuer(config, IssuerKind::Server, &pki.server_issuer_key)?;
+        let command_key: CommandKey = secret(&pki.command_key)?;
+        if !keys.commands_by(&command_key.public_key(), now) {
+            let why = "pki.command_key is not in key-set.jws, or its time is over: no node would take a command of it";
+            return Err(Failure::config(why));
+        }
+        let (key, chain, validity) = own_certificate(&server_issuer, &config.replica, now)?;
+        let gate = trusted(&node_issuer, now)?;
+        let gate = ClientGate::new(&domain, &gate, Arc::new(ring::default_provider()));
+        Ok(Self {
+            gate: Arc::new(gate?),
+            enrolment_slot: Arc::new(KeySlot::new(with_root(&chain, &root), &key)?),
+            session_slot: Arc::new(KeySlot::new(chain, &key)?),
+            own: Mutex::new(validity),
+            replica: config.replica.clone(),
+            enrolment_key: secret(&pki.enrolment_key)?,
+            command_key,
+            node_issuer,
+            server_issuer,
+            key_set,
+            network,
+            pin,
+            root,
+            domain,
+        })
+    }
+
+    /// When the own certificate holds.
+    pub(crate) fn own_validity(&self) -> Validity {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Renews the own certificate in time, and the list of revoked ones, until the daemon stops.
+    pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let waited = stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await;
+            if waited.is_none() {
+                return;
+            }
+            let now = Timestamp::now().as_second();
+            if let Err(failure) = self.renew(now) {
+                tracing::error!(error = %failure, "own certificate or list of revoked ones not renewed");
+            }
+        }
+    }
+
+    fn renew(&self, now: i64) -> Result<(), Failure> {
+        self.gate.replace(&trusted(&self.node_issuer, now)?)?;
+        // There is one of us: no jitter is needed.
+        if now < self.own_validity().renew_at(u16::MAX / 2) {
+            return Ok(());
+        }
+        let (key, chain, validity) = own_certificate(&self.server_issuer, &self.replica, now)?;
+        self.enrolment_slot
+            .replace(with_root(&chain, &self.root), &key)?;
+        self.session_slot.replace(chain, &key)?;
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = validity;
+        tracing::info!(until = validity.not_after, "own certificate renewed");
+        Ok(())
+    }
+}
+
+type Own = (LeafKey, Vec<CertificateDer<'static>>, Validity);
+
+fn own_certificate(issuer: &Issuer, replica: &PeerName, now: i64) -> Result<Own, Failure> {
+    let key = LeafKey::generate()?;
+    let identity = Identity::Core(replica.clone());
+    let issued = issuer.issue(&identity, &key.as_request(), now)?;
+    Ok((key, issued.chain, issued.validity))
+}
+
+fn with_root(
+    chain: &[CertificateDer<'static>],
+    root: &CertificateDer<'static>,
+) -> Vec<CertificateDer<'static>> {
+    chain.iter().chain([root]).cloned().collect()
+}
+
+/// Whom the session port lets in. Who was revoked is in the database, which is asked at every call: the list is empty, and only says
+/// that it is a list of today.
+fn trusted(node_issuer: &Issuer, now: i64) -> Result<[TrustedIssuer; 1], Failure> {
+    let number = u64::try_from(now).unwrap_or_default();
+    Ok([TrustedIssuer {
+        kind: IssuerKind::Node,
+        certificate: node_issuer.certificate().clone(),
+        revoked: node_issuer.revocation_list(number, &[], now)?,
+    }])
+}
+
+fn issuer(config: &CoreConfig, kind: IssuerKind, key: &SecretRef) -> Result<Issuer, Failure> {
+    let name = format!("{kind}-issuer.crt");
+    let certificate = read(&config.pki, &name)?;
+    let key = key.read().map_err(Failure::config)?;
+    let issuer = Issuer::from_pem(kind, &config.trust_domain, &certificate, key.expose());
+    issuer.map_err(unusable(&config.pki, &name))
+}
+
+fn secret<K: FromStr>(reference: &SecretRef) -> Result<K, Failure>
+where
+    K::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text = reference.read().map_err(Failure::config)?;
+    text.expose()
+        .parse()
+        .map_err(|error: K::Err| Failure::config(format!("{reference}: {error}")))
+}
+
+fn parse<T: FromStr>(pki: &PkiConfig, name: &str) -> Result<T, Failure>
+where
+    T::Err: Display,
+{
+    let text = read(pki, name)?;
+    text.trim().parse().map_err(unusable(pki, name))
+}
+
+fn read(pki: &PkiConfig, name: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(pki.dir.join(name)).map_err(unusable(pki, name))
+}
+
+fn unusable<E: Display>(pki: &PkiConfig, name: &str) -> impl FnOnce(E) -> Failure {
+    let path = Path::new(&pki.dir).join(name);
+    move |error| {
+        let why = error.to_string();
+        Failure::config(Unusable { path, why })
+    }
+}

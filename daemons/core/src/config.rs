@@ -1,0 +1,168 @@
+//! hyperhash-core's configuration.
+
+use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
+use hh_trust::pki::{PeerName, TrustDomain};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The file `hyperhash-core.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoreConfig {
+    /// The operator's network, as its certificates name it.
+    pub trust_domain: TrustDomain,
+    /// This process, as its certificate names it.
+    #[serde(default = "default_replica")]
+    pub replica: PeerName,
+    /// Where `core.db` is. It is made by hand or by the service manager.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    pub enrolment: EnrolmentConfig,
+    pub sessions: SessionsConfig,
+    pub pki: PkiConfig,
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Load balancers in front of both ports.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Where nodes enrol.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentConfig {
+    pub listen_address: SocketAddr,
+    /// `https://HOST:PORT`, by which nodes reach it; it is written into tokens.
+    pub url: String,
+}
+
+/// Where nodes have their sessions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsConfig {
+    pub listen_address: SocketAddr,
+    /// `HOST:PORT`, by which nodes reach it; they are told when they enrol.
+    pub public_address: String,
+}
+
+/// What `hhctl pki init` has made, less what is kept offline.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PkiConfig {
+    /// With `root.crt`, `node-issuer.crt`, `server-issuer.crt`, `network.pub` and `key-set.jws`.
+    pub dir: PathBuf,
+    pub node_issuer_key: SecretRef,
+    pub server_issuer_key: SecretRef,
+    /// Signs tokens.
+    pub enrolment_key: SecretRef,
+    /// Signs commands.
+    pub command_key: SecretRef,
+}
+
+/// What one process takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            // Some hundred nodes, twice while they come back after a cut.
+            max_connections: 2_000,
+            // A site with a node in every container behind one address.
+            max_connections_per_address: 500,
+        }
+    }
+}
+
+fn default_replica() -> PeerName {
+    "core-1".parse().expect("it is a label of a host name")
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/hyperhash/hyperhash-core")
+}
+
+impl CoreConfig {
+    /// The database.
+    pub fn database_path(&self) -> PathBuf {
+        self.data_dir.join("core.db")
+    }
+}
+
+impl hh_daemon::Config for CoreConfig {
+    fn check(&self, mistakes: &mut Mistakes) {
+        for (key, path) in [("data_dir", &self.data_dir), ("pki.dir", &self.pki.dir)] {
+            if !path.is_absolute() {
+                mistakes.add(key, "not an absolute path", "start it with a slash");
+            }
+        }
+        let host = self.enrolment.url.strip_prefix("https://");
+        if !host.is_some_and(is_host_and_port) {
+            let what = format!("{:?} is not https://HOST:PORT", self.enrolment.url);
+            let fix = "write how nodes reach the enrolment port, such as https://core.example:8444";
+            mistakes.add("enrolment.url", what, fix);
+        }
+        if !is_host_and_port(&self.sessions.public_address) {
+            let what = format!("{:?} is not HOST:PORT", self.sessions.public_address);
+            let fix = "write how nodes reach the session port, such as core.example:8445";
+            mistakes.add("sessions.public_address", what, fix);
+        }
+        if self.limits.max_connections == 0 || self.limits.max_connections_per_address == 0 {
+            let fix = "write how many connections of nodes are taken";
+            mistakes.add("limits", "no node can connect", fix);
+        }
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_daemon::ConfigError;
+    use std::path::Path;
+
+    #[test]
+    fn the_example_is_a_valid_configuration() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+        let (_, config) = hh_daemon::load::<CoreConfig>(&path).unwrap();
+        assert_eq!(config.enrolment.listen_address.port(), 8444);
+        assert_eq!(config.sessions.listen_address.port(), 8445);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hyperhash-core.toml");
+        let text = "trust_domain = \"hyperhash.example\"\ndata_dir = \"here\"\n\
+            [enrolment]\nlisten_address = \"127.0.0.1:0\"\nurl = \"http://core:8444\"\n\
+            [sessions]\nlisten_address = \"127.0.0.1:0\"\npublic_address = \"core\"\n\
+            [pki]\ndir = \"pki\"\nnode_issuer_key = \"file:/a\"\nserver_issuer_key = \"file:/b\"\n\
+            enrolment_key = \"file:/c\"\ncommand_key = \"file:/d\"\n\
+            [limits]\nmax_connections = 0\n";
+        std::fs::write(&path, text).unwrap();
+        let error = hh_daemon::load::<CoreConfig>(&path).unwrap_err();
+        let ConfigError::Mistakes(mistakes) = error else {
+            panic!("{error}");
+        };
+        let text = mistakes.to_string();
+        for expected in [
+            "data_dir: not an absolute path",
+            "pki.dir: not an absolute path",
+            "enrolment.url: \"http://core:8444\" is not https://HOST:PORT",
+            "sessions.public_address: \"core\" is not HOST:PORT",
+            "limits: no node can connect",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in\n{text}");
+        }
+    }
+}

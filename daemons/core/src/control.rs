@@ -1,0 +1,211 @@
+//! The calls of `hh_ipc::api::core`. What is converted to the types of the wire goes no further than here.
+
+mod node;
+mod operation;
+mod pki;
+mod token;
+
+use crate::audit;
+use crate::authority::Authority;
+use crate::fleet::Fleet;
+use crate::operations::Operations;
+use crate::store::{Store, StoreError};
+use crate::{node as nodes, operation as operation_rows};
+use hh_daemon::{Caller, Chain, Context, Failure};
+use hh_ipc::api::Hello;
+use hh_ipc::api::core::{
+    AuditPage, AuditQuery, Core, CoreStatus, CreateToken, EnrolmentToken, FleetNodeDetail,
+    FleetPage, IssuedToken, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder,
+    TokenPage, WaitForOperation,
+};
+use hh_ipc::{ApiError, Context as Call, ErrorKind};
+use hh_trust::audit::Actor;
+use hh_trust::command::Digest;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Longest list that is answered: a thousand nodes are a third of a frame.
+const MAX_LISTED: u32 = 1_000;
+
+/// What the answers are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub(crate) context: Context,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
+    pub(crate) operations: Operations,
+    pub(crate) enrolment_address: SocketAddr,
+    pub(crate) session_address: SocketAddr,
+    /// Where nodes enrol, as it is written into tokens.
+    pub(crate) enrolment_url: String,
+}
+
+#[derive(Clone)]
+struct Answers {
+    control: Arc<Control>,
+    caller: Caller,
+}
+
+impl Control {
+    /// Answers on both sockets until the daemon stops.
+    ///
+    /// # Errors
+    /// The sockets can't be made.
+    pub(crate) fn serve(self) -> Result<(), Failure> {
+        let control = Arc::new(self);
+        control
+            .context
+            .clone()
+            .serve_control(move |caller, stream| {
+                let control = Arc::clone(&control);
+                Box::pin(hh_ipc::server::answer(
+                    stream,
+                    Answers { control, caller }.serve(),
+                ))
+            })
+    }
+
+    async fn status(&self) -> Result<CoreStatus, ApiError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .call(|transaction| {
+                let (_, nodes) = nodes::list(transaction, 0)?;
+                let open = operation_rows::count_open(transaction)?;
+                Ok((nodes, open, audit::head(transaction)?))
+            })
+            .await;
+        let (nodes, operations_open, head) = read.map_err(|error| store_error(&error))?;
+        Ok(CoreStatus {
+            trust_domain: self.authority.domain.to_string(),
+            enrolment_address: self.enrolment_address.to_string(),
+            session_address: self.session_address.to_string(),
+            nodes,
+            nodes_connected: u32::try_from(self.fleet.count()).unwrap_or(u32::MAX),
+            operations_open,
+            audit_head: format!("{}:{}", head.size, head.root),
+        })
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, ApiError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .call(move |transaction| audit::page(transaction, query.after_seq, query.limit))
+            .await;
+        let (lines, last_seq) = read.map_err(|error| store_error(&error))?;
+        Ok(AuditPage { lines, last_seq })
+    }
+}
+
+impl Core for Answers {
+    async fn hello(self, _: Call) -> Hello {
+        self.control.context.hello(self.caller.read_only)
+    }
+
+    async fn status(self, _: Call) -> Result<CoreStatus, ApiError> {
+        self.control.status().await
+    }
+
+    async fn nodes(self, _: Call) -> Result<FleetPage, ApiError> {
+        self.control.nodes().await
+    }
+
+    async fn node(self, _: Call, id: String) -> Result<FleetNodeDetail, ApiError> {
+        self.control.node(&id).await
+    }
+
+    async fn order_service(self, _: Call, order: ServiceOrder) -> Result<Operation, ApiError> {
+        self.control.order_service(&self.caller, order).await
+    }
+
+    async fn operations(self, _: Call, query: OperationQuery) -> Result<OperationPage, ApiError> {
+        self.control.operations(query).await
+    }
+
+    async fn operation(self, _: Call, id: String) -> Result<Operation, ApiError> {
+        self.control.operation(id).await
+    }
+
+    async fn wait_for_operation(
+        self,
+        _: Call,
+        wait: WaitForOperation,
+    ) -> Result<Operation, ApiError> {
+        self.control.wait_for_operation(wait).await
+    }
+
+    async fn create_token(self, _: Call, request: CreateToken) -> Result<IssuedToken, ApiError> {
+        self.control.create_token(&self.caller, request).await
+    }
+
+    async fn tokens(self, _: Call) -> Result<TokenPage, ApiError> {
+        self.control.tokens().await
+    }
+
+    async fn revoke_token(self, _: Call, id: String) -> Result<EnrolmentToken, ApiError> {
+        self.control.revoke_token(&self.caller, &id).await
+    }
+
+    async fn pki(self, _: Call) -> Result<PkiStatus, ApiError> {
+        Ok(self.control.pki())
+    }
+
+    async fn audit(self, _: Call, query: AuditQuery) -> Result<AuditPage, ApiError> {
+        self.control.audit(query).await
+    }
+}
+
+/// Who called, as the audit log has him.
+fn actor(caller: &Caller) -> Actor {
+    Actor::Local {
+        uid: caller.peer.uid,
+        user: user_name(caller.peer.uid),
+    }
+}
+
+/// Who called, as nodes are told: the name of his user on this machine, or its number.
+fn operator(caller: &Caller) -> String {
+    let uid = caller.peer.uid;
+    match user_name(uid) {
+        Some(name) => format!("local:{name}"),
+        None => format!("local:uid-{uid}"),
+    }
+}
+
+/// SHA-256 of what was asked for.
+fn digest(request: &impl serde::Serialize) -> Digest {
+    let json = serde_json::to_vec(request).expect("texts and numbers have a JSON");
+    Digest::of(&json)
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    let is_plain = |name: &String| {
+        (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    name.filter(is_plain)
+}
+
+fn store_error(error: &StoreError) -> ApiError {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "database not read or written"
+    );
+    let message = Chain(error).to_string();
+    ApiError::new(ErrorKind::Unavailable, "HH5010", message)
+}
+
+/// A time for the wire; one that no calendar has shows as 1970.
+fn timestamp(unix_ms: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default()
+}
+
+/// What an operator wrote makes no sense.
+fn usage(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::Usage, "HH5020", message)
+}

@@ -1,0 +1,129 @@
+//! Nodes for operators.
+
+use super::{Control, MAX_LISTED, store_error, timestamp};
+use crate::fleet::Live;
+use crate::node::{self, NodeRow};
+use crate::store::StoreError;
+use crate::telemetry::{self, Latest};
+use hh_ipc::agent::ServiceReport;
+use hh_ipc::api::core::{
+    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState,
+};
+use hh_ipc::{ApiError, ErrorKind};
+use hh_trust::NodeId;
+
+impl Control {
+    pub(super) async fn nodes(&self) -> Result<FleetPage, ApiError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .call(|transaction| {
+                let (rows, total) = node::list(transaction, MAX_LISTED)?;
+                let with_samples = rows.into_iter().map(|row| {
+                    let latest = telemetry::latest(transaction, &row.id)?;
+                    Ok((row, latest))
+                });
+                let rows = with_samples.collect::<Result<Vec<_>, StoreError>>()?;
+                Ok((rows, total))
+            })
+            .await;
+        let (rows, total) = read.map_err(|error| store_error(&error))?;
+        let nodes = rows.iter().map(|(row, latest)| {
+            let live = self.fleet.get(&row.id);
+            let services = services(live.as_ref(), latest.as_ref());
+            fleet_node(row, live.as_ref(), services)
+        });
+        Ok(FleetPage {
+            nodes: nodes.collect(),
+            total,
+        })
+    }
+
+    pub(super) async fn node(&self, id: &str) -> Result<FleetNodeDetail, ApiError> {
+        let unknown = || no_such_node(id);
+        let name: NodeId = id.parse().ok().ok_or_else(unknown)?;
+        let read: Result<_, StoreError> = self
+            .store
+            .call(move |transaction| {
+                let row = node::get(transaction, &name)?;
+                Ok((row, telemetry::latest(transaction, &name)?))
+            })
+            .await;
+        let (row, latest) = read.map_err(|error| store_error(&error))?;
+        let row = row.ok_or_else(unknown)?;
+        let live = self.fleet.get(&row.id);
+        let reported = services(live.as_ref(), latest.as_ref());
+        Ok(FleetNodeDetail {
+            node: fleet_node(&row, live.as_ref(), reported),
+            peer: live.as_ref().map(|live| live.peer.to_string()),
+            connected_at: live.as_ref().map(|live| timestamp(live.connected_at_ms)),
+            clock_ahead_ms: live.as_ref().and_then(|live| live.clock_ahead_ms),
+            epoch: row.epoch,
+            last_seq: row.last_seq,
+            services: reported.iter().map(node_service).collect(),
+            health: latest.as_ref().map(health),
+        })
+    }
+}
+
+pub(super) fn no_such_node(id: &str) -> ApiError {
+    let message = format!("no node {id} has enrolled; `hhctl node list` shows those that have");
+    ApiError::new(ErrorKind::NotFound, "HH5001", message)
+}
+
+/// What the node says now, or else has said last.
+fn services<'a>(live: Option<&'a Live>, latest: Option<&'a Latest>) -> &'a [ServiceReport] {
+    let said = live.map(|live| live.services.as_slice());
+    said.or_else(|| latest.map(|latest| latest.sample.services.as_slice()))
+        .unwrap_or_default()
+}
+
+fn fleet_node(row: &NodeRow, live: Option<&Live>, services: &[ServiceReport]) -> FleetNode {
+    let running = services.iter().filter(|service| service.state == "running");
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    FleetNode {
+        id: row.id.to_string(),
+        state: match live {
+            _ if row.is_revoked => NodeState::Revoked,
+            Some(_) => NodeState::Connected,
+            None => NodeState::Away,
+        },
+        public: row.is_public,
+        enrolled_at: timestamp(row.enrolled_at_ms),
+        last_seen_at: live
+            .map(|live| live.seen_at_ms)
+            .max(row.last_seen_at_ms)
+            .map(timestamp),
+        agent_version: row.agent_version.clone(),
+        public_key: row.public_key.to_string(),
+        certificate_until_at: timestamp(row.certificate_until_ms),
+        services: count(services.len()),
+        services_running: count(running.count()),
+    }
+}
+
+fn node_service(report: &ServiceReport) -> NodeService {
+    let error = &report.last_error;
+    NodeService {
+        name: report.name.clone(),
+        state: report.state.clone(),
+        since_at: timestamp(report.since_unix_ms),
+        restarts: report.restarts,
+        pid: (report.pid != 0).then_some(report.pid),
+        last_error: (!error.is_empty()).then(|| error.clone()),
+        memory_bytes: report.memory_bytes,
+    }
+}
+
+fn health(latest: &Latest) -> NodeHealth {
+    let sample = &latest.sample;
+    NodeHealth {
+        at: timestamp(sample.at_unix_ms),
+        uptime_seconds: sample.uptime_seconds,
+        load_1m_milli: sample.load_1m_milli,
+        memory_total_bytes: sample.memory_total_bytes,
+        memory_available_bytes: sample.memory_available_bytes,
+        disk_total_bytes: sample.disk_total_bytes,
+        disk_available_bytes: sample.disk_available_bytes,
+        dropped_total: latest.dropped_total,
+    }
+}

@@ -1,0 +1,150 @@
+//! Commands for operators.
+
+use super::node::no_such_node;
+use super::{Control, MAX_LISTED, actor, digest, operator, store_error, timestamp, usage};
+use crate::operation::{self, OperationRow};
+use crate::operations::{OrderError, Wish};
+use crate::store::StoreError;
+use hh_daemon::Caller;
+use hh_ipc::api::core::{
+    Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
+    WaitForOperation,
+};
+use hh_ipc::{ApiError, ErrorKind};
+use hh_trust::NodeId;
+use hh_trust::command::{Command, CommandError, ServiceName};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Longest that one call waits; who wants to wait longer asks again.
+const WAIT_MS_MAX: u32 = 60_000;
+
+impl Control {
+    pub(super) async fn order_service(
+        &self,
+        caller: &Caller,
+        order: ServiceOrder,
+    ) -> Result<Operation, ApiError> {
+        caller.may_change()?;
+        let node: NodeId = order
+            .node
+            .parse()
+            .ok()
+            .ok_or_else(|| no_such_node(&order.node))?;
+        let service = order.service.parse::<ServiceName>();
+        let service = service.map_err(|error| usage(error.to_string()))?;
+        let command = match order.action {
+            ServiceAction::Start => Command::ServiceStart { service },
+            ServiceAction::Stop => Command::ServiceStop { service },
+            ServiceAction::Restart => Command::ServiceRestart { service },
+        };
+        let by = operator(caller);
+        if order.dry_run {
+            let checked = self.operations.check(node).await;
+            checked.map_err(|error| order_error(&error))?;
+            return Ok(would_be(&order, &command, by));
+        }
+        let wish = Wish {
+            by,
+            actor: actor(caller),
+            request: digest(&order),
+            node,
+            command,
+        };
+        let row = self.operations.order(wish).await;
+        row.map(answer).map_err(|error| order_error(&error))
+    }
+
+    pub(super) async fn operations(
+        &self,
+        query: OperationQuery,
+    ) -> Result<OperationPage, ApiError> {
+        let limit = match query.limit {
+            0 => MAX_LISTED,
+            limit => limit.min(MAX_LISTED),
+        };
+        let read: Result<_, StoreError> = self
+            .store
+            .call(move |transaction| operation::list(transaction, query.node.as_deref(), limit))
+            .await;
+        let (rows, total) = read.map_err(|error| store_error(&error))?;
+        Ok(OperationPage {
+            operations: rows.into_iter().map(answer).collect(),
+            total,
+        })
+    }
+
+    pub(super) async fn operation(&self, id: String) -> Result<Operation, ApiError> {
+        let found = self.operations.get(id.clone()).await;
+        known(found, &id)
+    }
+
+    pub(super) async fn wait_for_operation(
+        &self,
+        wait: WaitForOperation,
+    ) -> Result<Operation, ApiError> {
+        let limit = Duration::from_millis(wait.wait_ms.min(WAIT_MS_MAX).into());
+        let found = self.operations.wait(wait.id.clone(), limit).await;
+        known(found, &wait.id)
+    }
+}
+
+fn known(found: Result<Option<OperationRow>, StoreError>, id: &str) -> Result<Operation, ApiError> {
+    let found = found.map_err(|error| store_error(&error))?;
+    let unknown = || {
+        let message = format!("there is no operation {id}; `hhctl operation list` shows them");
+        ApiError::new(ErrorKind::NotFound, "HH5002", message)
+    };
+    found.map(answer).ok_or_else(unknown)
+}
+
+fn order_error(error: &OrderError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        OrderError::UnknownNode(id) => no_such_node(id),
+        OrderError::Revoked(_) => ApiError::new(ErrorKind::Failed, "HH5004", message),
+        OrderError::Command(CommandError::Randomness) => {
+            ApiError::new(ErrorKind::Failed, "HH5011", message)
+        }
+        OrderError::Command(_) => usage(message),
+        OrderError::Store(error) => store_error(error),
+    }
+}
+
+fn would_be(order: &ServiceOrder, command: &Command, by: String) -> Operation {
+    let now = Timestamp::now();
+    Operation {
+        id: String::new(),
+        node: order.node.clone(),
+        command: format!("{} {}", command.name(), order.service),
+        by,
+        state: OperationState::Queued,
+        created_at: now,
+        expires_at: now,
+        ended_at: None,
+        code: None,
+        detail: None,
+    }
+}
+
+fn answer(row: OperationRow) -> Operation {
+    let waiting = match row.state {
+        OperationState::Queued => Some("the node is away"),
+        OperationState::Sent => Some("the node has not said that it has it"),
+        OperationState::Taken => Some("the node has it, and has not said what came of it"),
+        _ => None,
+    };
+    let detail = row.detail.filter(|detail| !detail.is_empty());
+    Operation {
+        id: row.id,
+        node: row.node,
+        command: row.command,
+        by: row.asked_by,
+        state: row.state,
+        created_at: timestamp(row.created_at_ms),
+        expires_at: timestamp(row.expires_at_ms),
+        ended_at: row.ended_at_ms.map(timestamp),
+        code: row.code,
+        detail: detail.or_else(|| waiting.map(str::to_owned)),
+    }
+}

@@ -1,0 +1,38 @@
+//! Certificates and keys for operators.
+
+use super::{Control, timestamp};
+use hh_ipc::api::core::{IssuerStatus, PkiStatus, SigningKeyStatus};
+use hh_trust::pki::Validity;
+
+impl Control {
+    pub(super) fn pki(&self) -> PkiStatus {
+        let authority = &self.authority;
+        let key = |purpose: &str, id: String| SigningKeyStatus {
+            purpose: purpose.to_owned(),
+            id,
+        };
+        PkiStatus {
+            trust_domain: authority.domain.to_string(),
+            root_pin: authority.pin.to_string(),
+            issuers: vec![
+                issuer("server-issuer", authority.server_issuer.validity()),
+                issuer("node-issuer", authority.node_issuer.validity()),
+                issuer("server", authority.own_validity()),
+            ],
+            keys: vec![
+                key(
+                    "enrolment",
+                    authority.enrolment_key.public_key().to_string(),
+                ),
+                key("commands", authority.command_key.public_key().to_string()),
+            ],
+        }
+    }
+}
+
+fn issuer(name: &str, validity: Validity) -> IssuerStatus {
+    IssuerStatus {
+        name: name.to_owned(),
+        until_at: timestamp(validity.not_after.saturating_mul(1_000)),
+    }
+}

@@ -1,0 +1,163 @@
+//! hyperhash-core: nodes enrol here, report here, and take signed commands from here.
+//!
+//! It owns which nodes there are, what was ordered of them and what came of it, and the audit log. It is behind the miner, never in
+//! front of one: without it nodes mine on with what they have. It can order and can't force: a node carries out what its own policy
+//! allows, and no key of core's spends a node's money.
+//!
+//! ```text
+//!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
+//!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
+//!                            └► telemetry: one writer for all            │
+//!                                        store: core.db, one thread ◄────┘
+//! ```
+
+mod audit;
+mod authority;
+pub mod config;
+mod control;
+mod enrolment;
+mod fleet;
+mod grpc;
+mod listener;
+mod metrics_export;
+mod node;
+mod operation;
+mod operations;
+mod session;
+mod store;
+mod telemetry;
+mod token;
+
+use authority::Authority;
+use config::CoreConfig;
+use control::Control;
+use enrolment::Enrolment;
+use fleet::Fleet;
+use hh_daemon::{Context, Failure, Places};
+use listener::{Listener, Service};
+use operations::Operations;
+use rustls::ServerConfig;
+use session::Sessions;
+use std::sync::Arc;
+use store::Store;
+use tokio::net::TcpListener;
+
+/// Starts everything, in this order, and returns when nodes can connect.
+///
+/// # Errors
+/// A key or certificate, the database, a port or a control socket that can't be used.
+pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> {
+    let stop = context.tasks.token();
+    let authority = Arc::new(Authority::load(&config)?);
+    let enrolment_socket =
+        hh_daemon::listen("enrolment.listen_address", config.enrolment.listen_address).await?;
+    let session_socket =
+        hh_daemon::listen("sessions.listen_address", config.sessions.listen_address).await?;
+    let enrolment_address = enrolment_socket.local_addr()?;
+    let session_address = session_socket.local_addr()?;
+    let store = Store::open(&config.database_path())?;
+    metrics_export::describe();
+
+    let fleet = Fleet::default();
+    let operations = Operations::new(store.clone(), Arc::clone(&authority), fleet.clone());
+    let (intake, telemetry) = telemetry::channel(store.clone());
+    context
+        .tasks
+        .spawn("telemetry", telemetry.run(stop.clone()));
+    spawn(
+        &context,
+        "certificates",
+        Arc::clone(&authority).keep(stop.clone()),
+    );
+    spawn(&context, "expiry", operations.clone().expire(stop.clone()));
+    spawn(
+        &context,
+        "last seen",
+        fleet.clone().remember(store.clone(), stop.clone()),
+    );
+    let exported = metrics_export::Exporter {
+        store: store.clone(),
+        fleet: fleet.clone(),
+        authority: Arc::clone(&authority),
+    };
+    spawn(&context, "exported metrics", exported.run(stop.clone()));
+
+    let ports = Ports::new(&config, &context);
+    let enrolment = Enrolment {
+        authority: Arc::clone(&authority),
+        store: store.clone(),
+        fleet: fleet.clone(),
+        session_address: config.sessions.public_address.clone(),
+    };
+    let tls = hh_trust::pki::enrolment_server(&authority.enrolment_slot)?;
+    ports.open("enrolment", enrolment_socket, tls, enrolment);
+    let sessions = Sessions {
+        authority: Arc::clone(&authority),
+        store: store.clone(),
+        fleet: fleet.clone(),
+        operations: operations.clone(),
+        telemetry: intake,
+        tasks: context.tasks.clone(),
+    };
+    let tls = hh_trust::pki::session_server(&authority.session_slot, &authority.gate)?;
+    ports.open("sessions", session_socket, tls, sessions);
+    tracing::info!(%enrolment_address, %session_address, "listening for nodes");
+
+    let control = Control {
+        context: context.clone(),
+        authority,
+        store,
+        fleet,
+        operations,
+        enrolment_address,
+        session_address,
+        enrolment_url: config.enrolment.url.clone(),
+    };
+    control.serve()?;
+    context.set_ready(true);
+    Ok(())
+}
+
+/// What both ports have in common.
+struct Ports {
+    places: Places,
+    proxies: Arc<hh_daemon::ProxyProtocol>,
+    tasks: hh_daemon::Tasks,
+}
+
+impl Ports {
+    fn new(config: &CoreConfig, context: &Context) -> Self {
+        let limits = &config.limits;
+        Self {
+            places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            proxies: Arc::new(config.proxy_protocol.clone()),
+            tasks: context.tasks.clone(),
+        }
+    }
+
+    fn open(
+        &self,
+        name: &'static str,
+        socket: TcpListener,
+        tls: ServerConfig,
+        service: impl Service,
+    ) {
+        let listener = Listener {
+            socket,
+            tls: Arc::new(tls),
+            places: self.places.clone(),
+            proxies: Arc::clone(&self.proxies),
+            tasks: self.tasks.clone(),
+            service: Arc::new(service),
+        };
+        self.tasks.spawn(name, listener.run());
+    }
+}
+
+/// Spawns a task that the daemon can't do without and that has no error of its own.
+fn spawn(context: &Context, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    context.tasks.spawn(name, async move {
+        task.await;
+        Ok::<_, Failure>(())
+    });
+}

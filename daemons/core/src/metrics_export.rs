@@ -1,0 +1,128 @@
+//! Gauges for Prometheus: what nodes report, which can't be scraped where they are, and what is to be renewed in time.
+
+use crate::authority::Authority;
+use crate::fleet::Fleet;
+use crate::node;
+use crate::operation;
+use crate::store::{Store, StoreError};
+use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// As often as nodes report.
+const EXPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// Nodes that are exported, each with a label; more is for a query of the database.
+const NODES_MAX: u32 = 1_000;
+
+/// Says what each metric is.
+pub(crate) fn describe() {
+    describe_gauge!(
+        "hyperhash_fleet_nodes_connected",
+        "Nodes that have a session"
+    );
+    describe_gauge!("hyperhash_fleet_nodes", "Nodes that have enrolled");
+    describe_gauge!(
+        "hyperhash_fleet_operations_open",
+        "Commands of which it is not known what came of them"
+    );
+    describe_gauge!(
+        "hyperhash_fleet_node_info",
+        "An enrolled node and its agent's version, always 1"
+    );
+    describe_gauge!(
+        "hyperhash_fleet_node_connected",
+        "1 while the node has a session"
+    );
+    describe_gauge!(
+        "hyperhash_fleet_node_service_running",
+        "1 while a service of the node runs"
+    );
+    describe_gauge!(
+        "hyperhash_fleet_node_certificate_until_seconds",
+        Unit::Seconds,
+        "When the node's certificate ends, in Unix time"
+    );
+    describe_gauge!(
+        "hyperhash_pki_certificate_until_seconds",
+        Unit::Seconds,
+        "When a certificate of core's ends, in Unix time"
+    );
+    describe_counter!(
+        "hyperhash_fleet_samples_total",
+        "Samples of telemetry that were taken"
+    );
+    describe_counter!(
+        "hyperhash_fleet_enrolments_total",
+        "Enrolments, by what came of them"
+    );
+}
+
+pub(crate) struct Exporter {
+    pub(crate) store: Store,
+    pub(crate) fleet: Fleet,
+    pub(crate) authority: Arc<Authority>,
+}
+
+impl Exporter {
+    /// Exports until the daemon stops.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        loop {
+            if let Err(error) = self.export().await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "metrics not exported"
+                );
+            }
+            let waited = stop
+                .run_until_cancelled(tokio::time::sleep(EXPORT_EVERY))
+                .await;
+            if waited.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn export(&self) -> Result<(), StoreError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .call(|transaction| {
+                let (rows, total) = node::list(transaction, NODES_MAX)?;
+                Ok((rows, total, operation::count_open(transaction)?))
+            })
+            .await;
+        let (rows, total, open) = read?;
+        gauge!("hyperhash_fleet_nodes").set(f64::from(total));
+        gauge!("hyperhash_fleet_operations_open").set(f64::from(open));
+        for row in rows {
+            let node = row.id.to_string();
+            let live = self.fleet.get(&row.id);
+            gauge!("hyperhash_fleet_node_info", "node" => node.clone(), "version" => row.agent_version).set(1.0);
+            gauge!("hyperhash_fleet_node_connected", "node" => node.clone())
+                .set(f64::from(u8::from(live.is_some())));
+            gauge!("hyperhash_fleet_node_certificate_until_seconds", "node" => node.clone())
+                .set(seconds(row.certificate_until_ms / 1_000));
+            for service in live.iter().flat_map(|live| &live.services) {
+                let is_running = service.state == "running";
+                gauge!("hyperhash_fleet_node_service_running", "node" => node.clone(), "service" => service.name.clone())
+                    .set(f64::from(u8::from(is_running)));
+            }
+        }
+        let authority = &self.authority;
+        for (name, validity) in [
+            ("node-issuer", authority.node_issuer.validity()),
+            ("server-issuer", authority.server_issuer.validity()),
+            ("server", authority.own_validity()),
+        ] {
+            gauge!("hyperhash_pki_certificate_until_seconds", "certificate" => name)
+                .set(seconds(validity.not_after));
+        }
+        Ok(())
+    }
+}
+
+/// Unix seconds as a gauge has them.
+fn seconds(unix: i64) -> f64 {
+    u32::try_from(unix).map_or(0.0, f64::from)
+}

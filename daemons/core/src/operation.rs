@@ -1,0 +1,263 @@
+//! Commands for nodes: their rows, from the moment they are signed until it is known what came of them.
+//!
+//! A command is written down before it is sent, and sent until the node says that it has it: it arrives at least once, and the node
+//! carries it out once. What is known of it only ever grows: queued, sent, taken, and then what came of it.
+
+use crate::store::StoreError;
+use hh_ipc::api::core::OperationState;
+use hh_trust::NodeId;
+use hh_trust::command::CommandId;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+/// Commands of one node that are sent in one go.
+const DELIVERED_AT_ONCE: u32 = 100;
+
+/// A command.
+#[derive(Clone, Debug)]
+pub(crate) struct OperationRow {
+    pub(crate) id: String,
+    pub(crate) node: String,
+    pub(crate) command: String,
+    pub(crate) asked_by: String,
+    pub(crate) created_at_ms: i64,
+    pub(crate) expires_at_ms: i64,
+    pub(crate) state: OperationState,
+    pub(crate) ended_at_ms: Option<i64>,
+    pub(crate) code: Option<String>,
+    pub(crate) detail: Option<String>,
+}
+
+/// A command that was just signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed<'a> {
+    pub(crate) id: CommandId,
+    pub(crate) node: &'a NodeId,
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+    pub(crate) jws: &'a str,
+    pub(crate) command: &'a str,
+    pub(crate) asked_by: &'a str,
+    pub(crate) created_at_ms: i64,
+    pub(crate) expires_at_ms: i64,
+}
+
+/// A command that a node has to get.
+#[derive(Clone, Debug)]
+pub(crate) struct Undelivered {
+    pub(crate) id: String,
+    pub(crate) jws: String,
+}
+
+/// What came of a command, as its node has signed it.
+#[derive(Clone, Debug)]
+pub(crate) struct Conclusion<'a> {
+    pub(crate) state: OperationState,
+    pub(crate) code: &'a str,
+    pub(crate) detail: &'a str,
+    pub(crate) jws: &'a str,
+    pub(crate) at_ms: i64,
+}
+
+const COLUMNS: &str =
+    "id, node, command, asked_by, created_at_ms, expires_at_ms, state, ended_at_ms, code, detail";
+
+const STATES: [(OperationState, &str); 8] = [
+    (OperationState::Queued, "queued"),
+    (OperationState::Sent, "sent"),
+    (OperationState::Taken, "taken"),
+    (OperationState::Done, "done"),
+    (OperationState::Failed, "failed"),
+    (OperationState::Rejected, "rejected"),
+    (OperationState::Indeterminate, "indeterminate"),
+    (OperationState::Expired, "expired"),
+];
+
+/// Its name in the database, which is also that on the wire.
+pub(crate) fn name_of(state: OperationState) -> &'static str {
+    let named = STATES.iter().find(|(known, _)| *known == state);
+    named.map_or("", |(_, name)| name)
+}
+
+/// Writes a command that was just signed.
+pub(crate) fn put(transaction: &Transaction<'_>, signed: &Signed<'_>) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO commands (id, node, epoch, seq, jws, command, asked_by, created_at_ms, expires_at_ms, state)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued')",
+        params![
+            signed.id.to_string(),
+            signed.node.as_str(),
+            signed.epoch,
+            signed.seq,
+            signed.jws,
+            signed.command,
+            signed.asked_by,
+            signed.created_at_ms,
+            signed.expires_at_ms,
+        ],
+    )?;
+    Ok(())
+}
+
+/// One command.
+pub(crate) fn get(
+    transaction: &Transaction<'_>,
+    id: &str,
+) -> Result<Option<OperationRow>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM commands WHERE id = ?");
+    let row = transaction.query_row(&query, [id], |row| Ok(read(row)));
+    row.optional()?.transpose()
+}
+
+/// Commands of one node or of all, newest first, at most so many, and how many there are.
+pub(crate) fn list(
+    transaction: &Transaction<'_>,
+    node: Option<&str>,
+    limit: u32,
+) -> Result<(Vec<OperationRow>, u32), StoreError> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM commands WHERE ?1 IS NULL OR node = ?1 ORDER BY created_at_ms DESC, epoch DESC, seq DESC LIMIT ?2"
+    );
+    let mut statement = transaction.prepare(&query)?;
+    let rows = statement.query_map(params![node, limit], |row| Ok(read(row)))?;
+    let operations = rows.map(|row| row?).collect::<Result<_, StoreError>>()?;
+    let total = "SELECT count(*) FROM commands WHERE ?1 IS NULL OR node = ?1";
+    let total = transaction.query_row(total, [node], |row| row.get(0))?;
+    Ok((operations, total))
+}
+
+/// Of how many commands it is not known what came of them.
+pub(crate) fn count_open(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
+    let query = "SELECT count(*) FROM commands WHERE state IN ('queued', 'sent', 'taken')";
+    Ok(transaction.query_row(query, [], |row| row.get(0))?)
+}
+
+/// Lets commands expire that were never sent: their nodes would refuse them. Gives their ids.
+///
+/// One that was sent is another matter: its node may have taken it, and says so when it is back.
+pub(crate) fn expire(
+    transaction: &Transaction<'_>,
+    now_ms: i64,
+) -> Result<Vec<CommandId>, StoreError> {
+    let update = "UPDATE commands SET state = 'expired', ended_at_ms = ?1
+        WHERE state = 'queued' AND expires_at_ms <= ?1 RETURNING id";
+    let mut statement = transaction.prepare_cached(update)?;
+    let ids = statement.query_map([now_ms], |row| row.get::<_, String>(0))?;
+    ids.map(|id| command_id(&id?)).collect()
+}
+
+/// The commands that a node has to get, in their order; those that it never got are sent from now on. What it has taken is among
+/// them: it is asked for what came of it.
+pub(crate) fn deliver(
+    transaction: &Transaction<'_>,
+    (node, epoch): (&NodeId, u64),
+    after: Option<&str>,
+) -> Result<Vec<Undelivered>, StoreError> {
+    let query = "SELECT id, jws FROM commands
+        WHERE node = ?1 AND epoch = ?2 AND state IN ('queued', 'sent', 'taken')
+            AND seq > coalesce((SELECT seq FROM commands WHERE id = ?3), 0)
+        ORDER BY seq LIMIT ?4";
+    let mut statement = transaction.prepare_cached(query)?;
+    let rows = statement.query_map(
+        params![node.as_str(), epoch, after, DELIVERED_AT_ONCE],
+        |row| {
+            Ok(Undelivered {
+                id: row.get(0)?,
+                jws: row.get(1)?,
+            })
+        },
+    )?;
+    let commands: Vec<Undelivered> = rows.collect::<rusqlite::Result<_>>()?;
+    let update = "UPDATE commands SET state = 'sent' WHERE id = ? AND state = 'queued'";
+    let mut statement = transaction.prepare_cached(update)?;
+    for command in &commands {
+        statement.execute([&command.id])?;
+    }
+    Ok(commands)
+}
+
+/// The node has written a command down.
+pub(crate) fn taken(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    id: &str,
+) -> Result<(), StoreError> {
+    let update = "UPDATE commands SET state = 'taken' WHERE id = ? AND node = ? AND state IN ('queued', 'sent')";
+    transaction.execute(update, params![id, node.as_str()])?;
+    Ok(())
+}
+
+/// The node says what came of a command. False if that was known, or the command is none of that node's.
+pub(crate) fn conclude(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    id: &str,
+    conclusion: &Conclusion<'_>,
+) -> Result<bool, StoreError> {
+    let update =
+        "UPDATE commands SET state = ?, code = ?, detail = ?, result_jws = ?, ended_at_ms = ?
+        WHERE id = ? AND node = ? AND state IN ('queued', 'sent', 'taken')";
+    let changed = transaction.execute(
+        update,
+        params![
+            name_of(conclusion.state),
+            conclusion.code,
+            conclusion.detail,
+            conclusion.jws,
+            conclusion.at_ms,
+            id,
+            node.as_str(),
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Commands of a node that joins anew are of no use to it any more: what was never sent expires, and of what was sent nothing will be
+/// known. Gives their ids.
+pub(crate) fn give_up(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    now_ms: i64,
+) -> Result<Vec<(CommandId, OperationState)>, StoreError> {
+    let update = "UPDATE commands SET ended_at_ms = ?2, detail = 'the node joined anew',
+            state = CASE state WHEN 'queued' THEN 'expired' ELSE 'indeterminate' END
+        WHERE node = ?1 AND state IN ('queued', 'sent', 'taken') RETURNING id, state";
+    let mut statement = transaction.prepare(update)?;
+    let rows = statement.query_map(params![node.as_str(), now_ms], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    let given_up = rows.map(|row| {
+        let (id, state) = row?;
+        Ok((command_id(&id)?, state_named(&state)?))
+    });
+    given_up.collect()
+}
+
+fn command_id(text: &str) -> Result<CommandId, StoreError> {
+    text.parse().map_err(|_no| StoreError::Damaged {
+        what: format!("a command {text:?}"),
+    })
+}
+
+fn state_named(name: &str) -> Result<OperationState, StoreError> {
+    let state = STATES.iter().find(|(_, known)| *known == name);
+    let (state, _) = state.ok_or_else(|| StoreError::Damaged {
+        what: format!("the state {name:?} of a command"),
+    })?;
+    Ok(*state)
+}
+
+fn read(row: &Row<'_>) -> Result<OperationRow, StoreError> {
+    let name: String = row.get(6)?;
+    Ok(OperationRow {
+        id: row.get(0)?,
+        node: row.get(1)?,
+        command: row.get(2)?,
+        asked_by: row.get(3)?,
+        created_at_ms: row.get(4)?,
+        expires_at_ms: row.get(5)?,
+        state: state_named(&name)?,
+        ended_at_ms: row.get(7)?,
+        code: row.get(8)?,
+        detail: row.get(9)?,
+    })
+}

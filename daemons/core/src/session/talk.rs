@@ -1,0 +1,257 @@
+//! One session of one node: commands out; what it has taken, what came of it, and heartbeats in.
+
+use super::Sessions;
+use crate::fleet::{Fleet, Live, Place};
+use crate::node::{self, NodeRow};
+use crate::operations::Operations;
+use crate::store::{Store, StoreError};
+use hh_daemon::Tasks;
+use hh_ipc::agent::{
+    Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, MAX_SERVICES, NodeHello,
+    NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
+};
+use jiff::Timestamp;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+/// For the first message: the agent has it ready.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// A node is told to say this often that it is there.
+const HEARTBEAT_SECONDS: u32 = 5;
+
+/// And taken to be gone after three that did not come.
+const SILENCE_LIMIT: Duration = Duration::from_secs(3 * 5 + 1);
+
+/// A node is told to measure this often.
+const TELEMETRY_SECONDS: u32 = 5;
+
+pub(super) struct Talk {
+    node: NodeRow,
+    address: SocketAddr,
+    key_set: String,
+    store: Store,
+    fleet: Fleet,
+    operations: Operations,
+    tasks: Tasks,
+    incoming: Streaming<NodeMessage>,
+    outgoing: mpsc::Sender<CoreMessage>,
+    /// The last command that was sent in this session.
+    last_sent: Option<String>,
+}
+
+/// Why a session ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the node has closed it")]
+    Closed,
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    #[error("nothing was heard for {} s", SILENCE_LIMIT.as_secs())]
+    Silent,
+    #[error("{0}")]
+    Protocol(&'static str),
+    #[error("another session of this node has begun, or it joined anew")]
+    Replaced,
+    #[error("hyperhash-core stops")]
+    Stopping,
+    #[error("the database can't be used now")]
+    Store(#[from] StoreError),
+}
+
+enum Event {
+    Message(Option<NodeMessage>),
+    Failed(tonic::Status),
+    Wake,
+}
+
+impl Talk {
+    pub(super) fn new(
+        sessions: &Sessions,
+        address: SocketAddr,
+        node: NodeRow,
+        incoming: Streaming<NodeMessage>,
+        outgoing: mpsc::Sender<CoreMessage>,
+    ) -> Self {
+        Self {
+            node,
+            address,
+            key_set: sessions.authority.key_set.clone(),
+            store: sessions.store.clone(),
+            fleet: sessions.fleet.clone(),
+            operations: sessions.operations.clone(),
+            tasks: sessions.tasks.clone(),
+            incoming,
+            outgoing,
+            last_sent: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let Err(end) = self.talk().await;
+        let (node, address) = (&self.node.id, self.address);
+        match &end {
+            End::Store(error) => {
+                tracing::error!(%node, %address, error = error as &dyn std::error::Error, "session ended");
+            }
+            end => tracing::info!(%node, %address, why = %end, "session ended"),
+        }
+        let goodbye = Goodbye {
+            reason: end.to_string(),
+        };
+        // Who does not read can't be told.
+        let goodbye = core_message::Body::Goodbye(goodbye);
+        self.outgoing
+            .try_send(CoreMessage {
+                body: Some(goodbye),
+            })
+            .ok();
+    }
+
+    async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
+        let hello = tokio::time::timeout(HELLO_LIMIT, self.incoming.message()).await;
+        let place = match hello {
+            Ok(Ok(Some(NodeMessage {
+                body: Some(node_message::Body::Hello(hello)),
+            }))) => self.greet(hello).await?,
+            Ok(Ok(_)) => return Err(End::Protocol("its first message was no hello")),
+            Ok(Err(status)) => return Err(End::Lost(status.message().to_owned())),
+            Err(_elapsed) => return Err(End::Protocol("it did not say hello in time")),
+        };
+        self.deliver().await?;
+        loop {
+            let event = self.next(&place).await?;
+            match event {
+                Event::Wake => self.deliver().await?,
+                Event::Message(Some(message)) => self.hear(&place, message).await?,
+                Event::Message(None) => return Err(End::Closed),
+                Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
+            }
+        }
+    }
+
+    async fn next(&mut self, place: &Place) -> Result<Event, End> {
+        let heard = tokio::time::timeout(SILENCE_LIMIT, self.incoming.message());
+        tokio::select! {
+            () = self.tasks.cancelled() => Err(End::Stopping),
+            () = place.end.cancelled() => Err(End::Replaced),
+            () = place.wake.notified() => Ok(Event::Wake),
+            heard = heard => match heard {
+                Ok(Ok(message)) => Ok(Event::Message(message)),
+                Ok(Err(status)) => Ok(Event::Failed(status)),
+                Err(_elapsed) => Err(End::Silent),
+            },
+        }
+    }
+
+    async fn greet(&mut self, hello: NodeHello) -> Result<Place, End> {
+        if hello.epoch != self.node.epoch {
+            return Err(End::Protocol(
+                "it is of another epoch: enrol this node with a new token",
+            ));
+        }
+        let now_ms = Timestamp::now().as_millisecond();
+        let place = self.fleet.enter(
+            &self.node.id,
+            Live {
+                peer: self.address,
+                connected_at_ms: now_ms,
+                seen_at_ms: now_ms,
+                clock_ahead_ms: None,
+                services: known_services(hello.services)?,
+            },
+        );
+        let (id, version) = (self.node.id.clone(), hello.agent_version);
+        let is_plain = version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_plain && version != self.node.agent_version {
+            let set = self
+                .store
+                .call(move |transaction| node::set_version(transaction, &id, &version));
+            set.await?;
+        }
+        tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
+        let welcome = Welcome {
+            core_unix_ms: now_ms,
+            heartbeat_seconds: HEARTBEAT_SECONDS,
+            telemetry_seconds: TELEMETRY_SECONDS,
+            key_set: self.key_set.clone(),
+        };
+        self.say(core_message::Body::Welcome(welcome)).await?;
+        Ok(place)
+    }
+
+    /// Sends what the node has to get, from where this session is.
+    async fn deliver(&mut self) -> Result<(), End> {
+        loop {
+            let after = self.last_sent.clone();
+            let commands = self.operations.deliver(&self.node, after).await?;
+            let Some(last) = commands.last() else {
+                return Ok(());
+            };
+            self.last_sent = Some(last.id.clone());
+            for command in commands {
+                let command = Command {
+                    jws: command.jws,
+                    command_id: command.id,
+                };
+                self.say(core_message::Body::Command(command)).await?;
+            }
+        }
+    }
+
+    async fn hear(&mut self, place: &Place, message: NodeMessage) -> Result<(), End> {
+        match message.body {
+            Some(node_message::Body::Heartbeat(heartbeat)) => self.beat(place, heartbeat).await,
+            Some(node_message::Body::Taken(taken)) => {
+                place.heard(|_live| {});
+                Ok(self.operations.taken(&self.node, taken.command_id).await?)
+            }
+            Some(node_message::Body::Result(result)) => {
+                place.heard(|_live| {});
+                let concluded = self.operations.conclude(&self.node, result.jws).await?;
+                match concluded {
+                    Some(command_id) => {
+                        let taken = ResultTaken { command_id };
+                        self.say(core_message::Body::ResultTaken(taken)).await
+                    }
+                    None => Err(End::Protocol("it sent a result that it has not signed")),
+                }
+            }
+            Some(node_message::Body::Hello(_)) => Err(End::Protocol("it said hello twice")),
+            // Something that a newer agent says.
+            None => Ok(()),
+        }
+    }
+
+    async fn beat(&mut self, place: &Place, heartbeat: Heartbeat) -> Result<(), End> {
+        let services = known_services(heartbeat.services)?;
+        let core_unix_ms = Timestamp::now().as_millisecond();
+        let ahead = heartbeat.sent_at_unix_ms.saturating_sub(core_unix_ms);
+        place.heard(|live| {
+            live.services = services;
+            live.clock_ahead_ms = Some(ahead);
+        });
+        let answer = HeartbeatAnswer {
+            sent_at_unix_ms: heartbeat.sent_at_unix_ms,
+            core_unix_ms,
+        };
+        self.say(core_message::Body::Heartbeat(answer)).await
+    }
+
+    /// Waits for room: a node that does not read is found silent by its connection.
+    async fn say(&self, body: core_message::Body) -> Result<(), End> {
+        let sent = self.outgoing.send(CoreMessage { body: Some(body) }).await;
+        sent.map_err(|_gone| End::Closed)
+    }
+}
+
+fn known_services(services: Vec<ServiceReport>) -> Result<Vec<ServiceReport>, End> {
+    if services.len() > MAX_SERVICES {
+        return Err(End::Protocol(
+            "it reports more services than a node may have",
+        ));
+    }
+    Ok(services)
+}

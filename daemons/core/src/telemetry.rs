@@ -1,0 +1,257 @@
+//! What nodes measure: taken in batches, each sample once, and acknowledged when it is on the disk.
+//!
+//! One task writes. It takes what has gathered in one transaction, so that five hundred nodes cost a few syncs a second. Samples are
+//! kept for some hours; what is shown of a node is its last one.
+
+use crate::store::{Store, StoreError};
+use hh_daemon::Failure;
+use hh_ipc::agent::{MAX_SAMPLES, MAX_SERVICES, Sample, TelemetryAck, TelemetryBatch};
+use hh_trust::NodeId;
+use jiff::Timestamp;
+use prost::Message;
+use rusqlite::{OptionalExtension, Transaction, params};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// Batches that wait for the writer. More nodes than that wait for their place.
+const QUEUE: usize = 256;
+
+/// Batches of one transaction.
+const GATHERED_MAX: usize = 256;
+
+/// For so long others are waited for after the first batch: one sync for all that came.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Samples are kept for so long: a day of one node is two megabytes.
+const KEEP_MS: i64 = 6 * 3_600 * 1_000;
+
+/// How often those that are too old go.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// A clock further ahead than this is wrong: its sample counts as of now.
+const AHEAD_MS_MAX: i64 = 5 * 60 * 1_000;
+
+/// A batch, and who waits for it.
+struct Delivery {
+    node: NodeId,
+    batch: TelemetryBatch,
+    taken: oneshot::Sender<Result<TelemetryAck, Status>>,
+}
+
+/// Where batches go.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake(mpsc::Sender<Delivery>);
+
+/// Writes batches until the daemon stops.
+pub(crate) struct Writer {
+    store: Store,
+    deliveries: mpsc::Receiver<Delivery>,
+}
+
+/// The last sample of a node, and how many its spool had no room for.
+#[derive(Clone, Debug)]
+pub(crate) struct Latest {
+    pub(crate) sample: Sample,
+    pub(crate) dropped_total: u64,
+}
+
+/// Both ends.
+pub(crate) fn channel(store: Store) -> (Intake, Writer) {
+    let (sender, deliveries) = mpsc::channel(QUEUE);
+    (Intake(sender), Writer { store, deliveries })
+}
+
+impl Intake {
+    /// Takes a batch of a node; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// It makes no sense, or can't be written now.
+    pub(crate) async fn push(
+        &self,
+        node: NodeId,
+        batch: TelemetryBatch,
+    ) -> Result<TelemetryAck, Status> {
+        check(&batch)?;
+        let (taken, was_taken) = oneshot::channel();
+        let stopping = || Status::unavailable("hyperhash-core stops");
+        let delivery = Delivery { node, batch, taken };
+        let sent = self.0.send(delivery).await;
+        sent.map_err(|_gone| stopping())?;
+        was_taken.await.unwrap_or_else(|_gone| Err(stopping()))
+    }
+}
+
+fn check(batch: &TelemetryBatch) -> Result<(), Status> {
+    let samples = &batch.samples;
+    if samples.len() > MAX_SAMPLES {
+        return Err(Status::invalid_argument(
+            "more samples than a batch may have",
+        ));
+    }
+    if samples
+        .iter()
+        .any(|sample| sample.services.len() > MAX_SERVICES)
+    {
+        return Err(Status::invalid_argument(
+            "more services than a sample may have",
+        ));
+    }
+    let is_ordered = samples.is_sorted_by(|a, b| a.seq < b.seq);
+    let is_number = |number: u64| i64::try_from(number).is_ok();
+    let fits = samples
+        .iter()
+        .all(|sample| sample.seq > 0 && is_number(sample.seq));
+    if !is_ordered || !fits || !is_number(batch.stream) || !is_number(batch.dropped_total) {
+        return Err(Status::invalid_argument(
+            "samples that are not in their order",
+        ));
+    }
+    Ok(())
+}
+
+impl Writer {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
+        let mut prune = tokio::time::interval(PRUNE_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(first) => self.write(first).await,
+                    None => return Ok(()),
+                },
+                _ = prune.tick() => self.prune().await,
+            }
+        }
+    }
+
+    async fn write(&mut self, first: Delivery) {
+        tokio::time::sleep(GATHER).await;
+        let mut gathered = vec![first];
+        while gathered.len() < GATHERED_MAX
+            && let Ok(delivery) = self.deliveries.try_recv()
+        {
+            gathered.push(delivery);
+        }
+        let now_ms = Timestamp::now().as_millisecond();
+        let (batches, waiting): (Vec<_>, Vec<_>) = gathered
+            .into_iter()
+            .map(|delivery| ((delivery.node, delivery.batch), delivery.taken))
+            .unzip();
+        let written: Result<Vec<TelemetryAck>, StoreError> = self
+            .store
+            .call(move |transaction| {
+                let batches = batches.iter();
+                batches
+                    .map(|(node, batch)| put(transaction, node, batch, now_ms))
+                    .collect()
+            })
+            .await;
+        match written {
+            Ok(acks) => {
+                for (ack, waiting) in acks.into_iter().zip(waiting) {
+                    waiting.send(Ok(ack)).ok();
+                }
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "telemetry not written"
+                );
+                for waiting in waiting {
+                    let status = Status::unavailable("telemetry can't be written now");
+                    waiting.send(Err(status)).ok();
+                }
+            }
+        }
+    }
+
+    async fn prune(&self) {
+        let until = Timestamp::now().as_millisecond().saturating_sub(KEEP_MS);
+        let pruned: Result<(), StoreError> = self
+            .store
+            .call(move |transaction| {
+                transaction.execute("DELETE FROM samples WHERE at_ms < ?", [until])?;
+                Ok(())
+            })
+            .await;
+        if let Err(error) = pruned {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "old telemetry not removed"
+            );
+        }
+    }
+}
+
+/// Writes what is new in a batch.
+fn put(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    batch: &TelemetryBatch,
+    now_ms: i64,
+) -> Result<TelemetryAck, StoreError> {
+    let through = through_seq(transaction, node, batch.stream)?;
+    let insert = "INSERT INTO samples (node, stream, seq, at_ms, sample) VALUES (?, ?, ?, ?, ?)";
+    let mut statement = transaction.prepare_cached(insert)?;
+    for sample in batch.samples.iter().filter(|sample| sample.seq > through) {
+        let at_ms = sample.at_unix_ms;
+        let at_ms = if at_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            now_ms
+        } else {
+            at_ms
+        };
+        let bytes = sample.encode_to_vec();
+        statement.execute(params![
+            node.as_str(),
+            batch.stream,
+            sample.seq,
+            at_ms,
+            bytes
+        ])?;
+    }
+    let last = batch.samples.last().map_or(0, |sample| sample.seq);
+    let through_seq = through.max(last);
+    transaction.execute(
+        "INSERT INTO telemetry_streams (node, stream, through_seq, dropped_total, heard_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (node, stream) DO UPDATE SET through_seq = ?3, dropped_total = ?4, heard_at_ms = ?5",
+        params![node.as_str(), batch.stream, through_seq, batch.dropped_total, now_ms],
+    )?;
+    let samples = u64::try_from(batch.samples.len()).unwrap_or_default();
+    metrics::counter!("hyperhash_fleet_samples_total").increment(samples);
+    Ok(TelemetryAck { through_seq })
+}
+
+fn through_seq(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    stream: u64,
+) -> Result<u64, StoreError> {
+    let query = "SELECT through_seq FROM telemetry_streams WHERE node = ? AND stream = ?";
+    let found = transaction.query_row(query, params![node.as_str(), stream], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or(0))
+}
+
+/// The last sample of a node; none if none came, or the last is too old to be kept.
+pub(crate) fn latest(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+) -> Result<Option<Latest>, StoreError> {
+    let query =
+        "SELECT sample, dropped_total FROM samples JOIN telemetry_streams USING (node, stream)
+        WHERE node = ? ORDER BY heard_at_ms DESC, seq DESC LIMIT 1";
+    let found = transaction.query_row(query, [node.as_str()], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?))
+    });
+    let Some((bytes, dropped_total)) = found.optional()? else {
+        return Ok(None);
+    };
+    let sample = Sample::decode(bytes.as_slice()).map_err(|_no| StoreError::Damaged {
+        what: format!("a sample of {node} that is none"),
+    })?;
+    Ok(Some(Latest {
+        sample,
+        dropped_total,
+    }))
+}

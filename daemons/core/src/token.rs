@@ -1,0 +1,142 @@
+//! Tokens with which nodes enrol: their rows. The token itself is nowhere, only its hash.
+
+use crate::store::StoreError;
+use hh_trust::enrolment::{EnrolmentToken, TokenHash, TokenId, TokenRecord, TokenUse};
+use hh_trust::{NodeId, NodePublicKey};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+/// A token as it is known.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenRow {
+    pub(crate) id: TokenId,
+    pub(crate) node: NodeId,
+    /// A node of that name may begin anew by it.
+    pub(crate) may_replace: bool,
+    pub(crate) made_by: String,
+    pub(crate) created_at_ms: i64,
+    pub(crate) record: TokenRecord,
+}
+
+const COLUMNS: &str = "id, node, may_replace, made_by, created_at_ms, expires_at_ms, used_at_ms, used_key_hash, \
+    used_node_key, revoked_at_ms";
+
+/// Writes a token that was just made.
+pub(crate) fn put(
+    transaction: &Transaction<'_>,
+    token: &EnrolmentToken,
+    hash: TokenHash,
+    may_replace: bool,
+) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO tokens (id, hash, node, may_replace, made_by, created_at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            token.jti.to_string(),
+            hash.as_bytes(),
+            token.node.as_str(),
+            may_replace,
+            token.by,
+            token.nbf.saturating_mul(1_000),
+            token.exp.saturating_mul(1_000),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The row of a token that somebody shows.
+pub(crate) fn shown(
+    transaction: &Transaction<'_>,
+    hash: TokenHash,
+) -> Result<Option<TokenRow>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM tokens WHERE hash = ?");
+    let row = transaction.query_row(&query, [hash.as_bytes()], |row| Ok(read(row)));
+    row.optional()?.transpose()
+}
+
+/// One token.
+pub(crate) fn get(
+    transaction: &Transaction<'_>,
+    id: TokenId,
+) -> Result<Option<TokenRow>, StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?");
+    let row = transaction.query_row(&query, [id.to_string()], |row| Ok(read(row)));
+    row.optional()?.transpose()
+}
+
+/// Tokens, newest first, at most so many, and how many there are.
+pub(crate) fn list(
+    transaction: &Transaction<'_>,
+    limit: u32,
+) -> Result<(Vec<TokenRow>, u32), StoreError> {
+    let query = format!("SELECT {COLUMNS} FROM tokens ORDER BY created_at_ms DESC, id LIMIT ?");
+    let mut statement = transaction.prepare(&query)?;
+    let rows = statement.query_map([limit], |row| Ok(read(row)))?;
+    let tokens = rows.map(|row| row?).collect::<Result<_, StoreError>>()?;
+    let total = "SELECT count(*) FROM tokens";
+    let total = transaction.query_row(total, [], |row| row.get(0))?;
+    Ok((tokens, total))
+}
+
+/// Writes down who has used a token. False if somebody was faster.
+pub(crate) fn use_up(
+    transaction: &Transaction<'_>,
+    id: TokenId,
+    used: &TokenUse,
+) -> Result<bool, StoreError> {
+    let update = "UPDATE tokens SET used_at_ms = ?, used_key_hash = ?, used_node_key = ?
+        WHERE id = ? AND used_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms > ?1";
+    let changed = transaction.execute(
+        update,
+        params![
+            used.at.saturating_mul(1_000),
+            used.tls_key_hash,
+            used.node_key.to_string(),
+            id.to_string(),
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Takes a token back.
+pub(crate) fn revoke(
+    transaction: &Transaction<'_>,
+    id: TokenId,
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    let update = "UPDATE tokens SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL";
+    transaction.execute(update, params![at_ms, id.to_string()])?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> Result<TokenRow, StoreError> {
+    let damaged = |what: String| StoreError::Damaged { what };
+    let id: String = row.get(0)?;
+    let node: String = row.get(1)?;
+    let used_at_ms: Option<i64> = row.get(6)?;
+    let key: Option<String> = row.get(8)?;
+    let used = match (used_at_ms, row.get(7)?, key) {
+        (Some(at_ms), Some(tls_key_hash), Some(key)) => Some(TokenUse {
+            at: at_ms / 1_000,
+            tls_key_hash,
+            node_key: key
+                .parse::<NodePublicKey>()
+                .map_err(|_no| damaged(format!("the key {key:?} of a token")))?,
+        }),
+        _ => None,
+    };
+    Ok(TokenRow {
+        id: id
+            .parse()
+            .map_err(|_no| damaged(format!("a token {id:?}")))?,
+        node: node
+            .parse()
+            .map_err(|_no| damaged(format!("a node named {node:?}")))?,
+        may_replace: row.get(2)?,
+        made_by: row.get(3)?,
+        created_at_ms: row.get(4)?,
+        record: TokenRecord {
+            exp: row.get::<_, i64>(5)? / 1_000,
+            is_revoked: row.get::<_, Option<i64>>(9)?.is_some(),
+            used,
+        },
+    })
+}
