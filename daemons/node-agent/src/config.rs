@@ -1,0 +1,121 @@
+//! hh-node-agent's configuration.
+
+mod service;
+
+pub(crate) use service::STOP_SECONDS_MAX;
+pub use service::ServiceConfig;
+
+use hh_daemon::{Mistakes, SecretRef};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The file `hh-node-agent.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The node's identity, its journal, its spool, and the logs of its services. It is made by hand or by the service manager.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// What core may order here; it belongs to root.
+    #[serde(default = "default_policy_file")]
+    pub policy_file: PathBuf,
+    /// With the token of `hhctl token create`: where it is there, the node enrols with it, and it is removed.
+    #[serde(default = "default_token_file")]
+    pub token_file: PathBuf,
+    /// The Ed25519 key by which pools know the node (`hhctl node key generate`); where it is not given the agent makes one.
+    #[serde(default)]
+    pub node_key: Option<SecretRef>,
+    #[serde(default)]
+    pub services: Vec<ServiceConfig>,
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/hyperhash/hh-node-agent")
+}
+
+fn default_policy_file() -> PathBuf {
+    PathBuf::from("/etc/hyperhash/node-policy.toml")
+}
+
+fn default_token_file() -> PathBuf {
+    PathBuf::from("/etc/hyperhash/node.token")
+}
+
+impl hh_daemon::Config for AgentConfig {
+    /// All services stop at once, the slowest of them by SIGKILL.
+    const GRACE: Duration = Duration::from_secs(STOP_SECONDS_MAX + 15);
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        for (key, path) in [
+            ("data_dir", &self.data_dir),
+            ("policy_file", &self.policy_file),
+            ("token_file", &self.token_file),
+        ] {
+            if !path.is_absolute() {
+                mistakes.add(key, "not an absolute path", "start it with a slash");
+            }
+        }
+        let mut names = BTreeSet::new();
+        for (index, service) in self.services.iter().enumerate() {
+            service.check(index, mistakes);
+            if !names.insert(&service.name) {
+                let what = format!("the name {} is taken", service.name);
+                let fix = "give each service a name of its own";
+                mistakes.add(format!("services.{index}.name"), what, fix);
+            }
+        }
+        if self.services.len() > hh_ipc::agent::MAX_SERVICES {
+            let fix = format!("at most {} are looked after", hh_ipc::agent::MAX_SERVICES);
+            mistakes.add("services", "too many", fix);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_daemon::ConfigError;
+    use std::path::Path;
+
+    #[test]
+    fn the_examples_are_a_valid_configuration_and_policy() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (_, config) = hh_daemon::load::<AgentConfig>(&dir.join("config.example.toml")).unwrap();
+        let policy = std::fs::read_to_string(dir.join("policy.example.toml")).unwrap();
+        let policy: hh_trust::local_policy::LocalPolicy = toml::from_str(&policy).unwrap();
+        assert!(policy.services.contains_key(&config.services[0].name));
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hh-node-agent.toml");
+        let text = "data_dir = \"here\"\npolicy_file = \"p\"\n\
+            [[services]]\nname = \"a\"\ncommand = [\"sh\"]\nstop_seconds = 0\n\
+            [[services]]\nname = \"a\"\ncommand = [\"/bin/x\"]\nworking_dir = \"y\"\n";
+        std::fs::write(&path, text).unwrap();
+        let error = hh_daemon::load::<AgentConfig>(&path).unwrap_err();
+        let ConfigError::Mistakes(mistakes) = error else {
+            panic!("{error}");
+        };
+        let text = mistakes.to_string();
+        for expected in [
+            "data_dir: not an absolute path",
+            "policy_file: not an absolute path",
+            "services.0.command: the program is not named by an absolute path",
+            "services.0.stop_seconds: out of range",
+            "services.1.name: the name a is taken",
+            "services.1.working_dir: not an absolute path",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in\n{text}");
+        }
+        let names = ["\"a b\"", "\"../x\"", "\"x.service; rm\"", "\"-h\"", "\"\""];
+        for name in names {
+            let text = format!("[[services]]\nname = {name}\ncommand = [\"/bin/x\"]\n");
+            std::fs::write(&path, text).unwrap();
+            hh_daemon::load::<AgentConfig>(&path).unwrap_err();
+        }
+    }
+}

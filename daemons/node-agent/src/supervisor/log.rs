@@ -1,0 +1,110 @@
+//! Lines of a service's log, by cursor.
+//!
+//! A cursor is the file's inode and a place in it: a log that was put aside is another file, and is read from its beginning.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Read in one go: what a result holds, and some lines more.
+const READ_BYTES_MAX: u64 = 15 * 1024;
+
+/// Why there are no lines.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LogError {
+    #[error("the log can't be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("{0:?} is no cursor of a log")]
+    Cursor(String),
+}
+
+/// At most so many whole lines after the cursor, or the last ones, with `cursor INODE:PLACE` before them.
+pub(super) fn tail(path: &Path, lines: u16, after: Option<&str>) -> Result<String, LogError> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let (inode, length) = (metadata.ino(), metadata.len());
+    let after = after.map(place_of).transpose()?;
+    let after = after.map(|(of, place)| if of == inode { place.min(length) } else { 0 });
+    let start = after.unwrap_or(length.saturating_sub(READ_BYTES_MAX));
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+    // One that is just being written is no line yet.
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let all: Vec<&[u8]> = bytes[..whole]
+        .split_inclusive(|byte| *byte == b'\n')
+        .collect();
+    let lines = usize::from(lines);
+    let (skipped, shown) = match after {
+        Some(_) => (&all[..0], &all[..all.len().min(lines)]),
+        None => {
+            // Where it was cut in the middle, the first is a part of a line.
+            let first = usize::from(start > 0).min(all.len());
+            all.split_at(all.len().saturating_sub(lines).max(first))
+        }
+    };
+    let read: usize = skipped.iter().chain(shown).map(|line| line.len()).sum();
+    let place = start + u64::try_from(read).unwrap_or_default();
+    let text = shown.concat();
+    Ok(format!(
+        "cursor {inode}:{place}\n{}",
+        String::from_utf8_lossy(&text)
+    ))
+}
+
+fn place_of(cursor: &str) -> Result<(u64, u64), LogError> {
+    let parsed = cursor
+        .split_once(':')
+        .and_then(|(inode, place)| Some((inode.parse().ok()?, place.parse().ok()?)));
+    parsed.ok_or_else(|| LogError::Cursor(cursor.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(text: &str) -> String {
+        let line = text.lines().next().unwrap();
+        line.strip_prefix("cursor ").unwrap().to_owned()
+    }
+
+    fn lines(text: &str) -> Vec<&str> {
+        text.lines().skip(1).collect()
+    }
+
+    #[test]
+    fn a_cursor_goes_on_where_it_was_and_begins_again_in_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        std::fs::write(&path, "1\n2\n3\n4").unwrap();
+        let last = tail(&path, 2, None).unwrap();
+        assert_eq!(lines(&last), ["2", "3"]);
+        std::fs::write(&path, "1\n2\n3\n4\n5\n6\n").unwrap();
+        let next = tail(&path, 2, Some(&cursor(&last))).unwrap();
+        assert_eq!(lines(&next), ["4", "5"]);
+        let rest = tail(&path, 2, Some(&cursor(&next))).unwrap();
+        assert_eq!(lines(&rest), ["6"]);
+        std::fs::rename(&path, dir.path().join("a.log.1")).unwrap();
+        std::fs::write(&path, "7\n").unwrap();
+        let new = tail(&path, 2, Some(&cursor(&rest))).unwrap();
+        assert_eq!(lines(&new), ["7"]);
+        tail(&path, 2, Some("x")).unwrap_err();
+    }
+
+    #[test]
+    fn a_long_log_shows_its_last_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let text: String = (0..10_000)
+            .map(|number| format!("line {number}\n"))
+            .collect();
+        std::fs::write(&path, text).unwrap();
+        let last = tail(&path, 500, None).unwrap();
+        assert_eq!(lines(&last).last(), Some(&"line 9999"));
+        assert_eq!(lines(&last).len(), 500);
+    }
+}
