@@ -1,0 +1,308 @@
+//! A core and nodes' agents on this machine, in a directory of the test's. All of it ends with it.
+
+use hh_ipc::api::core::{CoreClient, FleetNodeDetail, NodeService, NodeState, Operation};
+use hh_ipc::client;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// For anything that a loaded machine takes its time for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// For a daemon to end; the slowest service of these tests takes five seconds.
+const STOP: Duration = Duration::from_secs(20);
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// Asks until there is a value.
+pub(crate) async fn wait_for<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A program that was built beside this test.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().with_file_name(name);
+    assert!(
+        path.exists(),
+        "{} is not there: run `cargo build --workspace --bins` first, as scripts/test does",
+        path.display()
+    );
+    path
+}
+
+/// A free port; whoever takes it later is told where it is by this number.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A daemon; killed when it is dropped.
+pub(crate) struct Daemon {
+    name: &'static str,
+    dir: PathBuf,
+    child: Child,
+}
+
+impl Daemon {
+    fn start(name: &'static str, dir: &Path) -> Self {
+        let log = dir.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let child = Command::new(program(name))
+            .arg("--config")
+            .arg(dir.join(format!("{name}.toml")))
+            .env_remove("HH_LOG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            name,
+            dir: dir.to_owned(),
+            child,
+        }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Starts it again on the same files.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        *self = Self::start(self.name, &self.dir.clone());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.join(format!("{}.log", self.name))).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    #[expect(clippy::print_stderr, reason = "what a failed test shows")]
+    /// By SIGTERM first: an agent that is killed leaves its services behind.
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        let start = Instant::now();
+        while start.elapsed() < STOP && matches!(self.child.try_wait(), Ok(None)) {
+            pause();
+        }
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(30)..];
+            eprintln!("---- {}:\n{}\n----", self.name, tail.join("\n"));
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "no runtime is there in a drop")]
+fn pause() {
+    std::thread::sleep(POLL);
+}
+
+/// What hhctl said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    /// The item of a report in JSON.
+    #[track_caller]
+    pub(crate) fn item(&self) -> Value {
+        let report: Value = serde_json::from_str(&self.stdout).expect("a report in JSON");
+        report["item"].clone()
+    }
+}
+
+/// A core site.
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) core: Daemon,
+    /// Of enrolment and of sessions.
+    pub(crate) ports: [u16; 2],
+}
+
+impl Site {
+    /// Makes the keys of a network with hhctl, and starts a core with them.
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("hh-core-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let path = dir.path();
+        let context = format!("name = \"site\"\nruntime_dir = {path:?}\n");
+        fs::write(path.join("context.toml"), context).unwrap();
+        let pki = path.join("pki");
+        let made = hhctl(
+            path,
+            &[
+                "pki",
+                "init",
+                "--trust-domain",
+                "hyperhash.test",
+                pki.to_str().unwrap(),
+            ],
+        );
+        assert_eq!(made.status, 0, "{made:?}");
+        fs::create_dir(path.join("data")).unwrap();
+        let ports = [free_port(), free_port()];
+        fs::write(path.join("hyperhash-core.toml"), core_config(path, ports)).unwrap();
+        let core = Daemon::start("hyperhash-core", path);
+        let site = Self { dir, core, ports };
+        site.client().await;
+        site
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path().join("data/core.db")
+    }
+
+    /// Runs a command of an operator.
+    pub(crate) fn hhctl(&self, words: &[&str]) -> Said {
+        hhctl(self.path(), words)
+    }
+
+    /// Calls over core's control socket, as soon as it answers.
+    pub(crate) async fn client(&self) -> CoreClient {
+        let socket = self.path().join("hyperhash-core/control.sock");
+        wait_for("core answers", async || {
+            let client = client::core(client::dial(&socket).await.ok()?);
+            let hello = client.hello(client::within(PATIENCE)).await;
+            hello.is_ok().then_some(client)
+        })
+        .await
+    }
+
+    pub(crate) async fn node(&self, id: &str) -> Option<FleetNodeDetail> {
+        let client = self.client().await;
+        let node = client.node(client::within(PATIENCE), id.to_owned()).await;
+        node.unwrap().ok()
+    }
+
+    pub(crate) async fn operation(&self, id: &str) -> Operation {
+        let client = self.client().await;
+        let operation = client
+            .operation(client::within(PATIENCE), id.to_owned())
+            .await;
+        operation.unwrap().unwrap()
+    }
+
+    /// Waits until a service of a connected node runs, and gives what is known of it.
+    pub(crate) async fn running(&self, node: &str, service: &str) -> NodeService {
+        wait_for(&format!("{service} of {node} runs"), async || {
+            let detail = self.node(node).await?;
+            let is_connected = detail.node.state == NodeState::Connected;
+            let mut services = detail.services.into_iter();
+            let found = services.find(|one| one.name == service)?;
+            (is_connected && found.state == "running").then_some(found)
+        })
+        .await
+    }
+
+    /// Waits until a node is away.
+    pub(crate) async fn away(&self, node: &str) {
+        wait_for(&format!("{node} is away"), async || {
+            let detail = self.node(node).await?;
+            (detail.node.state == NodeState::Away).then_some(())
+        })
+        .await;
+    }
+
+    /// The folder of a node that has a token, and its agent's configuration with these services and this policy.
+    pub(crate) fn prepare(&self, node: &str, services: &str, policy: &str) -> PathBuf {
+        let dir = self.path().join(node);
+        fs::create_dir_all(dir.join("data")).unwrap();
+        let config = format!(
+            "runtime_dir = {dir:?}\ndata_dir = {:?}\npolicy_file = {:?}\ntoken_file = {:?}\n{services}",
+            dir.join("data"),
+            dir.join("policy.toml"),
+            dir.join("token"),
+        );
+        fs::write(dir.join("hh-node-agent.toml"), config).unwrap();
+        fs::write(dir.join("policy.toml"), policy).unwrap();
+        let mode = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(dir.join("policy.toml"), mode).unwrap();
+        dir
+    }
+
+    /// An agent that joins by a token of hhctl.
+    pub(crate) fn start_node(&self, node: &str, services: &str, policy: &str) -> Daemon {
+        let dir = self.prepare(node, services, policy);
+        let token = dir.join("token");
+        let made = self.hhctl(&["token", "create", node, "--out", token.to_str().unwrap()]);
+        assert_eq!(made.status, 0, "{made:?}");
+        self.start_prepared(&dir)
+    }
+
+    /// An agent in a folder that [`Self::prepare`] has made.
+    pub(crate) fn start_prepared(&self, dir: &Path) -> Daemon {
+        Daemon::start("hh-node-agent", dir)
+    }
+
+    /// An agent that joins by a token that somebody else has used.
+    pub(crate) fn start_thief(&self, token: &str) -> Daemon {
+        let dir = self.prepare("thief", "", "");
+        let file = File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(dir.join("token"));
+        file.unwrap().write_all(token.as_bytes()).unwrap();
+        Daemon::start("hh-node-agent", &dir)
+    }
+}
+
+fn core_config(dir: &Path, [enrolment, sessions]: [u16; 2]) -> String {
+    let pki = dir.join("pki");
+    let key = |name: &str| format!("file:{}", pki.join(name).display());
+    format!(
+        "runtime_dir = {dir:?}\ntrust_domain = \"hyperhash.test\"\ndata_dir = {:?}\n\
+         [enrolment]\nlisten_address = \"127.0.0.1:{enrolment}\"\nurl = \"https://127.0.0.1:{enrolment}\"\n\
+         [sessions]\nlisten_address = \"127.0.0.1:{sessions}\"\npublic_address = \"127.0.0.1:{sessions}\"\n\
+         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n",
+        dir.join("data"),
+        key("node-issuer.key"),
+        key("server-issuer.key"),
+        key("enrolment.key"),
+        key("command.key"),
+    )
+}
+
+fn hhctl(dir: &Path, words: &[&str]) -> Said {
+    let output = Command::new(program("hhctl"))
+        .args(words)
+        .current_dir(dir)
+        .env("HHCTL_CONTEXT", dir.join("context.toml"))
+        .output()
+        .unwrap();
+    Said {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
