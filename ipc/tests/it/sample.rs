@@ -14,9 +14,11 @@ use hh_ipc::api::pool::{
 use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, ShareCounts};
 use jiff::Timestamp;
 
+mod core;
 mod template_provider;
 mod translator;
 
+pub(crate) use core::*;
 pub(crate) use template_provider::*;
 pub(crate) use translator::*;
 

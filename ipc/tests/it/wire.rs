@@ -88,6 +88,23 @@ fn messages_of_translator_are_as_they_were() {
 }
 
 #[test]
+fn messages_of_core_are_as_they_were() {
+    assert_wire!(core_status);
+    assert_wire!(fleet_page);
+    assert_wire!(fleet_node_detail);
+    assert_wire!(service_orders);
+    assert_wire!(operation_query);
+    assert_wire!(operation_page);
+    assert_wire!(wait_for_operation);
+    assert_wire!(create_token);
+    assert_wire!(issued_token);
+    assert_wire!(token_page);
+    assert_wire!(pki_status);
+    assert_wire!(audit_query);
+    assert_wire!(audit_page);
+}
+
+#[test]
 fn every_name_of_a_closed_set_is_as_it_was() {
     use hh_ipc::ErrorKind::{Failed, NotFound, Permission, Unavailable, Usage};
     use hh_ipc::api::LinkState::{Connecting, Down, Up};
