@@ -14,7 +14,7 @@ use hh_daemon::{Chain, Failure, Tasks};
 use hh_ipc::agent::{RenewRequest, RenewResponse, path};
 use hh_trust::pki::{ChannelError, KeySlot, RequestError};
 use jiff::Timestamp;
-use session::{End, Session};
+use session::{Due, End, Session, Step};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,24 +117,21 @@ impl Link {
         credentials: &mut Credentials,
     ) -> Result<End, LinkError> {
         loop {
-            let now = Timestamp::now().as_second();
-            let left = u64::try_from(credentials.renew_at - now).unwrap_or_default();
-            tokio::select! {
-                end = session.run(&mut self.worker, &self.clock, &self.supervisor) => match end {
-                    session::Step::End(end) => return Ok(end),
-                    session::Step::KeySet(text) => {
-                        if self.identity.take_key_set(&text)? {
-                            tracing::info!("newer list of core's keys taken");
-                            self.enrolled.send_replace(self.identity.enrolled().cloned());
-                        }
+            let due = Due {
+                renew_at: credentials.renew_at,
+                renew: &self.renew,
+            };
+            let step = session.run(&mut self.worker, &self.clock, &self.supervisor, due);
+            match step.await {
+                Step::End(end) => return Ok(end),
+                Step::KeySet(text) => {
+                    if self.identity.take_key_set(&text)? {
+                        tracing::info!("newer list of core's keys taken");
+                        self.enrolled
+                            .send_replace(self.identity.enrolled().cloned());
                     }
-                },
-                () = tokio::time::sleep(Duration::from_secs(left)) => {
-                    self.renew_certificate(credentials, channel).await?;
                 }
-                () = self.renew.notified() => {
-                    self.renew_certificate(credentials, channel).await?;
-                }
+                Step::Renew => self.renew_certificate(credentials, channel).await?,
             }
         }
     }

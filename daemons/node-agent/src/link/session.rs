@@ -11,7 +11,7 @@ use hh_ipc::agent::{
 };
 use jiff::Timestamp;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::Streaming;
 
@@ -54,6 +54,28 @@ pub(super) enum Step {
     End(End),
     /// Core's keys.
     KeySet(String),
+    /// The certificate is to be renewed.
+    Renew,
+}
+
+/// When the certificate is to be renewed.
+#[derive(Clone, Copy)]
+pub(super) struct Due<'a> {
+    /// In Unix seconds.
+    pub(super) renew_at: i64,
+    /// Now, because core has ordered it.
+    pub(super) renew: &'a Notify,
+}
+
+impl Due<'_> {
+    async fn is_due(self) {
+        let left = self.renew_at.saturating_sub(Timestamp::now().as_second());
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            () = self.renew.notified() => {}
+        }
+    }
 }
 
 impl Session {
@@ -87,12 +109,13 @@ impl Session {
         })
     }
 
-    /// Goes on until there is something to see to. It may be dropped and called again.
+    /// Goes on until there is something to see to. What has come is dealt with before it returns.
     pub(super) async fn run(
         &mut self,
         worker: &mut Ends,
         clock: &ClockOffset,
         supervisor: &Supervisor,
+        due: Due<'_>,
     ) -> Step {
         loop {
             let step = tokio::select! {
@@ -106,6 +129,7 @@ impl Session {
                     None => Some(Step::End(End::Stopping)),
                 },
                 _ = self.heartbeat.tick() => self.beat(supervisor).await,
+                () = due.is_due() => Some(Step::Renew),
             };
             if let Some(step) = step {
                 return step;
