@@ -25,10 +25,7 @@ pub(crate) struct Messages<A>(pub(crate) mpsc::Receiver<A>);
 impl<A> Stream for Messages<A> {
     type Item = Result<A, Status>;
 
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_recv(context).map(|message| message.map(Ok))
     }
 }

@@ -86,7 +86,8 @@ impl Sessions {
     /// The node that calls, if it may.
     async fn admit(&self, peer: &Peer) -> Result<NodeRow, Status> {
         let certificate = self.certificate(peer);
-        let certificate = certificate.ok_or_else(|| Status::permission_denied("no certificate of this network"))?;
+        let certificate = certificate
+            .ok_or_else(|| Status::permission_denied("no certificate of this network"))?;
         let Identity::Node(id) = certificate.identity.clone() else {
             return Err(Status::permission_denied("not a node's certificate"));
         };
