@@ -20,12 +20,17 @@ mod key_pair;
 pub mod key_set;
 pub mod local_policy;
 pub mod node_credential;
+pub mod node_directory;
 pub mod node_key;
+pub mod operator_key;
 pub mod payment_order;
 pub mod pki;
 mod pool_authority;
 pub mod report_key;
 mod salt_secret;
+pub mod sops;
+pub mod ssh_agent;
+pub mod statement;
 
 pub use chain::{Chain, ChainError, Entry, Event, Head};
 pub use change_journal::{ChangeJournal, ChangeJournalError};

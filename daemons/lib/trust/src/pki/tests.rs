@@ -475,8 +475,14 @@ fn a_node_and_the_core_meet_over_tls_1_3_and_nothing_is_resumed() {
     let shown = &called.peer_certificates().unwrap()[0];
     let peer = PeerCertificate::from_der(shown, &domain()).unwrap();
     assert_eq!(peer.identity, node("a"));
-    // The same configurations again, which could have kept a session.
-    let (client, server) = (client(), server());
+    // The same configurations again, and a client that keeps every session that it is offered.
+    let (mut client, server) = (client(), server());
+    client.resumption = rustls::client::Resumption::in_memory_sessions(4);
+    assert_eq!(
+        (server.send_tls13_tickets, server.max_early_data_size),
+        (0, 0)
+    );
+    assert!(!server.session_storage.can_cache());
     for _ in 0..2 {
         let (caller, called) = handshake(client.clone(), server.clone()).unwrap();
         assert_eq!(caller.handshake_kind(), Some(rustls::HandshakeKind::Full));
