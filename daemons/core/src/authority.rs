@@ -205,3 +205,58 @@ fn unusable<E: Display>(pki: &PkiConfig, name: &str) -> impl FnOnce(E) -> Failur
         Failure::config(Unusable { path, why })
     }
 }
+
+#[cfg(test)]
+impl Authority {
+    /// Of a network of its own, whose keys are made in `dir`.
+    pub(crate) fn of_test(dir: &Path) -> Arc<Self> {
+        use hh_trust::control_key::NetworkKey;
+        use hh_trust::key_set::TimedKey;
+        let domain: TrustDomain = "hyperhash.test".parse().unwrap();
+        let now = Timestamp::now().as_second();
+        let root = hh_trust::pki::Root::create(&domain, now).unwrap();
+        let network = NetworkKey::generate().unwrap();
+        let write = |name: &str, text: String| {
+            use std::os::unix::fs::PermissionsExt;
+            let path = dir.join(name);
+            std::fs::write(&path, text).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        write("root.crt", root.certificate_pem());
+        write("network.pub", network.public_key().to_string());
+        for kind in [IssuerKind::Node, IssuerKind::Server] {
+            let issuer = root.make_issuer(kind, now).unwrap();
+            write(&format!("{kind}-issuer.crt"), issuer.certificate_pem());
+            write(&format!("{kind}-issuer.key"), issuer.to_secret_pem());
+        }
+        let command = CommandKey::generate().unwrap();
+        write("command.key", command.to_secret_hex());
+        write(
+            "enrolment.key",
+            EnrolKey::generate().unwrap().to_secret_hex(),
+        );
+        let keys = KeySet {
+            version: 1,
+            domain: domain.clone(),
+            commands: vec![TimedKey {
+                key: command.public_key(),
+                nbf: now - 60,
+                exp: now + 3_600,
+            }],
+            checkpoints: Vec::new(),
+        };
+        write("key-set.jws", keys.sign(&network).unwrap());
+        let config = format!(
+            "trust_domain = \"hyperhash.test\"\n[enrolment]\nlisten_address = \"127.0.0.1:0\"\nurl = \"https://a:1\"\n\
+             [sessions]\nlisten_address = \"127.0.0.1:0\"\npublic_address = \"a:1\"\n[pki]\ndir = {dir:?}\n\
+             node_issuer_key = \"file:{0}/node-issuer.key\"\nserver_issuer_key = \"file:{0}/server-issuer.key\"\n\
+             enrolment_key = \"file:{0}/enrolment.key\"\ncommand_key = \"file:{0}/command.key\"\n",
+            dir.display()
+        );
+        let path = dir.join("core.toml");
+        std::fs::write(&path, config).unwrap();
+        let (_, config) = hh_daemon::load::<CoreConfig>(&path).unwrap();
+        Arc::new(Self::load(&config).unwrap())
+    }
+}

@@ -12,6 +12,7 @@ use crate::node::{self, Joining};
 use crate::store::{Store, StoreError};
 use crate::{operation, token};
 use futures::future::BoxFuture;
+use hh_daemon::ConnectRate;
 use hh_ipc::agent::{EnrolRequest, EnrolResponse, path};
 use hh_ipc::api::core::OperationState;
 use hh_trust::audit::{Actor, AuditOutcome, Detail};
@@ -24,12 +25,19 @@ use hh_trust::pki::{CertificateRequest, Identity};
 use hh_trust::{NodeId, NodePublicKey};
 use jiff::Timestamp;
 use rusqlite::Transaction;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tonic::Status;
 
 /// For a connection that enrols: it takes one call.
 const LIFETIME: Duration = Duration::from_secs(30);
+
+/// Enrolments of one address in a minute, whatever comes of them: a site of some racks that is set up by a script. Each that is refused
+/// and has a token of ours is two lines of the audit log.
+const PER_MINUTE_OF_ADDRESS: u32 = 30;
+
+/// And of all.
+const PER_MINUTE: u32 = 300;
 
 /// Longest version of an agent that is written down, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
@@ -89,11 +97,13 @@ impl Refusal {
 /// What answers on the port.
 #[derive(Clone)]
 pub(crate) struct Enrolment {
-    pub(crate) authority: Arc<Authority>,
-    pub(crate) store: Store,
-    pub(crate) fleet: Fleet,
+    authority: Arc<Authority>,
+    store: Store,
+    fleet: Fleet,
     /// Where nodes have their sessions.
-    pub(crate) session_address: String,
+    session_address: String,
+    rate: Arc<Mutex<ConnectRate>>,
+    started: Instant,
 }
 
 impl Service for Enrolment {
@@ -124,7 +134,35 @@ struct Applicant {
 }
 
 impl Enrolment {
+    pub(crate) fn new(
+        authority: Arc<Authority>,
+        store: Store,
+        fleet: Fleet,
+        session_address: String,
+    ) -> Self {
+        let rate = ConnectRate::new(PER_MINUTE, PER_MINUTE_OF_ADDRESS);
+        Self {
+            authority,
+            store,
+            fleet,
+            session_address,
+            rate: Arc::new(Mutex::new(rate)),
+            started: Instant::now(),
+        }
+    }
+
+    fn take_turn(&self, peer: &Peer) -> Result<(), Status> {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = rate.admit(peer.address.ip(), self.started.elapsed());
+        taken.map_err(|too_many| {
+            metrics::counter!("hyperhash_fleet_enrolments_total", "outcome" => "too-many")
+                .increment(1);
+            Status::resource_exhausted(format!("too-many: {too_many}; try again in a minute"))
+        })
+    }
+
     async fn enrol(&self, peer: &Peer, request: EnrolRequest) -> Result<EnrolResponse, Status> {
+        self.take_turn(peer)?;
         let joined = match self.applicant(peer, &request) {
             Ok(applicant) => self.admit(applicant).await,
             Err(refusal) => Err(refusal),
@@ -319,3 +357,6 @@ fn join(
     let chain = issued.chain.iter().map(|one| one.to_vec()).collect();
     Ok((id, epoch, chain))
 }
+
+#[cfg(test)]
+mod tests;

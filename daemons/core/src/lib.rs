@@ -83,12 +83,12 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
     spawn(&context, "exported metrics", exported.run(stop.clone()));
 
     let ports = Ports::new(&config, &context);
-    let enrolment = Enrolment {
-        authority: Arc::clone(&authority),
-        store: store.clone(),
-        fleet: fleet.clone(),
-        session_address: config.sessions.public_address.clone(),
-    };
+    let enrolment = Enrolment::new(
+        Arc::clone(&authority),
+        store.clone(),
+        fleet.clone(),
+        config.sessions.public_address.clone(),
+    );
     let tls = hh_trust::pki::enrolment_server(&authority.enrolment_slot)?;
     ports.open("enrolment", enrolment_socket, tls, enrolment);
     let sessions = Sessions {

@@ -261,3 +261,6 @@ fn read(row: &Row<'_>) -> Result<OperationRow, StoreError> {
         detail: row.get(9)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+use super::*;
+use crate::node::{self, Joining};
+use crate::store::Store;
+use hh_trust::NodeSecretKey;
+
+const EPOCH: u64 = 5;
+
+fn node(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+fn id(seq: u64) -> CommandId {
+    format!("{seq:032x}").parse().unwrap()
+}
+
+/// A database with two nodes, and three commands for the first that hold until 100.
+async fn with_three(run: impl FnOnce(&Transaction<'_>) + Send + 'static) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("core.db")).unwrap();
+    let done: Result<(), StoreError> = store
+        .call(move |transaction| {
+            for name in ["berlin", "paris"] {
+                let joining = Joining {
+                    id: node(name),
+                    epoch: EPOCH,
+                    public_key: NodeSecretKey::generate().unwrap().public_key(),
+                    is_public: false,
+                    agent_version: String::new(),
+                    at_ms: 0,
+                };
+                node::join(transaction, &joining)?;
+            }
+            for seq in 1..=3 {
+                assert_eq!(node::next_seq(transaction, &node("berlin"))?, seq);
+                let signed = Signed {
+                    id: id(seq),
+                    node: &node("berlin"),
+                    epoch: EPOCH,
+                    seq,
+                    jws: "jws",
+                    command: "ping",
+                    asked_by: "alice",
+                    created_at_ms: 0,
+                    expires_at_ms: 100,
+                };
+                put(transaction, &signed)?;
+            }
+            run(transaction);
+            Ok(())
+        })
+        .await;
+    done.unwrap();
+}
+
+fn state(transaction: &Transaction<'_>, seq: u64) -> OperationState {
+    let row = get(transaction, &id(seq).to_string()).unwrap();
+    row.unwrap().state
+}
+
+fn delivered(transaction: &Transaction<'_>, after: Option<u64>) -> Vec<String> {
+    let after = after.map(|seq| id(seq).to_string());
+    let berlin = node("berlin");
+    let commands = deliver(transaction, (&berlin, EPOCH), after.as_deref()).unwrap();
+    commands.into_iter().map(|command| command.id).collect()
+}
+
+fn conclusion() -> Conclusion<'static> {
+    Conclusion {
+        state: OperationState::Done,
+        code: "ok",
+        detail: "",
+        jws: "result",
+        at_ms: 50,
+    }
+}
+
+fn ids(seqs: &[u64]) -> Vec<String> {
+    seqs.iter().map(|seq| id(*seq).to_string()).collect()
+}
+
+#[tokio::test]
+async fn only_what_was_never_sent_expires() {
+    with_three(|transaction| {
+        let berlin = node("berlin");
+        assert_eq!(expire(transaction, 99).unwrap(), []);
+        transaction
+            .execute("UPDATE commands SET state = 'sent' WHERE seq = 1", [])
+            .unwrap();
+        taken(transaction, &berlin, &id(2).to_string()).unwrap();
+        assert_eq!(expire(transaction, 100).unwrap(), [id(3)]);
+        assert_eq!(state(transaction, 1), OperationState::Sent);
+        assert_eq!(state(transaction, 2), OperationState::Taken);
+        assert_eq!(state(transaction, 3), OperationState::Expired);
+        // The node is asked for both, however late it is.
+        assert_eq!(delivered(transaction, None), ids(&[1, 2]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_sends_each_once_in_order_and_the_next_one_all_of_which_no_end_is_known() {
+    with_three(|transaction| {
+        assert_eq!(delivered(transaction, None), ids(&[1, 2, 3]));
+        assert_eq!(delivered(transaction, Some(2)), ids(&[3]));
+        assert_eq!(delivered(transaction, Some(3)), ids(&[]));
+        let berlin = node("berlin");
+        assert!(conclude(transaction, &berlin, &id(2).to_string(), &conclusion()).unwrap());
+        assert_eq!(delivered(transaction, None), ids(&[1, 3]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_end_is_known_once_and_from_the_node_itself() {
+    with_three(|transaction| {
+        let first = id(1).to_string();
+        let of =
+            |name, conclusion| conclude(transaction, &node(name), &first, &conclusion).unwrap();
+        assert!(!of("paris", conclusion()));
+        assert!(of("berlin", conclusion()));
+        let later = Conclusion {
+            state: OperationState::Failed,
+            ..conclusion()
+        };
+        assert!(!of("berlin", later));
+        assert_eq!(state(transaction, 1), OperationState::Done);
+        taken(transaction, &node("berlin"), &first).unwrap();
+        assert_eq!(state(transaction, 1), OperationState::Done);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_node_that_joins_anew_nobody_will_know() {
+    with_three(|transaction| {
+        let berlin = node("berlin");
+        taken(transaction, &berlin, &id(1).to_string()).unwrap();
+        let given_up = give_up(transaction, &berlin, 60).unwrap();
+        assert_eq!(given_up.len(), 3);
+        assert_eq!(state(transaction, 1), OperationState::Indeterminate);
+        assert_eq!(state(transaction, 2), OperationState::Expired);
+        assert_eq!(delivered(transaction, None), ids(&[]));
+    })
+    .await;
+}
