@@ -194,6 +194,28 @@ impl Identity {
 }
 
 impl Enrolled {
+    /// Of a node that takes orders and has no certificate.
+    #[cfg(test)]
+    pub(crate) fn of_test(
+        node: NodeId,
+        domain: TrustDomain,
+        epoch: u64,
+        network: NetworkPublicKey,
+        key_set: String,
+    ) -> Self {
+        Self {
+            node,
+            domain,
+            epoch,
+            session_address: String::new(),
+            network,
+            key_set,
+            root: String::new(),
+            chain: Vec::new(),
+            key_pem: String::new(),
+        }
+    }
+
     /// Core's keys, as the network's key has signed them.
     pub(crate) fn keys(&self) -> Option<KeySet> {
         KeySet::verify(&self.key_set, &self.network, &self.domain, 0).ok()

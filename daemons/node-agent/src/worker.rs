@@ -387,3 +387,6 @@ fn now_ms() -> i64 {
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     hh_daemon::Chain(error).to_string()
 }
+
+#[cfg(test)]
+mod tests;
