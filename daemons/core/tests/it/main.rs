@@ -4,4 +4,5 @@
 
 mod control_plane;
 mod hostile;
+mod renewal;
 mod site;
