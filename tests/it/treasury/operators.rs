@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -56,12 +56,25 @@ struct Operator<'a> {
 }
 
 impl Operator<'_> {
+    /// Another user's is a copy: the directory of builds may be closed to him.
+    fn hhctl(&self) -> PathBuf {
+        let built = program("hhctl");
+        if self.uid.is_none() {
+            return built;
+        }
+        let copy = self.world.network.dir().join("hhctl");
+        if !copy.exists() {
+            std::fs::copy(built, &copy).unwrap();
+        }
+        copy
+    }
+
     fn types(&self, line: &str) -> Said {
         let dir = self.world.network.dir();
         let context = dir.join("context.toml");
         let text = format!("name = \"test\"\nruntime_dir = {dir:?}\n");
         std::fs::write(&context, text).unwrap();
-        let mut command = Command::new(program("hhctl"));
+        let mut command = Command::new(self.hhctl());
         command.arg("--context").arg(&context);
         command.args(line.split(' ')).args(["-o", "json"]);
         command.env("HOME", dir).current_dir("/");
