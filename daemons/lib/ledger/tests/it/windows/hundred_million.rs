@@ -113,7 +113,7 @@ async fn fill(site: &Site) -> BlockHash {
         Place::Database(database) => {
             database.psql(&format!(
                 "INSERT INTO minute_sums (minute, origin, shares, log, work, score, chain)
-                SELECT minutes.minute, (origin - 1 + minutes.minute * 138) % 10000 + 1, shares, log, work, score, chain
+                SELECT minutes.minute, (origin - 1 + minutes.minute::bigint * 138) % 10000 + 1, shares, log, work, score, chain
                 FROM generate_series({from}, {to}) AS minutes (minute) JOIN minute_sums AS whole ON whole.minute = {first_minute};
                 ANALYZE minute_sums"
             ));
