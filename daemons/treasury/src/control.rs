@@ -6,6 +6,7 @@ mod adoption;
 mod block;
 mod channel;
 mod destination;
+mod ledger;
 mod liquidity;
 mod money;
 mod payout;
@@ -26,11 +27,12 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
-    Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment, LightningStatus,
-    Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
-    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
-    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
+    LightningStatus, Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage,
+    PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport,
+    ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
+    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
+    VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -280,6 +282,10 @@ impl Treasury for Answers {
 
     async fn verify(self, _: Call) -> Result<VerifyReport, ApiError> {
         self.control.verify(&self.caller).await
+    }
+
+    async fn ledger(self, _: Call, query: LedgerQuery) -> Result<LedgerPage, ApiError> {
+        self.control.ledger(query).await
     }
 
     async fn reconcile(self, _: Call) -> Result<ReconcileReport, ApiError> {

@@ -57,6 +57,7 @@ const COMMANDS: &[&str] = &[
     "treasury unfreeze",
     "treasury verify",
     "treasury reconcile",
+    "treasury ledger",
     "treasury adopt",
     "treasury adopt-foreign",
     "treasury deposit",

@@ -40,6 +40,13 @@ async fn treasury_status_and_balance_name_every_amount() {
 }
 
 #[tokio::test]
+async fn the_ledger_has_a_line_for_each_book_that_an_entry_changed() {
+    check("treasury_ledger", "hhctl treasury ledger").await;
+    let command = "hhctl treasury ledger --before 4 --limit 1";
+    check("treasury_ledger_page", command).await;
+}
+
+#[tokio::test]
 async fn a_freeze_asks_nothing_and_works_without_a_terminal() {
     let devnet = Devnet::start(Answers::good());
     let operator = Operator::at(&devnet);

@@ -2,6 +2,7 @@
 
 mod account;
 mod block;
+mod ledger;
 mod lightning;
 mod money;
 mod payout;
@@ -16,6 +17,7 @@ pub use block::{
     BlockReport, NamesPage, NamesQuery, ReportName, RewardBlock, RewardBlockPage, RewardBlockState,
     WindowPage, WindowPageQuery,
 };
+pub use ledger::{BookChange, LedgerEntry, LedgerPage, LedgerQuery};
 pub use lightning::{
     Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, Htlc, InvoiceRequest,
     LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, RebalanceRequest,
@@ -102,6 +104,8 @@ pub trait Treasury {
     async fn unfreeze(request: UnfreezeRequest) -> Result<(), ApiError>;
     /// Adds the books up and compares them with the wallet; freezes payouts where they don't agree.
     async fn verify() -> Result<VerifyReport, ApiError>;
+    /// What the books are made of, entry by entry, newest first.
+    async fn ledger(query: LedgerQuery) -> Result<LedgerPage, ApiError>;
     /// Matches the wallet's outgoing payments to attempts.
     async fn reconcile() -> Result<ReconcileReport, ApiError>;
     /// Says whose an unmatched payment was; two operators. It settles the payee's open payout of that amount, or comes off the balance.

@@ -57,7 +57,7 @@ pub use block::{BookBlock, BookBlockState, NewBlock};
 pub use consent::{Consent, TwoActors};
 pub use day::{DAYS_MAX, DayYield};
 pub use destination::{Destination, DestinationKind, DestinationOf, NewDestination};
-pub use entry::{Entry, EntryKind, Posting};
+pub use entry::{BookChange, Entry, EntryKind, EntrySummary, Posting};
 pub use error::BooksError;
 pub use foreign::ForeignPayment;
 pub use forward::EarnedForward;

@@ -226,7 +226,7 @@ fn wire_lines(line: &books::StatementLine) -> Vec<StatementLine> {
     lines
 }
 
-fn entry_kind(kind: EntryKind) -> &'static str {
+pub(super) fn entry_kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Split => "split",
         EntryKind::Maturity => "maturity",

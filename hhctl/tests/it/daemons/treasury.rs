@@ -1,6 +1,7 @@
 //! hh-treasury with fixed answers.
 
 mod accounts;
+mod ledger;
 mod lightning;
 mod money;
 mod payouts;
@@ -11,10 +12,10 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
-    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage,
-    PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport,
-    ReplaceOwnerKeyRequest, ReportName, RewardBlock, RewardBlockPage, RunRequest,
+    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage,
+    LedgerQuery, LightningPayment, LightningStatus, Liquidity, NamesPage, NamesQuery, Payout,
+    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest,
+    ReconcileReport, ReplaceOwnerKeyRequest, ReportName, RewardBlock, RewardBlockPage, RunRequest,
     SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
     TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
@@ -420,6 +421,10 @@ impl Treasury for Fake {
     async fn verify(self, _: Context) -> Result<VerifyReport, ApiError> {
         self.change("verify".to_owned())?;
         Ok(self.answers.treasury.verified.clone())
+    }
+
+    async fn ledger(self, _: Context, query: LedgerQuery) -> Result<LedgerPage, ApiError> {
+        Ok(ledger::page(&query))
     }
 
     async fn reconcile(self, _: Context) -> Result<ReconcileReport, ApiError> {

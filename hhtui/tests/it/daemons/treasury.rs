@@ -6,11 +6,12 @@ use hh_ipc::api::treasury::{
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
     ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
     DayYield, DepositRequest, DestinationChanged, DistributionRequest, Freeze, FreezeRequest,
-    HoldRequest, InvoiceRequest, LightningPayment, LightningStatus, Liquidity, NamesPage,
-    NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout,
-    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
-    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
-    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus,
+    Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
+    PlannedPayout, ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest,
+    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
+    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
+    WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::locate::Daemon;
@@ -212,6 +213,10 @@ impl Treasury for Fake {
     }
 
     async fn verify(self, _: Context) -> Result<VerifyReport, ApiError> {
+        Err(unasked())
+    }
+
+    async fn ledger(self, _: Context, _: LedgerQuery) -> Result<LedgerPage, ApiError> {
         Err(unasked())
     }
 
