@@ -8,9 +8,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hh_ledger::books::{
-    AccountLeaf, BookBlockState, NewBlock, SignedReport, Split, WindowBounds,
-};
+use hh_ledger::books::{AccountLeaf, BookBlockState, NewBlock, SignedReport, Split, WindowBounds};
 use hh_ledger::{BlockRow, BlockState, Origin, ShareRow, Shipment};
 use hh_mining::{
     BlockHash, Division, Network, Oldest, ReportParts, ReportedBlock, Reward, Score, WindowSize,
