@@ -253,7 +253,7 @@ impl Payer {
         preimage: [u8; 32],
         fee: Msat,
     ) -> Result<(), BooksError> {
-        // The wallet tells it again after a restart where a look-up was quicker.
+        // Where a look-up was quicker than the wallet's event, that comes after it, also at a next start: nothing is left to do.
         if attempt.state == AttemptState::Settled {
             return Ok(());
         }
