@@ -14,6 +14,8 @@ mod backoff;
 mod engine;
 mod opener;
 mod rules;
+#[cfg(test)]
+mod sample;
 mod session;
 mod verdict;
 

@@ -157,7 +157,7 @@ impl Control {
         let Payee::Miner(account) = &payee else {
             return Err(refusal::usage("only miners' accounts have a destination"));
         };
-        let kind = self.destination_kind(&request)?;
+        let kind = self.destination_kind(account, &request).await?;
         let SetDestinationRequest {
             text, seq, until, ..
         } = &request;
@@ -207,8 +207,9 @@ impl Control {
     }
 
     /// What it is, if this wallet can pay to it.
-    fn destination_kind(
+    async fn destination_kind(
         &self,
+        account: &str,
         request: &SetDestinationRequest,
     ) -> Result<books::DestinationKind, ApiError> {
         match request.kind {
@@ -231,9 +232,17 @@ impl Control {
                 let why = "hh-treasury fetches no invoice of an offer yet; set a Lightning address";
                 Err(refusal::unsupported("pay offers", why))
             }
+            DestinationKind::DrawingKey => {
+                let key = request.text.parse::<OwnerKey>();
+                let key = key.map_err(|error| refusal::wrong(&error))?;
+                if key.to_string() != request.text {
+                    return Err(refusal::usage(format!("the key is written {key}")));
+                }
+                self.refuse_owners_key(account, &key).await?;
+                Ok(books::DestinationKind::Bolt11Draw)
+            }
             DestinationKind::NodeInvoices => {
-                let message =
-                    "nodes send invoices; an account of a miner is paid to a Lightning address";
+                let message = "nodes send invoices; an account of a miner is paid to a Lightning address, or drawn from with a key";
                 Err(refusal::usage(message))
             }
         }

@@ -129,7 +129,8 @@ impl Payer {
         Ok(invoice)
     }
 
-    fn request(&self, amount: Msat, invoice: Bolt11Invoice) -> PayRequest {
+    /// An invoice with the limits that it is paid by.
+    pub(crate) fn request(&self, amount: Msat, invoice: Bolt11Invoice) -> PayRequest {
         PayRequest {
             amount: Some(amount),
             invoice,
@@ -293,6 +294,17 @@ impl Payer {
                 Answer::AnotherWallet(error.to_string())
             }
             Err(error) => Answer::None(hh_daemon::Chain(&error).to_string()),
+        }
+    }
+
+    /// What the wallet that was to pay an attempt says of it now, for who asks; nothing follows from it.
+    ///
+    /// # Errors
+    /// Why it says nothing.
+    pub(crate) async fn look(&self, attempt: &Attempt) -> Result<Lookup, String> {
+        match self.ask(attempt).await {
+            Answer::Wallet(lookup) => Ok(lookup),
+            Answer::AnotherWallet(why) | Answer::None(why) => Err(why),
         }
     }
 
@@ -491,7 +503,7 @@ impl Payer {
 }
 
 /// Whether it can be paid by one invoice only, which its payee has sent.
-fn is_one_invoice(payout: &Payout) -> bool {
+pub(super) fn is_one_invoice(payout: &Payout) -> bool {
     matches!(
         payout.to.kind,
         DestinationKind::NodeInvoice | DestinationKind::Bolt11Draw
