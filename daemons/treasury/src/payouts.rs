@@ -13,6 +13,7 @@ mod attempt;
 mod backoff;
 mod engine;
 mod opener;
+mod order;
 mod rules;
 #[cfg(test)]
 mod sample;

@@ -228,9 +228,7 @@ impl Control {
                 let offers = capabilities.pays_offers;
                 offers.map_err(|why| refusal::unsupported("pay offers", why))?;
                 check_offer(&request.text, self.chain)?;
-                // A destination that nobody pays to would keep its owner waiting for ever.
-                let why = "hh-treasury fetches no invoice of an offer yet; set a Lightning address";
-                Err(refusal::unsupported("pay offers", why))
+                Ok(books::DestinationKind::Bolt12)
             }
             DestinationKind::DrawingKey => {
                 let key = request.text.parse::<OwnerKey>();
@@ -307,6 +305,15 @@ fn check_offer(text: &str, chain: hh_mining::Network) -> Result<(), ApiError> {
         return Err(refusal::usage(format!(
             "the offer is not of the chain {chain}"
         )));
+    }
+    // A payout has the amount that was earned.
+    if offer.amount().is_some() {
+        let message = "the offer names an amount: make one of any amount";
+        return Err(refusal::usage(message));
+    }
+    if offer.expects_quantity() {
+        let message = "the offer is for a number of things: make one without a quantity";
+        return Err(refusal::usage(message));
     }
     if offer.is_expired() {
         return Err(refusal::usage("the offer has expired: get a new one"));
