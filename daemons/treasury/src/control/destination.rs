@@ -328,6 +328,14 @@ mod tests {
     /// Of the test vectors of BOLT 12: the least that an offer has, which is of the main chain.
     const OFFER: &str = "lno1zcss9mk8y3wkklfvevcrszlmu23kfrxh49px20665dqwmn4p72pksese";
 
+    /// For 10 sat.
+    const WITH_AMOUNT: &str =
+        "lno1pqpzwyq2p32x2um5ypmx2cm5dae8x93pqthvwfzadd7jejes8q9lhc4rvjxd022zv5l44g6qah82ru5rdpnpj";
+
+    /// As many as one likes.
+    const WITH_QUANTITY: &str =
+        "lno1pgx9getnwss8vetrw3hhyuc5qqtzzqhwcuj966ma9n9nqwqtl032xeyv6755yeflt235pmww58egx6rxry";
+
     #[track_caller]
     fn check(text: &str, chain: hh_mining::Network, expected: Result<(), &str>) {
         let checked = check_offer(text, chain).map_err(|error| error.message);
@@ -346,6 +354,8 @@ mod tests {
         check(OFFER, main, Ok(()));
         check(OFFER, hh_mining::Network::Signet, Err("not of the chain"));
         check(&OFFER.to_uppercase(), main, Err("is written lno1zcss9"));
+        check(WITH_AMOUNT, main, Err("names an amount"));
+        check(WITH_QUANTITY, main, Err("a number of things"));
         for wrong in ["lno1qcp4256ypq", "", "lno1", "alice@example.org"] {
             check(wrong, main, Err("is no BOLT 12 offer"));
         }
