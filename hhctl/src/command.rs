@@ -40,7 +40,8 @@ use crate::cli::{
     WorkerCommand,
 };
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::invoice::Invoice;
+use crate::output::{Part, Report};
 use crate::session::Session;
 use jiff::Timestamp;
 
@@ -273,6 +274,12 @@ pub(crate) fn identity(command: &IdentityCommand) -> Result<Report, Failure> {
 /// Runs a command on a node's key and credential.
 pub(crate) fn node_files(command: &NodeCommand, now: Timestamp) -> Result<Report, Failure> {
     node::on_files(command, now)
+}
+
+/// What an invoice says.
+pub(crate) fn decoded(invoice: &Invoice, now: Timestamp) -> Report {
+    let view = vec![Part::Fields(invoice.fields(now))];
+    Report::item("DecodedInvoice", invoice.json(now), view)
 }
 
 /// The report of `version` without `--all`.

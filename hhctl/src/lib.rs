@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod exit;
 mod failure;
+mod invoice;
 mod key_file;
 mod output;
 mod session;
@@ -117,6 +118,13 @@ pub async fn run(
             let now = (surroundings.now)();
             command::node_files(command, now)
                 .and_then(|report| print_once(&cli.global, &report, surroundings))
+        }
+        Command::Ln(cli::LightningCommand::Invoice(cli::InvoiceArgs {
+            what: Some(cli::InvoiceCommand::Decode { invoice }),
+            ..
+        })) => {
+            let now = (surroundings.now)();
+            print_once(&cli.global, &command::decoded(invoice, now), surroundings)
         }
         Command::Version { all: false } => {
             print_once(&cli.global, &command::own_version(), surroundings)

@@ -6,12 +6,14 @@ mod adoption;
 mod block;
 mod channel;
 mod destination;
+mod draw;
 mod ledger;
 mod liquidity;
 mod money;
 mod payout;
 mod refusal;
 mod status;
+mod track;
 mod wallet;
 
 use crate::Stores;
@@ -27,12 +29,12 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
-    Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
-    LightningStatus, Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage,
-    PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport,
-    ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
-    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
-    VerifyReport, WindowPage, WindowPageQuery,
+    DrawRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery,
+    LightningPayment, LightningStatus, Liquidity, NamesPage, NamesQuery, PaymentTrack, Payout,
+    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest,
+    ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest,
+    Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus,
+    UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -270,6 +272,14 @@ impl Treasury for Answers {
         request: SubmitInvoiceRequest,
     ) -> Result<Payout, ApiError> {
         self.control.submit_invoice(&self.caller, request).await
+    }
+
+    async fn draw(self, _: Call, request: DrawRequest) -> Result<Payout, ApiError> {
+        self.control.draw(&self.caller, request).await
+    }
+
+    async fn payment(self, _: Call, hash: String) -> Result<PaymentTrack, ApiError> {
+        self.control.payment(&hash).await
     }
 
     async fn freeze(self, _: Call, request: FreezeRequest) -> Result<Freeze, ApiError> {

@@ -95,6 +95,18 @@ impl WalletLink {
         })
     }
 
+    /// One that is there already.
+    #[cfg(test)]
+    pub(crate) fn of(wallet: Wallet) -> Self {
+        let backend = wallet.backend().as_str();
+        Self {
+            wallet,
+            link: Link::new(backend),
+            backend,
+            listen_addresses: Vec::new(),
+        }
+    }
+
     pub(crate) fn wallet(&self) -> &Wallet {
         &self.wallet
     }

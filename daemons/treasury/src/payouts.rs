@@ -13,7 +13,10 @@ mod attempt;
 mod backoff;
 mod engine;
 mod opener;
+mod order;
 mod rules;
+#[cfg(test)]
+mod sample;
 mod session;
 mod verdict;
 

@@ -1,7 +1,9 @@
 //! `hhctl ln`.
 
 use super::amount::{msat, whole_sat};
+use super::treasury::hash;
 use super::{Confirmation, NamedConfirmation};
+use crate::invoice::Invoice;
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -28,21 +30,41 @@ pub(crate) enum LightningCommand {
         #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=400))]
         days: u32,
     },
-    /// Make an invoice of the wallet
+    /// Make an invoice of the wallet, or read anybody's
     #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
         after_help = "Examples:\n  hhctl ln invoice --amount 50ksat --description \"from the other wallet\"\n  hhctl ln invoice \
                       --description \"any amount\" --expiry-minutes 1440"
     )]
-    Invoice {
-        /// How much, with its unit; any amount if it is not given
-        #[arg(long, value_name = "AMOUNT", value_parser = msat)]
-        amount: Option<u64>,
-        /// What the payer is shown
-        #[arg(long, value_name = "TEXT")]
-        description: String,
-        /// How long it can be paid
-        #[arg(long, value_name = "NUMBER", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
-        expiry_minutes: u32,
+    Invoice(InvoiceArgs),
+}
+
+/// An invoice to make, or what else is done with one.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InvoiceArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<InvoiceCommand>,
+    /// How much, with its unit; any amount if it is not given
+    #[arg(long, value_name = "AMOUNT", value_parser = msat)]
+    pub(crate) amount: Option<u64>,
+    /// What the payer is shown
+    #[arg(long, value_name = "TEXT", required = true)]
+    pub(crate) description: Option<String>,
+    /// How long it can be paid
+    #[arg(long, value_name = "NUMBER", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
+    pub(crate) expiry_minutes: u32,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum InvoiceCommand {
+    /// What an invoice says: amount, payee, chain, what for, until when. Asks no daemon
+    #[command(
+        after_help = "Examples:\n  hhctl ln invoice decode lnbc2500u1p...\n  hhctl ln invoice decode lightning:LNBC2500U1P... -o json"
+    )]
+    Decode {
+        /// The invoice (BOLT11)
+        invoice: Invoice,
     },
 }
 
@@ -54,8 +76,9 @@ impl LightningCommand {
             | Self::Advice
             | Self::Yield { .. }
             | Self::Payment(_)
+            | Self::Invoice(InvoiceArgs { what: Some(_), .. })
             | Self::Channel(ChannelCommand::List) => false,
-            Self::Invoice { .. } | Self::Channel(_) => true,
+            Self::Invoice(_) | Self::Channel(_) => true,
         }
     }
 }
@@ -140,6 +163,16 @@ pub(crate) enum PaymentCommand {
         /// At most this many
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
+    },
+    /// Follow a payment by its hash: the payout, its attempts, what the wallet says of it now
+    #[command(
+        after_help = "Examples:\n  hhctl ln payment track 3b6a27bc...\n  hhctl ln payment track 3b6a27bc... -w\n\nExit status: 4 if neither \
+                      the books nor the wallet know the hash. `hhctl ln invoice decode` tells the hash of an invoice."
+    )]
+    Track {
+        /// The payment hash
+        #[arg(value_name = "HASH", value_parser = hash)]
+        payment_hash: String,
     },
 }
 

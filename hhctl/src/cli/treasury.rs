@@ -176,7 +176,7 @@ impl TreasuryCommand {
     }
 }
 
-fn hash(text: &str) -> Result<String, String> {
+pub(super) fn hash(text: &str) -> Result<String, String> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(text.to_ascii_lowercase())
     } else {

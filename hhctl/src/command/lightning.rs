@@ -2,9 +2,10 @@
 
 mod channel;
 mod liquidity;
+mod track;
 
 use crate::change::{Consent, Plan};
-use crate::cli::{ChannelCommand, LightningCommand, PaymentCommand};
+use crate::cli::{ChannelCommand, InvoiceArgs, LightningCommand, PaymentCommand};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
@@ -22,9 +23,12 @@ pub(super) async fn report(
         LightningCommand::Payment(PaymentCommand::List { limit }) => {
             payments(session, *limit).await
         }
+        LightningCommand::Payment(PaymentCommand::Track { payment_hash }) => {
+            track::show(session, payment_hash).await
+        }
         LightningCommand::Advice => liquidity::advice(session).await,
         LightningCommand::Yield { days } => liquidity::yields(session, *days).await,
-        LightningCommand::Channel(_) | LightningCommand::Invoice { .. } => {
+        LightningCommand::Channel(_) | LightningCommand::Invoice(_) => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }
     }
@@ -42,7 +46,7 @@ pub(super) fn consent(command: &LightningCommand) -> Consent {
         | LightningCommand::Advice
         | LightningCommand::Yield { .. }
         | LightningCommand::Payment(_)
-        | LightningCommand::Invoice { .. } => Consent::not_needed(),
+        | LightningCommand::Invoice(_) => Consent::not_needed(),
     }
 }
 
@@ -76,18 +80,7 @@ pub(super) async fn apply(
         LightningCommand::Channel(ChannelCommand::Rebalance(args)) => {
             channel::rebalance(session, args).await
         }
-        LightningCommand::Invoice {
-            amount,
-            description,
-            expiry_minutes,
-        } => {
-            let request = InvoiceRequest {
-                amount_msat: *amount,
-                description: description.clone(),
-                expiry_seconds: expiry_minutes.saturating_mul(60),
-            };
-            invoice(session, request).await
-        }
+        LightningCommand::Invoice(args) => invoice(session, args).await,
         LightningCommand::Channel(ChannelCommand::List)
         | LightningCommand::Status
         | LightningCommand::Advice
@@ -182,7 +175,12 @@ fn payments_table(payments: &[LightningPayment], now: Timestamp) -> Table {
     table
 }
 
-async fn invoice(session: &mut Session, request: InvoiceRequest) -> Result<Report, Failure> {
+async fn invoice(session: &mut Session, args: &InvoiceArgs) -> Result<Report, Failure> {
+    let request = InvoiceRequest {
+        amount_msat: args.amount,
+        description: args.description.clone().unwrap_or_default(),
+        expiry_seconds: args.expiry_minutes.saturating_mul(60),
+    };
     let daemon = session.treasury_control().await?;
     let mut item = json!(request);
     let answer = daemon.client.invoice(daemon.call(), request).await;

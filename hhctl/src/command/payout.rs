@@ -247,7 +247,7 @@ async fn detail(daemon: &Connected<TreasuryClient>, id: u64) -> Result<PayoutDet
     daemon.granted(answer)
 }
 
-fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
+pub(super) fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
     let fee = payout.fee_msat.map(text::sat);
     let approvals = match payout.approvals.as_slice() {
         [] => "none".to_owned(),
@@ -269,7 +269,7 @@ fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-fn attempts(attempts: &[Attempt], now: Timestamp) -> Table {
+pub(super) fn attempts(attempts: &[Attempt], now: Timestamp) -> Table {
     let columns = vec![
         Column::right("ATTEMPT"),
         Column::left("STATE"),
@@ -311,7 +311,7 @@ fn attempt_state(attempt: &Attempt) -> Cell {
     }
 }
 
-fn history(events: &[PayoutEvent]) -> Table {
+pub(super) fn history(events: &[PayoutEvent]) -> Table {
     let columns = ["TIME (UTC)", "WHAT", "BY"].map(Column::left).to_vec();
     let mut table = Table::new(columns, "nothing has happened to it yet");
     for event in events {

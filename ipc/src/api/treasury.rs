@@ -28,9 +28,10 @@ pub use money::{
     VerifyReport,
 };
 pub use payout::{
-    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
-    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
-    RunRequest, SubmitInvoiceRequest,
+    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, DrawRequest,
+    HoldRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan,
+    PayoutQuery, PayoutState, PlannedPayout, RunRequest, SubmitInvoiceRequest, WalletSight,
+    WalletSightState,
 };
 
 use super::{Hello, JournalPage, JournalQuery};
@@ -97,6 +98,10 @@ pub trait Treasury {
     async fn payout_close_failed(request: CloseFailedRequest) -> Result<Payout, ApiError>;
     /// A node's invoice for its dues.
     async fn submit_invoice(request: SubmitInvoiceRequest) -> Result<Payout, ApiError>;
+    /// An invoice that a miner's account is drawn by. The same one opens nothing twice.
+    async fn draw(request: DrawRequest) -> Result<Payout, ApiError>;
+    /// What has become of a payment hash, in hex: by the books, and by the wallet, which is asked.
+    async fn payment(hash: String) -> Result<PaymentTrack, ApiError>;
 
     /// Stops new payouts at once. Never asks, works twice.
     async fn freeze(request: FreezeRequest) -> Result<Freeze, ApiError>;

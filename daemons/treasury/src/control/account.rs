@@ -190,9 +190,8 @@ pub(super) fn wire_destination(destination: books::Destination) -> Destination {
     Destination {
         kind: match destination.kind {
             books::DestinationKind::LnAddress => DestinationKind::LightningAddress,
-            books::DestinationKind::NodeInvoice | books::DestinationKind::Bolt11Draw => {
-                DestinationKind::NodeInvoices
-            }
+            books::DestinationKind::NodeInvoice => DestinationKind::NodeInvoices,
+            books::DestinationKind::Bolt11Draw => DestinationKind::DrawingKey,
             books::DestinationKind::Bolt12 => DestinationKind::Bolt12Offer,
         },
         text: destination.text,

@@ -56,17 +56,7 @@ impl Control {
     }
 
     pub(super) async fn payout(&self, id: u64) -> Result<PayoutDetail, ApiError> {
-        let story = self.story(PayoutId(id)).await?;
-        let event = |line: &books::HistoryLine| PayoutEvent {
-            at: timestamp(line.at_ms),
-            what: line.what.clone(),
-            actor: line.actor.clone(),
-        };
-        Ok(PayoutDetail {
-            payout: wire(&story),
-            attempts: story.attempts.iter().map(wire_attempt).collect(),
-            history: story.history.iter().map(event).collect(),
-        })
+        Ok(wire_detail(&self.story(PayoutId(id)).await?))
     }
 
     pub(super) async fn story(&self, id: PayoutId) -> Result<PayoutStory, ApiError> {
@@ -325,8 +315,8 @@ impl Control {
             .await
     }
 
-    /// An invoice that can't be paid now is not kept: the node would not know what becomes of it.
-    async fn check_dues(&self, payee: &Payee, amount: Msat) -> Result<(), ApiError> {
+    /// An invoice that can't be paid now is not kept: its payee would not know what becomes of it.
+    pub(super) async fn check_dues(&self, payee: &Payee, amount: Msat) -> Result<(), ApiError> {
         let balance = self.stores.books.balance(payee.clone()).await;
         let payable = balance.map_err(refusal::books)?.payable;
         if payable < amount {
@@ -380,6 +370,19 @@ impl Control {
             amount,
             expires_at_ms: destination::expires_at_ms(&invoice),
         })
+    }
+}
+
+pub(super) fn wire_detail(story: &PayoutStory) -> PayoutDetail {
+    let event = |line: &books::HistoryLine| PayoutEvent {
+        at: timestamp(line.at_ms),
+        what: line.what.clone(),
+        actor: line.actor.clone(),
+    };
+    PayoutDetail {
+        payout: wire(story),
+        attempts: story.attempts.iter().map(wire_attempt).collect(),
+        history: story.history.iter().map(event).collect(),
     }
 }
 

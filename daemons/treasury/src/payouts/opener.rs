@@ -1,10 +1,12 @@
-//! Opens payouts: by the rules when they are due, by hand as an operator's plan says, and for invoices that nodes have sent.
+//! Opens payouts: by the rules when they are due, by hand as an operator's plan says, and for invoices that nodes have sent. Ends those
+//! whose one invoice has expired.
 
-use super::{Ask, Plan, Planned, Rules, rules::Candidate};
+use super::attempt::is_one_invoice;
+use super::{ACTOR, Ask, Plan, Planned, Rules, rules::Candidate};
 use hh_ledger::books::{self, Payee};
 use hh_ledger::books::{
-    Books, BooksError, DestinationKind, DestinationOf, Held, NewPayout, NodeInvoiceRow, Page,
-    PayTo, Payout, PayoutFilter, PayoutId, PayoutState,
+    Books, BooksError, Destination, DestinationKind, DestinationOf, Held, NewPayout,
+    NodeInvoiceRow, Page, PayTo, Payout, PayoutFilter, PayoutId, PayoutState,
 };
 use hh_mining::identity::LightningAddress;
 use hh_mining::{Account, Msat, Network};
@@ -18,6 +20,14 @@ const PAGE: u32 = 500;
 
 /// How many persons a payout above the limit waits for.
 const APPROVALS: u32 = 2;
+
+/// Of payouts that no attempt is under way for.
+const NOTHING_SENT: [PayoutState; 4] = [
+    PayoutState::Queued,
+    PayoutState::Resolving,
+    PayoutState::Ready,
+    PayoutState::RetryWait,
+];
 
 /// Why a planned payout was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +133,10 @@ impl Opener {
         }
         Ok(
             match self.books.destination_of(payee.clone(), now_ms).await? {
+                DestinationOf::Active(Destination {
+                    kind: DestinationKind::Bolt11Draw,
+                    ..
+                }) => Err("its owner draws it by invoice: `hhctl account draw`".to_owned()),
                 DestinationOf::Active(destination) => Ok(PayTo {
                     kind: destination.kind,
                     text: destination.text,
@@ -139,7 +153,10 @@ impl Opener {
 
     /// What may still be sent of the day's limit: payouts of the last 24 hours count with what routing them may cost, whatever became of
     /// them but cancelled.
-    async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
         let mut used = Msat::ZERO;
         let mut before = None;
         loop {
@@ -196,6 +213,15 @@ impl Opener {
         Ok(self.books.open_payout(payout, now_ms).await?)
     }
 
+    /// How many persons a payout of that amount waits for.
+    pub(crate) fn approvals_for(&self, amount: Msat) -> u32 {
+        if amount > self.rules.approval_above {
+            APPROVALS
+        } else {
+            0
+        }
+    }
+
     /// Opens a payout for a node's invoice.
     ///
     /// # Errors
@@ -205,7 +231,6 @@ impl Opener {
         invoice: &books::NodeInvoice,
         now_ms: i64,
     ) -> Result<PayoutId, BooksError> {
-        let needs_approval = invoice.amount > self.rules.approval_above;
         let payout = NewPayout {
             payee: Payee::Node(invoice.node.clone()),
             amount: invoice.amount,
@@ -215,9 +240,38 @@ impl Opener {
             },
             key: format!("invoice:{}", hex::encode(invoice.payment_hash)),
             rule: "node invoice".to_owned(),
-            approvals_needed: if needs_approval { APPROVALS } else { 0 },
+            approvals_needed: self.approvals_for(invoice.amount),
         };
         self.books.open_payout(payout, now_ms).await
+    }
+
+    /// Gives back what waits with an invoice that nobody can pay any more: its payee would get nothing else meanwhile. Where an
+    /// attempt may settle, or an operator holds it, it stays.
+    async fn give_back_expired(&self, now_ms: i64) -> Result<(), BooksError> {
+        let filter = PayoutFilter {
+            payee: None,
+            states: NOTHING_SENT.to_vec(),
+        };
+        for payout in self.books.payouts(filter, Page::first(PAGE)).await? {
+            if expires_at_ms(&payout).is_none_or(|at_ms| at_ms > now_ms) {
+                continue;
+            }
+            let story = self.books.payout(payout.id).await?;
+            if story.is_none_or(|story| !story.holds.is_empty()) {
+                continue;
+            }
+            let reason = "its invoice has expired before anything was sent".to_owned();
+            let (id, actor) = (payout.id, ACTOR.to_owned());
+            match self.books.cancel_payout(id, actor, reason, now_ms).await {
+                // A session has prepared an attempt meanwhile, or ended it.
+                Err(BooksError::LiveAttempt { .. } | BooksError::PayoutState { .. }) => {}
+                cancelled => {
+                    cancelled?;
+                    tracing::warn!(payout = id.0, "payout given back: its invoice has expired");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Opens what is due: accounts whose interval has passed, and invoices that nodes have sent while another payout of theirs
@@ -229,6 +283,7 @@ impl Opener {
         if self.books.frozen().await?.is_some() {
             return Ok(0);
         }
+        self.give_back_expired(now_ms).await?;
         let mut opened = 0;
         let (plan, _) = self.plan(&Ask::Due, now_ms).await?;
         for planned in &plan.planned {
@@ -249,6 +304,13 @@ impl Opener {
         }
         Ok(opened)
     }
+}
+
+/// When the invoice of a payout expires that has one only.
+fn expires_at_ms(payout: &Payout) -> Option<i64> {
+    let invoice = is_one_invoice(payout).then(|| crate::destination::parse(&payout.to.text));
+    let invoice = invoice?.ok()?;
+    Some(crate::destination::expires_at_ms(&invoice))
 }
 
 /// The one spelling of a Lightning address as a destination.
@@ -272,3 +334,6 @@ fn told<E: std::error::Error + 'static>(payee: &Payee, opened: Result<PayoutId, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,13 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
-    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage,
-    LedgerQuery, LightningPayment, LightningStatus, Liquidity, NamesPage, NamesQuery, Payout,
-    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest,
-    ReconcileReport, ReplaceOwnerKeyRequest, ReportName, RewardBlock, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    DistributionRequest, DrawRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
+    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Liquidity, NamesPage, NamesQuery,
+    PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, ProofRequest,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, ReportName, RewardBlock,
+    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
+    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
+    WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -399,6 +400,16 @@ impl Treasury for Fake {
 
     async fn submit_invoice(self, _: Context, _: SubmitInvoiceRequest) -> Result<Payout, ApiError> {
         Err(not_found("command of hhctl for this"))
+    }
+
+    async fn draw(self, _: Context, request: DrawRequest) -> Result<Payout, ApiError> {
+        self.account_of(&request.name)?;
+        self.change(format!("draw {} by {}", request.name, request.signature))?;
+        Ok(payouts::drawn(request))
+    }
+
+    async fn payment(self, _: Context, hash: String) -> Result<PaymentTrack, ApiError> {
+        Ok(payouts::track(&self.answers.treasury.payouts, &hash))
     }
 
     async fn freeze(self, _: Context, request: FreezeRequest) -> Result<Freeze, ApiError> {

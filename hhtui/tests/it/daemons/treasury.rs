@@ -5,13 +5,13 @@ use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, ApproveRequest,
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
     ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
-    DayYield, DepositRequest, DestinationChanged, DistributionRequest, Freeze, FreezeRequest,
-    HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus,
-    Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    PlannedPayout, ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest,
-    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
-    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
-    WindowPage, WindowPageQuery,
+    DayYield, DepositRequest, DestinationChanged, DistributionRequest, DrawRequest, Freeze,
+    FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
+    LightningStatus, Liquidity, NamesPage, NamesQuery, PaymentTrack, Payout, PayoutDetail,
+    PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout, ProofRequest, RebalanceRequest,
+    ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest,
+    Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus,
+    UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::locate::Daemon;
@@ -197,6 +197,14 @@ impl Treasury for Fake {
     }
 
     async fn submit_invoice(self, _: Context, _: SubmitInvoiceRequest) -> Result<Payout, ApiError> {
+        Err(unasked())
+    }
+
+    async fn draw(self, _: Context, _: DrawRequest) -> Result<Payout, ApiError> {
+        Err(unasked())
+    }
+
+    async fn payment(self, _: Context, _: String) -> Result<PaymentTrack, ApiError> {
         Err(unasked())
     }
 

@@ -3,6 +3,7 @@
 mod attempts;
 mod blocks;
 mod destinations;
+mod draws;
 mod engines;
 mod finders;
 mod freezing;
