@@ -33,6 +33,7 @@ fn channel(htlc_msat: Option<u64>) -> Channel {
         receivable: Msat(4_000_000),
         on_close: Msat(4_900_000),
         reserve: Msat(100_000),
+        close_delay: None,
         state: ChannelState::Ready,
         is_usable: true,
         is_public: false,
