@@ -23,7 +23,7 @@ pub(crate) use event::{EventCommand, JournalKeeper, VerifyArgs};
 use hh_ipc::api::pool::RoundSelector;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
 pub(crate) use lightning::{
-    ChannelCommand, LightningCommand, OpenArgs, PaymentCommand, RebalanceArgs,
+    ChannelCommand, LightningCommand, OpenArgs, PaymentCommand, PeerCommand, RebalanceArgs,
 };
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};

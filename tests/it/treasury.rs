@@ -3,6 +3,7 @@
 mod crash;
 mod latency;
 mod lightning_address;
+mod liquidity;
 mod operators;
 mod reorg;
 mod restore;

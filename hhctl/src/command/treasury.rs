@@ -2,6 +2,7 @@
 
 mod adoption;
 mod books;
+mod limits;
 mod money;
 
 use super::{TWO_OPERATORS, link, payout};
@@ -22,6 +23,7 @@ pub(super) async fn report(
     match command {
         TreasuryCommand::Status => status(session).await,
         TreasuryCommand::Balance => books::balance(session).await,
+        TreasuryCommand::Limits => limits::report(session).await,
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -35,6 +37,7 @@ pub(super) fn consent(command: &TreasuryCommand) -> Consent {
         TreasuryCommand::Deposit { confirmation, .. } => (*confirmation).into(),
         TreasuryCommand::Status
         | TreasuryCommand::Balance
+        | TreasuryCommand::Limits
         | TreasuryCommand::Address
         | TreasuryCommand::Freeze { .. }
         | TreasuryCommand::Verify
@@ -113,7 +116,7 @@ pub(super) async fn apply(
         TreasuryCommand::Distribute { parts, reason, .. } => {
             money::distribute(session, parts, reason).await
         }
-        TreasuryCommand::Status | TreasuryCommand::Balance => {
+        TreasuryCommand::Status | TreasuryCommand::Balance | TreasuryCommand::Limits => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }
     }
