@@ -107,12 +107,17 @@ mod tests {
     fn what_a_peer_does_not_take_at_once_is_told_from_what_is_not_there() {
         let full = channel(900_000);
         assert_eq!(check(from_ref(&full), Msat(100_000_000), None), Ok(()));
-        let too_much = "of 890000 sat that are ours in channels peers take 100000 sat at once";
+        let too_much =
+            "of 890000.000 sat that are ours in channels peers take 100000.000 sat at once";
         check_error(from_ref(&full), 200_000, too_much);
         check_error(from_ref(&full), 200_000, "payouts.max_payout_sat");
         let two = [full.clone(), full];
         assert_eq!(check(&two, Msat(200_000_000), None), Ok(()), "in parts");
-        check_error(&[channel(50_000)], 200_000, "in which 40000 sat are ours");
+        check_error(
+            &[channel(50_000)],
+            200_000,
+            "in which 40000.000 sat are ours",
+        );
         check_error(&[channel(50_000)], 200_000, "hhctl ln advice");
     }
 

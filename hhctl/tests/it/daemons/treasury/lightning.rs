@@ -89,9 +89,9 @@ pub(super) fn force_close(channel: &Channel) -> ForceCloseCost {
     }
 }
 
-/// One that is settled at once; with an odd number of satoshi it fails.
+/// One that is settled at once; with an odd number of thousands of satoshi it fails.
 pub(super) fn rebalance(request: &RebalanceRequest) -> Rebalance {
-    let has_failed = !request.amount_msat.is_multiple_of(2_000);
+    let has_failed = !request.amount_msat.is_multiple_of(2_000_000);
     let state = match (request.dry_run, has_failed) {
         (true, _) => RebalanceState::Planned,
         (false, true) => RebalanceState::Failed,
