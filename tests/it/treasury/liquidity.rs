@@ -16,7 +16,9 @@ const TOO_MUCH_MSAT: u64 = 1_500_000_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payout_that_no_channel_carries_says_what_it_waits_for_and_goes_on_with_another_channel()
 {
-    let world = World::with_dues_and("[payouts]\nmax_payout_sat = 3000000\n").await;
+    let world =
+        World::with_dues_and("[payouts]\nmax_payout_sat = 3000000\napproval_above_sat = 3000000\n")
+            .await;
     let client = world.treasury.client().await;
     let payout = world.submit(&client, TOO_MUCH_MSAT).await;
     let waiting = wait_for("the payout says what it waits for", DEADLINE, async || {
