@@ -24,7 +24,7 @@ use hh_ipc::api::pool::RoundSelector;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
 pub(crate) use lightning::{
     ChannelCommand, InvoiceArgs, InvoiceCommand, LightningCommand, OpenArgs, PaymentCommand,
-    RebalanceArgs,
+    PeerCommand, RebalanceArgs,
 };
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};

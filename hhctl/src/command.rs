@@ -210,6 +210,7 @@ pub(crate) fn note(command: &Command) -> Option<String> {
     match command {
         Command::Payout(command) => payout::note(command),
         Command::Treasury(command) => treasury::note(command),
+        Command::Ln(command) => lightning::note(command),
         _ => None,
     }
 }

@@ -105,6 +105,7 @@ pub async fn run(
     match &mut cli.command {
         Command::Payout(cli::PayoutCommand::Run(args)) => args.name(),
         Command::Treasury(command) => command.name(),
+        Command::Ln(command) => command.name(),
         _ => {}
     }
     let result = match &cli.command {

@@ -4,6 +4,7 @@ mod crash;
 mod drawing;
 mod latency;
 mod lightning_address;
+mod liquidity;
 mod operators;
 mod reorg;
 mod restore;

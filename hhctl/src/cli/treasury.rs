@@ -19,6 +19,12 @@ pub(crate) enum TreasuryCommand {
                       names of the fields say."
     )]
     Balance,
+    /// What may be paid by itself, how much of it is left today, and what needs two operators
+    #[command(
+        after_help = "Examples:\n  hhctl treasury limits\n  hhctl treasury limits -o json\n\nThe day is any 24 hours: what a payout took of its \
+                      limit is free again a day after it was opened. The limits are in hh-treasury's configuration, [payouts]."
+    )]
+    Limits,
     /// A fresh on-chain address of the wallet, to bring it money
     #[command(
         after_help = "Example:\n  hhctl treasury address\n\nWhat arrives is in suspense until `hhctl treasury deposit` books it."
@@ -162,7 +168,7 @@ impl TreasuryCommand {
     /// Whether it is to be planned and confirmed, or done at once.
     pub(crate) fn changes_something(&self) -> bool {
         match self {
-            Self::Status | Self::Balance | Self::Ledger { .. } => false,
+            Self::Status | Self::Balance | Self::Ledger { .. } | Self::Limits => false,
             Self::Address
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }

@@ -161,6 +161,7 @@ fn table(payouts: &[Payout], now: Timestamp, when_empty: impl Into<String>) -> T
         Column::left("DESTINATION"),
         Column::left("MADE"),
         Column::left("SETTLED"),
+        Column::left("WAITS FOR"),
     ];
     let mut table = Table::new(columns, when_empty);
     for payout in payouts {
@@ -174,6 +175,7 @@ fn table(payouts: &[Payout], now: Timestamp, when_empty: impl Into<String>) -> T
             payout.destination.as_str().into(),
             text::ago(now, Some(payout.created_at)).into(),
             latency(payout).into(),
+            payout.waiting_for.as_deref().unwrap_or("-").into(),
         ]);
     }
     table
@@ -260,6 +262,7 @@ pub(super) fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell
         ("Amount", text::sat(payout.amount_msat).into()),
         ("Fee", fee.as_deref().unwrap_or("-").into()),
         ("State", state(payout, now)),
+        ("Waits for", or_dash(&payout.waiting_for).into()),
         ("Destination", payout.destination.as_str().into()),
         ("Made", text::ago(now, Some(payout.created_at)).into()),
         ("Settled", latency(payout).into()),

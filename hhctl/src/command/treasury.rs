@@ -3,6 +3,7 @@
 mod adoption;
 mod books;
 mod ledger;
+mod limits;
 mod money;
 
 use super::{TWO_OPERATORS, link, payout};
@@ -32,6 +33,7 @@ pub(super) async fn report(
             };
             ledger::list(session, query).await
         }
+        TreasuryCommand::Limits => limits::report(session).await,
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -46,6 +48,7 @@ pub(super) fn consent(command: &TreasuryCommand) -> Consent {
         TreasuryCommand::Status
         | TreasuryCommand::Balance
         | TreasuryCommand::Ledger { .. }
+        | TreasuryCommand::Limits
         | TreasuryCommand::Address
         | TreasuryCommand::Freeze { .. }
         | TreasuryCommand::Verify
@@ -124,7 +127,10 @@ pub(super) async fn apply(
         TreasuryCommand::Distribute { parts, reason, .. } => {
             money::distribute(session, parts, reason).await
         }
-        TreasuryCommand::Status | TreasuryCommand::Balance | TreasuryCommand::Ledger { .. } => {
+        TreasuryCommand::Status
+        | TreasuryCommand::Balance
+        | TreasuryCommand::Ledger { .. }
+        | TreasuryCommand::Limits => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }
     }

@@ -83,11 +83,39 @@ async fn balance_is_moved_for_a_fee_that_is_named_first() {
     let asked = Operator::at(&devnet).who_answers("n\n").types(line).await;
     assert_snapshot!("ln_rebalance_refused", asked.transcript());
     check_not_confirmed(&devnet, &asked);
+    let line = format!("{line} --request-id r-1");
     let moved = Operator::at(&devnet)
         .types(&format!("{line} -y -o json"))
         .await;
     assert_snapshot!("ln_rebalance_json", moved.stdout);
-    assert_eq!(devnet.changes(), ["rebalance 1187x1x0 1190x2x1 500000000"]);
+    assert_eq!(
+        devnet.changes(),
+        ["rebalance 1187x1x0 1190x2x1 500000000 as r-1"]
+    );
+    let failed = line.replace("500ksat", "501ksat -y");
+    let failed = Operator::at(&devnet).types(&failed).await;
+    assert_snapshot!("ln_rebalance_failed", failed.transcript());
+    assert_eq!(failed.exit, Exit::Failed);
+}
+
+#[tokio::test]
+async fn peers_are_connected_at_once_and_disconnected_after_a_question() {
+    check("ln_peer_list", "hhctl ln peer list").await;
+    let devnet = Devnet::start(Answers::good());
+    let id = format!("03{}", "cd".repeat(32));
+    let line = format!("hhctl ln peer connect {id}@203.0.113.9:9735");
+    let connected = Operator::at(&devnet).types(&line).await;
+    assert_eq!(connected.exit, Exit::Done, "{connected:?}");
+    assert_eq!(devnet.changes(), [format!("connect {id}@203.0.113.9:9735")]);
+    let line = format!("hhctl ln peer disconnect {id}");
+    let asked = Operator::at(&devnet).who_answers("n\n").types(&line).await;
+    assert_snapshot!("ln_peer_disconnect_refused", asked.transcript());
+    check_not_confirmed(&devnet, &asked);
+    let done = Operator::at(&devnet).types(&format!("{line} -y")).await;
+    assert_eq!(done.exit, Exit::Done, "{done:?}");
+    assert_eq!(devnet.changes(), [format!("disconnect {id}")]);
+    let wrong = "hhctl ln peer disconnect 03cd -y";
+    assert_eq!(Operator::at(&devnet).types(wrong).await.exit, Exit::Usage);
 }
 
 #[tokio::test]

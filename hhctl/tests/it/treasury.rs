@@ -22,6 +22,11 @@ fn frozen() -> Answers {
 }
 
 #[tokio::test]
+async fn limits_say_what_is_left_today_and_until_when() {
+    check("treasury_limits", "hhctl treasury limits").await;
+}
+
+#[tokio::test]
 async fn treasury_status_and_balance_name_every_amount() {
     check("treasury_status", "hhctl treasury status").await;
     check("treasury_balance", "hhctl treasury balance").await;

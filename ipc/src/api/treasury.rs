@@ -19,13 +19,14 @@ pub use block::{
 };
 pub use ledger::{BookChange, LedgerEntry, LedgerPage, LedgerQuery};
 pub use lightning::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, Htlc, InvoiceRequest,
-    LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, RebalanceRequest,
+    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, ForceCloseCost, Htlc,
+    InvoiceRequest, LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, Peer, Rebalance,
+    RebalanceRequest, RebalanceState,
 };
 pub use money::{
     AdoptForeignRequest, AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding,
-    Freeze, FreezeRequest, ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest, Unmatched,
-    VerifyReport,
+    Freeze, FreezeRequest, Limits, ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest,
+    Unmatched, VerifyReport,
 };
 pub use payout::{
     ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, DrawRequest,
@@ -44,6 +45,8 @@ pub trait Treasury {
     async fn hello() -> Hello;
     /// One look at everything.
     async fn status() -> TreasuryStatus;
+    /// What may be paid by itself, and how much of that is left today.
+    async fn limits() -> Result<Limits, ApiError>;
     /// What operators have changed, as the daemon's journal has it.
     async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
 
@@ -130,12 +133,18 @@ pub trait Treasury {
     async fn invoice(request: InvoiceRequest) -> Result<String, ApiError>;
     /// Its channels with their pending HTLCs.
     async fn channels() -> Result<Vec<Channel>, ApiError>;
+    /// The nodes that it is connected to or has channels with.
+    async fn peers() -> Result<Vec<Peer>, ApiError>;
+    /// Connects to `NODE_ID@HOST:PORT`, and keeps it in mind.
+    async fn connect_peer(peer: String) -> Result<Peer, ApiError>;
+    /// Ends the connection to a node, by its id.
+    async fn disconnect_peer(node_id: String) -> Result<(), ApiError>;
     /// Opens one; `dry_run` says what it would cost.
     async fn open_channel(request: ChannelOpenRequest) -> Result<Channel, ApiError>;
     /// Closes one.
     async fn close_channel(request: ChannelCloseRequest) -> Result<Channel, ApiError>;
-    /// Moves balance between channels where the backend can.
-    async fn rebalance(request: RebalanceRequest) -> Result<String, ApiError>;
+    /// Moves balance between channels where the backend can; `dry_run` says whether both sides have enough and what it may cost.
+    async fn rebalance(request: RebalanceRequest) -> Result<Rebalance, ApiError>;
     /// What an operator could do about the channels, the most urgent first.
     async fn liquidity() -> Result<Liquidity, ApiError>;
     /// What each day of the last so many, at most 400, has earned, cost and paid, newest first; days without anything are left out.

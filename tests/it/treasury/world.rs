@@ -222,7 +222,12 @@ fn issue(network: &Network, node: &NodeId, key: &NodeSecretKey) -> String {
 impl World {
     /// A world on regtest in which the node may be paid, over a channel that can be used.
     pub(super) async fn with_dues() -> Self {
-        let world = Self::start_with(Chain::Regtest, async |_| String::new()).await;
+        Self::with_dues_and("").await
+    }
+
+    /// As [`Self::with_dues`], with more of hh-treasury's configuration.
+    pub(super) async fn with_dues_and(more: &str) -> Self {
+        let world = Self::start_with(Chain::Regtest, async |_| more.to_owned()).await;
         world.mine_through_node(1).await;
         let hash = world.find_block().await;
         let split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();

@@ -236,6 +236,7 @@ pub(super) fn entry_kind(kind: EntryKind) -> &'static str {
         EntryKind::PayoutLate => "payout_late",
         EntryKind::OnchainFee => "onchain_fee",
         EntryKind::ChannelFee => "channel_fee",
+        EntryKind::Rebalance => "rebalance",
         EntryKind::RoutingIncome => "routing_income",
         EntryKind::Unexplained => "unexplained",
         EntryKind::Capital => "capital",

@@ -4,7 +4,6 @@
 //! alone decides here; freezes, holds, limits and the approval of two operators are those of every payout.
 
 use super::account::parse_payee;
-use super::payout::wire;
 use super::{Control, refusal};
 use crate::clock::{timestamp, unix_ms};
 use crate::destination;
@@ -54,7 +53,7 @@ impl Control {
         let open = async {
             let opened = self.stores.books.open_draw(draw, unix_ms()).await;
             let payout = opened.map_err(refusal::books)?;
-            Ok(wire(&self.story(payout).await?))
+            self.told(payout).await
         };
         self.change(caller, "account.draw", arguments, open).await
     }

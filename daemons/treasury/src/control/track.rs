@@ -23,7 +23,10 @@ impl Control {
         };
         Ok(PaymentTrack {
             payment_hash: hex::encode(hash),
-            payout: story.as_ref().map(wire_detail),
+            payout: match &story {
+                Some(story) => Some(wire_detail(story, &self.waiting().await?)),
+                None => None,
+            },
             wallet,
         })
     }

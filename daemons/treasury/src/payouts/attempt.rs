@@ -11,7 +11,7 @@ use crate::clock::unix_ms;
 use crate::crash;
 use crate::destination::{Destinations, NoInvoice};
 use crate::exported;
-use crate::lightning::{Readiness, WalletLink};
+use crate::lightning::{NotReady, Readiness, WalletLink};
 use crate::tip::Tip;
 use bitcoin::secp256k1::PublicKey;
 use hh_ledger::books::{
@@ -47,8 +47,8 @@ pub(crate) struct Payer {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotSent {
     /// The wallet can't pay now: the payout waits as it is, and no try is counted.
-    #[error("the wallet can't pay now: {0}")]
-    NotReady(String),
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
     /// There is no invoice to pay.
     #[error(transparent)]
     NoInvoice(#[from] NoInvoice),
@@ -73,8 +73,7 @@ impl Payer {
         let ready = self
             .wallet
             .readiness(payout.amount, only_peer(payout))
-            .await;
-        let ready = ready.map_err(NotSent::NotReady)?;
+            .await?;
         self.books.resolving(id, unix_ms()).await?;
         crash::point("payout.resolving");
         let order = match self.order(payout, &ready).await {

@@ -48,6 +48,24 @@ pub(crate) struct Opener {
     pub chain: Network,
 }
 
+/// What the last 24 hours have taken of the day's limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DayUse {
+    /// Amounts, and what routing them may cost.
+    pub used: Msat,
+    /// When the first of it counts no more and when the last does, milliseconds since 1970; none where there is nothing.
+    pub ends_ms: Option<(i64, i64)>,
+}
+
+impl DayUse {
+    fn take(&mut self, amount: Msat, at_ms: i64) {
+        self.used = Msat(self.used.0.saturating_add(amount.0));
+        let ends_ms = at_ms.saturating_add(DAY_MS);
+        let (first, last) = self.ends_ms.unwrap_or((ends_ms, ends_ms));
+        self.ends_ms = Some((first.min(ends_ms), last.max(ends_ms)));
+    }
+}
+
 /// Whether a payout is neither settled nor ended.
 pub(crate) fn is_open(state: PayoutState) -> bool {
     super::OPEN_STATES.contains(&state)
@@ -151,13 +169,22 @@ impl Opener {
         )
     }
 
-    /// What may still be sent of the day's limit: payouts of the last 24 hours count with what routing them may cost, whatever became of
-    /// them but cancelled.
+    /// What may still be sent of the day's limit.
     ///
     /// # Errors
     /// The books don't answer.
     pub(crate) async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
-        let mut used = Msat::ZERO;
+        let used = self.day(now_ms).await?.used;
+        Ok(self.rules.max_day.checked_sub(used).unwrap_or_default())
+    }
+
+    /// What counts against the day's limit: payouts of the last 24 hours with what routing them may cost, whatever became of them but
+    /// cancelled.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn day(&self, now_ms: i64) -> Result<DayUse, BooksError> {
+        let mut day = DayUse::default();
         let mut before = None;
         loop {
             let filter = PayoutFilter {
@@ -173,16 +200,13 @@ impl Opener {
                     && payout.created_at_ms > now_ms.saturating_sub(DAY_MS)
             };
             for payout in page.iter().filter(is_recent) {
-                used = Msat(
-                    used.0
-                        .saturating_add(self.rules.most_spent(payout.amount).0),
-                );
+                day.take(self.rules.most_spent(payout.amount), payout.created_at_ms);
             }
             if last.created_at_ms <= now_ms.saturating_sub(DAY_MS) {
                 break;
             }
         }
-        Ok(self.rules.max_day.checked_sub(used).unwrap_or_default())
+        Ok(day)
     }
 
     /// Opens a planned payout. The same `run` and payee open one payout, however often they come.

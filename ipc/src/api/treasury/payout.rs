@@ -41,6 +41,9 @@ pub struct Payout {
     pub state: PayoutState,
     /// In words: why it waits, or failed.
     pub reason: Option<String>,
+    /// What has to happen before it goes on, with the way out; none where it goes on by itself at once, or has ended.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
     pub destination: String,
     pub attempts: u32,
     pub created_at: Timestamp,

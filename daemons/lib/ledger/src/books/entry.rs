@@ -30,6 +30,8 @@ pub enum EntryKind {
     OnchainFee,
     /// What channels cost.
     ChannelFee,
+    /// Moving money between channels has cost something.
+    Rebalance,
     /// Fees earned by routing for others.
     RoutingIncome,
     /// Something came or went that nobody has explained.
@@ -50,6 +52,7 @@ names!(EntryKind, "kind of entry", {
     PayoutLate = "payout_late",
     OnchainFee = "onchain_fee",
     ChannelFee = "channel_fee",
+    Rebalance = "rebalance",
     RoutingIncome = "routing_income",
     Unexplained = "unexplained",
     Capital = "capital",

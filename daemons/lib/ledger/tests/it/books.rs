@@ -11,6 +11,7 @@ mod outcomes;
 mod owners;
 mod payouts;
 mod random;
+mod rebalances;
 mod restores;
 mod tampering;
 mod wallet;

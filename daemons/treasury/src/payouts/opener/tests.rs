@@ -1,4 +1,4 @@
-//! What the rules do about draws: nothing, until an invoice has ended.
+//! What the rules do about draws: nothing, until an invoice has ended. What a day has taken of its limit.
 
 use super::*;
 use crate::clock::unix_ms;
@@ -86,4 +86,14 @@ async fn who_draws_is_paid_by_no_rule_and_an_invoice_that_ends_gives_its_amount_
     opener.open_due(late_ms).await.unwrap();
     assert_eq!(state().await, PayoutState::Cancelled);
     assert_eq!(payable(&opener).await, all);
+}
+
+#[test]
+fn a_day_frees_what_it_took_in_the_order_it_was_taken() {
+    let mut day = DayUse::default();
+    assert_eq!(day.ends_ms, None);
+    day.take(Msat(5), 2_000);
+    day.take(Msat(7), 1_000);
+    assert_eq!(day.used, Msat(12));
+    assert_eq!(day.ends_ms, Some((DAY_MS + 1_000, DAY_MS + 2_000)));
 }

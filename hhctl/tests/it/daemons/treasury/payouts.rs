@@ -21,6 +21,7 @@ fn settled() -> Payout {
         fee_msat: Some(1_001),
         state: PayoutState::Settled,
         reason: None,
+        waiting_for: None,
         destination: "alice@wallet.example".to_owned(),
         attempts: 2,
         created_at: seconds_ago(3_600),
@@ -73,6 +74,8 @@ pub(super) fn payouts() -> Vec<PayoutDetail> {
     large.amount_msat = 900_000_000;
     large.destination = format!("03{}", "cd".repeat(32));
     large.approvals = vec!["alice".to_owned()];
+    let waiting = "the approval of 2 operators, and has 1; `hhctl payout approve 415`";
+    large.waiting_for = Some(waiting.to_owned());
     let mut later = open(
         414,
         "miner:bob",
@@ -80,6 +83,7 @@ pub(super) fn payouts() -> Vec<PayoutDetail> {
         Some("no route, 2 of 5"),
     );
     later.next_try_at = Some(seconds_ago(-125));
+    later.waiting_for = Some("its next try; `hhctl payout retry 414` tries at once".to_owned());
     let reason = "outcome unknown, the wallet does not know the hash";
     let mut stuck = open(413, "miner:carol", PayoutState::NeedsOperator, Some(reason));
     stuck.is_held = true;
