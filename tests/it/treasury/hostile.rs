@@ -4,7 +4,7 @@
 mod nodes;
 
 use super::world::World;
-use bitcoin::secp256k1::SecretKey;
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use hh_ipc::api::treasury::{
     AttemptState, Payout, PayoutQuery, PayoutState, RunRequest, TreasuryClient,
 };
@@ -213,8 +213,9 @@ struct Hostile {
     client: TreasuryClient,
     addresses: LightningAddresses,
     cases: Vec<Case>,
-    /// Of the node `paris`, which is owed nothing.
+    /// Of the node `paris`, which is owed nothing, and of its wallet, which does not run.
     other_key: NodeSecretKey,
+    other_wallet: SecretKey,
     /// Payments that were due so far.
     paid: usize,
 }
@@ -222,12 +223,14 @@ struct Hostile {
 impl Hostile {
     async fn start() -> Self {
         let other_key = NodeSecretKey::generate().unwrap();
+        let other_wallet = SecretKey::from_slice(&[7; 32]).expect("it is a key");
         let mut addresses = None;
         let world = World::start_with(Chain::Regtest, async |_, wallet| {
             let started = LightningAddresses::start(wallet.wallet.clone()).await;
             let config = started.config();
             addresses = Some(started);
-            let (key, id) = (other_key.public_key(), wallet.id().await);
+            let id = other_wallet.public_key(&Secp256k1::new());
+            let key = other_key.public_key();
             let retry = RETRY.as_secs();
             format!(
                 "{config}[[hyper_nodes]]\nid = \"paris\"\npublic_key = \"{key}\"\nlightning_node_id = \"{id}\"\n\
@@ -253,6 +256,7 @@ impl Hostile {
             addresses,
             cases,
             other_key,
+            other_wallet,
             paid: 0,
         }
     }

@@ -1,7 +1,6 @@
 //! What a node may send for its dues.
 
 use super::{AMOUNT_MSAT, Hostile, owed};
-use bitcoin::secp256k1::SecretKey;
 use hh_ipc::api::treasury::{Payout, PayoutState, SubmitInvoiceRequest};
 use hh_ipc::client::within;
 use hh_mining::Network as ChainName;
@@ -33,7 +32,7 @@ impl Hostile {
             amount_msat,
             ..Forgery::of(AMOUNT_MSAT)
         };
-        let thief = SecretKey::from_slice(&[7; 32]).expect("it is a key");
+        let elsewhere = Forgery::of(AMOUNT_MSAT).signed(&self.other_wallet);
         let request = |invoice| world.signed(invoice);
         let honest = request(Forgery::of(AMOUNT_MSAT).signed(key));
         let expired = Forgery {
@@ -43,7 +42,7 @@ impl Hostile {
         vec![
             Sent {
                 what: "to another's wallet",
-                request: request(Forgery::of(AMOUNT_MSAT).signed(&thief)),
+                request: request(elsewhere.clone()),
                 says: "the invoice is to be paid to",
             },
             Sent {
@@ -66,7 +65,7 @@ impl Hostile {
             },
             Sent {
                 what: "above its dues",
-                request: self.of_paris("paris", &honest.invoice),
+                request: self.of_paris("paris", &elsewhere),
                 says: "0.000 sat that may be paid, less than the 20000.000 sat",
             },
             Sent {
