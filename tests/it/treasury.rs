@@ -2,6 +2,7 @@
 
 mod crash;
 mod drawing;
+mod hostile;
 mod latency;
 mod lightning_address;
 mod liquidity;

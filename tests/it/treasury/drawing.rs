@@ -117,7 +117,7 @@ impl Alice<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_miner_draws_by_invoice_once_with_the_key_that_he_has_set() {
-    let world = World::start_with(Chain::Regtest, async |_| CONFIG.to_owned()).await;
+    let world = World::start_with(Chain::Regtest, async |_, _| CONFIG.to_owned()).await;
     let (treasury, client) = (&world.treasury, world.treasury.client().await);
     let alice = Alice {
         world: &world,

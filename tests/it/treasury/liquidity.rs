@@ -13,12 +13,12 @@ use hh_tests::wait::wait_for;
 /// More than the peer takes of the channel at once, which is a tenth, and less than is ours in it.
 const TOO_MUCH_MSAT: u64 = 1_500_000_000;
 
+const CONFIG: &str = "[payouts]\nmax_payout_sat = 3000000\napproval_above_sat = 3000000\n";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payout_that_no_channel_carries_says_what_it_waits_for_and_goes_on_with_another_channel()
 {
-    let world =
-        World::with_dues_and("[payouts]\nmax_payout_sat = 3000000\napproval_above_sat = 3000000\n")
-            .await;
+    let world = World::with_dues_and(async |_, _| CONFIG.to_owned()).await;
     let client = world.treasury.client().await;
     let payout = world.submit(&client, TOO_MUCH_MSAT).await;
     let waiting = wait_for("the payout says what it waits for", DEADLINE, async || {

@@ -321,12 +321,27 @@ impl Opener {
             invoice, payout, ..
         } in self.books.open_invoices(now_ms, PAGE).await?
         {
-            if payout.is_none() {
+            if payout.is_none() && !self.was_given_back(&invoice).await? {
                 let payee = Payee::Node(invoice.node.clone());
                 opened += told(&payee, self.open_invoice(&invoice, now_ms).await);
             }
         }
         Ok(opened)
+    }
+
+    /// Whether a payout for an invoice has ended without trying it. An invoice has one payout for ever: it would be found again, and
+    /// told as opened, at every turn until the invoice expires.
+    async fn was_given_back(&self, invoice: &books::NodeInvoice) -> Result<bool, BooksError> {
+        let filter = PayoutFilter {
+            payee: Some(Payee::Node(invoice.node.clone())),
+            states: vec![PayoutState::Cancelled],
+        };
+        let newest = Page {
+            before: None,
+            limit: PAGE,
+        };
+        let ended = self.books.payouts(filter, newest).await?;
+        Ok(ended.iter().any(|payout| payout.to.text == invoice.bolt11))
     }
 }
 
