@@ -19,7 +19,7 @@ mod treasury;
 mod upstream;
 mod worker;
 
-pub(crate) use account::{AccountCommand, DestinationArgs, PayoutAddressCommand};
+pub(crate) use account::{AccountCommand, DestinationArgs, DrawArgs, PayoutAddressCommand};
 pub(crate) use audit::AuditCommand;
 pub(crate) use block::BlockCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,7 +28,8 @@ pub(crate) use event::{EventCommand, JournalKeeper, VerifyArgs};
 use hh_ipc::api::pool::RoundSelector;
 pub(crate) use job::{CoinbaseCommand, JobCommand};
 pub(crate) use lightning::{
-    ChannelCommand, LightningCommand, OpenArgs, PaymentCommand, RebalanceArgs,
+    ChannelCommand, InvoiceArgs, InvoiceCommand, LightningCommand, OpenArgs, PaymentCommand,
+    PeerCommand, RebalanceArgs,
 };
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};

@@ -44,7 +44,8 @@ use crate::cli::{
     UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::invoice::Invoice;
+use crate::output::{Part, Report};
 use crate::session::Session;
 use jiff::Timestamp;
 
@@ -225,6 +226,7 @@ pub(crate) fn note(command: &Command) -> Option<String> {
     match command {
         Command::Payout(command) => payout::note(command),
         Command::Treasury(command) => treasury::note(command),
+        Command::Ln(command) => lightning::note(command),
         _ => None,
     }
 }
@@ -301,6 +303,12 @@ pub(crate) fn node_files(command: &NodeCommand, now: Timestamp) -> Result<Report
 /// Runs a command on the files of a network's keys.
 pub(crate) fn pki_files(command: &PkiCommand, now: Timestamp) -> Result<Report, Failure> {
     pki::on_files(command, now)
+}
+
+/// What an invoice says.
+pub(crate) fn decoded(invoice: &Invoice, now: Timestamp) -> Report {
+    let view = vec![Part::Fields(invoice.fields(now))];
+    Report::item("DecodedInvoice", invoice.json(now), view)
 }
 
 /// The report of `version` without `--all`.

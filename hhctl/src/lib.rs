@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod exit;
 mod failure;
+mod invoice;
 mod key_file;
 mod output;
 mod session;
@@ -104,6 +105,7 @@ pub async fn run(
     match &mut cli.command {
         Command::Payout(cli::PayoutCommand::Run(args)) => args.name(),
         Command::Treasury(command) => command.name(),
+        Command::Ln(command) => command.name(),
         _ => {}
     }
     let result = match &cli.command {
@@ -122,6 +124,13 @@ pub async fn run(
             let now = (surroundings.now)();
             command::pki_files(command, now)
                 .and_then(|report| print_once(&cli.global, &report, surroundings))
+        }
+        Command::Ln(cli::LightningCommand::Invoice(cli::InvoiceArgs {
+            what: Some(cli::InvoiceCommand::Decode { invoice }),
+            ..
+        })) => {
+            let now = (surroundings.now)();
+            print_once(&cli.global, &command::decoded(invoice, now), surroundings)
         }
         Command::Version { all: false } => {
             print_once(&cli.global, &command::own_version(), surroundings)

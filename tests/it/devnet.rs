@@ -150,6 +150,9 @@ fn devnet_comes_up_mines_a_block_goes_down_and_leaves_nothing() {
         "hhctl status",
     ];
     check(&["up"], &devnet.up(), 0, running);
+    // What a newcomer types next shows nothing that is still on its way.
+    let status = devnet.hhctl(&["status"]).expect("hhctl prints JSON");
+    assert_eq!(status["item"]["treasury"]["state"], "ok", "{status}");
 
     let block = wait_blocking("hhctl lists an accepted block", FIRST_BLOCK, || {
         let blocks = devnet.hhctl(&["block", "list"])?;

@@ -1,8 +1,11 @@
 //! Money end to end: from a found block with fees to payments over a real channel, and every msat of it accounted for.
 
 mod crash;
+mod drawing;
+mod hostile;
 mod latency;
 mod lightning_address;
+mod liquidity;
 mod operators;
 mod reorg;
 mod restore;

@@ -2,16 +2,18 @@
 
 use crate::bitcoin_core::{BitcoinCore, anyone_can_spend};
 use crate::daemon::Daemon;
+use crate::forged_invoice::NodeSeed;
 use crate::network::{CALL, Network};
 use crate::port::Port;
 use crate::wait::wait_for;
-use hh_daemon::{Secret, Tasks};
+use bitcoin::secp256k1::SecretKey;
+use hh_daemon::Tasks;
 use hh_ipc::api::treasury::{Payout, PayoutState, RewardBlock, RewardBlockState, TreasuryClient};
 use hh_ipc::client::within;
-use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet, Seed};
+use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet};
 use hh_lightning::{Event, InvoiceDetails, InvoiceRequest, PaymentHash, SocketAddress, Wallet};
 use hh_mining::Msat;
-use hh_trust::{NodeId, NodePublicKey, NodeSecretKey, ReportKey};
+use hh_trust::{NodePublicKey, ReportKey};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -34,6 +36,8 @@ pub struct Treasury {
     pub config: String,
     /// Where its Lightning peers connect.
     pub port: Port,
+    /// Of its embedded node.
+    pub key: SecretKey,
 }
 
 /// Who may send invoices.
@@ -70,7 +74,8 @@ impl Treasury {
         let report = ReportKey::generate().expect("there is randomness");
         secret(&dir, "report.key", &report.to_secret_hex());
         secret(&dir, "salt", &hex::encode([7; 32]));
-        secret(&dir, "seed", Seed::new_words().expose());
+        let seed = NodeSeed::random();
+        secret(&dir, "seed", &seed.to_hex());
         let port = Port::take();
         let any = anyone_can_spend(network.node.chain).to_string();
         let config = config(network, payee, port.number, &format!("{stores}{more}"));
@@ -90,6 +95,7 @@ impl Treasury {
             daemon,
             config,
             port,
+            key: seed.node_key(network.node.chain.network()),
         }
     }
 
@@ -166,8 +172,19 @@ fn without_approval(more: &str) -> String {
     format!("{more}\n{payouts}")
 }
 
+/// The embedded node pays, unless the test says otherwise.
+fn with_wallet(dir: &Path, port: u16, more: &str) -> String {
+    if more.contains("[lightning.") {
+        return more.to_owned();
+    }
+    format!(
+        "[lightning.ldk_node]\nseed = \"file:{}/seed\"\nlisten_addresses = [\"127.0.0.1:{port}\"]\n{more}",
+        dir.display()
+    )
+}
+
 fn config(network: &Network, payee: &Payee<'_>, port: u16, more: &str) -> String {
-    let more = without_approval(more);
+    let more = with_wallet(network.dir(), port, &without_approval(more));
     let (node, dir) = (&network.node, network.dir().display());
     format!(
         r#"
@@ -179,10 +196,6 @@ salt_secret = "file:{dir}/salt"
 [[nodes]]
 rpc_url = "{}"
 rpc_cookie_file = "{}"
-
-[lightning.ldk_node]
-seed = "file:{dir}/seed"
-listen_addresses = ["127.0.0.1:{port}"]
 
 [[hyper_nodes]]
 id = "{}"
@@ -198,7 +211,8 @@ lightning_node_id = "{}"
     )
 }
 
-fn secret(dir: &Path, name: &str, text: &str) {
+/// Writes a file that only its owner can read.
+pub(crate) fn secret(dir: &Path, name: &str, text: &str) {
     let mut file = std::fs::File::options()
         .create(true)
         .write(true)
@@ -213,6 +227,8 @@ fn secret(dir: &Path, name: &str, text: &str) {
 #[derive(Debug)]
 pub struct NodeWallet {
     pub wallet: Wallet,
+    /// With which invoices can be made that the wallet would not make.
+    pub key: SecretKey,
     pub address: SocketAddr,
     /// What it was paid, in msat, each payment once.
     received: Arc<Mutex<BTreeMap<PaymentHash, u64>>>,
@@ -229,11 +245,11 @@ impl NodeWallet {
         let port = Port::take();
         let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port.number));
         let tasks = Tasks::default();
-        let words: Secret<String> = Seed::new_words();
+        let (seed, network) = (NodeSeed::random(), node.chain.network());
         let config = LdkConfig {
             dir: dir.to_owned(),
-            network: node.chain.network(),
-            seed: Seed::parse(&words).expect("it has made them itself"),
+            network,
+            seed: seed.seed(),
             bitcoind: Bitcoind {
                 url: node.rpc_url(),
                 auth: BitcoindAuth::CookieFile(node.cookie_file()),
@@ -247,6 +263,7 @@ impl NodeWallet {
         let wallet = Wallet::Ldk(wallet.expect("the wallet starts"));
         Self {
             wallet,
+            key: seed.node_key(network),
             address,
             received: Arc::default(),
             _port: port,
@@ -268,25 +285,18 @@ impl NodeWallet {
         format!("{}@{}", self.id().await, self.address)
     }
 
-    /// An invoice of this node for its dues, with the signature that hh-treasury wants to it.
+    /// An invoice of this node for its dues.
     ///
     /// # Panics
     /// If the wallet does not answer.
-    pub async fn invoice(
-        &self,
-        msat: u64,
-        chain: hh_mining::Network,
-        (id, key): (&NodeId, &NodeSecretKey),
-    ) -> (String, String) {
+    pub async fn invoice(&self, msat: u64) -> String {
         let request = InvoiceRequest {
             amount: Some(Msat(msat)),
             details: InvoiceDetails::Text("dues".to_owned()),
             expiry: Duration::from_secs(3_600),
         };
         let invoice = self.wallet.invoice(&request).await;
-        let invoice = invoice.expect("the wallet makes invoices").to_string();
-        let signature = key.sign_invoice(chain, id, &invoice);
-        (invoice, signature)
+        invoice.expect("the wallet makes invoices").to_string()
     }
 
     /// Takes its events for as long as it lives: nobody else does.

@@ -8,11 +8,9 @@ use crate::clock::unix_ms;
 use crate::follower::alarm;
 use crate::lightning::WalletLink;
 use crate::payouts::ACTOR;
-use crate::solvency::{Cover, Finding, Seen, findings};
+use crate::solvency::{Cover, Finding, OnTheWay, Seen, findings};
 use crate::tip::Tip;
-use hh_ledger::books::{
-    Attempt, BookBlockState, Books, BooksError, Totals, Verification, WalletChange,
-};
+use hh_ledger::books::{BookBlockState, Books, BooksError, Totals, Verification, WalletChange};
 use hh_lightning::{ChannelState, WalletError};
 use hh_mining::Msat;
 use metrics::gauge;
@@ -61,7 +59,7 @@ pub(crate) struct Report {
     /// The wallet answers, and knows another chain than the follower.
     lags: bool,
     /// What was on its way.
-    open: Vec<Attempt>,
+    open: OnTheWay,
 }
 
 impl Report {
@@ -195,18 +193,26 @@ impl Audit {
         let seen = self.seen().await.ok();
         let lags = seen.is_some() && !is_at_tip;
         let seen = seen.filter(|_| is_at_tip);
-        let open = self.books.open_attempts().await?;
+        let attempts = self.books.open_attempts().await?;
+        let rebalances = self.books.open_rebalances().await?;
         let totals = self.books.totals().await?;
+        let difference = match &seen {
+            Some(seen) => Some(self.difference(seen, &totals).await?),
+            None => None,
+        };
+        let missing = difference.unwrap_or_default().min(0).unsigned_abs();
+        let open = OnTheWay {
+            attempts,
+            rebalances,
+            missing: Msat(u64::try_from(missing).unwrap_or(u64::MAX)),
+        };
         let is_uncovered = seen
             .as_ref()
             .is_some_and(|seen| !Cover::of(&totals, seen, &open).is_solvent());
         Ok(Report {
             at_ms: unix_ms(),
             findings: findings(&totals, verification, seen.as_ref(), &open),
-            difference: match &seen {
-                Some(seen) => Some(self.difference(seen, &totals).await?),
-                None => None,
-            },
+            difference,
             totals,
             verification: verification.clone(),
             seen,
@@ -233,13 +239,19 @@ impl Audit {
         info.is_ok_and(|info| info.is_synced && Some(info.block_height) == height)
     }
 
+    /// Whether a payment of ours may be on its way.
+    async fn is_anything_open(&self) -> Result<bool, BooksError> {
+        Ok(!self.books.open_attempts().await?.is_empty()
+            || !self.books.open_rebalances().await?.is_empty())
+    }
+
     /// Books what the wallet has gained or lost by itself.
     async fn compare(
         &self,
         difference: &mut Difference,
         channels: &mut Option<usize>,
     ) -> Result<(), BooksError> {
-        if !self.is_wallet_at_tip().await || !self.books.open_attempts().await?.is_empty() {
+        if !self.is_wallet_at_tip().await || self.is_anything_open().await? {
             *difference = Difference::default();
             return Ok(());
         }

@@ -5,10 +5,13 @@
 use crate::config::TreasuryConfig;
 use crate::links::Link;
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, Network};
+use bitcoin::{Block, FeeRate, Network};
 use hh_bitcoin::{NodeError, Presence, Rpc, RpcError, check_node, presence};
 use hh_daemon::{Chain as ErrorChain, Failure};
 use hh_mining::BlockHash;
+
+/// A commitment transaction that carries payments can't wait for a cheap hour.
+const FEE_TARGET_BLOCKS: u16 = 6;
 
 /// The nodes, in the order of preference. Clones share what is known of them.
 #[derive(Clone, Debug)]
@@ -90,6 +93,12 @@ impl Chain {
             }
         }
         Err(NoNode(reasons.join("; ")))
+    }
+
+    /// What a transaction has to pay to be in one of the next blocks, as the first node that answers has it; none where none tells.
+    pub(crate) async fn fee_rate(&self) -> Option<FeeRate> {
+        let view = self.view().await.ok()?;
+        view.rpc.fee_rate(FEE_TARGET_BLOCKS).await.ok().flatten()
     }
 }
 

@@ -6,11 +6,17 @@ mod adoption;
 mod block;
 mod channel;
 mod destination;
+mod draw;
+mod ledger;
 mod liquidity;
 mod money;
 mod payout;
+mod peer;
+mod rebalance;
 mod refusal;
 mod status;
+mod track;
+mod waiting;
 mod wallet;
 
 use crate::Stores;
@@ -18,7 +24,8 @@ use crate::actor;
 use crate::audit::Audit;
 use crate::chain::Chain;
 use crate::destination::Destinations;
-use crate::payouts::{Nudge, Opener, Payer};
+use crate::payouts::{Nudge, Opener, Payer, Waits};
+use crate::rebalances::Rebalancer;
 use crate::tip::Tip;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
@@ -26,11 +33,12 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
-    Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment, LightningStatus,
-    Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
-    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
-    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    DrawRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery,
+    LightningPayment, LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, PaymentTrack,
+    Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, ProofRequest, Rebalance,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
+    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
+    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -61,8 +69,11 @@ pub(crate) struct Control {
     pub tip: watch::Receiver<Option<Tip>>,
     pub opener: Opener,
     pub payer: Payer,
+    pub rebalancer: Rebalancer,
     pub destinations: Destinations,
     pub audit: Audit,
+    /// What the engine could not send, and why.
+    pub waiting: watch::Receiver<Waits>,
     pub nudges: mpsc::Sender<Nudge>,
     pub report_key: ReportPublicKey,
     /// Where blocks pay.
@@ -146,6 +157,10 @@ impl Treasury for Answers {
 
     async fn status(self, _: Call) -> TreasuryStatus {
         self.control.status().await
+    }
+
+    async fn limits(self, _: Call) -> Result<Limits, ApiError> {
+        self.control.limits().await
     }
 
     async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {
@@ -270,6 +285,14 @@ impl Treasury for Answers {
         self.control.submit_invoice(&self.caller, request).await
     }
 
+    async fn draw(self, _: Call, request: DrawRequest) -> Result<Payout, ApiError> {
+        self.control.draw(&self.caller, request).await
+    }
+
+    async fn payment(self, _: Call, hash: String) -> Result<PaymentTrack, ApiError> {
+        self.control.payment(&hash).await
+    }
+
     async fn freeze(self, _: Call, request: FreezeRequest) -> Result<Freeze, ApiError> {
         self.control.freeze(&self.caller, request).await
     }
@@ -280,6 +303,10 @@ impl Treasury for Answers {
 
     async fn verify(self, _: Call) -> Result<VerifyReport, ApiError> {
         self.control.verify(&self.caller).await
+    }
+
+    async fn ledger(self, _: Call, query: LedgerQuery) -> Result<LedgerPage, ApiError> {
+        self.control.ledger(query).await
     }
 
     async fn reconcile(self, _: Call) -> Result<ReconcileReport, ApiError> {
@@ -322,6 +349,18 @@ impl Treasury for Answers {
         self.control.channels().await
     }
 
+    async fn peers(self, _: Call) -> Result<Vec<Peer>, ApiError> {
+        self.control.peers().await
+    }
+
+    async fn connect_peer(self, _: Call, peer: String) -> Result<Peer, ApiError> {
+        self.control.connect_peer(&self.caller, &peer).await
+    }
+
+    async fn disconnect_peer(self, _: Call, node_id: String) -> Result<(), ApiError> {
+        self.control.disconnect_peer(&self.caller, &node_id).await
+    }
+
     async fn open_channel(self, _: Call, request: ChannelOpenRequest) -> Result<Channel, ApiError> {
         self.control.open_channel(&self.caller, request).await
     }
@@ -334,8 +373,8 @@ impl Treasury for Answers {
         self.control.close_channel(&self.caller, request).await
     }
 
-    async fn rebalance(self, _: Call, request: RebalanceRequest) -> Result<String, ApiError> {
-        self.control.rebalance(&self.caller, &request)
+    async fn rebalance(self, _: Call, request: RebalanceRequest) -> Result<Rebalance, ApiError> {
+        self.control.rebalance(&self.caller, request).await
     }
 
     async fn liquidity(self, _: Call) -> Result<Liquidity, ApiError> {

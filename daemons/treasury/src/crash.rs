@@ -1,7 +1,8 @@
 //! Named points at which a test makes the process end as a power cut would: before and after each commit and each call of a
 //! payout. Nothing is left of them in a release.
 
-/// The environment variable that names a point; `NAME#3` is the third time it is passed. Only builds for tests look at it.
+/// The environment variable that names a point; `NAME#3` is the third time it is passed, `@FILE` a file that names one, so that a
+/// test can tell a process that runs already. Only builds for tests look at it.
 #[cfg(debug_assertions)]
 const VARIABLE: &str = "HH_TREASURY_CRASH_AT";
 
@@ -11,7 +12,7 @@ pub(crate) fn point(name: &'static str) {
     use std::collections::BTreeMap;
     use std::sync::{Mutex, PoisonError};
     static PASSED: Mutex<BTreeMap<&'static str, u32>> = Mutex::new(BTreeMap::new());
-    let Ok(wanted) = std::env::var(VARIABLE) else {
+    let Some(wanted) = wanted() else {
         return;
     };
     let (wanted, time) = wanted.split_once('#').unwrap_or((&wanted, "1"));
@@ -24,6 +25,15 @@ pub(crate) fn point(name: &'static str) {
     if time == count.to_string() {
         tracing::error!(point = name, "crash that a test asked for");
         std::process::abort();
+    }
+}
+
+#[cfg(debug_assertions)]
+fn wanted() -> Option<String> {
+    let text = std::env::var(VARIABLE).ok()?;
+    match text.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file).ok(),
+        None => Some(text),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::HyperNodeConfig;
 use hh_daemon::Failure;
 use hh_ledger::books::Payee;
 use hh_ledger::books::{DestinationKind, Payout};
-use hh_lightning::{Bolt11Invoice, Refusal};
+use hh_lightning::{Bolt11Invoice, Refusal, WalletError};
 use hh_mining::identity::LightningAddress;
 use hh_trust::NodeId;
 pub(crate) use invoice::{expires_at_ms, payment_hash};
@@ -41,6 +41,8 @@ pub(crate) enum NoInvoice {
     UnknownNode(String),
     #[error("{0:?} can't be paid to: this wallet can't fetch the invoices of offers")]
     Offer(String),
+    #[error("the payee has made no invoice of its offer")]
+    NotFetched(#[source] Box<WalletError>),
     #[error("{0:?} is no Lightning address")]
     Address(String),
 }
@@ -72,7 +74,8 @@ impl Destinations {
         self.nodes.get(id.as_str())
     }
 
-    /// The invoice that a payout pays next: fetched for a Lightning address, the one that was sent for a node.
+    /// The invoice that a payout pays next: fetched for a Lightning address, the one that was handed in for a node and for a draw. That
+    /// of an offer only the wallet can fetch.
     ///
     /// # Errors
     /// There is none.

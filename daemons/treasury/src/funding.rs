@@ -187,6 +187,7 @@ mod tests {
             receivable: Msat(0),
             on_close: Msat(0),
             reserve: Msat(0),
+            close_delay: None,
             state,
             is_usable: true,
             is_public: false,

@@ -17,6 +17,7 @@ mod advice;
 mod audit;
 mod chain;
 mod clock;
+mod closing;
 mod config;
 mod control;
 mod crash;
@@ -28,6 +29,7 @@ mod funding;
 mod lightning;
 mod links;
 mod payouts;
+mod rebalances;
 mod reward_address;
 mod solvency;
 mod tip;
@@ -46,7 +48,8 @@ use hh_ledger::books::Books;
 use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
 use lightning::WalletLink;
 use links::Link;
-use payouts::{Engine, Opener, Payer};
+use payouts::{Engine, Nudge, Opener, Payer, Waits};
+use rebalances::Rebalancer;
 use reward_address::reward_address;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +73,9 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let reward_address = reward_address(&config, stores.wallet.wallet()).await?;
     let (tip, tips) = watch::channel(None);
     let (nudges, nudged) = mpsc::channel(payouts::NUDGES_MAX);
+    let (waits, waiting) = watch::channel(Waits::new());
     let payer = payer(&config, &stores, &destinations, tips.clone());
+    let rebalancer = rebalancer(&config, &stores, tips.clone());
     let audit = Audit::new(stores.books.clone(), stores.wallet.clone(), tips.clone());
     let engine = Engine {
         verified: audit.verified(),
@@ -78,19 +83,12 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         opener: opener(&config, &stores),
         tasks: context.tasks.clone(),
         nudges: nudged,
+        waits,
     };
     let (books, wallet) = (stores.books.clone(), stores.wallet.clone());
     let funding = Funding::new(&config.channels, books, wallet).map_err(Failure::config)?;
-    let follower = Follower {
-        splitter: splitter(&config, &stores, &reward_address, (&report_key, &salts)),
-        chain: chain.clone(),
-        books: stores.books.clone(),
-        books_link: stores.books_link.clone(),
-        ledger: stores.ledger.clone(),
-        ledger_link: stores.ledger_link.clone(),
-        tip,
-        nudges: nudges.clone(),
-    };
+    let splitter = splitter(&config, &stores, &reward_address, (&report_key, &salts));
+    let follower = follower(splitter, &stores, chain.clone(), (tip, nudges.clone()));
     let control = Control {
         context: context.clone(),
         chain: config.chain,
@@ -99,8 +97,10 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         tip: tips,
         opener: opener(&config, &stores),
         payer: payer.clone(),
+        rebalancer: rebalancer.clone(),
         destinations,
         audit: audit.clone(),
+        waiting,
         nudges: nudges.clone(),
         report_key: report_key.public_key(),
         reward_address,
@@ -117,6 +117,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let forwards = lightning::read_forwards(stores.clone(), stop.clone());
     spawn(&context, "forwards", forwards);
     spawn(&context, "payouts", engine.run());
+    spawn(&context, "rebalances", rebalancer.run(stop.clone()));
     let exported = exported::keep(stores.clone(), audit.clone(), stop.clone());
     spawn(&context, "exported metrics", exported);
     spawn(&context, "audit", audit.run(stop.clone()));
@@ -201,6 +202,37 @@ fn splitter(
         scripts: config.reward_scripts(reward_address),
         key: Arc::clone(key),
         salts: Arc::clone(salts),
+    }
+}
+
+fn follower(
+    splitter: Splitter,
+    stores: &Stores,
+    chain: Chain,
+    (tip, nudges): (watch::Sender<Option<Tip>>, mpsc::Sender<Nudge>),
+) -> Follower {
+    Follower {
+        splitter,
+        chain,
+        books: stores.books.clone(),
+        books_link: stores.books_link.clone(),
+        ledger: stores.ledger.clone(),
+        ledger_link: stores.ledger_link.clone(),
+        tip,
+        nudges,
+    }
+}
+
+fn rebalancer(
+    config: &TreasuryConfig,
+    stores: &Stores,
+    tip: watch::Receiver<Option<Tip>>,
+) -> Rebalancer {
+    Rebalancer {
+        books: stores.books.clone(),
+        wallet: stores.wallet.clone(),
+        tip,
+        cltv_limit: config.payouts.cltv_limit_blocks,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod events;
 mod forwards;
+mod readiness;
 
 use crate::config::{LdkNodeConfig, TreasuryConfig};
 use crate::links::Link;
@@ -12,8 +13,9 @@ use hh_daemon::{Chain, Context, Failure};
 use hh_lightning::cln::{ClnConfig, ClnWallet};
 use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet, Seed};
 use hh_lightning::lnd::{LndConfig, LndWallet};
-use hh_lightning::{Channel, ChannelId, SocketAddress, Wallet, WalletError};
+use hh_lightning::{ChannelId, SocketAddress, Wallet, WalletError};
 use hh_mining::Msat;
+pub(crate) use readiness::NotReady;
 use std::time::Duration;
 
 /// Between two tries to start the wallet: Bitcoin Core may be starting too.
@@ -95,45 +97,41 @@ impl WalletLink {
         })
     }
 
+    /// One that is there already.
+    #[cfg(test)]
+    pub(crate) fn of(wallet: Wallet) -> Self {
+        let backend = wallet.backend().as_str();
+        Self {
+            wallet,
+            link: Link::new(backend),
+            backend,
+            listen_addresses: Vec::new(),
+        }
+    }
+
     pub(crate) fn wallet(&self) -> &Wallet {
         &self.wallet
     }
 
-    /// Whether it can pay `amount` now, over a channel with `peer` where there is no other way to it; else why not.
+    /// Whether it can pay `amount` now, over a channel with `peer` where there is no other way to it.
+    ///
+    /// # Errors
+    /// Why not.
     pub(crate) async fn readiness(
         &self,
         amount: Msat,
         peer: Option<PublicKey>,
-    ) -> Result<Readiness, String> {
+    ) -> Result<Readiness, NotReady> {
         let asked = async {
             let info = self.wallet.info().await?;
             let channels = self.wallet.channels().await?;
             Ok::<_, WalletError>((info, channels))
         };
-        let (info, channels) = self.noted(asked.await)?;
+        let (info, channels) = self.noted(asked.await).map_err(NotReady::Silent)?;
         if !info.is_synced {
-            return Err("it is not in step with the chain".to_owned());
+            return Err(NotReady::Behind);
         }
-        let usable: Vec<&Channel> = channels
-            .iter()
-            .filter(|channel| channel.is_usable)
-            .collect();
-        if let Some(peer) = peer
-            && !usable.iter().any(|channel| channel.peer == peer)
-        {
-            return Err(format!(
-                "it has no usable channel with {peer}: `hhctl ln channel open`"
-            ));
-        }
-        let spendable = usable.iter().fold(0_u64, |sum, channel| {
-            sum.saturating_add(channel.spendable.0)
-        });
-        if spendable < amount.0 {
-            let (has, spendable) = (usable.len(), Msat(spendable));
-            return Err(format!(
-                "its {has} usable channels have {spendable} sat to spend, less than the {amount} sat of the payout"
-            ));
-        }
+        readiness::check(&channels, amount, peer)?;
         Ok(Readiness {
             node_id: info.node_id,
             height: info.block_height,

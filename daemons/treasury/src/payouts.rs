@@ -13,7 +13,10 @@ mod attempt;
 mod backoff;
 mod engine;
 mod opener;
+mod order;
 mod rules;
+#[cfg(test)]
+mod sample;
 mod session;
 mod verdict;
 
@@ -21,9 +24,10 @@ use hh_ledger::books::PayoutState;
 
 pub(crate) use attempt::Payer;
 pub(crate) use backoff::Backoff;
-pub(crate) use engine::{Engine, NUDGES_MAX, Nudge};
+pub(crate) use engine::{Engine, NUDGES_MAX, Nudge, Waits};
 pub(crate) use opener::{Opener, is_open};
 pub(crate) use rules::{Ask, Plan, Planned, Rules};
+pub(crate) use verdict::{Answer, ChainPlace, Verdict};
 
 /// Of a payout that is neither settled nor ended.
 pub(crate) const OPEN_STATES: [PayoutState; 6] = [

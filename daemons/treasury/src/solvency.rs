@@ -1,6 +1,6 @@
 //! Whether the treasury can pay what it owes: books and wallet beside each other (design 4.9), as a pure function.
 
-use hh_ledger::books::{Attempt, AttemptState, Totals, Verification};
+use hh_ledger::books::{Attempt, AttemptState, Rebalance, Totals, Verification};
 use hh_lightning::{Balances, Channel, PaymentHash};
 use hh_mining::Msat;
 use std::collections::BTreeMap;
@@ -21,6 +21,15 @@ pub(crate) struct Seen {
     pub channels: Vec<Channel>,
 }
 
+/// What is on its way while books and wallet are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OnTheWay {
+    pub attempts: Vec<Attempt>,
+    pub rebalances: Vec<Rebalance>,
+    /// What the wallet has less than the books say: no more than that can be between two channels.
+    pub missing: Msat,
+}
+
 /// What there is and what is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cover {
@@ -31,7 +40,7 @@ pub(crate) struct Cover {
 }
 
 impl Cover {
-    pub(crate) fn of(totals: &Totals, seen: &Seen, open: &[Attempt]) -> Self {
+    pub(crate) fn of(totals: &Totals, seen: &Seen, open: &OnTheWay) -> Self {
         let sats = |amount: bitcoin::Amount| amount.to_sat().saturating_mul(1_000);
         let closing = seen.balances.closing.iter();
         // A contested one may be the peer's: it is counted when it is ours.
@@ -43,8 +52,9 @@ impl Cover {
         ]
         .into_iter()
         .chain(closing.map(|closing| sats(closing.amount)))
+        .chain([between(seen, open).0])
         .fold(0_u64, u64::saturating_add);
-        let gone = gone(seen, open);
+        let gone = gone(seen, &open.attempts);
         let owed = totals.owed().0.saturating_sub(gone.0);
         Self {
             assets: Msat(assets),
@@ -58,16 +68,8 @@ impl Cover {
 }
 
 /// What open payouts hold and channels have no more: an outgoing HTLC is gone, and what it pays is owed no second time.
-pub(crate) fn gone(seen: &Seen, open: &[Attempt]) -> Msat {
-    let mut pending: BTreeMap<PaymentHash, u64> = BTreeMap::new();
-    let htlcs = seen
-        .channels
-        .iter()
-        .flat_map(|channel| &channel.pending_htlcs);
-    for htlc in htlcs.filter(|htlc| htlc.is_outgoing) {
-        let sum = pending.entry(htlc.hash).or_default();
-        *sum = sum.saturating_add(htlc.amount.0);
-    }
+fn gone(seen: &Seen, open: &[Attempt]) -> Msat {
+    let pending = outgoing(seen);
     let of_attempt = |attempt: &Attempt| {
         let is_out = matches!(
             attempt.state,
@@ -82,12 +84,40 @@ pub(crate) fn gone(seen: &Seen, open: &[Attempt]) -> Msat {
     Msat(sum)
 }
 
+/// What has left one channel of ours for another, and is in neither: it comes back, or never leaves. Once it is in the other one the
+/// wallet lacks nothing, though the first may hold its HTLC for a while.
+fn between(seen: &Seen, open: &OnTheWay) -> Msat {
+    let pending = outgoing(seen);
+    let of_rebalance = |rebalance: &Rebalance| {
+        let hash = PaymentHash(rebalance.payment_hash);
+        let pending = pending.get(&hash).copied().unwrap_or_default();
+        pending.min(rebalance.amount.0)
+    };
+    let rebalances = open.rebalances.iter();
+    let sum = rebalances.map(of_rebalance).fold(0, u64::saturating_add);
+    Msat(sum.min(open.missing.0))
+}
+
+/// Outgoing HTLCs by their payment.
+fn outgoing(seen: &Seen) -> BTreeMap<PaymentHash, u64> {
+    let mut pending: BTreeMap<PaymentHash, u64> = BTreeMap::new();
+    let htlcs = seen
+        .channels
+        .iter()
+        .flat_map(|channel| &channel.pending_htlcs);
+    for htlc in htlcs.filter(|htlc| htlc.is_outgoing) {
+        let sum = pending.entry(htlc.hash).or_default();
+        *sum = sum.saturating_add(htlc.amount.0);
+    }
+    pending
+}
+
 /// All that is wrong, the gravest first.
 pub(crate) fn findings(
     totals: &Totals,
     verification: &Verification,
     seen: Option<&Seen>,
-    open: &[Attempt],
+    open: &OnTheWay,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = verification
         .findings

@@ -1,6 +1,7 @@
 //! `hhctl account`.
 
 use super::{Confirmation, NamedConfirmation};
+use crate::invoice::Invoice;
 use clap::{Args, Subcommand, ValueEnum};
 use hh_ipc::api::pool::BlockSelector;
 use hh_ipc::api::treasury::DestinationKind;
@@ -119,6 +120,14 @@ pub(crate) enum AccountCommand {
         #[command(flatten)]
         confirmation: NamedConfirmation,
     },
+    /// Draw what an account may be paid, or a part of it, by an invoice that its drawing key has signed for
+    #[command(
+        after_help = "Examples:\n  hhctl account draw alice lnbc420u1p... --dry-run\n  hhctl account draw alice lnbc420u1p... --signature 4f1c...\n\nThe \
+                      first shows the text that is signed with the account's drawing key (Ed25519, hex), which its owner has set with \
+                      `hhctl account payout-address set`. An invoice draws once: the same command again shows what became of it. Limits, \
+                      holds and the approval of two operators are those of every payout."
+    )]
+    Draw(DrawArgs),
     /// Where an account is paid
     #[command(subcommand, alias = "destination")]
     PayoutAddress(PayoutAddressCommand),
@@ -135,6 +144,7 @@ impl AccountCommand {
             | Self::PayoutAddress(PayoutAddressCommand::Show { .. }) => false,
             Self::Create { .. }
             | Self::Claim { .. }
+            | Self::Draw(_)
             | Self::ReplaceOwner { .. }
             | Self::PayoutAddress(
                 PayoutAddressCommand::Set(_) | PayoutAddressCommand::Cancel { .. },
@@ -155,10 +165,10 @@ pub(crate) enum PayoutAddressCommand {
     /// Set where an account is paid, with its owner's signature; in force after the cooling-off period
     #[command(
         after_help = "Examples:\n  hhctl account payout-address set alice alice@wallet.example --seq 3 --until 1764200000 --dry-run\n  \
-                      hhctl account payout-address set alice alice@wallet.example --seq 3 --until 1764200000 --signature 4f1c...\n\nThe \
-                      first shows the text that the owner signs, with the account's key (Ed25519, hex) or, where the account is a Bitcoin \
+                      hhctl account payout-address set alice alice@wallet.example --seq 3 --until 1764200000 --signature 4f1c...\n  \
+                      hhctl account payout-address set alice 3b6a27bc... --seq 4 --until 1764200000 --dry-run\n\nThe first shows the text that the owner signs, with the account's key (Ed25519, hex) or, where the account is a Bitcoin \
                       address, by BIP-322 (base64). `hhctl account payout-address show` tells the next number. A signature is good for \
-                      a week at most."
+                      a week at most. A key as the destination lets whoever has its secret part draw by invoice: see `hhctl account draw`."
     )]
     Set(DestinationArgs),
     /// Take a destination back, so that nothing is paid there; two operators have to do the same
@@ -188,7 +198,7 @@ pub(crate) struct DestinationArgs {
     /// Its name, as for `hhctl account show`
     #[arg(value_parser = name)]
     pub(crate) name: String,
-    /// A Lightning address or a BOLT12 offer
+    /// A Lightning address, a BOLT12 offer, or the Ed25519 key (64 hex digits) that may draw by invoice; not the owner's own
     pub(crate) destination: String,
     /// What it is; by its form if it is not given
     #[arg(long, value_name = "KIND")]
@@ -212,10 +222,27 @@ impl DestinationArgs {
         match self.kind {
             Some(KindChoice::LightningAddress) => DestinationKind::LightningAddress,
             Some(KindChoice::Bolt12Offer) => DestinationKind::Bolt12Offer,
+            Some(KindChoice::DrawingKey) => DestinationKind::DrawingKey,
+            None if key(&self.destination).is_ok() => DestinationKind::DrawingKey,
             None if self.destination.starts_with("lno1") => DestinationKind::Bolt12Offer,
             None => DestinationKind::LightningAddress,
         }
     }
+}
+
+/// An invoice, and the proof that its payee may have the money.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DrawArgs {
+    /// Its name, as for `hhctl account show`
+    #[arg(value_parser = name)]
+    pub(crate) name: String,
+    /// The invoice (BOLT11), with an amount
+    pub(crate) invoice: Invoice,
+    /// The signature of the drawing key
+    #[arg(long, value_name = "HEX", required_unless_present = "dry_run")]
+    pub(crate) signature: Option<String>,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
 }
 
 /// A kind of destination as it is written on a command line.
@@ -223,6 +250,7 @@ impl DestinationArgs {
 pub(crate) enum KindChoice {
     LightningAddress,
     Bolt12Offer,
+    DrawingKey,
 }
 
 /// Miners' accounts are meant where nothing else is said.

@@ -11,7 +11,8 @@ pub(crate) enum PayoutCommand {
     /// List payouts, newest first
     #[command(
         after_help = "Examples:\n  hhctl payout list\n  hhctl payout list --payee miner:alice --state settled -o json\n  hhctl payout list \
-                      --open\n\nSETTLED is how long it took from the dispatch to the preimage, which is the receipt."
+                      --open\n\nSETTLED is how long it took from the dispatch to the preimage, which is the receipt. WAITS FOR is what has \
+                      to happen before a payout goes on, and the command that helps."
     )]
     List {
         #[command(flatten)]

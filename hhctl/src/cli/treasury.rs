@@ -19,6 +19,12 @@ pub(crate) enum TreasuryCommand {
                       names of the fields say."
     )]
     Balance,
+    /// What may be paid by itself, how much of it is left today, and what needs two operators
+    #[command(
+        after_help = "Examples:\n  hhctl treasury limits\n  hhctl treasury limits -o json\n\nThe day is any 24 hours: what a payout took of its \
+                      limit is free again a day after it was opened. The limits are in hh-treasury's configuration, [payouts]."
+    )]
+    Limits,
     /// A fresh on-chain address of the wallet, to bring it money
     #[command(
         after_help = "Example:\n  hhctl treasury address\n\nWhat arrives is in suspense until `hhctl treasury deposit` books it."
@@ -53,6 +59,20 @@ pub(crate) enum TreasuryCommand {
         after_help = "Example:\n  hhctl treasury verify\n\nExit status: 3 if they don't agree."
     )]
     Verify,
+    /// What the books are made of, entry by entry, newest first
+    #[command(
+        after_help = "Examples:\n  hhctl treasury ledger\n  hhctl treasury ledger --before 812 --limit 100 -o json\n\nAssets and expenses grow by \
+                      positive amounts, what is owed or earned by negative ones; the amounts of an entry sum to zero. What moved on one \
+                      account is shown by `hhctl account statement`."
+    )]
+    Ledger {
+        /// Entries before this one
+        #[arg(long, value_name = "ENTRY")]
+        before: Option<u64>,
+        /// At most this many entries
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
     /// Match the wallet's outgoing payments to payouts
     #[command(
         after_help = "Example:\n  hhctl treasury reconcile\n\nAfter a restore of the ledger payouts are frozen until every payment of the \
@@ -148,7 +168,7 @@ impl TreasuryCommand {
     /// Whether it is to be planned and confirmed, or done at once.
     pub(crate) fn changes_something(&self) -> bool {
         match self {
-            Self::Status | Self::Balance => false,
+            Self::Status | Self::Balance | Self::Ledger { .. } | Self::Limits => false,
             Self::Address
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }
@@ -162,7 +182,7 @@ impl TreasuryCommand {
     }
 }
 
-fn hash(text: &str) -> Result<String, String> {
+pub(super) fn hash(text: &str) -> Result<String, String> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(text.to_ascii_lowercase())
     } else {

@@ -1,5 +1,6 @@
 //! `hhctl account`.
 
+mod draw;
 mod owner;
 mod proof;
 
@@ -57,6 +58,7 @@ pub(super) fn consent(command: &AccountCommand) -> Consent {
         AccountCommand::Create { confirmation, .. }
         | AccountCommand::Claim { confirmation, .. } => (*confirmation).into(),
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => args.confirmation.into(),
+        AccountCommand::Draw(args) => args.confirmation.into(),
         AccountCommand::ReplaceOwner { confirmation, .. }
         | AccountCommand::PayoutAddress(PayoutAddressCommand::Cancel { confirmation, .. }) => {
             confirmation.into()
@@ -77,6 +79,7 @@ pub(super) async fn plan(session: &mut Session, command: &AccountCommand) -> Res
         AccountCommand::Claim {
             name, owner_key, ..
         } => owner::plan_claim(session, name, owner_key).await,
+        AccountCommand::Draw(args) => draw::plan(session, args).await,
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => {
             owner::plan_destination(session, args).await
         }
@@ -107,6 +110,7 @@ pub(super) async fn apply(
             owner_key,
             ..
         } => owner::claim(session, name, token_file, owner_key).await,
+        AccountCommand::Draw(args) => draw::draw(session, args).await,
         AccountCommand::PayoutAddress(PayoutAddressCommand::Set(args)) => {
             owner::set_destination(session, args).await
         }
@@ -243,6 +247,7 @@ fn destination_words(destination: Option<&Destination>, now: Timestamp) -> Strin
         DestinationKind::LightningAddress => "Lightning address",
         DestinationKind::NodeInvoices => "invoices of the node",
         DestinationKind::Bolt12Offer => "BOLT12 offer",
+        DestinationKind::DrawingKey => "drawing key",
     };
     let when = if destination.active_from > now {
         format!("in force in {}", text::age(destination.active_from, now))

@@ -2,9 +2,12 @@
 
 mod channel;
 mod liquidity;
+mod peer;
+mod rebalance;
+mod track;
 
 use crate::change::{Consent, Plan};
-use crate::cli::{ChannelCommand, LightningCommand, PaymentCommand};
+use crate::cli::{ChannelCommand, InvoiceArgs, LightningCommand, PaymentCommand, PeerCommand};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
@@ -22,9 +25,13 @@ pub(super) async fn report(
         LightningCommand::Payment(PaymentCommand::List { limit }) => {
             payments(session, *limit).await
         }
+        LightningCommand::Payment(PaymentCommand::Track { payment_hash }) => {
+            track::show(session, payment_hash).await
+        }
         LightningCommand::Advice => liquidity::advice(session).await,
         LightningCommand::Yield { days } => liquidity::yields(session, *days).await,
-        LightningCommand::Channel(_) | LightningCommand::Invoice { .. } => {
+        LightningCommand::Peer(PeerCommand::List) => peer::list(session).await,
+        LightningCommand::Channel(_) | LightningCommand::Peer(_) | LightningCommand::Invoice(_) => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }
     }
@@ -37,12 +44,24 @@ pub(super) fn consent(command: &LightningCommand) -> Consent {
         LightningCommand::Channel(ChannelCommand::Close { confirmation, .. }) => {
             confirmation.into()
         }
+        LightningCommand::Peer(PeerCommand::Disconnect { confirmation, .. }) => {
+            (*confirmation).into()
+        }
         LightningCommand::Channel(ChannelCommand::List)
         | LightningCommand::Status
         | LightningCommand::Advice
         | LightningCommand::Yield { .. }
         | LightningCommand::Payment(_)
-        | LightningCommand::Invoice { .. } => Consent::not_needed(),
+        | LightningCommand::Peer(_)
+        | LightningCommand::Invoice(_) => Consent::not_needed(),
+    }
+}
+
+/// The id of a request, before it is sent.
+pub(super) fn note(command: &LightningCommand) -> Option<String> {
+    match command {
+        LightningCommand::Channel(ChannelCommand::Rebalance(args)) => rebalance::note(args),
+        _ => None,
     }
 }
 
@@ -58,7 +77,10 @@ pub(super) async fn plan(
             channel::plan_close(session, id, *force).await
         }
         LightningCommand::Channel(ChannelCommand::Rebalance(args)) => {
-            channel::plan_rebalance(session, args).await
+            rebalance::plan(session, args).await
+        }
+        LightningCommand::Peer(PeerCommand::Disconnect { node_id, .. }) => {
+            peer::plan_disconnect(session, node_id).await
         }
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
@@ -74,24 +96,18 @@ pub(super) async fn apply(
             channel::close(session, id, *force).await
         }
         LightningCommand::Channel(ChannelCommand::Rebalance(args)) => {
-            channel::rebalance(session, args).await
+            rebalance::apply(session, args).await
         }
-        LightningCommand::Invoice {
-            amount,
-            description,
-            expiry_minutes,
-        } => {
-            let request = InvoiceRequest {
-                amount_msat: *amount,
-                description: description.clone(),
-                expiry_seconds: expiry_minutes.saturating_mul(60),
-            };
-            invoice(session, request).await
+        LightningCommand::Peer(PeerCommand::Connect { peer }) => peer::connect(session, peer).await,
+        LightningCommand::Peer(PeerCommand::Disconnect { node_id, .. }) => {
+            peer::disconnect(session, node_id).await
         }
+        LightningCommand::Invoice(args) => invoice(session, args).await,
         LightningCommand::Channel(ChannelCommand::List)
         | LightningCommand::Status
         | LightningCommand::Advice
         | LightningCommand::Yield { .. }
+        | LightningCommand::Peer(PeerCommand::List)
         | LightningCommand::Payment(_) => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -182,7 +198,12 @@ fn payments_table(payments: &[LightningPayment], now: Timestamp) -> Table {
     table
 }
 
-async fn invoice(session: &mut Session, request: InvoiceRequest) -> Result<Report, Failure> {
+async fn invoice(session: &mut Session, args: &InvoiceArgs) -> Result<Report, Failure> {
+    let request = InvoiceRequest {
+        amount_msat: args.amount,
+        description: args.description.clone().unwrap_or_default(),
+        expiry_seconds: args.expiry_minutes.saturating_mul(60),
+    };
     let daemon = session.treasury_control().await?;
     let mut item = json!(request);
     let answer = daemon.client.invoice(daemon.call(), request).await;

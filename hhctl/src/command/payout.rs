@@ -161,6 +161,7 @@ fn table(payouts: &[Payout], now: Timestamp, when_empty: impl Into<String>) -> T
         Column::left("DESTINATION"),
         Column::left("MADE"),
         Column::left("SETTLED"),
+        Column::left("WAITS FOR"),
     ];
     let mut table = Table::new(columns, when_empty);
     for payout in payouts {
@@ -174,6 +175,7 @@ fn table(payouts: &[Payout], now: Timestamp, when_empty: impl Into<String>) -> T
             payout.destination.as_str().into(),
             text::ago(now, Some(payout.created_at)).into(),
             latency(payout).into(),
+            payout.waiting_for.as_deref().unwrap_or("-").into(),
         ]);
     }
     table
@@ -247,7 +249,7 @@ async fn detail(daemon: &Connected<TreasuryClient>, id: u64) -> Result<PayoutDet
     daemon.granted(answer)
 }
 
-fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
+pub(super) fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
     let fee = payout.fee_msat.map(text::sat);
     let approvals = match payout.approvals.as_slice() {
         [] => "none".to_owned(),
@@ -260,6 +262,7 @@ fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
         ("Amount", text::sat(payout.amount_msat).into()),
         ("Fee", fee.as_deref().unwrap_or("-").into()),
         ("State", state(payout, now)),
+        ("Waits for", or_dash(&payout.waiting_for).into()),
         ("Destination", payout.destination.as_str().into()),
         ("Made", text::ago(now, Some(payout.created_at)).into()),
         ("Settled", latency(payout).into()),
@@ -269,7 +272,7 @@ fn fields(payout: &Payout, now: Timestamp) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-fn attempts(attempts: &[Attempt], now: Timestamp) -> Table {
+pub(super) fn attempts(attempts: &[Attempt], now: Timestamp) -> Table {
     let columns = vec![
         Column::right("ATTEMPT"),
         Column::left("STATE"),
@@ -311,7 +314,7 @@ fn attempt_state(attempt: &Attempt) -> Cell {
     }
 }
 
-fn history(events: &[PayoutEvent]) -> Table {
+pub(super) fn history(events: &[PayoutEvent]) -> Table {
     let columns = ["TIME (UTC)", "WHAT", "BY"].map(Column::left).to_vec();
     let mut table = Table::new(columns, "nothing has happened to it yet");
     for event in events {

@@ -2,6 +2,8 @@
 
 mod adoption;
 mod books;
+mod ledger;
+mod limits;
 mod money;
 
 use super::{TWO_OPERATORS, link, payout};
@@ -11,7 +13,9 @@ use crate::cli::TreasuryCommand;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::treasury::{Freeze, FreezeRequest, RunRequest, TreasuryStatus, UnfreezeRequest};
+use hh_ipc::api::treasury::{
+    Freeze, FreezeRequest, LedgerQuery, RunRequest, TreasuryStatus, UnfreezeRequest,
+};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -22,6 +26,14 @@ pub(super) async fn report(
     match command {
         TreasuryCommand::Status => status(session).await,
         TreasuryCommand::Balance => books::balance(session).await,
+        TreasuryCommand::Ledger { before, limit } => {
+            let query = LedgerQuery {
+                before: *before,
+                limit: *limit,
+            };
+            ledger::list(session, query).await
+        }
+        TreasuryCommand::Limits => limits::report(session).await,
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -35,6 +47,8 @@ pub(super) fn consent(command: &TreasuryCommand) -> Consent {
         TreasuryCommand::Deposit { confirmation, .. } => (*confirmation).into(),
         TreasuryCommand::Status
         | TreasuryCommand::Balance
+        | TreasuryCommand::Ledger { .. }
+        | TreasuryCommand::Limits
         | TreasuryCommand::Address
         | TreasuryCommand::Freeze { .. }
         | TreasuryCommand::Verify
@@ -113,7 +127,10 @@ pub(super) async fn apply(
         TreasuryCommand::Distribute { parts, reason, .. } => {
             money::distribute(session, parts, reason).await
         }
-        TreasuryCommand::Status | TreasuryCommand::Balance => {
+        TreasuryCommand::Status
+        | TreasuryCommand::Balance
+        | TreasuryCommand::Ledger { .. }
+        | TreasuryCommand::Limits => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }
     }

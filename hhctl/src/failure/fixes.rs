@@ -19,9 +19,9 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
         }
         "HH4012" => "`hhctl payout release` lets it be paid again",
         "HH4020" => {
-            "sign exactly the text that `hhctl account payout-address set --dry-run` shows, with the owner's key"
+            "sign exactly the text that the same command shows with --dry-run, with the key that it names"
         }
-        "HH4021" => "have the payee send an invoice that can be paid",
+        "HH4021" => "have the payee make an invoice that can be paid",
         "HH4022" => "`hhctl ln status` shows what this wallet can do",
         "HH4030" => "have another operator run the same command",
         "HH5004" => "enrol the node anew: `hhctl token create` with --replace",

@@ -3,7 +3,9 @@
 use crate::changes::check_not_confirmed;
 use crate::commands::check;
 use crate::daemons::{Answers, Devnet};
+use crate::lightning::INVOICE;
 use crate::operator::Operator;
+use hh_ipc::api::treasury::DestinationKind;
 use hhctl::Exit;
 use insta::assert_snapshot;
 
@@ -126,4 +128,44 @@ async fn another_owner_and_a_cancelled_destination_take_the_name_of_the_context(
         assert_snapshot!(name, done.transcript());
         assert_eq!(devnet.changes(), [change]);
     }
+}
+
+#[tokio::test]
+async fn an_account_is_drawn_from_by_an_invoice_that_its_drawing_key_signed_for() {
+    let mut answers = Answers::good();
+    let key = "ab".repeat(32);
+    let alice = &mut answers.treasury.accounts[0];
+    let drawing = alice.destination.as_mut().expect("she has one");
+    drawing.kind = DestinationKind::DrawingKey;
+    drawing.text.clone_from(&key);
+    let devnet = Devnet::start(answers);
+    let operator = Operator::at(&devnet);
+    let line = format!("hhctl account draw alice {INVOICE}");
+    // Before there is a signature the text for it is wanted; of whatever spelling the invoice is.
+    let shouted = format!(
+        "hhctl account draw alice {} --dry-run",
+        INVOICE.to_uppercase()
+    );
+    assert_snapshot!(
+        "account_draw_unsigned",
+        operator.types(&shouted).await.transcript()
+    );
+    assert_eq!(operator.types(&line).await.exit, Exit::Usage);
+    let line = format!("{line} --signature 4f1c");
+    let asked = Operator::at(&devnet).who_answers("n\n").types(&line).await;
+    check_not_confirmed(&devnet, &asked);
+    let drawn = operator.types(&format!("{line} -y")).await;
+    assert_snapshot!("account_draw", drawn.transcript());
+    assert_eq!(devnet.changes(), ["draw miner:alice by 4f1c"]);
+    let wrong = "hhctl account draw alice lnbc1 --signature 4f1c -y";
+    assert_eq!(operator.types(wrong).await.exit, Exit::Usage);
+    // A key is a destination like others.
+    let set = format!(
+        "hhctl account payout-address set bob {key} --seq 1 --until 1764200000 --signature 4f1c -y"
+    );
+    assert_eq!(operator.types(&set).await.exit, Exit::Done);
+    assert_eq!(
+        devnet.changes(),
+        [format!("DrawingKey {key} for miner:bob")]
+    );
 }

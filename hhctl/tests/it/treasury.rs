@@ -22,6 +22,11 @@ fn frozen() -> Answers {
 }
 
 #[tokio::test]
+async fn limits_say_what_is_left_today_and_until_when() {
+    check("treasury_limits", "hhctl treasury limits").await;
+}
+
+#[tokio::test]
 async fn treasury_status_and_balance_name_every_amount() {
     check("treasury_status", "hhctl treasury status").await;
     check("treasury_balance", "hhctl treasury balance").await;
@@ -37,6 +42,13 @@ async fn treasury_status_and_balance_name_every_amount() {
         away.stdout.contains("the wallet does not answer now"),
         "{away:?}"
     );
+}
+
+#[tokio::test]
+async fn the_ledger_has_a_line_for_each_book_that_an_entry_changed() {
+    check("treasury_ledger", "hhctl treasury ledger").await;
+    let command = "hhctl treasury ledger --before 4 --limit 1";
+    check("treasury_ledger_page", command).await;
 }
 
 #[tokio::test]

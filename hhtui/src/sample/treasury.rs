@@ -148,6 +148,7 @@ fn payout(id: u64, payee: &str, state: PayoutState, opened: i64) -> Payout {
         fee_msat: None,
         state,
         reason: None,
+        waiting_for: None,
         destination: "alice@wallet.example".to_owned(),
         attempts: 1,
         created_at: at(opened),
@@ -178,6 +179,8 @@ fn payouts(now: i64) -> Vec<Payout> {
     stuck.reason = Some("outcome unknown, the wallet does not know the hash".to_owned());
     let mut held = payout(412, "miner:mallory", PayoutState::Queued, now - 5_000);
     held.is_held = true;
+    let waiting = "its release, held for: disputed; `hhctl payout release miner:mallory`";
+    held.waiting_for = Some(waiting.to_owned());
     let mut done = payout(411, "miner:alice", PayoutState::Settled, now - 6_000);
     done.fee_msat = Some(1_001);
     done.latency_seconds = Some(0.412);
@@ -214,6 +217,7 @@ fn channel(id: &str, state: ChannelState, local_msat: u64) -> Channel {
         receivable_msat: 0,
         htlcs: Vec::new(),
         cost_msat: None,
+        force_close: None,
     }
 }
 

@@ -297,6 +297,7 @@ fn payout_state(payout: &Payout, now: Timestamp) -> (Health, &'static str) {
     match payout.state {
         _ if payout.is_held && is_open(payout.state) => (Health::Warn, "held"),
         PayoutState::WaitingForApproval => (Health::Warn, "needs approval"),
+        PayoutState::Queued if payout.waiting_for.is_some() => (Health::Warn, "queued"),
         PayoutState::Queued => (on_its_way, "queued"),
         PayoutState::Resolving => (on_its_way, "resolving"),
         PayoutState::Ready => (on_its_way, "ready"),
@@ -314,6 +315,12 @@ fn why(model: &Model, payout: &Payout) -> String {
     let mut parts = Vec::new();
     if let Some(reason) = &payout.reason {
         parts.push(reason.clone());
+    }
+    // For the other states the lines below say it.
+    if let (PayoutState::Queued | PayoutState::Resolving | PayoutState::Ready, Some(waiting)) =
+        (payout.state, &payout.waiting_for)
+    {
+        parts = vec![format!("for {waiting}")];
     }
     if let (PayoutState::RetryWait, Some(at)) = (payout.state, payout.next_try_at) {
         let left = span(seconds_since(model.treasury_time(), at));

@@ -2,6 +2,7 @@
 
 mod account;
 mod block;
+mod ledger;
 mod lightning;
 mod money;
 mod payout;
@@ -16,19 +17,22 @@ pub use block::{
     BlockReport, NamesPage, NamesQuery, ReportName, RewardBlock, RewardBlockPage, RewardBlockState,
     WindowPage, WindowPageQuery,
 };
+pub use ledger::{BookChange, LedgerEntry, LedgerPage, LedgerQuery};
 pub use lightning::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, Htlc, InvoiceRequest,
-    LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, RebalanceRequest,
+    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, ForceCloseCost, Htlc,
+    InvoiceRequest, LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, Peer, Rebalance,
+    RebalanceRequest, RebalanceState,
 };
 pub use money::{
     AdoptForeignRequest, AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding,
-    Freeze, FreezeRequest, ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest, Unmatched,
-    VerifyReport,
+    Freeze, FreezeRequest, Limits, ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest,
+    Unmatched, VerifyReport,
 };
 pub use payout::{
-    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
-    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
-    RunRequest, SubmitInvoiceRequest,
+    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, DrawRequest,
+    HoldRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan,
+    PayoutQuery, PayoutState, PlannedPayout, RunRequest, SubmitInvoiceRequest, WalletSight,
+    WalletSightState,
 };
 
 use super::{Hello, JournalPage, JournalQuery};
@@ -41,6 +45,8 @@ pub trait Treasury {
     async fn hello() -> Hello;
     /// One look at everything.
     async fn status() -> TreasuryStatus;
+    /// What may be paid by itself, and how much of that is left today.
+    async fn limits() -> Result<Limits, ApiError>;
     /// What operators have changed, as the daemon's journal has it.
     async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
 
@@ -95,6 +101,10 @@ pub trait Treasury {
     async fn payout_close_failed(request: CloseFailedRequest) -> Result<Payout, ApiError>;
     /// A node's invoice for its dues.
     async fn submit_invoice(request: SubmitInvoiceRequest) -> Result<Payout, ApiError>;
+    /// An invoice that a miner's account is drawn by. The same one opens nothing twice.
+    async fn draw(request: DrawRequest) -> Result<Payout, ApiError>;
+    /// What has become of a payment hash, in hex: by the books, and by the wallet, which is asked.
+    async fn payment(hash: String) -> Result<PaymentTrack, ApiError>;
 
     /// Stops new payouts at once. Never asks, works twice.
     async fn freeze(request: FreezeRequest) -> Result<Freeze, ApiError>;
@@ -102,6 +112,8 @@ pub trait Treasury {
     async fn unfreeze(request: UnfreezeRequest) -> Result<(), ApiError>;
     /// Adds the books up and compares them with the wallet; freezes payouts where they don't agree.
     async fn verify() -> Result<VerifyReport, ApiError>;
+    /// What the books are made of, entry by entry, newest first.
+    async fn ledger(query: LedgerQuery) -> Result<LedgerPage, ApiError>;
     /// Matches the wallet's outgoing payments to attempts.
     async fn reconcile() -> Result<ReconcileReport, ApiError>;
     /// Says whose an unmatched payment was; two operators. It settles the payee's open payout of that amount, or comes off the balance.
@@ -121,12 +133,18 @@ pub trait Treasury {
     async fn invoice(request: InvoiceRequest) -> Result<String, ApiError>;
     /// Its channels with their pending HTLCs.
     async fn channels() -> Result<Vec<Channel>, ApiError>;
+    /// The nodes that it is connected to or has channels with.
+    async fn peers() -> Result<Vec<Peer>, ApiError>;
+    /// Connects to `NODE_ID@HOST:PORT`, and keeps it in mind.
+    async fn connect_peer(peer: String) -> Result<Peer, ApiError>;
+    /// Ends the connection to a node, by its id.
+    async fn disconnect_peer(node_id: String) -> Result<(), ApiError>;
     /// Opens one; `dry_run` says what it would cost.
     async fn open_channel(request: ChannelOpenRequest) -> Result<Channel, ApiError>;
     /// Closes one.
     async fn close_channel(request: ChannelCloseRequest) -> Result<Channel, ApiError>;
-    /// Moves balance between channels where the backend can.
-    async fn rebalance(request: RebalanceRequest) -> Result<String, ApiError>;
+    /// Moves balance between channels where the backend can; `dry_run` says whether both sides have enough and what it may cost.
+    async fn rebalance(request: RebalanceRequest) -> Result<Rebalance, ApiError>;
     /// What an operator could do about the channels, the most urgent first.
     async fn liquidity() -> Result<Liquidity, ApiError>;
     /// What each day of the last so many, at most 400, has earned, cost and paid, newest first; days without anything are left out.

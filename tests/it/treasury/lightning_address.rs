@@ -4,20 +4,17 @@ use super::world::World;
 use hh_ipc::api::treasury::{PayoutQuery, PayoutState};
 use hh_ipc::client::within;
 use hh_tests::bitcoin_core::Chain;
-use hh_tests::lightning_address::{DOMAIN, certificate, serve};
-use hh_tests::network::CALL;
+use hh_tests::lightning_address::{DOMAIN, LightningAddresses};
+use hh_tests::network::{CALL, Network};
 use hh_tests::treasury::{DEADLINE, NodeWallet};
 use hh_tests::wait::wait_for;
 
 /// The most that one payout has, by default.
 const MAX_PAYOUT_MSAT: u64 = 1_000_000_000;
 
-async fn server(wallet: &NodeWallet) -> String {
-    let address = serve(wallet.wallet.clone()).await;
-    let certificate = certificate().display().to_string();
-    format!(
-        "[[lightning_address_servers]]\ndomain = \"{DOMAIN}\"\naddress = \"{address}\"\nroot_certificates = \"{certificate}\"\n"
-    )
+async fn server(_: &Network, wallet: &NodeWallet) -> String {
+    let addresses = LightningAddresses::start(wallet.wallet.clone()).await;
+    addresses.config()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,13 +22,8 @@ async fn a_miner_is_paid_to_his_lightning_address_by_the_rules() {
     let world = World::start_with(Chain::Regtest, server).await;
     let account = format!("carol@{DOMAIN}");
     let hash = world.find_block_as(&format!("{account}/rig")).await;
-    let (treasury, client) = (&world.treasury, world.treasury.client().await);
-    let is_split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
-    treasury
-        .wait_for_block("the block is split", hash, is_split)
-        .await;
-    world.network.node.generate(100);
-    treasury.wait_until_payable(hash).await;
+    let client = world.treasury.client().await;
+    world.mature(hash).await;
     world.open_channel(&client).await;
     let query = PayoutQuery {
         payee: Some(format!("miner:{account}")),

@@ -9,8 +9,8 @@ use hh_ipc::client::within;
 use hh_mining::Network as ChainName;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::daemon::program;
-use hh_tests::lightning_address::{DOMAIN, certificate, serve};
-use hh_tests::network::CALL;
+use hh_tests::lightning_address::{DOMAIN, LightningAddresses};
+use hh_tests::network::{CALL, Network};
 use hh_tests::treasury::{DEADLINE, NodeWallet};
 use hh_tests::wait::wait_for;
 use hh_trust::PaymentOrder;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,13 +33,9 @@ const NOT_CONFIRMED: i32 = 9;
 const PAYOUT_MSAT: u64 = 1_000_000_000;
 
 /// Carol's account is a Lightning address at the node's wallet. Destinations count at once.
-async fn config(wallet: &NodeWallet) -> String {
-    let address = serve(wallet.wallet.clone()).await;
-    let certificate = certificate().display().to_string();
-    format!(
-        "[[lightning_address_servers]]\ndomain = \"{DOMAIN}\"\naddress = \"{address}\"\nroot_certificates = \"{certificate}\"\n\
-         [payouts]\napproval_above_sat = 200000\ncooling_off_seconds = 0\n"
-    )
+async fn config(_: &Network, wallet: &NodeWallet) -> String {
+    let addresses = LightningAddresses::start(wallet.wallet.clone()).await;
+    addresses.config() + "[payouts]\napproval_above_sat = 200000\ncooling_off_seconds = 0\n"
 }
 
 /// What came of a command.
@@ -56,12 +52,25 @@ struct Operator<'a> {
 }
 
 impl Operator<'_> {
+    /// Another user's is a copy: the directory of builds may be closed to him.
+    fn hhctl(&self) -> PathBuf {
+        let built = program("hhctl");
+        if self.uid.is_none() {
+            return built;
+        }
+        let copy = self.world.network.dir().join("hhctl");
+        if !copy.exists() {
+            std::fs::copy(built, &copy).unwrap();
+        }
+        copy
+    }
+
     fn types(&self, line: &str) -> Said {
         let dir = self.world.network.dir();
         let context = dir.join("context.toml");
         let text = format!("name = \"test\"\nruntime_dir = {dir:?}\n");
         std::fs::write(&context, text).unwrap();
-        let mut command = Command::new(program("hhctl"));
+        let mut command = Command::new(self.hhctl());
         command.arg("--context").arg(&context);
         command.args(line.split(' ')).args(["-o", "json"]);
         command.env("HOME", dir).current_dir("/");

@@ -46,7 +46,8 @@ async fn books_from_before_a_payout_pay_nothing_twice() {
     world.treasury.daemon.wait_until_ready().await;
     let client = world.treasury.client().await;
     world.wait_for_channel(&client).await;
-    world.submit_or_die(&client, PREPARED_MSAT).await;
+    let invoice = world.wallet.invoice(PREPARED_MSAT).await;
+    world.submit_or_die(&client, invoice).await;
     world.treasury.daemon.wait_for_exit();
     copy(&books, &backup);
 

@@ -48,14 +48,14 @@ pub(super) struct World {
 impl World {
     /// On a signet, where shares and blocks are different things.
     pub(super) async fn start(more: &str) -> Self {
-        Self::start_with(Chain::Signet, async |_| more.to_owned()).await
+        Self::start_with(Chain::Signet, async |_, _| more.to_owned()).await
     }
 
-    /// With what the node's wallet has to say to the configuration. On regtest every share is a block, and as many blocks as are
+    /// With what network and node's wallet have to say to the configuration. On regtest every share is a block, and as many blocks as are
     /// wanted are there at once.
     pub(super) async fn start_with(
         chain: Chain,
-        more: impl AsyncFnOnce(&NodeWallet) -> String,
+        more: impl AsyncFnOnce(&Network, &NodeWallet) -> String,
     ) -> Self {
         let core = BitcoinCore::start(chain);
         mempool::fill(&core, TRANSACTIONS);
@@ -76,7 +76,8 @@ impl World {
             key: key.public_key(),
             wallet: &id,
         };
-        let treasury = Treasury::start(&mut network, &payee, &more(&wallet).await).await;
+        let more = more(&network, &wallet).await;
+        let treasury = Treasury::start(&mut network, &payee, &more).await;
         let credential = network.dir().join("node.credential");
         std::fs::write(&credential, issue(&network, &node, &key)).unwrap();
         let config = format!(
@@ -186,22 +187,21 @@ impl World {
         client: &TreasuryClient,
         msat: u64,
     ) -> Result<u64, ApiError> {
-        let request = self.invoice(msat).await;
+        let request = self.signed(self.wallet.invoice(msat).await);
         let submitted = client.submit_invoice(within(CALL), request).await;
         Ok(submitted.expect("hh-treasury answers")?.id)
     }
 
-    async fn invoice(&self, msat: u64) -> SubmitInvoiceRequest {
-        let by = (&self.node, &self.key);
+    /// An invoice as the node sends it, whoever has made it.
+    pub(super) fn signed(&self, invoice: String) -> SubmitInvoiceRequest {
         let chain = match self.network.node.chain {
             Chain::Signet => ChainName::Signet,
             Chain::Regtest => ChainName::Regtest,
         };
-        let (invoice, signature) = self.wallet.invoice(msat, chain, by).await;
         SubmitInvoiceRequest {
             node: self.node.to_string(),
+            signature: self.key.sign_invoice(chain, &self.node, &invoice),
             invoice,
-            signature,
         }
     }
 }
@@ -222,18 +222,54 @@ fn issue(network: &Network, node: &NodeId, key: &NodeSecretKey) -> String {
 impl World {
     /// A world on regtest in which the node may be paid, over a channel that can be used.
     pub(super) async fn with_dues() -> Self {
-        let world = Self::start_with(Chain::Regtest, async |_| String::new()).await;
+        Self::with_dues_and(async |_, _| String::new()).await
+    }
+
+    /// As [`Self::with_dues`], with what network and wallet have to say to the configuration.
+    pub(super) async fn with_dues_and(
+        more: impl AsyncFnOnce(&Network, &NodeWallet) -> String,
+    ) -> Self {
+        let world = Self::start_with(Chain::Regtest, more).await;
         world.mine_through_node(1).await;
         let hash = world.find_block().await;
-        let split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
-        let treasury = &world.treasury;
-        treasury
-            .wait_for_block("the block is split", hash, split)
-            .await;
-        world.network.node.generate(100);
-        treasury.wait_until_payable(hash).await;
-        world.open_channel(&treasury.client().await).await;
+        world.mature(hash).await;
+        world.open_channel(&world.treasury.client().await).await;
         world
+    }
+
+    /// Waits until what a block brought may be paid, and makes the blocks for that.
+    pub(super) async fn mature(&self, hash: hh_mining::BlockHash) {
+        let is_split = |block: &RewardBlock| block.split_at.is_some();
+        let treasury = &self.treasury;
+        treasury
+            .wait_for_block("the block is split", hash, is_split)
+            .await;
+        self.network.node.generate(100);
+        treasury.wait_until_payable(hash).await;
+    }
+
+    /// Each finds a block of his own, on top of the others'; the last one is returned.
+    pub(super) async fn find_blocks(&self, identities: &[String]) -> hh_mining::BlockHash {
+        let (network, mut last) = (&self.network, None);
+        for identity in identities {
+            let opened = Channel::open(network.pool_address, &network.pool_key, identity).await;
+            let mut channel = opened.expect("the pool takes miners");
+            // The pool may not have heard of the last one yet.
+            while channel.prev_hash() != network.node.tip() {
+                let old = channel.prev_hash();
+                let told = channel.wait_for_new_block(old).await;
+                told.expect("the pool tells of blocks");
+            }
+            let hash = channel.submit_block().await.expect("the pool reads");
+            channel.settle(0).await.expect("the pool settles shares");
+            assert!(channel.refused.is_empty(), "{:?}", channel.refused);
+            wait_until("the block is the tip", DEADLINE, async || {
+                network.node.tip().to_string() == hash.to_string()
+            })
+            .await;
+            last = Some(hash);
+        }
+        last.expect("somebody finds one")
     }
 
     /// Waits until a channel can be used, and opens another one where a crash has cost the last one.
@@ -255,9 +291,13 @@ impl World {
         }
     }
 
-    /// As [`Self::submit`], at a treasury that may die meanwhile.
-    pub(super) async fn submit_or_die(&self, client: &TreasuryClient, msat: u64) -> Option<u64> {
-        let request = self.invoice(msat).await;
+    /// Hands in an invoice at a treasury that may die meanwhile.
+    pub(super) async fn submit_or_die(
+        &self,
+        client: &TreasuryClient,
+        invoice: String,
+    ) -> Option<u64> {
+        let request = self.signed(invoice);
         let submitted = client.submit_invoice(within(CALL), request).await;
         submitted.ok().map(|taken| taken.expect("it is taken").id)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::hex::DisplayHex;
-use bitcoin::{Block, BlockHash, Work};
+use bitcoin::{Amount, Block, BlockHash, FeeRate, Work};
 use bitcoincore_rpc::jsonrpc::{self, simple_http};
 use bitcoincore_rpc::{Client, RpcApi};
 use hh_daemon::{SecretError, SecretRef};
@@ -26,6 +26,9 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 pub const SUBMIT_DEADLINE: Duration = Duration::from_secs(60);
 /// A thread each: more at once only queue up behind the node's own `rpcthreads` (16 by default).
 const CALLS_AT_ONCE_MAX: usize = 8;
+
+/// A rate per thousand virtual bytes is four times that per thousand units of weight.
+const WEIGHT_PER_VBYTE: u64 = 4;
 
 /// `RPC_IN_WARMUP` of Bitcoin Core: it has started, but cannot answer yet.
 const CODE_IN_WARMUP: i32 = -28;
@@ -177,6 +180,14 @@ pub struct BlockHeaderInfo {
     pub n_tx: u32,
 }
 
+/// What `estimatesmartfee` tells, as far as we use it.
+#[derive(Debug, Deserialize)]
+struct FeeEstimate {
+    /// A thousand virtual bytes'; none where it has no estimate.
+    #[serde(default, with = "bitcoin::amount::serde::as_btc::opt")]
+    feerate: Option<Amount>,
+}
+
 /// One node's JSON-RPC. Cheap to clone; clones share the limit on calls at once.
 #[derive(Debug, Clone)]
 pub struct Rpc {
@@ -290,6 +301,14 @@ impl Rpc {
         let proposal = json!({ "mode": "proposal", "data": block.to_lower_hex_string() });
         self.call("getblocktemplate", vec![proposal], SUBMIT_DEADLINE)
             .await
+    }
+
+    /// What Core thinks that a transaction has to pay to be in one of the next `blocks`; none where it has seen too few to tell.
+    pub async fn fee_rate(&self, blocks: u16) -> Result<Option<FeeRate>, RpcError> {
+        let params = vec![json!(blocks)];
+        let estimate: FeeEstimate = self.call("estimatesmartfee", params, CALL_DEADLINE).await?;
+        let sats_per_kvb = estimate.feerate.map(Amount::to_sat);
+        Ok(sats_per_kvb.map(|sats| FeeRate::from_sat_per_kwu(sats.div_ceil(WEIGHT_PER_VBYTE))))
     }
 
     /// Any call. `deadline` covers all of it, waiting for a free thread included.

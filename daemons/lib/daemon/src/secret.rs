@@ -1,17 +1,21 @@
 //! References to secrets, and values that do not print themselves.
 //!
-//! A configuration file holds references only. What is opened here: files and systemd credentials. References to
-//! encrypted files are understood, so that a daemon that can't open them says so instead of taking them for a name.
+//! A configuration file holds references only. What is opened here: files, systemd credentials, and files encrypted with age, by
+//! an identity that is a credential. References to files of SOPS are understood, so that a daemon says that it can't open them
+//! instead of taking them for a name.
 
 use serde::Deserialize;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Largest secret file in bytes: any key or token is far smaller, a wrong path may be a disk.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
+/// The credential that encrypted files are opened with: an identity file of age.
+const AGE_IDENTITY: &str = "age-identity";
 
 /// Shown in the place of a text that may be a secret.
 pub(crate) const HIDDEN: &str = "[hidden]";
@@ -46,7 +50,7 @@ pub enum SecretRef {
     File(PathBuf),
     /// `cred:NAME`: a credential that systemd passes to the service.
     Credential(String),
-    /// `age:///PATH`: a file encrypted with age.
+    /// `age:///PATH`: a file encrypted with age, armored or not, to the identity in the credential `age-identity`.
     Age(PathBuf),
     /// `sops:///PATH#KEY`: a value in a file encrypted with SOPS.
     Sops { file: PathBuf, key: String },
@@ -71,7 +75,24 @@ pub enum SecretError {
     #[error("the secret {0} is not passed by systemd; add LoadCredential= to the unit")]
     NoCredentials(SecretRef),
     #[error(
-        "the secret {0} is encrypted in a way that is not supported by this daemon; use file: or cred:"
+        "the secret {0} is encrypted, and there is no credential {AGE_IDENTITY} to open it with; add LoadCredential={AGE_IDENTITY}:/PATH \
+         to the unit"
+    )]
+    NoIdentity(SecretRef),
+    #[error(
+        "can't open the secret {0} with the credential {AGE_IDENTITY}: that is no identity file of age; make one with age-keygen"
+    )]
+    Identity(SecretRef),
+    #[error(
+        "can't open the secret {reference} with the credential {AGE_IDENTITY}; encrypt it to that identity: age -r age1... -o {path}",
+        path = reference.path()
+    )]
+    Decrypt {
+        reference: SecretRef,
+        source: age::DecryptError,
+    },
+    #[error(
+        "the secret {0} is encrypted in a way that is not supported by this daemon; use age:, file: or cred:"
     )]
     Unsupported(SecretRef),
 }
@@ -80,26 +101,67 @@ impl SecretRef {
     /// Reads the secret, without the line break at its end.
     ///
     /// # Errors
-    /// The file is missing, can't be read, is open to others (mode & 077), or is no short text.
+    /// The file is missing, can't be read or decrypted, is open to others (mode & 077), or is no short text.
     pub fn read(&self) -> Result<Secret<String>, SecretError> {
-        match self {
-            Self::File(path) => self.read_file(path, true),
-            Self::Credential(name) => {
-                let dir = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| SecretError::NoCredentials(self.clone()))?;
-                // systemd sets the mode, and gives access by an ACL that shows as group permissions.
-                self.read_file(&Path::new(&dir).join(name), false)
-            }
-            Self::Age(_) | Self::Sops { .. } => Err(SecretError::Unsupported(self.clone())),
-        }
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        self.read_with(credentials.as_deref())
     }
 
-    fn read_file(&self, path: &Path, check_mode: bool) -> Result<Secret<String>, SecretError> {
+    /// With the directory of systemd's credentials, if there is one.
+    fn read_with(&self, credentials: Option<&Path>) -> Result<Secret<String>, SecretError> {
+        let content = match self {
+            Self::File(path) => self.read_file(path, true)?,
+            Self::Credential(name) => {
+                let dir = credentials.ok_or_else(|| SecretError::NoCredentials(self.clone()))?;
+                // systemd sets the mode, and gives access by an ACL that shows as group permissions.
+                self.read_file(&dir.join(name), false)?
+            }
+            Self::Age(path) => self.decrypt(path, credentials)?,
+            Self::Sops { .. } => return Err(SecretError::Unsupported(self.clone())),
+        };
+        let text = std::str::from_utf8(content.expose());
+        let text = text.map_err(|_error| SecretError::Content(self.clone()))?;
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// Opens an encrypted file, which others may read.
+    fn decrypt(
+        &self,
+        path: &Path,
+        credentials: Option<&Path>,
+    ) -> Result<Secret<Vec<u8>>, SecretError> {
+        let identity = credentials.map(|dir| dir.join(AGE_IDENTITY));
+        let identity = identity.filter(|file| file.exists());
+        let identity = identity.ok_or_else(|| SecretError::NoIdentity(self.clone()))?;
+        let identity = self.read_file(&identity, false)?;
+        let identities = age::IdentityFile::from_buffer(identity.expose().as_slice())
+            .ok()
+            .and_then(|file| file.into_identities().ok())
+            .filter(|identities| !identities.is_empty())
+            .ok_or_else(|| SecretError::Identity(self.clone()))?;
+        let encrypted = self.read_file(path, false)?;
+        let failed = |source| SecretError::Decrypt {
+            reference: self.clone(),
+            source,
+        };
+        let armored = age::armor::ArmoredReader::new(encrypted.expose().as_slice());
+        let identities = identities
+            .iter()
+            .map(|identity| &**identity as &dyn age::Identity);
+        let opened = age::Decryptor::new_buffered(armored)
+            .and_then(|decryptor| decryptor.decrypt(identities));
+        let mut content = Vec::new();
+        let read = opened.and_then(|mut reader| Ok(reader.read_to_end(&mut content)?));
+        read.map_err(failed)?;
+        Ok(Secret::new(content))
+    }
+
+    fn read_file(&self, path: &Path, check_mode: bool) -> Result<Secret<Vec<u8>>, SecretError> {
         let read_error = |source| SecretError::Read {
             reference: self.clone(),
             source,
         };
-        let file = std::fs::File::open(path).map_err(read_error)?;
+        let mut file = std::fs::File::open(path).map_err(read_error)?;
         let metadata = file.metadata().map_err(read_error)?;
         if !metadata.is_file() || metadata.len() > MAX_SECRET_BYTES {
             return Err(SecretError::Content(self.clone()));
@@ -107,13 +169,9 @@ impl SecretRef {
         if check_mode && metadata.mode() & 0o077 != 0 {
             return Err(SecretError::Exposed(self.clone()));
         }
-        match io::read_to_string(file) {
-            Ok(text) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(SecretError::Content(self.clone()))
-            }
-            Err(error) => Err(read_error(error)),
-        }
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(read_error)?;
+        Ok(Secret::new(content))
     }
 
     fn path(&self) -> String {

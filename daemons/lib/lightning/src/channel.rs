@@ -104,6 +104,8 @@ pub struct Channel {
     pub on_close: Msat,
     /// Of ours, what has to stay in the channel.
     pub reserve: Msat,
+    /// Blocks for which our side is locked after a close by force; none where the wallet does not tell.
+    pub close_delay: Option<u32>,
     pub state: ChannelState,
     /// Ready, and the peer connected.
     pub is_usable: bool,

@@ -12,6 +12,7 @@ mod channels;
 mod events;
 mod offers;
 mod pay;
+mod peers;
 
 pub use calls::{ClnConfig, ClnError, ClnWallet};
 pub(crate) use events::ClnEvents;

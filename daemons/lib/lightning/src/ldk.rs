@@ -18,6 +18,7 @@ mod keeper;
 mod log;
 mod lookup;
 mod pay;
+mod peers;
 mod running;
 mod seed;
 

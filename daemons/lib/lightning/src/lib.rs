@@ -20,6 +20,7 @@ pub mod lnd;
 mod lookup;
 mod offer;
 mod payment;
+mod peer;
 #[cfg(test)]
 mod sample;
 mod wallet;
@@ -39,6 +40,7 @@ pub use payment::{
     OutgoingPayment, OutgoingState, PageCursor, PayError, PayRequest, Payable, PaymentPage,
     Rebalance, Refusal, SendOnChain,
 };
+pub use peer::Peer;
 pub use wallet::{
     Backend, Backup, Capabilities, Capability, Forward, ForwardPage, NodeInfo, Wallet, WalletError,
 };

@@ -10,6 +10,7 @@ mod events;
 mod link;
 mod message;
 mod pay;
+mod peers;
 
 pub use calls::{LndConfig, LndError, LndWallet};
 pub(crate) use events::LndEvents;

@@ -18,7 +18,7 @@ use crate::offer::{FetchInvoice, FetchedInvoice, PayFetched};
 use crate::payment::{PageCursor, PayError, PayRequest, PaymentPage, Rebalance, SendOnChain};
 use crate::{
     Balances, Channel, ChannelId, CloseChannel, Dispatch, Events, Lookup, OpenChannel,
-    OpenedChannel, Refusal,
+    OpenedChannel, Peer, Refusal,
 };
 
 /// What the wallet is.
@@ -357,6 +357,22 @@ impl Wallet {
         address: SocketAddress,
     ) -> Result<(), WalletError> {
         each!(self, wallet => wallet.connect(peer, address).await)
+    }
+
+    /// The nodes that it is connected to, and those that it keeps in mind where it tells them.
+    ///
+    /// # Errors
+    /// The wallet does not answer.
+    pub async fn peers(&self) -> Result<Vec<Peer>, WalletError> {
+        each!(self, wallet => wallet.peers().await)
+    }
+
+    /// Ends the connection to a peer. Channels with it can't be used until it is back.
+    ///
+    /// # Errors
+    /// The wallet does not answer, is not connected to it, or refuses because of a channel.
+    pub async fn disconnect(&self, peer: PublicKey) -> Result<(), WalletError> {
+        each!(self, wallet => wallet.disconnect(peer).await)
     }
 
     /// Opens a channel, and returns when its funding transaction is made. It can be used some blocks later.

@@ -1,8 +1,9 @@
-//! What holders sign to be paid where they want, and how it is proved: the owner of an account orders where it is paid, a Hyper
-//! Node hands in an invoice for its dues.
+//! What holders sign to be paid where they want, and how it is proved: the owner of an account orders where it is paid, who has its
+//! drawing key draws by invoice, a Hyper Node hands in an invoice for its dues.
 //!
 //! Each text says in itself what it is for, on which chain and until when, so that no signature passes for another's. An order
-//! names a number that is higher than that of the last one: an old order can't be used again.
+//! names a number that is higher than that of the last one: an old order can't be used again. An invoice ends by itself, and is paid
+//! once.
 
 use std::fmt;
 
@@ -49,7 +50,7 @@ pub enum OrderError {
     },
 }
 
-/// The Ed25519 key of an account's owner, as 64 hex digits.
+/// The Ed25519 key of an account's owner, or the one that he lets draw, as 64 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnerKey(pub [u8; 32]);
 
@@ -155,6 +156,30 @@ impl PaymentOrder {
         let text = self.text.clone();
         OrderError::Signature { signer, text }
     }
+}
+
+/// What the holder of an account's drawing key signs to be paid by an invoice.
+#[must_use]
+pub fn draw_text(chain: Network, account: &str, invoice: &str) -> String {
+    let chain = chain.to_core_arg();
+    format!("Hyper Hash Network {chain}: draw from {account} by invoice {invoice}")
+}
+
+/// Checks the signature of a drawing key over [`draw_text`], 128 hex digits.
+///
+/// # Errors
+/// It is not the key's.
+pub fn verify_draw(
+    key: &OwnerKey,
+    (chain, account, invoice): (Network, &str, &str),
+    signature: &str,
+) -> Result<(), OrderError> {
+    let text = draw_text(chain, account, invoice);
+    if is_signed(&key.0, &text, signature) {
+        return Ok(());
+    }
+    let signer = format!("the drawing key {key}");
+    Err(OrderError::Signature { signer, text })
 }
 
 /// What a node signs to hand in an invoice.

@@ -17,6 +17,7 @@ fn channel(id: u8, local_sat: u64) -> Channel {
         receivable: Msat(1_000_000_000 - local_sat * 1_000),
         on_close: Msat(0),
         reserve: Msat(0),
+        close_delay: None,
         state: ChannelState::Ready,
         is_usable: true,
         is_public: false,

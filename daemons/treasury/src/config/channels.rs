@@ -24,7 +24,9 @@ impl Default for ChannelsConfig {
     fn default() -> Self {
         Self {
             peers: Vec::new(),
-            capacity_sat: 1_000_000,
+            // A peer may take no more than a tenth of a channel at once: so a payout of max_payout_sat goes in one piece, with its
+            // fee. Less than the 2^24 sat that not every peer opens.
+            capacity_sat: 16_000_000,
             // Four closings of anchor channels.
             reserve_sat: 100_000,
             refill_below_percent: 20,

@@ -55,7 +55,7 @@ fn what_is_optional_in_the_example_can_be_there() {
     assert_eq!(load_text(&round).unwrap().window.score(), None);
     let lnd = example
         .replace("[lightning.ldk_node]", "#[lightning.ldk_node]")
-        .replace("seed = \"file", "#seed = \"file")
+        .replace("seed = \"age", "#seed = \"age")
         .replace("#[lightning.lnd]", "[lightning.lnd]")
         .replace(
             "#address = \"127.0.0.1:10009\"",

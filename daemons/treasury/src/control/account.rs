@@ -190,9 +190,8 @@ pub(super) fn wire_destination(destination: books::Destination) -> Destination {
     Destination {
         kind: match destination.kind {
             books::DestinationKind::LnAddress => DestinationKind::LightningAddress,
-            books::DestinationKind::NodeInvoice | books::DestinationKind::Bolt11Draw => {
-                DestinationKind::NodeInvoices
-            }
+            books::DestinationKind::NodeInvoice => DestinationKind::NodeInvoices,
+            books::DestinationKind::Bolt11Draw => DestinationKind::DrawingKey,
             books::DestinationKind::Bolt12 => DestinationKind::Bolt12Offer,
         },
         text: destination.text,
@@ -226,7 +225,7 @@ fn wire_lines(line: &books::StatementLine) -> Vec<StatementLine> {
     lines
 }
 
-fn entry_kind(kind: EntryKind) -> &'static str {
+pub(super) fn entry_kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Split => "split",
         EntryKind::Maturity => "maturity",
@@ -237,6 +236,7 @@ fn entry_kind(kind: EntryKind) -> &'static str {
         EntryKind::PayoutLate => "payout_late",
         EntryKind::OnchainFee => "onchain_fee",
         EntryKind::ChannelFee => "channel_fee",
+        EntryKind::Rebalance => "rebalance",
         EntryKind::RoutingIncome => "routing_income",
         EntryKind::Unexplained => "unexplained",
         EntryKind::Capital => "capital",

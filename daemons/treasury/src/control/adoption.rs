@@ -1,7 +1,7 @@
 //! The answers to `reconcile`, `adopt` and `adopt_foreign`: the wallet's payments beside the attempts of the books.
 
 use super::account::parse_payee;
-use super::{Control, payout, refusal};
+use super::{Control, refusal};
 use crate::clock::unix_ms;
 use bitcoin::hashes::{Hash, sha256};
 use hh_daemon::Caller;
@@ -9,7 +9,9 @@ use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
     AdoptForeignRequest, AdoptRequest, Payout, ReconcileReport, Unmatched,
 };
-use hh_ledger::books::{self, AdoptedPayment, Attempt, AttemptState, ForeignPayment, PayTo};
+use hh_ledger::books::{
+    self, AdoptedPayment, Attempt, AttemptState, ForeignPayment, PayTo, Rebalance, RebalanceState,
+};
 use hh_lightning::{OutgoingPayment, OutgoingState, PageCursor};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +23,22 @@ const UNMATCHED_MAX: usize = 500;
 struct Beside {
     payment: OutgoingPayment,
     attempt: Option<Attempt>,
+    /// It is of the wallet to itself.
+    rebalance: Option<Rebalance>,
     is_foreign: bool,
 }
 
 impl Beside {
     /// Whether the books say of it what the wallet says, or will once the engine has looked it up.
     fn is_matched(&self) -> bool {
-        match (&self.payment.state, &self.attempt) {
+        if self.payment.state == OutgoingState::Failed {
             // Nothing went anywhere.
+            return true;
+        }
+        if let Some(rebalance) = &self.rebalance {
+            return rebalance.state != RebalanceState::Failed;
+        }
+        match (&self.payment.state, &self.attempt) {
             (OutgoingState::Failed, _) => true,
             (_, None) => self.is_foreign,
             (OutgoingState::InFlight | OutgoingState::Settled(_), Some(attempt)) => {
@@ -43,13 +53,24 @@ impl Beside {
             amount_msat: self.payment.amount.unwrap_or_default().0,
             state: super::money::payment_state(&self.payment.state).to_owned(),
             at: super::money::at(self.payment.at_s),
-            books: self.attempt.as_ref().map(|attempt| {
-                let Attempt {
-                    id, payout, state, ..
-                } = attempt;
-                format!("attempt {id} of payout {payout} is {state}")
-            }),
+            books: self.books(),
         }
+    }
+
+    /// What the books have of it.
+    fn books(&self) -> Option<String> {
+        if let Some(Rebalance { id, state, .. }) = &self.rebalance {
+            return Some(format!("rebalance {id} is {state}"));
+        }
+        let attempt = self.attempt.as_ref()?;
+        let Attempt {
+            id, payout, state, ..
+        } = attempt;
+        Some(format!("attempt {id} of payout {payout} is {state}"))
+    }
+
+    fn is_known(&self) -> bool {
+        self.attempt.is_some() || self.rebalance.is_some() || self.is_foreign
     }
 }
 
@@ -81,10 +102,16 @@ impl Control {
         let mut attempts: BTreeMap<_, _> = attempts
             .map(|attempt| (attempt.payment_hash, attempt))
             .collect();
+        let rebalances = self.stores.books.rebalances_by_hash(hashes.clone()).await;
+        let rebalances = rebalances.map_err(refusal::books)?.into_iter();
+        let mut rebalances: BTreeMap<_, _> = rebalances
+            .map(|rebalance| (rebalance.payment_hash, rebalance))
+            .collect();
         let foreign = self.stores.books.foreign_of(hashes).await;
         let foreign: BTreeSet<[u8; 32]> = foreign.map_err(refusal::books)?.into_iter().collect();
         let beside = page.payments.into_iter().map(|payment| Beside {
             attempt: attempts.remove(&payment.hash.0),
+            rebalance: rebalances.remove(&payment.hash.0),
             is_foreign: foreign.contains(&payment.hash.0),
             payment,
         });
@@ -108,7 +135,7 @@ impl Control {
                     if report.unmatched.len() < UNMATCHED_MAX {
                         report.unmatched.push(beside.wire());
                     }
-                } else if beside.attempt.is_some() || beside.is_foreign {
+                } else if beside.is_known() {
                     report.matched += 1;
                 }
             }
@@ -168,7 +195,7 @@ impl Control {
             let adopted = self.stores.books.adopt_payment(payment, actors, unix_ms());
             let id = adopted.await.map_err(refusal::books)?;
             tracing::warn!(hash, "a payment of the wallet was adopted by two operators");
-            Ok(payout::wire(&self.story(id).await?))
+            self.told(id).await
         };
         self.change(caller, "treasury.adopt", arguments, adopt)
             .await
@@ -242,8 +269,8 @@ impl Control {
 /// What the books keep of a payment that was to no payee.
 fn foreign(beside: &Beside) -> Result<ForeignPayment, ApiError> {
     let hash = hex::encode(beside.payment.hash.0);
-    if let Some(books) = beside.wire().books {
-        let message = format!("payment {hash} is a payee's: {books}");
+    if let Some(books) = beside.books() {
+        let message = format!("payment {hash} is in the books: {books}");
         return Err(refusal::not_now(message));
     }
     if beside.payment.state == OutgoingState::InFlight {
@@ -306,7 +333,45 @@ mod tests {
         Beside {
             payment,
             attempt,
+            rebalance: None,
             is_foreign: false,
+        }
+    }
+
+    fn moved(state: RebalanceState) -> Rebalance {
+        Rebalance {
+            id: 4,
+            key: String::new(),
+            payment_hash: [1; 32],
+            from: String::new(),
+            into: String::new(),
+            amount: Msat(5),
+            max_fee: Msat(1),
+            cltv_limit: 144,
+            wallet_node: String::new(),
+            height: 0,
+            channels: Vec::new(),
+            actor: String::new(),
+            state,
+            opened_at_ms: 0,
+            ended_at_ms: None,
+            fee: None,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn a_payment_to_oneself_is_known_and_nobodys() {
+        let settled = || OutgoingState::Settled(PaymentPreimage([2; 32]));
+        for (state, agreed) in [
+            (RebalanceState::Open, true),
+            (RebalanceState::Settled, true),
+            (RebalanceState::Failed, false),
+        ] {
+            let mut own = beside(settled(), None);
+            own.rebalance = Some(moved(state));
+            assert_eq!(own.is_matched(), agreed, "{state}");
+            assert!(own.is_known() && foreign(&own).is_err(), "{state}");
         }
     }
 

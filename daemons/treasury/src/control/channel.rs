@@ -1,10 +1,13 @@
 //! The answers to `channels`, `open_channel` and `close_channel`.
 
 use super::{Control, refusal};
+use crate::closing::ForceClose;
 use crate::lightning::parse_peer;
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
-use hh_ipc::api::treasury::{Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, Htlc};
+use hh_ipc::api::treasury::{
+    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, ForceCloseCost, Htlc,
+};
 use hh_lightning::{CloseChannel, OpenChannel};
 use serde_json::json;
 
@@ -85,6 +88,7 @@ impl Control {
             receivable_msat: 0,
             htlcs: Vec::new(),
             cost_msat: None,
+            force_close: None,
         })
     }
 
@@ -99,11 +103,7 @@ impl Control {
         let id = id.map_err(|error| refusal::wrong(&error))?;
         let channel = self.channel(&request.id).await?;
         if request.dry_run {
-            let cost_msat = self.closing_cost(&request.id).await?;
-            return Ok(Channel {
-                cost_msat,
-                ..channel
-            });
+            return self.planned_close(channel, request.is_forced).await;
         }
         let close = async {
             let wanted = CloseChannel {
@@ -124,12 +124,43 @@ impl Control {
 }
 
 impl Control {
-    /// What our side would have less than now: the fee of the commitment transaction, where it is ours to pay.
-    async fn closing_cost(&self, id: &str) -> Result<Option<u64>, ApiError> {
+    /// What it would cost: together with the peer the fee of the commitment transaction, where that is ours to pay, is as good a guess
+    /// as any; by force there is more to it.
+    async fn planned_close(&self, channel: Channel, is_forced: bool) -> Result<Channel, ApiError> {
         let seen = self.audit.seen().await.map_err(refusal::wallet)?;
         let mut channels = seen.channels.iter();
-        let channel = channels.find(|channel| channel.id.to_string() == id);
-        Ok(channel.map(|channel| channel.local.0.saturating_sub(channel.on_close.0)))
+        let known = channels.find(|known| known.id.to_string() == channel.id);
+        let Some(known) = known else {
+            return Ok(channel);
+        };
+        if !is_forced {
+            let cost = known.local.0.saturating_sub(known.on_close.0);
+            return Ok(Channel {
+                cost_msat: Some(cost),
+                ..channel
+            });
+        }
+        let close = ForceClose::of(known, self.nodes.fee_rate().await);
+        Ok(Channel {
+            cost_msat: Some(close.cost().0),
+            force_close: Some(wire_close(&close)),
+            ..channel
+        })
+    }
+}
+
+fn wire_close(close: &ForceClose) -> ForceCloseCost {
+    ForceCloseCost {
+        // A thousand units of weight are a quarter of a thousand virtual bytes.
+        fee_rate_sat_per_kvb: close.fee_rate.to_sat_per_kwu().saturating_mul(4),
+        is_estimated: close.is_estimated,
+        commitment_fee_msat: close.commitment.0,
+        bump_fee_msat: close.bump.0,
+        sweep_fee_msat: close.sweep.0,
+        htlc_fee_msat: close.htlcs.0,
+        htlcs: close.htlc_count,
+        returned_msat: close.returned.0,
+        delay_blocks: close.delay,
     }
 }
 
@@ -157,5 +188,6 @@ fn wire(channel: &hh_lightning::Channel, height: Option<u32>) -> Channel {
         receivable_msat: channel.receivable.0,
         htlcs: channel.pending_htlcs.iter().map(htlc).collect(),
         cost_msat: None,
+        force_close: None,
     }
 }

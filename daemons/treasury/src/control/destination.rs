@@ -157,7 +157,7 @@ impl Control {
         let Payee::Miner(account) = &payee else {
             return Err(refusal::usage("only miners' accounts have a destination"));
         };
-        let kind = self.destination_kind(&request)?;
+        let kind = self.destination_kind(account, &request).await?;
         let SetDestinationRequest {
             text, seq, until, ..
         } = &request;
@@ -207,8 +207,9 @@ impl Control {
     }
 
     /// What it is, if this wallet can pay to it.
-    fn destination_kind(
+    async fn destination_kind(
         &self,
+        account: &str,
         request: &SetDestinationRequest,
     ) -> Result<books::DestinationKind, ApiError> {
         match request.kind {
@@ -227,13 +228,19 @@ impl Control {
                 let offers = capabilities.pays_offers;
                 offers.map_err(|why| refusal::unsupported("pay offers", why))?;
                 check_offer(&request.text, self.chain)?;
-                // A destination that nobody pays to would keep its owner waiting for ever.
-                let why = "hh-treasury fetches no invoice of an offer yet; set a Lightning address";
-                Err(refusal::unsupported("pay offers", why))
+                Ok(books::DestinationKind::Bolt12)
+            }
+            DestinationKind::DrawingKey => {
+                let key = request.text.parse::<OwnerKey>();
+                let key = key.map_err(|error| refusal::wrong(&error))?;
+                if key.to_string() != request.text {
+                    return Err(refusal::usage(format!("the key is written {key}")));
+                }
+                self.refuse_owners_key(account, &key).await?;
+                Ok(books::DestinationKind::Bolt11Draw)
             }
             DestinationKind::NodeInvoices => {
-                let message =
-                    "nodes send invoices; an account of a miner is paid to a Lightning address";
+                let message = "nodes send invoices; an account of a miner is paid to a Lightning address, or drawn from with a key";
                 Err(refusal::usage(message))
             }
         }
@@ -299,6 +306,15 @@ fn check_offer(text: &str, chain: hh_mining::Network) -> Result<(), ApiError> {
             "the offer is not of the chain {chain}"
         )));
     }
+    // A payout has the amount that was earned.
+    if offer.amount().is_some() {
+        let message = "the offer names an amount: make one of any amount";
+        return Err(refusal::usage(message));
+    }
+    if offer.expects_quantity() {
+        let message = "the offer is for a number of things: make one without a quantity";
+        return Err(refusal::usage(message));
+    }
     if offer.is_expired() {
         return Err(refusal::usage("the offer has expired: get a new one"));
     }
@@ -311,6 +327,14 @@ mod tests {
 
     /// Of the test vectors of BOLT 12: the least that an offer has, which is of the main chain.
     const OFFER: &str = "lno1zcss9mk8y3wkklfvevcrszlmu23kfrxh49px20665dqwmn4p72pksese";
+
+    /// For 10 sat.
+    const WITH_AMOUNT: &str =
+        "lno1pqpzwyq2p32x2um5ypmx2cm5dae8x93pqthvwfzadd7jejes8q9lhc4rvjxd022zv5l44g6qah82ru5rdpnpj";
+
+    /// As many as one likes.
+    const WITH_QUANTITY: &str =
+        "lno1pgx9getnwss8vetrw3hhyuc5qqtzzqhwcuj966ma9n9nqwqtl032xeyv6755yeflt235pmww58egx6rxry";
 
     #[track_caller]
     fn check(text: &str, chain: hh_mining::Network, expected: Result<(), &str>) {
@@ -330,6 +354,8 @@ mod tests {
         check(OFFER, main, Ok(()));
         check(OFFER, hh_mining::Network::Signet, Err("not of the chain"));
         check(&OFFER.to_uppercase(), main, Err("is written lno1zcss9"));
+        check(WITH_AMOUNT, main, Err("names an amount"));
+        check(WITH_QUANTITY, main, Err("a number of things"));
         for wrong in ["lno1qcp4256ypq", "", "lno1", "alice@example.org"] {
             check(wrong, main, Err("is no BOLT 12 offer"));
         }

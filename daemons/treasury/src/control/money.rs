@@ -8,8 +8,8 @@ use crate::clock::{timestamp, unix_ms};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, Totals, UnfreezeRequest,
-    VerifyReport,
+    DepositRequest, DistributionRequest, Finding, Freeze, FreezeRequest, Limits, Totals,
+    UnfreezeRequest, VerifyReport,
 };
 use hh_lightning::OutgoingState;
 use hh_mining::Msat;
@@ -141,6 +141,28 @@ impl Control {
         };
         self.change(caller, "treasury.distribute_reserve", arguments, distribute)
             .await
+    }
+
+    pub(super) async fn limits(&self) -> Result<Limits, ApiError> {
+        let day = self.opener.day(unix_ms()).await.map_err(refusal::books)?;
+        let rules = &self.opener.rules;
+        let left = rules.max_day.checked_sub(day.used).unwrap_or_default();
+        Ok(Limits {
+            minimum_msat: rules.minimum.0,
+            interval_seconds: rules.interval.as_secs(),
+            max_payout_msat: rules.max_payout.0,
+            approval_above_msat: rules.approval_above.0,
+            max_day_msat: rules.max_day.0,
+            used_day_msat: day.used.0,
+            left_day_msat: left.0,
+            day_frees_at: day.ends_ms.map(|(first, _)| timestamp(first)),
+            day_resets_at: day.ends_ms.map(|(_, last)| timestamp(last)),
+            max_fee_base_msat: rules.max_fee_base.0,
+            max_fee_ppm: rules.max_fee_ppm,
+            cltv_limit_blocks: self.payer.cltv_limit,
+            cooling_off_seconds: self.cooling_off.as_secs(),
+            channel_reserve_sat: self.channel_reserve_sat,
+        })
     }
 
     async fn totals(&self) -> Result<Totals, ApiError> {

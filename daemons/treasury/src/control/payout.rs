@@ -1,6 +1,7 @@
 //! The answers to everything about payouts.
 
 use super::account::parse_payee;
+use super::waiting::Waiting;
 use super::{Control, page_rows, refusal, request_id};
 use crate::actor;
 use crate::clock::{timestamp, unix_ms};
@@ -41,9 +42,10 @@ impl Control {
         let found = found.map_err(refusal::books)?;
         let next_before = found.last().map(|payout| payout.id.0);
         let is_whole = found.len() < limit as usize;
+        let waiting = self.waiting().await?;
         let mut payouts = Vec::new();
         for payout in found {
-            payouts.push(wire(&self.story(payout.id).await?));
+            payouts.push(wire(&self.story(payout.id).await?, &waiting));
         }
         // Books know no state of its own for what waits for a word.
         if let Some(states) = &query.states {
@@ -57,16 +59,13 @@ impl Control {
 
     pub(super) async fn payout(&self, id: u64) -> Result<PayoutDetail, ApiError> {
         let story = self.story(PayoutId(id)).await?;
-        let event = |line: &books::HistoryLine| PayoutEvent {
-            at: timestamp(line.at_ms),
-            what: line.what.clone(),
-            actor: line.actor.clone(),
-        };
-        Ok(PayoutDetail {
-            payout: wire(&story),
-            attempts: story.attempts.iter().map(wire_attempt).collect(),
-            history: story.history.iter().map(event).collect(),
-        })
+        Ok(wire_detail(&story, &self.waiting().await?))
+    }
+
+    /// A payout as it stands now.
+    pub(super) async fn told(&self, id: PayoutId) -> Result<Payout, ApiError> {
+        let story = self.story(id).await?;
+        Ok(wire(&story, &self.waiting().await?))
     }
 
     pub(super) async fn story(&self, id: PayoutId) -> Result<PayoutStory, ApiError> {
@@ -164,7 +163,7 @@ impl Control {
                 .books
                 .retry_now(PayoutId(id), actor::of(caller), unix_ms());
             retried.await.map_err(refusal::books)?;
-            Ok(wire(&self.story(PayoutId(id)).await?))
+            self.told(PayoutId(id)).await
         };
         let arguments = json!({ "id": id });
         self.change(caller, "payout.retry", arguments, retry).await
@@ -224,7 +223,7 @@ impl Control {
                 .books
                 .cancel_payout(id, who, request.reason, unix_ms());
             cancelled.await.map_err(refusal::books)?;
-            Ok(wire(&self.story(id).await?))
+            self.told(id).await
         };
         self.change(caller, "payout.cancel", arguments, cancel)
             .await
@@ -252,7 +251,7 @@ impl Control {
             };
             let approved = self.stores.books.approve_payout(approval, now_ms).await;
             approved.map_err(refusal::books)?;
-            Ok(wire(&self.story(id).await?))
+            self.told(id).await
         };
         self.change(caller, "payout.approve", arguments, approve)
             .await
@@ -280,7 +279,7 @@ impl Control {
                     .books
                     .close_failed(id, actors, request.reason, height, unix_ms());
             closed.await.map_err(refusal::books)?;
-            Ok(wire(&self.story(id).await?))
+            self.told(id).await
         };
         self.change(caller, "payout.close_failed", arguments, close)
             .await
@@ -319,14 +318,14 @@ impl Control {
             submitted.map_err(refusal::books)?;
             let opened = self.opener.open_invoice(&invoice, now_ms).await;
             let payout = opened.map_err(refusal::books)?;
-            Ok(wire(&self.story(payout).await?))
+            self.told(payout).await
         };
         self.change(caller, "payout.submit_invoice", arguments, submit)
             .await
     }
 
-    /// An invoice that can't be paid now is not kept: the node would not know what becomes of it.
-    async fn check_dues(&self, payee: &Payee, amount: Msat) -> Result<(), ApiError> {
+    /// An invoice that can't be paid now is not kept: its payee would not know what becomes of it.
+    pub(super) async fn check_dues(&self, payee: &Payee, amount: Msat) -> Result<(), ApiError> {
         let balance = self.stores.books.balance(payee.clone()).await;
         let payable = balance.map_err(refusal::books)?.payable;
         if payable < amount {
@@ -383,7 +382,20 @@ impl Control {
     }
 }
 
-pub(super) fn wire(story: &PayoutStory) -> Payout {
+pub(super) fn wire_detail(story: &PayoutStory, waiting: &Waiting) -> PayoutDetail {
+    let event = |line: &books::HistoryLine| PayoutEvent {
+        at: timestamp(line.at_ms),
+        what: line.what.clone(),
+        actor: line.actor.clone(),
+    };
+    PayoutDetail {
+        payout: wire(story, waiting),
+        attempts: story.attempts.iter().map(wire_attempt).collect(),
+        history: story.history.iter().map(event).collect(),
+    }
+}
+
+fn wire(story: &PayoutStory, waiting: &Waiting) -> Payout {
     let payout = &story.payout;
     let settled = story
         .attempts
@@ -401,8 +413,9 @@ pub(super) fn wire(story: &PayoutStory) -> Payout {
         payee: payout.payee.to_string(),
         amount_msat: payout.amount.0,
         fee_msat: settled.and_then(|attempt| attempt.fee).map(|fee| fee.0),
-        state: wire_state(story),
+        state: wire_state(story, waiting),
         reason: payout.reason.clone(),
+        waiting_for: waiting.of(story),
         destination: payout.to.text.clone(),
         attempts: u32::try_from(story.attempts.len()).unwrap_or(u32::MAX),
         created_at: timestamp(payout.created_at_ms),
@@ -422,8 +435,8 @@ pub(super) fn wire(story: &PayoutStory) -> Payout {
     }
 }
 
-fn wire_state(story: &PayoutStory) -> PayoutState {
-    let approved = u32::try_from(story.approvals.len()).unwrap_or(u32::MAX);
+fn wire_state(story: &PayoutStory, waiting: &Waiting) -> PayoutState {
+    let approved = waiting.approved(story);
     match story.payout.state {
         books::PayoutState::Queued if approved < story.payout.approvals_needed => {
             PayoutState::WaitingForApproval

@@ -5,7 +5,7 @@ use super::status::wire_balances;
 use super::{Control, page_rows, refusal};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
-use hh_ipc::api::treasury::{InvoiceRequest, LightningPayment, LightningStatus, RebalanceRequest};
+use hh_ipc::api::treasury::{InvoiceRequest, LightningPayment, LightningStatus};
 use hh_lightning::{Capabilities, InvoiceDetails};
 use hh_mining::Msat;
 use serde_json::json;
@@ -61,17 +61,6 @@ impl Control {
             Ok(invoice.to_string())
         };
         self.change(caller, "ln.invoice", arguments, make).await
-    }
-
-    pub(super) fn rebalance(
-        &self,
-        caller: &Caller,
-        _: &RebalanceRequest,
-    ) -> Result<String, ApiError> {
-        caller.may_change()?;
-        let can = self.stores.wallet.wallet().capabilities().rebalances;
-        let why = can.err().unwrap_or("hh-treasury has no call for it yet");
-        Err(refusal::unsupported("rebalance", why))
     }
 
     pub(super) async fn lightning_payments(

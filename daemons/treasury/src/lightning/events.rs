@@ -2,10 +2,12 @@
 
 use super::WalletLink;
 use super::forwards::{Told, ToldForwards};
+use crate::clock::unix_ms;
 use crate::payouts::{Nudge, Payer};
 use hh_daemon::Chain;
 use hh_ledger::books::BooksError;
 use hh_lightning::{Event, WalletError};
+use hh_mining::Msat;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +74,28 @@ async fn take(
     }
 }
 
+/// What a rebalance has cost is booked from what says it: where the event does not, the look-up does.
+async fn settle_rebalances(
+    payer: &Payer,
+    hash: [u8; 32],
+    preimage: [u8; 32],
+    fee: Option<Msat>,
+) -> Result<(), BooksError> {
+    let Some(fee) = fee else {
+        return Ok(());
+    };
+    for rebalance in payer.books.rebalances_by_hash(vec![hash]).await? {
+        let settled = payer
+            .books
+            .rebalance_settled(rebalance.id, preimage, fee, unix_ms());
+        if settled.await? {
+            let (id, fee_msat) = (rebalance.id, fee.0);
+            tracing::info!(rebalance = id, fee_msat, "rebalance settled");
+        }
+    }
+    Ok(())
+}
+
 async fn book(
     event: &Event,
     payer: &Payer,
@@ -89,6 +113,7 @@ async fn book(
                 let fee = fee.unwrap_or_default();
                 payer.settle(&attempt, preimage.0, fee).await?;
             }
+            settle_rebalances(payer, hash.0, preimage.0, *fee).await?;
         }
         Event::PaymentFailed { hash, code } => {
             let hash = hex::encode(hash.0);

@@ -4,13 +4,14 @@
 //! in the books then is enough to go on without paying twice: before `dispatched` is committed nothing was sent, after it only the
 //! wallet knows.
 
+use super::order::Order;
 use super::verdict::{Answer, ChainPlace, Verdict};
 use super::{ACTOR, Backoff, Rules};
 use crate::clock::unix_ms;
 use crate::crash;
 use crate::destination::{Destinations, NoInvoice};
 use crate::exported;
-use crate::lightning::{Readiness, WalletLink};
+use crate::lightning::{NotReady, Readiness, WalletLink};
 use crate::tip::Tip;
 use bitcoin::secp256k1::PublicKey;
 use hh_ledger::books::{
@@ -18,8 +19,8 @@ use hh_ledger::books::{
     PayoutId, Settlement,
 };
 use hh_lightning::{
-    Absence, Bolt11Invoice, ChannelId, Dispatch, Lookup, PayError, PayRequest, PaymentHash,
-    Refusal, WalletError,
+    Absence, Bolt11Invoice, ChannelId, Dispatch, FetchInvoice, Lookup, Offer, PayError, PayFetched,
+    PayRequest, PaymentHash, Refusal, WalletError,
 };
 use hh_mining::{Msat, Network};
 use metrics::{counter, histogram};
@@ -46,8 +47,8 @@ pub(crate) struct Payer {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotSent {
     /// The wallet can't pay now: the payout waits as it is, and no try is counted.
-    #[error("the wallet can't pay now: {0}")]
-    NotReady(String),
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
     /// There is no invoice to pay.
     #[error(transparent)]
     NoInvoice(#[from] NoInvoice),
@@ -72,12 +73,11 @@ impl Payer {
         let ready = self
             .wallet
             .readiness(payout.amount, only_peer(payout))
-            .await;
-        let ready = ready.map_err(NotSent::NotReady)?;
+            .await?;
         self.books.resolving(id, unix_ms()).await?;
         crash::point("payout.resolving");
-        let invoice = match self.invoice(payout, &ready).await {
-            Ok(invoice) => invoice,
+        let order = match self.order(payout, &ready).await {
+            Ok(order) => order,
             Err(NotSent::NoInvoice(error)) => {
                 self.postpone(payout, &error).await?;
                 return Err(error.into());
@@ -85,17 +85,16 @@ impl Payer {
             Err(error) => return Err(error),
         };
         self.books.ready(id, unix_ms()).await?;
-        let request = self.request(payout.amount, invoice);
         crash::point("attempt.prepare.before");
         let prepared = self
             .books
-            .prepare_attempt(self.attempt(payout, &request, &ready), unix_ms());
+            .prepare_attempt(self.attempt(payout, &order, &ready), unix_ms());
         let attempt = match prepared.await {
             Ok(attempt) => attempt,
             Err(error) => return Err(self.unprepared(payout, error).await?),
         };
         crash::point("attempt.prepared");
-        self.hand_over(attempt, payout, &request, &ready).await?;
+        self.hand_over(attempt, payout, &order, &ready).await?;
         Ok(attempt)
     }
 
@@ -107,7 +106,11 @@ impl Payer {
                 let reason = error.to_string();
                 self.give_back(payout, reason).await?;
             }
-            BooksError::HashTaken | BooksError::Expired | BooksError::AnotherAmount { .. } => {
+            BooksError::HashTaken
+            | BooksError::Expired
+            | BooksError::AnotherAmount { .. }
+            // Longer than what is kept.
+            | BooksError::Text { .. } => {
                 self.postpone(payout, &error).await?;
             }
             _ => {}
@@ -116,20 +119,48 @@ impl Payer {
     }
 
     /// The invoice to pay, checked in every way that needs no wallet.
-    async fn invoice(&self, payout: &Payout, ready: &Readiness) -> Result<Bolt11Invoice, NotSent> {
-        let invoice = self.destinations.invoice(payout).await?;
-        let request = self.request(payout.amount, invoice.clone());
-        let payable = request
+    async fn order(&self, payout: &Payout, ready: &Readiness) -> Result<Order, NotSent> {
+        let order = match payout.to.kind {
+            DestinationKind::Bolt12 => Order::Fetched(self.fetched(payout).await?),
+            DestinationKind::LnAddress
+            | DestinationKind::NodeInvoice
+            | DestinationKind::Bolt11Draw => {
+                let invoice = self.destinations.invoice(payout).await?;
+                Order::Invoice(self.request(payout.amount, invoice))
+            }
+        };
+        let payable = order
             .check(&ready.node_id, self.chain, SystemTime::now())
             .map_err(NoInvoice::from)?;
         let known = self.books.attempts_by_hash(vec![payable.hash.0]).await?;
         if !known.is_empty() {
             return Err(NoInvoice::Used.into());
         }
-        Ok(invoice)
+        Ok(order)
     }
 
-    fn request(&self, amount: Msat, invoice: Bolt11Invoice) -> PayRequest {
+    /// The invoice of an offer, as its payee makes it now.
+    async fn fetched(&self, payout: &Payout) -> Result<PayFetched, NoInvoice> {
+        let text = &payout.to.text;
+        let offer = text.parse::<Offer>();
+        let offer = offer.map_err(|_error| NoInvoice::Unreadable(text.clone()))?;
+        let request = FetchInvoice {
+            offer,
+            amount: payout.amount,
+            note: Some(format!("payout {} of {}", payout.id, payout.payee)),
+        };
+        let fetched = self.wallet.wallet().fetch_invoice(&request).await;
+        let invoice = fetched.map_err(|error| NoInvoice::NotFetched(Box::new(error)))?;
+        Ok(PayFetched {
+            invoice,
+            max_fee: self.rules.max_fee(payout.amount),
+            cltv_limit: self.cltv_limit,
+            timeout: PAY_TIMEOUT,
+        })
+    }
+
+    /// An invoice with the limits that it is paid by.
+    pub(crate) fn request(&self, amount: Msat, invoice: Bolt11Invoice) -> PayRequest {
         PayRequest {
             amount: Some(amount),
             invoice,
@@ -139,16 +170,16 @@ impl Payer {
         }
     }
 
-    fn attempt(&self, payout: &Payout, request: &PayRequest, ready: &Readiness) -> NewAttempt {
+    fn attempt(&self, payout: &Payout, order: &Order, ready: &Readiness) -> NewAttempt {
         NewAttempt {
             payout: payout.id,
-            payment_hash: crate::destination::payment_hash(&request.invoice).0,
-            invoice: request.invoice.to_string(),
+            payment_hash: order.hash(),
+            invoice: order.text(),
             amount: payout.amount,
-            max_fee: request.max_fee,
-            cltv_limit: request.cltv_limit,
+            max_fee: order.max_fee(),
+            cltv_limit: order.cltv_limit(),
             wallet_node: ready.node_id.to_string(),
-            invoice_expires_at_ms: crate::destination::expires_at_ms(&request.invoice),
+            invoice_expires_at_ms: order.expires_at_ms(),
             day_limit: Some(self.rules.max_day),
         }
     }
@@ -158,7 +189,7 @@ impl Payer {
         &self,
         attempt: AttemptId,
         payout: &Payout,
-        request: &PayRequest,
+        order: &Order,
         ready: &Readiness,
     ) -> Result<(), BooksError> {
         let channels = ready.channels.iter().map(ToString::to_string).collect();
@@ -167,7 +198,7 @@ impl Payer {
             .dispatched(attempt, ready.height, channels, unix_ms())
             .await?;
         crash::point("attempt.dispatched");
-        let paid = self.wallet.wallet().pay(request).await;
+        let paid = order.hand_to(self.wallet.wallet()).await;
         crash::point("attempt.pay.after");
         match paid {
             Ok(()) => {
@@ -253,6 +284,10 @@ impl Payer {
         preimage: [u8; 32],
         fee: Msat,
     ) -> Result<(), BooksError> {
+        // Where a look-up was quicker than the wallet's event, that comes after it, also at a next start: nothing is left to do.
+        if attempt.state == AttemptState::Settled {
+            return Ok(());
+        }
         crash::point("attempt.settle.before");
         let now_ms = unix_ms();
         let booked = self
@@ -296,6 +331,17 @@ impl Payer {
         }
     }
 
+    /// What the wallet that was to pay an attempt says of it now, for who asks; nothing follows from it.
+    ///
+    /// # Errors
+    /// Why it says nothing.
+    pub(crate) async fn look(&self, attempt: &Attempt) -> Result<Lookup, String> {
+        match self.ask(attempt).await {
+            Answer::Wallet(lookup) => Ok(lookup),
+            Answer::AnotherWallet(why) | Answer::None(why) => Err(why),
+        }
+    }
+
     fn place(&self, attempt: &Attempt) -> ChainPlace {
         ChainPlace {
             height: self.tip.borrow().as_ref().map(|tip| tip.height),
@@ -330,8 +376,7 @@ impl Payer {
                 return self.conclude(attempt, &known).await;
             }
         }
-        let is_fetched = payout.to.kind == DestinationKind::LnAddress;
-        if is_fetched || !self.may_send(attempt) {
+        if is_fetched(&payout) || !self.may_send(attempt) {
             let why = "it was prepared and not sent".to_owned();
             self.books.abandoned(attempt.id, why, unix_ms()).await?;
             return Ok(Progress::Ended);
@@ -346,7 +391,9 @@ impl Payer {
         };
         let evidence = "the recorded wallet, in step with the chain, does not know it, and no channel can carry it";
         self.doubt(attempt, evidence).await?;
-        if !self.may_send(attempt) {
+        // The books have no more of an offer's invoice than its text: another one is fetched.
+        let is_offer = payout.to.kind == DestinationKind::Bolt12;
+        if is_offer || !self.may_send(attempt) {
             self.fail(attempt.id, &payout, "never_sent", evidence)
                 .await?;
             return Ok(Progress::Ended);
@@ -384,7 +431,8 @@ impl Payer {
         let mut request = self.request(attempt.amount, invoice);
         request.max_fee = attempt.max_fee;
         request.cltv_limit = attempt.cltv_limit;
-        self.hand_over(attempt.id, payout, &request, &ready).await?;
+        let order = Order::Invoice(request);
+        self.hand_over(attempt.id, payout, &order, &ready).await?;
         Ok(Progress::Open)
     }
 
@@ -491,10 +539,18 @@ impl Payer {
 }
 
 /// Whether it can be paid by one invoice only, which its payee has sent.
-fn is_one_invoice(payout: &Payout) -> bool {
+pub(super) fn is_one_invoice(payout: &Payout) -> bool {
     matches!(
         payout.to.kind,
         DestinationKind::NodeInvoice | DestinationKind::Bolt11Draw
+    )
+}
+
+/// Whether its payee makes a new invoice whenever one is asked for.
+fn is_fetched(payout: &Payout) -> bool {
+    matches!(
+        payout.to.kind,
+        DestinationKind::LnAddress | DestinationKind::Bolt12
     )
 }
 
@@ -536,3 +592,6 @@ fn dispatch(attempt: &Attempt) -> Result<Dispatch, &'static str> {
         channels: channels.map_err(|_error| "channels")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

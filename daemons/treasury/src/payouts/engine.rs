@@ -1,6 +1,7 @@
 //! The task that has all payouts under way: it opens what is due, hands a session to each that may be sent, and looks after
 //! attempts whose outcome is open. Who is in hand, it alone knows; everything else is in the books.
 
+use super::session::Pause;
 use super::{Opener, Payer, session};
 use crate::clock::unix_ms;
 use hh_daemon::{Chain, Tasks};
@@ -47,8 +48,8 @@ enum Event {
 enum Done {
     Session {
         payout: PayoutId,
-        /// How long it is to be left alone.
-        pause: Option<Duration>,
+        /// Why it is to be left alone, and for how long.
+        pause: Option<Pause>,
     },
     LookUp {
         payout: PayoutId,
@@ -64,7 +65,12 @@ pub(crate) struct Engine {
     pub nudges: mpsc::Receiver<Nudge>,
     /// Whether books and wallet have been found to agree since the start; nothing is sent before.
     pub verified: watch::Receiver<bool>,
+    /// Where others read what due payouts wait for.
+    pub waits: watch::Sender<Waits>,
 }
+
+/// What payouts wait for that are due and could not be sent, with the way out.
+pub(crate) type Waits = BTreeMap<PayoutId, String>;
 
 struct Running {
     engine: Engine,
@@ -153,8 +159,12 @@ impl Running {
         match done {
             Done::Session { payout, pause } => {
                 self.in_hand.remove(payout);
-                if let Some(pause) = pause {
-                    self.waiting.insert(*payout, Instant::now() + *pause);
+                if let Some(Pause { time, why }) = pause {
+                    self.waiting.insert(*payout, Instant::now() + *time);
+                    let why = why.clone();
+                    self.engine
+                        .waits
+                        .send_modify(|waits| drop(waits.insert(*payout, why)));
                 }
             }
             Done::LookUp { payout } => drop(self.looked_up.remove(payout)),
@@ -192,7 +202,15 @@ impl Running {
         let now = Instant::now();
         self.waiting.retain(|_, until| *until > now);
         let payer = &self.engine.payer;
-        for payout in payer.books.due_payouts(unix_ms(), DUE_MAX).await? {
+        let due = payer.books.due_payouts(unix_ms(), DUE_MAX).await?;
+        // One that is under way, or has ended, waits no more.
+        let ids: BTreeSet<PayoutId> = due.iter().map(|payout| payout.id).collect();
+        self.engine.waits.send_if_modified(|waits| {
+            let before = waits.len();
+            waits.retain(|id, _| ids.contains(id));
+            waits.len() != before
+        });
+        for payout in due {
             let payee = payout.payee.to_string();
             let is_taken = self.in_hand.contains_key(&payout.id)
                 || self.looked_up.contains(&payout.id)

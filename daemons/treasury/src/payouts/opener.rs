@@ -1,10 +1,12 @@
-//! Opens payouts: by the rules when they are due, by hand as an operator's plan says, and for invoices that nodes have sent.
+//! Opens payouts: by the rules when they are due, by hand as an operator's plan says, and for invoices that nodes have sent. Ends those
+//! whose one invoice has expired.
 
-use super::{Ask, Plan, Planned, Rules, rules::Candidate};
+use super::attempt::is_one_invoice;
+use super::{ACTOR, Ask, Plan, Planned, Rules, rules::Candidate};
 use hh_ledger::books::{self, Payee};
 use hh_ledger::books::{
-    Books, BooksError, DestinationKind, DestinationOf, Held, NewPayout, NodeInvoiceRow, Page,
-    PayTo, Payout, PayoutFilter, PayoutId, PayoutState,
+    Books, BooksError, Destination, DestinationKind, DestinationOf, Held, NewPayout,
+    NodeInvoiceRow, Page, PayTo, Payout, PayoutFilter, PayoutId, PayoutState,
 };
 use hh_mining::identity::LightningAddress;
 use hh_mining::{Account, Msat, Network};
@@ -18,6 +20,14 @@ const PAGE: u32 = 500;
 
 /// How many persons a payout above the limit waits for.
 const APPROVALS: u32 = 2;
+
+/// Of payouts that no attempt is under way for.
+const NOTHING_SENT: [PayoutState; 4] = [
+    PayoutState::Queued,
+    PayoutState::Resolving,
+    PayoutState::Ready,
+    PayoutState::RetryWait,
+];
 
 /// Why a planned payout was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +46,24 @@ pub(crate) struct Opener {
     pub books: Books,
     pub rules: Rules,
     pub chain: Network,
+}
+
+/// What the last 24 hours have taken of the day's limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DayUse {
+    /// Amounts, and what routing them may cost.
+    pub used: Msat,
+    /// When the first of it counts no more and when the last does, milliseconds since 1970; none where there is nothing.
+    pub ends_ms: Option<(i64, i64)>,
+}
+
+impl DayUse {
+    fn take(&mut self, amount: Msat, at_ms: i64) {
+        self.used = Msat(self.used.0.saturating_add(amount.0));
+        let ends_ms = at_ms.saturating_add(DAY_MS);
+        let (first, last) = self.ends_ms.unwrap_or((ends_ms, ends_ms));
+        self.ends_ms = Some((first.min(ends_ms), last.max(ends_ms)));
+    }
 }
 
 /// Whether a payout is neither settled nor ended.
@@ -123,6 +151,10 @@ impl Opener {
         }
         Ok(
             match self.books.destination_of(payee.clone(), now_ms).await? {
+                DestinationOf::Active(Destination {
+                    kind: DestinationKind::Bolt11Draw,
+                    ..
+                }) => Err("its owner draws it by invoice: `hhctl account draw`".to_owned()),
                 DestinationOf::Active(destination) => Ok(PayTo {
                     kind: destination.kind,
                     text: destination.text,
@@ -137,10 +169,22 @@ impl Opener {
         )
     }
 
-    /// What may still be sent of the day's limit: payouts of the last 24 hours count with what routing them may cost, whatever became of
-    /// them but cancelled.
-    async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
-        let mut used = Msat::ZERO;
+    /// What may still be sent of the day's limit.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn day_left(&self, now_ms: i64) -> Result<Msat, BooksError> {
+        let used = self.day(now_ms).await?.used;
+        Ok(self.rules.max_day.checked_sub(used).unwrap_or_default())
+    }
+
+    /// What counts against the day's limit: payouts of the last 24 hours with what routing them may cost, whatever became of them but
+    /// cancelled.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn day(&self, now_ms: i64) -> Result<DayUse, BooksError> {
+        let mut day = DayUse::default();
         let mut before = None;
         loop {
             let filter = PayoutFilter {
@@ -156,16 +200,13 @@ impl Opener {
                     && payout.created_at_ms > now_ms.saturating_sub(DAY_MS)
             };
             for payout in page.iter().filter(is_recent) {
-                used = Msat(
-                    used.0
-                        .saturating_add(self.rules.most_spent(payout.amount).0),
-                );
+                day.take(self.rules.most_spent(payout.amount), payout.created_at_ms);
             }
             if last.created_at_ms <= now_ms.saturating_sub(DAY_MS) {
                 break;
             }
         }
-        Ok(self.rules.max_day.checked_sub(used).unwrap_or_default())
+        Ok(day)
     }
 
     /// Opens a planned payout. The same `run` and payee open one payout, however often they come.
@@ -196,6 +237,15 @@ impl Opener {
         Ok(self.books.open_payout(payout, now_ms).await?)
     }
 
+    /// How many persons a payout of that amount waits for.
+    pub(crate) fn approvals_for(&self, amount: Msat) -> u32 {
+        if amount > self.rules.approval_above {
+            APPROVALS
+        } else {
+            0
+        }
+    }
+
     /// Opens a payout for a node's invoice.
     ///
     /// # Errors
@@ -205,7 +255,6 @@ impl Opener {
         invoice: &books::NodeInvoice,
         now_ms: i64,
     ) -> Result<PayoutId, BooksError> {
-        let needs_approval = invoice.amount > self.rules.approval_above;
         let payout = NewPayout {
             payee: Payee::Node(invoice.node.clone()),
             amount: invoice.amount,
@@ -215,9 +264,38 @@ impl Opener {
             },
             key: format!("invoice:{}", hex::encode(invoice.payment_hash)),
             rule: "node invoice".to_owned(),
-            approvals_needed: if needs_approval { APPROVALS } else { 0 },
+            approvals_needed: self.approvals_for(invoice.amount),
         };
         self.books.open_payout(payout, now_ms).await
+    }
+
+    /// Gives back what waits with an invoice that nobody can pay any more: its payee would get nothing else meanwhile. Where an
+    /// attempt may settle, or an operator holds it, it stays.
+    async fn give_back_expired(&self, now_ms: i64) -> Result<(), BooksError> {
+        let filter = PayoutFilter {
+            payee: None,
+            states: NOTHING_SENT.to_vec(),
+        };
+        for payout in self.books.payouts(filter, Page::first(PAGE)).await? {
+            if expires_at_ms(&payout).is_none_or(|at_ms| at_ms > now_ms) {
+                continue;
+            }
+            let story = self.books.payout(payout.id).await?;
+            if story.is_none_or(|story| !story.holds.is_empty()) {
+                continue;
+            }
+            let reason = "its invoice has expired before anything was sent".to_owned();
+            let (id, actor) = (payout.id, ACTOR.to_owned());
+            match self.books.cancel_payout(id, actor, reason, now_ms).await {
+                // A session has prepared an attempt meanwhile, or ended it.
+                Err(BooksError::LiveAttempt { .. } | BooksError::PayoutState { .. }) => {}
+                cancelled => {
+                    cancelled?;
+                    tracing::warn!(payout = id.0, "payout given back: its invoice has expired");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Opens what is due: accounts whose interval has passed, and invoices that nodes have sent while another payout of theirs
@@ -229,6 +307,7 @@ impl Opener {
         if self.books.frozen().await?.is_some() {
             return Ok(0);
         }
+        self.give_back_expired(now_ms).await?;
         let mut opened = 0;
         let (plan, _) = self.plan(&Ask::Due, now_ms).await?;
         for planned in &plan.planned {
@@ -242,13 +321,35 @@ impl Opener {
             invoice, payout, ..
         } in self.books.open_invoices(now_ms, PAGE).await?
         {
-            if payout.is_none() {
+            if payout.is_none() && !self.was_given_back(&invoice).await? {
                 let payee = Payee::Node(invoice.node.clone());
                 opened += told(&payee, self.open_invoice(&invoice, now_ms).await);
             }
         }
         Ok(opened)
     }
+
+    /// Whether a payout for an invoice has ended without trying it. An invoice has one payout for ever: it would be found again, and
+    /// told as opened, at every turn until the invoice expires.
+    async fn was_given_back(&self, invoice: &books::NodeInvoice) -> Result<bool, BooksError> {
+        let filter = PayoutFilter {
+            payee: Some(Payee::Node(invoice.node.clone())),
+            states: vec![PayoutState::Cancelled],
+        };
+        let newest = Page {
+            before: None,
+            limit: PAGE,
+        };
+        let ended = self.books.payouts(filter, newest).await?;
+        Ok(ended.iter().any(|payout| payout.to.text == invoice.bolt11))
+    }
+}
+
+/// When the invoice of a payout expires that has one only.
+fn expires_at_ms(payout: &Payout) -> Option<i64> {
+    let invoice = is_one_invoice(payout).then(|| crate::destination::parse(&payout.to.text));
+    let invoice = invoice?.ok()?;
+    Some(crate::destination::expires_at_ms(&invoice))
 }
 
 /// The one spelling of a Lightning address as a destination.
@@ -272,3 +373,6 @@ fn told<E: std::error::Error + 'static>(payee: &Payee, opened: Result<PayoutId, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,9 +19,18 @@ const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
 /// How long one is left alone that the day's limit has no room for. Each try asks the payee's server for an invoice.
 const DAY_LIMIT_PAUSE: Duration = Duration::from_secs(600);
 
-/// Sends a due payout and follows it; ends early when `stop` is cancelled, but never between a commit and its call. Says for how long
-/// the payout is to be left alone that is due as before.
-pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -> Option<Duration> {
+/// A payout is due as before, and can't be sent now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    /// How long it is to be left alone.
+    pub time: Duration,
+    /// What it waits for, with the way out.
+    pub why: String,
+}
+
+/// Sends a due payout and follows it; ends early when `stop` is cancelled, but never between a commit and its call. Says so where the
+/// payout is due as before.
+pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -> Option<Pause> {
     let id = payout.id.0;
     match payer.send(&payout).await {
         Ok(attempt) => {
@@ -36,15 +45,22 @@ pub(crate) async fn run(payer: Payer, payout: Payout, stop: CancellationToken) -
             None
         }
         Err(NotSent::NotReady(why)) => {
+            let why = why.to_string();
             tracing::debug!(payout = id, why, "payout waits");
-            Some(NOT_NOW_PAUSE)
+            Some(Pause {
+                time: NOT_NOW_PAUSE,
+                why,
+            })
         }
         // It is in the books, and was told.
         Err(NotSent::NoInvoice(_)) => None,
         Err(NotSent::Books(error)) => {
             let text = hh_daemon::Chain(&error).to_string();
             tracing::warn!(payout = id, error = text, "payout not sent");
-            Some(pause_after(&error))
+            Some(Pause {
+                time: pause_after(&error),
+                why: text,
+            })
         }
     }
 }

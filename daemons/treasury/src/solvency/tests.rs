@@ -1,6 +1,6 @@
 use super::*;
 use bitcoin::Amount;
-use hh_ledger::books::{AttemptId, Payee, PayoutId};
+use hh_ledger::books::{AttemptId, Payee, PayoutId, RebalanceState};
 use hh_lightning::{ChannelId, ChannelState, Closing, Htlc};
 
 const HASH: [u8; 32] = [7; 32];
@@ -33,6 +33,7 @@ fn channel(htlc_msat: Option<u64>) -> Channel {
         receivable: Msat(4_000_000),
         on_close: Msat(4_900_000),
         reserve: Msat(100_000),
+        close_delay: None,
         state: ChannelState::Ready,
         is_usable: true,
         is_public: false,
@@ -77,6 +78,40 @@ fn attempt(amount: u64, state: AttemptState) -> Attempt {
     }
 }
 
+fn paying(attempt: Attempt) -> OnTheWay {
+    OnTheWay {
+        attempts: vec![attempt],
+        ..OnTheWay::default()
+    }
+}
+
+fn moving(amount: u64, missing: u64) -> OnTheWay {
+    let rebalance = Rebalance {
+        id: 1,
+        key: String::new(),
+        payment_hash: HASH,
+        from: String::new(),
+        into: String::new(),
+        amount: Msat(amount),
+        max_fee: Msat(10),
+        cltv_limit: 432,
+        wallet_node: String::new(),
+        height: 0,
+        channels: Vec::new(),
+        actor: String::new(),
+        state: RebalanceState::Open,
+        opened_at_ms: 0,
+        ended_at_ms: None,
+        fee: None,
+        failure: None,
+    };
+    OnTheWay {
+        rebalances: vec![rebalance],
+        missing: Msat(missing),
+        ..OnTheWay::default()
+    }
+}
+
 fn sound() -> Verification {
     Verification {
         entries: 0,
@@ -87,10 +122,10 @@ fn sound() -> Verification {
 
 #[test]
 fn what_is_spendable_on_the_chain_and_in_channels_covers_what_is_owed() {
-    let cover = Cover::of(&owing(7_000), &seen(4, 3_000, None), &[]);
+    let cover = Cover::of(&owing(7_000), &seen(4, 3_000, None), &OnTheWay::default());
     assert_eq!(cover.assets, Msat(7_000));
     assert!(cover.is_solvent());
-    assert!(!Cover::of(&owing(7_001), &seen(4, 3_000, None), &[]).is_solvent());
+    assert!(!Cover::of(&owing(7_001), &seen(4, 3_000, None), &OnTheWay::default()).is_solvent());
 }
 
 #[test]
@@ -99,7 +134,10 @@ fn change_of_our_own_that_is_not_confirmed_counts_and_an_immature_coinbase_does_
     seen.balances.onchain_total = Amount::from_sat(60);
     seen.balances.onchain_immature = Amount::from_sat(50);
     seen.balances.onchain_change = Amount::from_sat(2);
-    assert_eq!(Cover::of(&owing(0), &seen, &[]).assets, Msat(9_000));
+    assert_eq!(
+        Cover::of(&owing(0), &seen, &OnTheWay::default()).assets,
+        Msat(9_000)
+    );
 }
 
 #[test]
@@ -111,11 +149,11 @@ fn a_payment_that_has_left_the_channels_is_owed_no_second_time() {
     // The wallet has 2,000 less than before, with 10 for routing.
     let seen = seen(4, 1_000, Some(2_010));
     let flying = attempt(2_000, AttemptState::InFlight);
-    assert!(Cover::of(&totals, &seen, &[flying]).is_solvent());
+    assert!(Cover::of(&totals, &seen, &paying(flying)).is_solvent());
     // One that is only prepared has not left, whatever HTLC there is.
     let prepared = attempt(2_000, AttemptState::Prepared);
-    assert!(!Cover::of(&totals, &seen, &[prepared]).is_solvent());
-    assert!(!Cover::of(&totals, &seen, &[]).is_solvent());
+    assert!(!Cover::of(&totals, &seen, &paying(prepared)).is_solvent());
+    assert!(!Cover::of(&totals, &seen, &OnTheWay::default()).is_solvent());
 }
 
 #[test]
@@ -128,7 +166,10 @@ fn what_closing_channels_give_back_counts_unless_the_peer_may_have_it() {
         is_contested,
     };
     seen.balances.closing = vec![closing(false), closing(true)];
-    assert_eq!(Cover::of(&owing(0), &seen, &[]).assets, Msat(5_000));
+    assert_eq!(
+        Cover::of(&owing(0), &seen, &OnTheWay::default()).assets,
+        Msat(5_000)
+    );
 }
 
 #[test]
@@ -138,7 +179,7 @@ fn a_strangers_sat_and_a_silent_wallet_are_no_reason_to_freeze() {
         ..owing(0)
     };
     let sound = sound();
-    let found = findings(&totals, &sound, None, &[]);
+    let found = findings(&totals, &sound, None, &OnTheWay::default());
     assert_eq!(found.len(), 2);
     assert!(found.iter().all(|finding| !finding.is_grave));
 }
@@ -146,9 +187,26 @@ fn a_strangers_sat_and_a_silent_wallet_are_no_reason_to_freeze() {
 #[test]
 fn too_little_money_is_grave() {
     let sound = sound();
-    let found = findings(&owing(8_000), &sound, Some(&seen(4, 3_000, None)), &[]);
+    let found = findings(
+        &owing(8_000),
+        &sound,
+        Some(&seen(4, 3_000, None)),
+        &OnTheWay::default(),
+    );
     assert!(
         found[0].is_grave && found[0].what.contains("7.000 sat"),
         "{found:?}"
     );
+}
+
+#[test]
+fn what_is_between_two_channels_is_ours_until_it_is_in_the_other() {
+    // 2,000 msat have left with a fee of 10, and are nowhere.
+    let seen = seen(0, 3_000, Some(2_010));
+    let owing = owing(5_000);
+    assert!(!Cover::of(&owing, &seen, &OnTheWay::default()).is_solvent());
+    assert!(Cover::of(&owing, &seen, &moving(2_000, 2_010)).is_solvent());
+    // They have arrived, and the first channel still holds the HTLC: the wallet lacks the fee only.
+    let arrived = Cover::of(&owing, &seen, &moving(2_000, 10));
+    assert_eq!(arrived.assets, Msat(3_010));
 }

@@ -1,12 +1,12 @@
 //! `hhctl ln channel`.
 
 use crate::change::Plan;
-use crate::cli::{OpenArgs, RebalanceArgs};
+use crate::cli::OpenArgs;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
 use hh_ipc::api::treasury::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, RebalanceRequest,
+    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, ForceCloseCost,
 };
 use serde_json::json;
 
@@ -103,7 +103,7 @@ fn fields(channel: &Channel) -> Vec<(&'static str, Cell)> {
         Some(cost) => format!("about {} on the chain", text::sat(cost)),
         None => "not known before".to_owned(),
     };
-    vec![
+    let mut fields: Vec<(&'static str, Cell)> = vec![
         ("Channel", channel.id.as_str().into()),
         ("State", state(channel)),
         ("Peer", channel.peer.as_str().into()),
@@ -115,7 +115,63 @@ fn fields(channel: &Channel) -> Vec<(&'static str, Cell)> {
         ("Theirs", text::sat(channel.remote_msat).into()),
         ("On their way", on_their_way.into()),
         ("Cost", cost.into()),
+    ];
+    if let Some(close) = &channel.force_close {
+        fields.extend(close_fields(close));
+    }
+    fields
+}
+
+/// What a close by force is made of.
+fn close_fields(close: &ForceCloseCost) -> Vec<(&'static str, Cell)> {
+    let rate = format!(
+        "{}.{:03} sat/vB",
+        close.fee_rate_sat_per_kvb / 1_000,
+        close.fee_rate_sat_per_kvb % 1_000
+    );
+    let rate = if close.is_estimated {
+        Cell::from(format!("{rate}, Bitcoin Core's estimate"))
+    } else {
+        let what =
+            "the least that is relayed: Bitcoin Core has no estimate, and it may be much more";
+        Cell::state(State::Warn, format!("{rate}, {what}"))
+    };
+    let payments = match close.htlcs {
+        0 => "none on their way".to_owned(),
+        count => format!(
+            "{} for {}",
+            text::sat(close.htlc_fee_msat),
+            text::plural(count.into(), "payment")
+        ),
+    };
+    vec![
+        ("  commitment", text::sat(close.commitment_fee_msat).into()),
+        (
+            "  to confirm it",
+            format!(
+                "{}, from the anchor reserve",
+                text::sat(close.bump_fee_msat)
+            )
+            .into(),
+        ),
+        ("  to fetch ours", text::sat(close.sweep_fee_msat).into()),
+        ("  payments", payments.into()),
+        ("Fee rate", rate),
+        ("Comes back", text::sat(close.returned_msat).into()),
+        ("Locked for", locked(close).into()),
     ]
+}
+
+/// Blocks come every ten minutes.
+fn locked(close: &ForceCloseCost) -> String {
+    match close.delay_blocks {
+        Some(blocks) => format!(
+            "{}, about {}",
+            text::plural(blocks.into(), "block"),
+            text::long_time(f64::from(blocks) * 600.0)
+        ),
+        None => "up to two weeks: the wallet does not tell".to_owned(),
+    }
 }
 
 fn report(channel: &Channel, note: String) -> Report {
@@ -167,11 +223,20 @@ pub(super) async fn plan_close(
     let channel = call_close(session, id, force, true).await?;
     let ours = text::sat(channel.local_msat);
     let (question, note) = if force {
+        let what = match &channel.force_close {
+            Some(close) => format!(
+                "it costs about {}, and our side is locked for {}",
+                text::sat(channel.cost_msat.unwrap_or_default()),
+                locked(close)
+            ),
+            None => "our side comes back after a delay of up to two weeks".to_owned(),
+        };
         (
-            format!("Close channel {id} by force, with {ours} of ours in it"),
-            "would close it without the peer: our side comes back after a delay of up to two weeks, and \
-             payments on their way are settled on the chain"
-                .to_owned(),
+            format!("Close channel {id} by force, with {ours} of ours in it: {what}"),
+            format!(
+                "would close it without the peer: {what}; payments on their way are settled on the chain. Together with the peer it is \
+                 cheaper and quicker: leave --force out while the peer answers"
+            ),
         )
     } else {
         (
@@ -205,74 +270,5 @@ async fn call_close(
         dry_run,
     };
     let answer = daemon.client.close_channel(daemon.call(), request).await;
-    daemon.granted(answer)
-}
-
-/// What it may cost at most, in msat, rounded down as the wallet does.
-fn fee_at_most(args: &RebalanceArgs) -> u64 {
-    let fee = u128::from(args.amount) * u128::from(args.max_fee_ppm) / 1_000_000;
-    u64::try_from(fee).unwrap_or(u64::MAX)
-}
-
-pub(super) async fn plan_rebalance(
-    session: &mut Session,
-    args: &RebalanceArgs,
-) -> Result<Plan, Failure> {
-    let said = call_rebalance(session, args, true).await?;
-    let (amount, fee) = (text::sat(args.amount), text::sat(fee_at_most(args)));
-    let question = format!(
-        "Move {amount} from channel {} to {} for at most {fee}",
-        args.from, args.to
-    );
-    Ok(Plan {
-        report: rebalance_report(args, said),
-        question: Some(question),
-        typed: None,
-    })
-}
-
-pub(super) async fn rebalance(
-    session: &mut Session,
-    args: &RebalanceArgs,
-) -> Result<Report, Failure> {
-    let said = call_rebalance(session, args, false).await?;
-    Ok(rebalance_report(args, said))
-}
-
-fn rebalance_report(args: &RebalanceArgs, said: String) -> Report {
-    let most = fee_at_most(args);
-    let item = json!({
-        "from": args.from,
-        "to": args.to,
-        "amount_msat": args.amount,
-        "max_fee_msat": most,
-        "outcome": said,
-    });
-    let view = vec![
-        Part::Fields(vec![
-            ("From", args.from.as_str().into()),
-            ("To", args.to.as_str().into()),
-            ("Amount", text::sat(args.amount).into()),
-            ("Fee at most", text::sat(most).into()),
-        ]),
-        Part::Note(said),
-    ];
-    Report::item("Rebalance", item, view)
-}
-
-async fn call_rebalance(
-    session: &mut Session,
-    args: &RebalanceArgs,
-    dry_run: bool,
-) -> Result<String, Failure> {
-    let daemon = session.treasury_control().await?;
-    let request = RebalanceRequest {
-        from: args.from.clone(),
-        to: args.to.clone(),
-        amount_msat: args.amount,
-        max_fee_ppm: args.max_fee_ppm,
-        dry_run,
-    };
-    let answer = daemon.client.rebalance(daemon.call(), request).await;
     daemon.granted(answer)
 }

@@ -1,6 +1,7 @@
 //! hh-treasury with fixed answers.
 
 mod accounts;
+mod ledger;
 mod lightning;
 mod money;
 mod payouts;
@@ -11,12 +12,13 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
-    DistributionRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LightningPayment,
-    LightningStatus, Liquidity, NamesPage, NamesQuery, Payout, PayoutDetail, PayoutPage,
-    PayoutPlan, PayoutQuery, ProofRequest, RebalanceRequest, ReconcileReport,
-    ReplaceOwnerKeyRequest, ReportName, RewardBlock, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    DistributionRequest, DrawRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
+    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity, NamesPage,
+    NamesQuery, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer,
+    ProofRequest, Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, ReportName,
+    RewardBlock, RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
+    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
+    WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -121,6 +123,10 @@ impl Treasury for Fake {
 
     async fn status(self, _: Context) -> TreasuryStatus {
         self.answers.treasury.status.clone()
+    }
+
+    async fn limits(self, _: Context) -> Result<Limits, ApiError> {
+        Ok(money::limits())
     }
 
     async fn journal(self, _: Context, query: JournalQuery) -> Result<JournalPage, ApiError> {
@@ -400,6 +406,16 @@ impl Treasury for Fake {
         Err(not_found("command of hhctl for this"))
     }
 
+    async fn draw(self, _: Context, request: DrawRequest) -> Result<Payout, ApiError> {
+        self.account_of(&request.name)?;
+        self.change(format!("draw {} by {}", request.name, request.signature))?;
+        Ok(payouts::drawn(request))
+    }
+
+    async fn payment(self, _: Context, hash: String) -> Result<PaymentTrack, ApiError> {
+        Ok(payouts::track(&self.answers.treasury.payouts, &hash))
+    }
+
     async fn freeze(self, _: Context, request: FreezeRequest) -> Result<Freeze, ApiError> {
         self.change(format!("freeze for {}", request.reason))?;
         Ok(Freeze {
@@ -420,6 +436,10 @@ impl Treasury for Fake {
     async fn verify(self, _: Context) -> Result<VerifyReport, ApiError> {
         self.change("verify".to_owned())?;
         Ok(self.answers.treasury.verified.clone())
+    }
+
+    async fn ledger(self, _: Context, query: LedgerQuery) -> Result<LedgerPage, ApiError> {
+        Ok(ledger::page(&query))
     }
 
     async fn reconcile(self, _: Context) -> Result<ReconcileReport, ApiError> {
@@ -469,6 +489,20 @@ impl Treasury for Fake {
         Ok(self.answers.treasury.channels.clone())
     }
 
+    async fn peers(self, _: Context) -> Result<Vec<Peer>, ApiError> {
+        Ok(lightning::peers(&self.answers.treasury.channels))
+    }
+
+    async fn connect_peer(self, _: Context, peer: String) -> Result<Peer, ApiError> {
+        self.change(format!("connect {peer}"))?;
+        let mut peers = lightning::peers(&self.answers.treasury.channels);
+        Ok(peers.remove(0))
+    }
+
+    async fn disconnect_peer(self, _: Context, node_id: String) -> Result<(), ApiError> {
+        self.change(format!("disconnect {node_id}"))
+    }
+
     async fn open_channel(
         self,
         _: Context,
@@ -487,23 +521,26 @@ impl Treasury for Fake {
     ) -> Result<Channel, ApiError> {
         let mut channel = self.channel_of(&request.id)?;
         channel.cost_msat = Some(if request.is_forced {
-            1_234_000
+            4_164_000
         } else {
             300_000
         });
+        if request.is_forced && request.dry_run {
+            channel.force_close = Some(lightning::force_close(&channel));
+        }
         if !request.dry_run {
             self.change(format!("close {} forced {}", request.id, request.is_forced))?;
         }
         Ok(channel)
     }
 
-    async fn rebalance(self, _: Context, request: RebalanceRequest) -> Result<String, ApiError> {
+    async fn rebalance(self, _: Context, request: RebalanceRequest) -> Result<Rebalance, ApiError> {
         if !request.dry_run {
-            let (from, to) = (&request.from, &request.to);
-            self.change(format!("rebalance {from} {to} {}", request.amount_msat))?;
-            return Ok("moved, for 42 sat".to_owned());
+            let (from, to, id) = (&request.from, &request.to, &request.request_id);
+            let amount = request.amount_msat;
+            self.change(format!("rebalance {from} {to} {amount} as {id}"))?;
         }
-        Ok("a way was found, for 42 sat".to_owned())
+        Ok(lightning::rebalance(&request))
     }
 
     async fn liquidity(self, _: Context) -> Result<Liquidity, ApiError> {

@@ -5,12 +5,13 @@ use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, ApproveRequest,
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
     ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
-    DayYield, DepositRequest, DestinationChanged, DistributionRequest, Freeze, FreezeRequest,
-    HoldRequest, InvoiceRequest, LightningPayment, LightningStatus, Liquidity, NamesPage,
-    NamesQuery, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, PlannedPayout,
-    ProofRequest, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
-    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
-    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    DayYield, DepositRequest, DestinationChanged, DistributionRequest, DrawRequest, Freeze,
+    FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
+    LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, PaymentTrack, Payout, PayoutDetail,
+    PayoutPage, PayoutPlan, PayoutQuery, Peer, PlannedPayout, ProofRequest, Rebalance,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
+    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
+    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::locate::Daemon;
@@ -63,6 +64,10 @@ impl Treasury for Fake {
             report_public_key: String::new(),
             reward_address: String::new(),
         }
+    }
+
+    async fn limits(self, _: Context) -> Result<Limits, ApiError> {
+        Err(unasked())
     }
 
     async fn journal(self, _: Context, _: JournalQuery) -> Result<JournalPage, ApiError> {
@@ -199,6 +204,14 @@ impl Treasury for Fake {
         Err(unasked())
     }
 
+    async fn draw(self, _: Context, _: DrawRequest) -> Result<Payout, ApiError> {
+        Err(unasked())
+    }
+
+    async fn payment(self, _: Context, _: String) -> Result<PaymentTrack, ApiError> {
+        Err(unasked())
+    }
+
     async fn freeze(self, _: Context, request: FreezeRequest) -> Result<Freeze, ApiError> {
         Ok(Freeze {
             reason: request.reason,
@@ -212,6 +225,10 @@ impl Treasury for Fake {
     }
 
     async fn verify(self, _: Context) -> Result<VerifyReport, ApiError> {
+        Err(unasked())
+    }
+
+    async fn ledger(self, _: Context, _: LedgerQuery) -> Result<LedgerPage, ApiError> {
         Err(unasked())
     }
 
@@ -247,6 +264,18 @@ impl Treasury for Fake {
         Ok(Vec::new())
     }
 
+    async fn peers(self, _: Context) -> Result<Vec<Peer>, ApiError> {
+        Err(unasked())
+    }
+
+    async fn connect_peer(self, _: Context, _: String) -> Result<Peer, ApiError> {
+        Err(unasked())
+    }
+
+    async fn disconnect_peer(self, _: Context, _: String) -> Result<(), ApiError> {
+        Err(unasked())
+    }
+
     async fn open_channel(self, _: Context, _: ChannelOpenRequest) -> Result<Channel, ApiError> {
         Err(unasked())
     }
@@ -255,7 +284,7 @@ impl Treasury for Fake {
         Err(unasked())
     }
 
-    async fn rebalance(self, _: Context, _: RebalanceRequest) -> Result<String, ApiError> {
+    async fn rebalance(self, _: Context, _: RebalanceRequest) -> Result<Rebalance, ApiError> {
         Err(unasked())
     }
 

@@ -51,12 +51,14 @@ pub enum DestinationKind {
     LightningAddress,
     NodeInvoices,
     Bolt12Offer,
+    /// Whoever has its secret part draws by invoice.
+    DrawingKey,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
     pub kind: DestinationKind,
-    /// `user@domain`, a node id or an offer.
+    /// `user@domain`, a node id, an offer, or an Ed25519 key in hex.
     pub text: String,
     pub set_at: Timestamp,
     /// When it counts, after the cooling-off period.

@@ -48,6 +48,32 @@ pub struct Channel {
     /// What opening or closing it costs on the chain, about; none where nobody asked for that.
     #[serde(default)]
     pub cost_msat: Option<u64>,
+    /// What that is made of, where a close by force was asked about.
+    #[serde(default)]
+    pub force_close: Option<ForceCloseCost>,
+}
+
+/// What a close by force costs, about and rather too much, and when the rest is back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForceCloseCost {
+    /// That the fees below are for, in satoshi for a thousand virtual bytes.
+    pub fee_rate_sat_per_kvb: u64,
+    /// Whether Bitcoin Core has told that rate; else it is the least that is relayed.
+    pub is_estimated: bool,
+    /// Of the commitment transaction, where it is ours to pay.
+    pub commitment_fee_msat: u64,
+    /// To have that confirmed, from what is kept back on the chain.
+    pub bump_fee_msat: u64,
+    /// To fetch our side.
+    pub sweep_fee_msat: u64,
+    /// To settle the payments on their way.
+    pub htlc_fee_msat: u64,
+    /// How many these are.
+    pub htlcs: u32,
+    /// What is left of our side.
+    pub returned_msat: u64,
+    /// Blocks until our side can be fetched; none where the wallet does not tell.
+    pub delay_blocks: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,11 +120,58 @@ pub struct ChannelCloseRequest {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebalanceRequest {
+    /// Made by the caller, 1 to 64 bytes: what is asked for again with the same id is done once. A dry run needs none.
+    #[serde(default)]
+    pub request_id: String,
     pub from: String,
     pub to: String,
     pub amount_msat: u64,
     pub max_fee_ppm: u32,
     pub dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RebalanceState {
+    /// Nothing was done.
+    Planned,
+    /// It goes on by itself.
+    InFlight,
+    Settled,
+    Failed,
+}
+
+/// Money that moves from one channel of ours to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebalance {
+    /// Once it is in the books.
+    pub id: Option<u64>,
+    pub from: String,
+    pub to: String,
+    pub amount_msat: u64,
+    pub max_fee_msat: u64,
+    pub state: RebalanceState,
+    /// What it has cost, once it is settled.
+    pub fee_msat: Option<u64>,
+    pub payment_hash: Option<String>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// What the one channel can send at once and the other one can take, while it is planned.
+    pub can_send_msat: Option<u64>,
+    pub can_receive_msat: Option<u64>,
+}
+
+/// Another node that the wallet knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub node_id: String,
+    /// Where it is; none where the wallet does not tell.
+    pub address: Option<String>,
+    pub is_connected: bool,
+    /// Channels with it, of which none can be used while it is away.
+    pub channels: u32,
+    /// What of these is ours.
+    pub local_msat: u64,
 }
 
 /// What can be sent and received now, and what could be done about it.

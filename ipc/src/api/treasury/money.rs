@@ -61,6 +61,38 @@ pub struct Totals {
     pub paid_msat: i64,
 }
 
+/// What may be paid by itself, and how much of that is left today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Smaller balances carry over.
+    pub minimum_msat: u64,
+    /// Between two payouts to one account.
+    pub interval_seconds: u64,
+    /// Most that one payout has.
+    pub max_payout_msat: u64,
+    /// Payouts of more than this wait for two operators.
+    pub approval_above_msat: u64,
+    /// Most that is sent in any 24 hours, with what routing may cost.
+    pub max_day_msat: u64,
+    /// Payouts of the last 24 hours with what routing them may cost.
+    pub used_day_msat: u64,
+    pub left_day_msat: u64,
+    /// When the first of these counts no more; none where there are none.
+    pub day_frees_at: Option<Timestamp>,
+    /// When none of them does.
+    pub day_resets_at: Option<Timestamp>,
+    /// What routing one may cost: this much,
+    pub max_fee_base_msat: u64,
+    /// and so many parts per million of the amount.
+    pub max_fee_ppm: u32,
+    /// Most blocks for which a payment may lock our money.
+    pub cltv_limit_blocks: u32,
+    /// How long a new destination has to be known before it is paid to.
+    pub cooling_off_seconds: u64,
+    /// What the rules of channels leave on the chain.
+    pub channel_reserve_sat: u64,
+}
+
 /// What the wallet has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balances {

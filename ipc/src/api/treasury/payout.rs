@@ -41,6 +41,9 @@ pub struct Payout {
     pub state: PayoutState,
     /// In words: why it waits, or failed.
     pub reason: Option<String>,
+    /// What has to happen before it goes on, with the way out; none where it goes on by itself at once, or has ended.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
     pub destination: String,
     pub attempts: u32,
     pub created_at: Timestamp,
@@ -178,4 +181,46 @@ pub struct SubmitInvoiceRequest {
     pub invoice: String,
     /// Ed25519, hex, by the node's key over `Hyper Hash Network CHAIN: node NODE invoice INVOICE`.
     pub signature: String,
+}
+
+/// What an account may be paid, or a part of it, by an invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawRequest {
+    pub name: String,
+    /// BOLT11, with an amount.
+    pub invoice: String,
+    /// Ed25519, hex, by the account's drawing key over `Hyper Hash Network CHAIN: draw from ACCOUNT by invoice INVOICE`.
+    pub signature: String,
+}
+
+/// What the books and the wallet know of a payment hash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaymentTrack {
+    pub payment_hash: String,
+    /// What has tried to pay it, or is to; none where the books don't know the hash.
+    pub payout: Option<PayoutDetail>,
+    pub wallet: WalletSight,
+}
+
+/// What the wallet says of a payment hash now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalletSight {
+    pub state: WalletSightState,
+    pub fee_msat: Option<u64>,
+    /// In words: why it failed, or why nothing can be concluded.
+    pub note: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalletSightState {
+    Settled,
+    InFlight,
+    Failed,
+    /// It has never had it, or never sent it.
+    Absent,
+    /// It does not know it, and may have sent it all the same.
+    Unclear,
+    /// It does not answer, or another wallet does.
+    NoAnswer,
 }

@@ -53,9 +53,98 @@ fn what_is_no_text_or_no_file_is_refused() {
 }
 
 #[test]
-fn encrypted_references_are_not_supported_yet_and_say_so() {
-    let error = "age:///x".parse::<SecretRef>().unwrap().read().unwrap_err();
+fn what_is_encrypted_in_another_way_is_refused_with_what_to_use() {
+    let error = "sops:///x#y".parse::<SecretRef>().unwrap();
+    let error = error.read().unwrap_err();
     assert!(error.to_string().contains("not supported by this daemon"));
+}
+
+/// A directory with the secret of an age file, and the credential `age-identity` with `identity` in it.
+fn encrypted(
+    content: &[u8],
+    armored: bool,
+    identity: &[u8],
+    recipient: &age::x25519::Recipient,
+) -> (tempfile::TempDir, SecretRef) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seed.age");
+    let encrypted = if armored {
+        age::encrypt_and_armor(recipient, content)
+            .unwrap()
+            .into_bytes()
+    } else {
+        age::encrypt(recipient, content).unwrap()
+    };
+    fs::write(&path, encrypted).unwrap();
+    fs::write(dir.path().join(AGE_IDENTITY), identity).unwrap();
+    (dir, SecretRef::Age(path))
+}
+
+fn identity_file(identity: &age::x25519::Identity) -> Vec<u8> {
+    let identity = identity.to_string();
+    let secret = age::secrecy::ExposeSecret::expose_secret(&identity);
+    format!("# created: today\n{secret}\n").into_bytes()
+}
+
+#[test]
+fn a_file_that_is_encrypted_with_age_is_opened_with_the_credential() {
+    let identity = age::x25519::Identity::generate();
+    for armored in [false, true] {
+        let file = identity_file(&identity);
+        let (dir, reference) = encrypted(b"hunter2\n", armored, &file, &identity.to_public());
+        let secret = reference.read_with(Some(dir.path())).unwrap();
+        assert_eq!(secret.expose(), "hunter2");
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_decrypted_says_why_and_what_to_do() {
+    let (identity, other) = (
+        age::x25519::Identity::generate(),
+        age::x25519::Identity::generate(),
+    );
+    let file = identity_file(&identity);
+    let check = |reference: &SecretRef, dir: Option<&Path>, expected: &[&str]| {
+        let error = reference.read_with(dir).unwrap_err().to_string();
+        for words in expected {
+            assert!(error.contains(words), "{words:?} is not in: {error}");
+        }
+        assert!(
+            !error.contains("hunter2") && !error.contains("AGE-SECRET-KEY"),
+            "{error}"
+        );
+    };
+    let (dir, reference) = encrypted(b"hunter2", false, &file, &other.to_public());
+    check(&reference, None, &["LoadCredential=age-identity:/PATH"]);
+    let empty = tempfile::tempdir().unwrap();
+    check(
+        &reference,
+        Some(empty.path()),
+        &["no credential age-identity"],
+    );
+    check(
+        &reference,
+        Some(dir.path()),
+        &["seed.age", "encrypt it to that identity"],
+    );
+    let (dir, reference) = encrypted(b"hunter2", false, b"x", &identity.to_public());
+    check(&reference, Some(dir.path()), &["age-keygen"]);
+    let (dir, reference) = encrypted(b"hunter2", true, &file, &identity.to_public());
+    // Cut short, changed, and no age file at all.
+    let path = dir.path().join("seed.age");
+    let whole = age::encrypt(&identity.to_public(), b"hunter2").unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for damaged in [&whole[..whole.len() - 1], &changed, b"hunter2", b""] {
+        fs::write(&path, damaged).unwrap();
+        check(
+            &reference,
+            Some(dir.path()),
+            &["can't open the secret age:///"],
+        );
+    }
+    let (dir, reference) = encrypted(b"\xff\xfe", true, &file, &identity.to_public());
+    check(&reference, Some(dir.path()), &["UTF-8"]);
 }
 
 #[test]

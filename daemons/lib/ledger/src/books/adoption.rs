@@ -15,7 +15,7 @@ use super::session::{CallError, Session};
 use super::value::{Hex, msat};
 use super::{
     AttemptId, BookAccount, Books, BooksError, KEY_BYTES_MAX, PayTo, Payee, PayoutId, PayoutState,
-    TEXT_BYTES_MAX, TwoActors, foreign, outcome,
+    TEXT_BYTES_MAX, TwoActors, foreign, outcome, rebalance,
 };
 
 /// A payment of the wallet's history that no attempt has the payment hash of, or one that has not settled.
@@ -131,6 +131,7 @@ async fn adopt(
     if payee == Payee::NodeReserve {
         return Err(BooksError::NotPayable { payee }.into());
     }
+    rebalance::refuse_known(session, payment.payment_hash).await?;
     foreign::forget(session, payment.payment_hash).await?;
     if let Some(attempt) = attempt::with_hash(session, payment.payment_hash).await? {
         return settle(session, attempt, &payment, &actors, now_ms).await;
@@ -172,7 +173,7 @@ impl Books {
     /// has its payment hash settles, as by [`Books::settled`].
     ///
     /// # Errors
-    /// [`BooksError::HashTaken`] if such an attempt has settled; [`BooksError::AnotherPayee`]; [`BooksError::Preimage`];
+    /// [`BooksError::HashTaken`] if such an attempt has settled, or it is a rebalance's; [`BooksError::AnotherPayee`]; [`BooksError::Preimage`];
     /// [`BooksError::NotAgreed`].
     pub async fn adopt_payment(
         &self,

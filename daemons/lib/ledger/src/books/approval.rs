@@ -63,7 +63,8 @@ pub(super) async fn refuse_unready(
         }
         .into());
     }
-    refuse_other_destination(session, &payout.payee, &payout.to, now_ms).await
+    let to = (&payout.payee, &payout.to);
+    refuse_other_destination(session, to, payout.created_at_ms, now_ms).await
 }
 
 async fn approve(session: &mut Session, approval: Approval, now_ms: i64) -> Result<u32, CallError> {

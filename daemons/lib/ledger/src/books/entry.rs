@@ -30,6 +30,8 @@ pub enum EntryKind {
     OnchainFee,
     /// What channels cost.
     ChannelFee,
+    /// Moving money between channels has cost something.
+    Rebalance,
     /// Fees earned by routing for others.
     RoutingIncome,
     /// Something came or went that nobody has explained.
@@ -50,6 +52,7 @@ names!(EntryKind, "kind of entry", {
     PayoutLate = "payout_late",
     OnchainFee = "onchain_fee",
     ChannelFee = "channel_fee",
+    Rebalance = "rebalance",
     RoutingIncome = "routing_income",
     Unexplained = "unexplained",
     Capital = "capital",
@@ -86,6 +89,28 @@ pub struct Posting {
     pub amount_msat: i64,
     /// Its balance after that.
     pub after_msat: i64,
+}
+
+/// An entry as one line of the ledger: what it changed in each book, whatever the number of accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntrySummary {
+    /// The entry, its postings left out.
+    pub entry: Entry,
+    /// By book, as `BookAccount` names them; the changes of an entry sum to zero.
+    pub changes: Vec<BookChange>,
+}
+
+/// What an entry changed in the accounts of one book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookChange {
+    /// `immature`, `balance`, `wallet`, ...
+    pub book: String,
+    /// How many accounts of it.
+    pub accounts: u64,
+    /// Which one, where it is one and has a name: a payee, a block, a payout's number, a kind of fee.
+    pub name: Option<String>,
+    /// By how much they changed together.
+    pub amount_msat: i64,
 }
 
 /// An entry that is being made.
@@ -307,27 +332,66 @@ impl Books {
     /// The books can't be read.
     pub async fn entries(&self, page: Page) -> Result<Vec<Entry>, BooksError> {
         self.read("list entries", async move |session| {
-            let query = "SELECT id, kind, at_ms, block, payout, reverses, note FROM entries
-                WHERE id < $1 ORDER BY id DESC LIMIT $2";
-            let rows = session
-                .query(query, &values![page.bound(), page.limit()])
-                .await?;
-            let mut entries = Vec::new();
-            for row in rows {
-                let id = row.get(0)?;
-                entries.push(Entry {
-                    id,
-                    kind: row.parse(1)?,
-                    at_ms: row.get(2)?,
-                    block: row.get(3)?,
-                    payout: row.get(4)?,
-                    reverses: row.get(5)?,
-                    note: row.get(6)?,
-                    postings: postings_of(session, id).await?,
-                });
+            let mut entries = bare_entries(session, page).await?;
+            for entry in &mut entries {
+                entry.postings = postings_of(session, entry.id).await?;
             }
             Ok(entries)
         })
         .await
     }
+
+    /// All entries with what they changed in each book, newest first. A split has as many postings as there are accounts.
+    ///
+    /// # Errors
+    /// The books can't be read.
+    pub async fn entry_summaries(&self, page: Page) -> Result<Vec<EntrySummary>, BooksError> {
+        self.read("summarise entries", async move |session| {
+            let mut summaries = Vec::new();
+            for entry in bare_entries(session, page).await? {
+                let changes = changes_of(session, entry.id).await?;
+                summaries.push(EntrySummary { entry, changes });
+            }
+            Ok(summaries)
+        })
+        .await
+    }
+}
+
+/// Without their postings.
+async fn bare_entries(session: &mut Session, page: Page) -> Result<Vec<Entry>, CallError> {
+    let query = "SELECT id, kind, at_ms, block, payout, reverses, note FROM entries
+        WHERE id < $1 ORDER BY id DESC LIMIT $2";
+    let rows = session
+        .query(query, &values![page.bound(), page.limit()])
+        .await?;
+    let entry = |row: &Row| {
+        Ok(Entry {
+            id: row.get(0)?,
+            kind: row.parse(1)?,
+            at_ms: row.get(2)?,
+            block: row.get(3)?,
+            payout: row.get(4)?,
+            reverses: row.get(5)?,
+            note: row.get(6)?,
+            postings: Vec::new(),
+        })
+    };
+    rows.iter().map(entry).collect()
+}
+
+async fn changes_of(session: &mut Session, entry: u64) -> Result<Vec<BookChange>, CallError> {
+    let query = "SELECT kind, count(*), CAST(sum(amount_msat) AS bigint), min(name)
+        FROM postings JOIN accounts ON accounts.id = account WHERE entry = $1 GROUP BY kind ORDER BY kind";
+    let rows = session.query(query, &values![entry]).await?;
+    let change = |row: &Row| {
+        let (accounts, name): (u64, String) = (row.get(1)?, row.get(3)?);
+        Ok(BookChange {
+            book: row.get(0)?,
+            accounts,
+            name: Some(name).filter(|name| accounts == 1 && !name.is_empty()),
+            amount_msat: row.get(2)?,
+        })
+    };
+    rows.iter().map(change).collect()
 }

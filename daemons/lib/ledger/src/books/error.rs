@@ -281,6 +281,24 @@ pub enum BooksError {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// No such rebalance.
+    #[error("the books have no rebalance {id}")]
+    NoRebalance {
+        /// Its number.
+        id: u64,
+    },
+    /// The preimage is not the one.
+    #[error("the preimage is not that of rebalance {id}")]
+    RebalancePreimage {
+        /// Its number.
+        id: u64,
+    },
+    /// Too many are on their way.
+    #[error("{max} rebalances are on their way: wait until one has ended")]
+    TooManyRebalances {
+        /// The most at once.
+        max: u64,
+    },
     /// An HTLC may still be open.
     #[error(
         "attempt {attempt} may settle until block {until_height}, and the chain is at {height}"

@@ -7,7 +7,7 @@ use super::attempt;
 use super::error::bounded;
 use super::session::{CallError, Session};
 use super::value::{msat, values};
-use super::{Books, BooksError, TEXT_BYTES_MAX, TwoActors};
+use super::{Books, BooksError, TEXT_BYTES_MAX, TwoActors, rebalance};
 
 /// A payment of the wallet that was to no payee.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,7 @@ async fn adopt(
         if attempt::is_known(session, payment.payment_hash).await? {
             return Err(BooksError::HashTaken.into());
         }
+        rebalance::refuse_known(session, payment.payment_hash).await?;
         let insert =
             "INSERT INTO foreign_payments (payment_hash, amount_msat, why, given_by, at_ms)
             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (payment_hash) DO NOTHING";
@@ -52,7 +53,7 @@ impl Books {
     /// Notes that payments were to no payee, all or none.
     ///
     /// # Errors
-    /// [`BooksError::HashTaken`] if one is an attempt's; [`BooksError::NotAgreed`].
+    /// [`BooksError::HashTaken`] if one is an attempt's or a rebalance's; [`BooksError::NotAgreed`].
     pub async fn adopt_foreign(
         &self,
         payments: Vec<ForeignPayment>,

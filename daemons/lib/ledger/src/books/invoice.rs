@@ -5,7 +5,9 @@ use hh_mining::Msat;
 use super::error::bounded;
 use super::session::{CallError, Session};
 use super::value::{Row, msat, values};
-use super::{Books, BooksError, PAGE_ROWS_MAX, Page, Payee, PayoutId, TEXT_BYTES_MAX};
+use super::{
+    Books, BooksError, PAGE_ROWS_MAX, Page, Payee, PayoutId, TEXT_BYTES_MAX, attempt, draw,
+};
 
 /// An invoice of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,16 @@ pub(super) async fn take(
     Ok(())
 }
 
+/// Whether a node has submitted an invoice with that payment hash.
+pub(super) async fn is_submitted(
+    session: &mut Session,
+    payment_hash: [u8; 32],
+) -> Result<bool, CallError> {
+    let query = "SELECT id FROM invoices WHERE payment_hash = $1";
+    let row = session.find(query, &values![payment_hash]).await?;
+    Ok(row.is_some())
+}
+
 /// Gives an invoice back that its payout has not tried to pay.
 pub(super) async fn give_back(session: &mut Session, payout: PayoutId) -> Result<(), CallError> {
     let update = "UPDATE invoices SET payout = NULL WHERE payout = $1
@@ -112,12 +124,8 @@ async fn submit(session: &mut Session, new: NodeInvoice, now_ms: i64) -> Result<
             Err(BooksError::HashTaken.into())
         };
     }
-    let query = "SELECT id FROM attempts WHERE payment_hash = $1";
-    if session
-        .find(query, &values![new.payment_hash])
-        .await?
-        .is_some()
-    {
+    let hash = new.payment_hash;
+    if attempt::is_known(session, hash).await? || draw::is_drawn(session, hash).await? {
         return Err(BooksError::HashTaken.into());
     }
     if new.expires_at_ms <= now_ms {

@@ -34,17 +34,21 @@ pub struct NewPayout {
     pub approvals_needed: u32,
 }
 
-/// Refuses a destination that is not the payee's now. A node's invoice is looked at when the payout takes it.
+/// Refuses a destination that is not the payee's now, for a payout that was opened at `opened_at_ms`. A node's invoice is looked at
+/// when the payout takes it. What was drawn with a key that counts no more is not paid with the next one's word.
 pub(super) async fn refuse_other_destination(
     session: &mut Session,
-    payee: &Payee,
-    to: &PayTo,
+    (payee, to): (&Payee, &PayTo),
+    opened_at_ms: i64,
     now_ms: i64,
 ) -> Result<(), CallError> {
     let why = match destination::of(session, payee, now_ms).await? {
         _ if to.kind == DestinationKind::NodeInvoice => return Ok(()),
         DestinationOf::Active(active) => match to.kind {
             kind if kind != active.kind => "its destination is of another kind",
+            DestinationKind::Bolt11Draw if active.active_from_ms > opened_at_ms => {
+                "its drawing key is another one by now"
+            }
             DestinationKind::Bolt11Draw => return Ok(()),
             _ if to.text != active.text => "its destination is another one",
             _ => return Ok(()),
@@ -97,7 +101,11 @@ pub(super) async fn insert(
     }
 }
 
-async fn open(session: &mut Session, new: NewPayout, now_ms: i64) -> Result<PayoutId, CallError> {
+pub(super) async fn open(
+    session: &mut Session,
+    new: NewPayout,
+    now_ms: i64,
+) -> Result<PayoutId, CallError> {
     if let Some(known) = with_key(session, &new).await? {
         return Ok(known);
     }
@@ -115,7 +123,7 @@ async fn open(session: &mut Session, new: NewPayout, now_ms: i64) -> Result<Payo
         let (payee, payout) = (payee.clone(), open.id);
         return Err(BooksError::OpenPayout { payee, payout }.into());
     }
-    refuse_other_destination(session, payee, &new.to, now_ms).await?;
+    refuse_other_destination(session, (payee, &new.to), now_ms, now_ms).await?;
     let has = balance::available(session, payee).await?;
     if has < amount {
         let account = BookAccount::Balance(payee.clone());

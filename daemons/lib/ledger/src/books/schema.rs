@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "treasury";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{id}` numbers itself; `{table}` ends a table,
 /// `{keyed}` one that is found by its key alone.
-const MIGRATIONS: [&str; 3] = [INITIAL, WALLET_PLACES, FOREIGN];
+const MIGRATIONS: [&str; 4] = [INITIAL, WALLET_PLACES, FOREIGN, REBALANCES];
 
 /// Amounts are msat. Times are milliseconds since 1970. Hashes are in the byte order of a header. u128 are 16 bytes, big-endian.
 const INITIAL: &str = "
@@ -275,6 +275,31 @@ CREATE TABLE foreign_payments (
     given_by {text} NOT NULL,
     at_ms {int} NOT NULL
 ){keyed};
+";
+
+const REBALANCES: &str = "
+-- Payments of the wallet to itself, from one of its channels to another. channels: those that it had, with blanks between.
+CREATE TABLE rebalances (
+    id {int} PRIMARY KEY,
+    key {text} NOT NULL UNIQUE,
+    payment_hash {bytes} NOT NULL UNIQUE CHECK (length(payment_hash) = 32),
+    from_channel {text} NOT NULL,
+    into_channel {text} NOT NULL,
+    amount_msat {int} NOT NULL CHECK (amount_msat > 0),
+    max_fee_msat {int} NOT NULL,
+    cltv_limit {int} NOT NULL,
+    wallet_node {text} NOT NULL,
+    height {int} NOT NULL,
+    channels {text} NOT NULL,
+    actor {text} NOT NULL,
+    state {text} NOT NULL CHECK (state IN ('open', 'settled', 'failed')),
+    opened_at_ms {int} NOT NULL,
+    ended_at_ms {int},
+    fee_msat {int},
+    failure {text},
+    CHECK ((fee_msat IS NOT NULL) = (state = 'settled'))
+){table};
+CREATE INDEX open_rebalances ON rebalances (id) WHERE state = 'open';
 ";
 
 /// Makes and migrates the schema where that is due.

@@ -29,7 +29,7 @@ impl Verification {
 }
 
 /// Queries that find nothing in sound books, and what it means if they do: `{}` stands for a column of a row that was found.
-const CHECKS: [(&str, &str); 16] = [
+const CHECKS: [(&str, &str); 17] = [
     (
         "SELECT CAST(entry AS text), CAST(sum(amount_msat) AS text) FROM postings GROUP BY entry HAVING sum(amount_msat) <> 0
         ORDER BY entry",
@@ -128,10 +128,19 @@ const CHECKS: [(&str, &str); 16] = [
             SELECT coalesce((SELECT sum(balance_msat) FROM accounts WHERE kind = 'fee'), 0) AS booked,
                 -coalesce((SELECT sum(amount_msat) FROM postings JOIN entries ON entries.id = entry
                     JOIN accounts ON accounts.id = account
-                    WHERE accounts.kind = 'wallet' AND entries.kind IN ('onchain_fee', 'channel_fee')), 0)
+                    WHERE accounts.kind = 'wallet' AND entries.kind IN ('onchain_fee', 'channel_fee', 'rebalance')), 0)
                 + coalesce((SELECT sum(fee_msat) FROM attempts WHERE state IN ('settled', 'settled_late')), 0) AS posted
         ) AS sums WHERE booked <> posted",
         "fees are {} msat, and {} msat of them left the wallet",
+    ),
+    (
+        "SELECT CAST(cost AS text), CAST(posted AS text) FROM (
+            SELECT coalesce((SELECT sum(fee_msat) FROM rebalances WHERE state = 'settled'), 0) AS cost,
+                -coalesce((SELECT sum(amount_msat) FROM postings JOIN entries ON entries.id = entry
+                    JOIN accounts ON accounts.id = account
+                    WHERE accounts.kind = 'wallet' AND entries.kind = 'rebalance'), 0) AS posted
+        ) AS sums WHERE cost <> posted",
+        "rebalances have cost {} msat, and {} msat were posted",
     ),
     (
         "SELECT kind, name FROM accounts WHERE kind = 'coinbase' AND balance_msat <> 0 AND NOT EXISTS (

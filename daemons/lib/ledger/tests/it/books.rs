@@ -3,6 +3,7 @@
 mod attempts;
 mod blocks;
 mod destinations;
+mod draws;
 mod engines;
 mod finders;
 mod freezing;
@@ -10,6 +11,7 @@ mod outcomes;
 mod owners;
 mod payouts;
 mod random;
+mod rebalances;
 mod restores;
 mod tampering;
 mod wallet;

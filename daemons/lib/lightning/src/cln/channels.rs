@@ -248,6 +248,7 @@ fn channel(found: &ListpeerchannelsChannels) -> Option<Channel> {
         receivable: msat(found.receivable_msat),
         on_close: local.checked_sub(fee).unwrap_or(Msat::ZERO),
         reserve: msat(found.our_reserve_msat),
+        close_delay: found.our_to_self_delay,
         state,
         is_usable: state == ChannelState::Ready
             && found.peer_connected

@@ -87,6 +87,15 @@ impl ClnWallet {
         let found = parts()
             .filter(|_| invoice.valid)
             .ok_or_else(|| nonsense("an invoice that is none".to_owned()))?;
+        // BOLT 12: where the offer names its issuer, he alone makes its invoices.
+        if let Some(issuer) = request.offer.issuer_signing_pubkey()
+            && found.payee != issuer
+        {
+            let payee = found.payee;
+            return Err(nonsense(format!(
+                "an invoice of {payee}, and not of {issuer}, whose offer it is"
+            )));
+        }
         if found.amount != request.amount {
             return Err(nonsense(format!(
                 "an invoice for {} sat, and not for {} sat",

@@ -13,7 +13,7 @@ use super::calls::{ClnConfig, ClnError, ClnWallet};
 use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
     Absence, ChannelId, ChannelState, CloseChannel, Dispatch, Doubt, Event, FailureCode,
-    FetchInvoice, Lookup, OutgoingState, PayError, PayFetched, Refusal, Wallet, WalletError,
+    FetchInvoice, Lookup, Offer, OutgoingState, PayError, PayFetched, Refusal, Wallet, WalletError,
 };
 use fake::{FakeCln, Reply};
 
@@ -388,14 +388,16 @@ async fn an_offers_invoice_is_known_before_it_is_paid() {
     let fetched = json!({ "invoice": "lni1fetched", "changes": {} });
     fake.always("fetchinvoice", Reply::Result(fetched));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let offer: Offer = OFFER.parse().unwrap();
+    let issuer = offer.issuer_signing_pubkey().unwrap();
     let mut decoded = json!({
         "type": "bolt12 invoice", "valid": true, "invoice_amount_msat": 5_000,
-        "invoice_payment_hash": hex::encode(hash().0), "invoice_node_id": node(7).to_string(),
+        "invoice_payment_hash": hex::encode(hash().0), "invoice_node_id": issuer.to_string(),
         "invoice_created_at": now.unwrap().as_secs(), "invoice_relative_expiry": 600,
     });
     fake.always("decode", Reply::Result(decoded.clone()));
     let wanted = FetchInvoice {
-        offer: OFFER.parse().unwrap(),
+        offer,
         amount: Msat(5_000),
         note: None,
     };
@@ -411,10 +413,21 @@ async fn an_offers_invoice_is_known_before_it_is_paid() {
     };
     wallet.pay_fetched(&payment).await.unwrap();
     assert_eq!(fake.last("xpay")["invstring"], json!("lni1fetched"));
-    decoded["invoice_amount_msat"] = json!(6_000);
-    fake.always("decode", Reply::Result(decoded));
-    let error = wallet.fetch_invoice(&wanted).await.unwrap_err();
-    assert!(matches!(error, WalletError::Answer { .. }), "{error}");
+    // For another amount, of another payee, or one that lightningd itself finds wrong.
+    for (field, wrong) in [
+        ("invoice_amount_msat", json!(6_000)),
+        ("invoice_node_id", json!(node(7).to_string())),
+        ("valid", json!(false)),
+    ] {
+        let right = std::mem::replace(&mut decoded[field], wrong);
+        fake.always("decode", Reply::Result(decoded.clone()));
+        let error = wallet.fetch_invoice(&wanted).await.unwrap_err();
+        assert!(
+            matches!(error, WalletError::Answer { .. }),
+            "{field}: {error}"
+        );
+        decoded[field] = right;
+    }
 }
 
 #[tokio::test]

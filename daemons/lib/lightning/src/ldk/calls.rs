@@ -187,7 +187,7 @@ impl LdkWallet {
     }
 
     /// As [`Self::call`], for one call of ldk-node.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         call: &'static str,
         work: impl FnOnce(&Node) -> Result<T, NodeError> + Send + 'static,

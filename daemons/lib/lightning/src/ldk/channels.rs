@@ -225,6 +225,7 @@ fn channel(id: ChannelId, details: &ChannelDetails, monitored: Monitored) -> Cha
         receivable: Msat(details.inbound_capacity_msat),
         on_close,
         reserve,
+        close_delay: details.force_close_spend_delay.map(u32::from),
         state: state(details),
         is_usable: details.is_usable,
         is_public: details.is_announced,

@@ -228,6 +228,10 @@ pub(super) fn open_channel(known: &Known) -> Channel {
         receivable: from_sats(remote_sats.saturating_sub(remote_reserve)),
         on_close: from_sats(local_sats),
         reserve: from_sats(local_reserve),
+        close_delay: channel
+            .local_constraints
+            .as_ref()
+            .map(|constraints| constraints.csv_delay),
         state: ChannelState::Ready,
         is_usable: channel.active,
         is_public: !channel.private,
@@ -262,6 +266,7 @@ pub(super) fn pending_channel(
         receivable: Msat::ZERO,
         on_close,
         reserve: from_sats(sats(channel.local_chan_reserve_sat)),
+        close_delay: None,
         state,
         is_usable: false,
         is_public: !channel.private,

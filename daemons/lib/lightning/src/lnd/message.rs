@@ -18,6 +18,7 @@ pub(super) mod path {
     pub(crate) const PENDING_CHANNELS: &str = "/lnrpc.Lightning/PendingChannels";
     pub(crate) const CONNECT_PEER: &str = "/lnrpc.Lightning/ConnectPeer";
     pub(crate) const LIST_PEERS: &str = "/lnrpc.Lightning/ListPeers";
+    pub(crate) const DISCONNECT_PEER: &str = "/lnrpc.Lightning/DisconnectPeer";
     pub(crate) const OPEN_CHANNEL: &str = "/lnrpc.Lightning/OpenChannelSync";
     pub(crate) const CLOSE_CHANNEL: &str = "/lnrpc.Lightning/CloseChannel";
     pub(crate) const SEND_COINS: &str = "/lnrpc.Lightning/SendCoins";
@@ -327,6 +328,9 @@ pub(super) struct Htlc {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ChannelConstraints {
+    /// Blocks for which that side is locked after it has closed by force.
+    #[prost(uint32, tag = "1")]
+    pub(super) csv_delay: u32,
     #[prost(uint64, tag = "2")]
     pub(super) chan_reserve_sat: u64,
 }
@@ -413,6 +417,16 @@ pub(super) struct ListPeersResponse {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Peer {
+    /// Hex.
+    #[prost(string, tag = "1")]
+    pub(super) pub_key: String,
+    /// `HOST:PORT`.
+    #[prost(string, tag = "3")]
+    pub(super) address: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DisconnectPeerRequest {
     /// Hex.
     #[prost(string, tag = "1")]
     pub(super) pub_key: String,

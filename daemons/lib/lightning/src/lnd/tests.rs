@@ -70,6 +70,7 @@ fn channel() -> message::Channel {
         private: true,
         initiator: true,
         local_constraints: Some(message::ChannelConstraints {
+            csv_delay: 144,
             chan_reserve_sat: 10_000,
         }),
         remote_constraints: None,
@@ -483,6 +484,7 @@ async fn a_peer_is_connected_when_lnd_lists_it() {
     let there = message::ListPeersResponse {
         peers: vec![message::Peer {
             pub_key: node(7).to_string(),
+            address: "127.0.0.1:9735".to_owned(),
         }],
     };
     fake.on(path::LIST_PEERS, Reply::one(&there));

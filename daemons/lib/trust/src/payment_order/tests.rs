@@ -97,6 +97,32 @@ fn a_nodes_invoice_is_taken_with_the_nodes_signature() {
 }
 
 #[test]
+fn a_draw_is_taken_with_the_drawing_keys_signature_over_this_account_and_invoice() {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let key: [u8; 32] = pair.public_key().as_ref().try_into().unwrap();
+    let text = draw_text(Network::Signet, "alice", "lntbs1");
+    assert_eq!(
+        text,
+        "Hyper Hash Network signet: draw from alice by invoice lntbs1"
+    );
+    let signature = hex::encode(pair.sign(text.as_bytes()).as_ref());
+    let check = |key, terms| verify_draw(&OwnerKey(key), terms, &signature);
+    check(key, (Network::Signet, "alice", "lntbs1")).unwrap();
+    for (key, terms) in [
+        (key, (Network::Regtest, "alice", "lntbs1")),
+        (key, (Network::Signet, "bob", "lntbs1")),
+        (key, (Network::Signet, "alice", "lntbs2")),
+        ([1; 32], (Network::Signet, "alice", "lntbs1")),
+    ] {
+        let error = check(key, terms).unwrap_err();
+        assert!(error.to_string().contains("the drawing key"), "{error}");
+    }
+    // Nor does a draw pass for an order, or an order for a draw.
+    let order = order("alice", "lntbs1", 1);
+    assert!(order.verify_owner(&OwnerKey(key), &signature).is_err());
+}
+
+#[test]
 fn an_order_ends_and_holds_for_a_week_at_most() {
     let order = order("alice", "alice@example.org", 1);
     let at = |seconds| Timestamp::from_second(seconds).unwrap();

@@ -3,7 +3,8 @@
 use super::money::balances;
 use crate::daemons::seconds_ago;
 use hh_ipc::api::treasury::{
-    Channel, ChannelOpenRequest, ChannelState, Htlc, LightningPayment, LightningStatus,
+    Channel, ChannelOpenRequest, ChannelState, ForceCloseCost, Htlc, LightningPayment,
+    LightningStatus, Peer, Rebalance, RebalanceRequest, RebalanceState,
 };
 
 pub(super) fn status() -> LightningStatus {
@@ -42,6 +43,7 @@ pub(super) fn channels() -> Vec<Channel> {
             expires_in_blocks: Some(132),
         }],
         cost_msat: None,
+        force_close: None,
     };
     let away = Channel {
         id: "1190x2x1".to_owned(),
@@ -68,7 +70,59 @@ pub(super) fn opening(request: &ChannelOpenRequest) -> Channel {
         receivable_msat: 0,
         htlcs: Vec::new(),
         cost_msat: Some(420_000),
+        force_close: None,
     }
+}
+
+/// Of a channel with a payment on its way.
+pub(super) fn force_close(channel: &Channel) -> ForceCloseCost {
+    ForceCloseCost {
+        fee_rate_sat_per_kvb: 4_200,
+        is_estimated: true,
+        commitment_fee_msat: 330_000,
+        bump_fee_msat: 1_784_000,
+        sweep_fee_msat: 559_000,
+        htlc_fee_msat: 1_491_000,
+        htlcs: 1,
+        returned_msat: channel.local_msat - 4_164_000,
+        delay_blocks: Some(144),
+    }
+}
+
+/// One that is settled at once; with an odd number of thousands of satoshi it fails.
+pub(super) fn rebalance(request: &RebalanceRequest) -> Rebalance {
+    let has_failed = !request.amount_msat.is_multiple_of(2_000_000);
+    let state = match (request.dry_run, has_failed) {
+        (true, _) => RebalanceState::Planned,
+        (false, true) => RebalanceState::Failed,
+        (false, false) => RebalanceState::Settled,
+    };
+    let is_settled = state == RebalanceState::Settled;
+    Rebalance {
+        id: (!request.dry_run).then_some(4),
+        from: request.from.clone(),
+        to: request.to.clone(),
+        amount_msat: request.amount_msat,
+        max_fee_msat: request.amount_msat / 1_000_000 * u64::from(request.max_fee_ppm),
+        state,
+        fee_msat: is_settled.then_some(42_000),
+        payment_hash: (!request.dry_run).then(|| "44".repeat(32)),
+        reason: (state == RebalanceState::Failed).then(|| "no_route".to_owned()),
+        can_send_msat: request.dry_run.then_some(14_800_456_789),
+        can_receive_msat: request.dry_run.then_some(4_798_543_211),
+    }
+}
+
+/// Those of the channels; the last one is away.
+pub(super) fn peers(channels: &[Channel]) -> Vec<Peer> {
+    let peer = |channel: &Channel| Peer {
+        node_id: channel.peer.clone(),
+        address: Some("203.0.113.9:9735".to_owned()),
+        is_connected: channel.state == ChannelState::Usable,
+        channels: 1,
+        local_msat: channel.local_msat,
+    };
+    channels.iter().map(peer).collect()
 }
 
 pub(super) fn payments() -> Vec<LightningPayment> {

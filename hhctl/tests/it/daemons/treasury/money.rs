@@ -2,7 +2,7 @@
 
 use crate::daemons::{HASH, now, seconds_ago, up};
 use hh_ipc::api::treasury::{
-    Balances, DayYield, Finding, Liquidity, LiquidityAdvice, ReconcileReport, RewardBlock,
+    Balances, DayYield, Finding, Limits, Liquidity, LiquidityAdvice, ReconcileReport, RewardBlock,
     RewardBlockState, Totals, TreasuryStatus, Unmatched, VerifyReport,
 };
 
@@ -33,6 +33,26 @@ pub(super) fn balances() -> Balances {
         channels_msat: 20_000_456_789,
         closing_msat: 0,
         htlcs_outgoing_msat: 1_000_000,
+    }
+}
+
+/// Of a day of which much is used.
+pub(super) fn limits() -> Limits {
+    Limits {
+        minimum_msat: 1_000_000,
+        interval_seconds: 3_600,
+        max_payout_msat: 1_000_000_000,
+        approval_above_msat: 200_000_000,
+        max_day_msat: 50_000_000_000,
+        used_day_msat: 49_500_000_000,
+        left_day_msat: 500_000_000,
+        day_frees_at: Some(seconds_ago(-125)),
+        day_resets_at: Some(seconds_ago(-80_000)),
+        max_fee_base_msat: 10_000,
+        max_fee_ppm: 5_000,
+        cltv_limit_blocks: 432,
+        cooling_off_seconds: 172_800,
+        channel_reserve_sat: 100_000,
     }
 }
 

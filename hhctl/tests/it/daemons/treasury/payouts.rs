@@ -2,8 +2,9 @@
 
 use crate::daemons::seconds_ago;
 use hh_ipc::api::treasury::{
-    Attempt, AttemptState, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery,
-    PayoutState, PlannedPayout, RunRequest,
+    Attempt, AttemptState, DrawRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent,
+    PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout, RunRequest, WalletSight,
+    WalletSightState,
 };
 
 /// A payee with a name that would be a formula or a command to who is careless.
@@ -20,6 +21,7 @@ fn settled() -> Payout {
         fee_msat: Some(1_001),
         state: PayoutState::Settled,
         reason: None,
+        waiting_for: None,
         destination: "alice@wallet.example".to_owned(),
         attempts: 2,
         created_at: seconds_ago(3_600),
@@ -72,6 +74,8 @@ pub(super) fn payouts() -> Vec<PayoutDetail> {
     large.amount_msat = 900_000_000;
     large.destination = format!("03{}", "cd".repeat(32));
     large.approvals = vec!["alice".to_owned()];
+    let waiting = "the approval of 2 operators, and has 1; `hhctl payout approve 415`";
+    large.waiting_for = Some(waiting.to_owned());
     let mut later = open(
         414,
         "miner:bob",
@@ -79,6 +83,7 @@ pub(super) fn payouts() -> Vec<PayoutDetail> {
         Some("no route, 2 of 5"),
     );
     later.next_try_at = Some(seconds_ago(-125));
+    later.waiting_for = Some("its next try; `hhctl payout retry 414` tries at once".to_owned());
     let reason = "outcome unknown, the wallet does not know the hash";
     let mut stuck = open(413, "miner:carol", PayoutState::NeedsOperator, Some(reason));
     stuck.is_held = true;
@@ -170,4 +175,46 @@ pub(super) fn planned(plan: &PayoutPlan, request: &RunRequest) -> PayoutPlan {
     let amounts = plan.planned.iter().map(|planned| planned.amount_msat);
     plan.total_msat = amounts.sum();
     plan
+}
+
+/// A payout by the invoice that was handed in.
+pub(super) fn drawn(request: DrawRequest) -> Payout {
+    Payout {
+        id: 416,
+        payee: request.name,
+        amount_msat: 2_500_000,
+        fee_msat: None,
+        state: PayoutState::Queued,
+        destination: request.invoice,
+        attempts: 0,
+        created_at: seconds_ago(0),
+        settled_at: None,
+        latency_seconds: None,
+        payment_hash: None,
+        preimage: None,
+        ..settled()
+    }
+}
+
+/// The wallet agrees with the books where they know the hash, and knows nothing where they don't.
+pub(super) fn track(payouts: &[PayoutDetail], hash: &str) -> PaymentTrack {
+    let pays = |detail: &&PayoutDetail| {
+        let mut attempts = detail.attempts.iter();
+        attempts.any(|attempt| attempt.payment_hash == hash)
+    };
+    // The one that is settled, of those that have the same hash here.
+    let payout = payouts.iter().rev().find(pays).cloned();
+    let state = match payout {
+        Some(_) => WalletSightState::Settled,
+        None => WalletSightState::Absent,
+    };
+    PaymentTrack {
+        payment_hash: hash.to_owned(),
+        wallet: WalletSight {
+            state,
+            fee_msat: payout.as_ref().and_then(|detail| detail.payout.fee_msat),
+            note: None,
+        },
+        payout,
+    }
 }

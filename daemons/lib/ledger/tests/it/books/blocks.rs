@@ -1,7 +1,8 @@
 //! A block's money, from its split to balances and back.
 
 use hh_ledger::books::{
-    BookAccount, BookBlockState, BooksError, EntryKind, Page, Payee, Posting, Reversed, Split,
+    BookAccount, BookBlockState, BookChange, BooksError, EntryKind, Page, Payee, Posting, Reversed,
+    Split,
 };
 use hh_mining::{Division, Msat};
 
@@ -92,6 +93,22 @@ async fn a_split_posts_every_part_and_the_parts_are_the_whole(site: Site) {
         posted("immature:treasury", -25_000_000_000),
     ];
     assert_eq!(entry.postings, expected);
+    let summaries = desk.books.entry_summaries(Page::first(10)).await.unwrap();
+    let value = 5_010_000_007_000;
+    let coinbase = BookChange {
+        book: "coinbase".to_owned(),
+        accounts: 1,
+        name: Some(hash(1).to_string()),
+        amount_msat: value,
+    };
+    let immature = BookChange {
+        book: "immature".to_owned(),
+        accounts: 5,
+        name: None,
+        amount_msat: -value,
+    };
+    assert_eq!(summaries.len(), 1);
+    assert_eq!(summaries[0].changes, [coinbase, immature]);
     let totals = desk.books.totals().await.unwrap();
     assert_eq!(totals.coinbase, totals.immature);
     assert_eq!((totals.owed(), totals.wallet_msat), (Msat::ZERO, 0));

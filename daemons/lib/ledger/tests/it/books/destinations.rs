@@ -13,24 +13,23 @@ on_both_engines!(
     a_number_is_used_once,
     some_payees_set_no_destination,
     a_changed_destination_stops_an_open_payout,
-    a_draw_pays_the_invoice_it_was_opened_with,
     an_invoice_pays_its_node_what_it_says_while_it_lasts,
     an_invoice_of_a_node_is_paid_by_one_payout,
     an_invoice_is_taken_once,
     an_invoice_that_was_not_tried_is_given_back,
 );
 
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 
-fn carol() -> Payee {
+pub(super) fn carol() -> Payee {
     miner("carol")
 }
 
-fn oslo() -> Payee {
+pub(super) fn oslo() -> Payee {
     Payee::Node("oslo".to_owned())
 }
 
-fn destination(seq: u64, text: &str) -> NewDestination {
+pub(super) fn destination(seq: u64, text: &str) -> NewDestination {
     NewDestination {
         payee: carol(),
         seq,
@@ -170,7 +169,7 @@ async fn some_payees_set_no_destination(site: Site) {
 }
 
 /// A block that owes carol something, and her destination.
-async fn with_carol(site: Site, kind: DestinationKind) -> Desk {
+pub(super) async fn with_carol(site: Site, kind: DestinationKind) -> Desk {
     let desk = Desk::new(site);
     desk.books.track_block(new_block(1, "carol")).await.unwrap();
     desk.set(1, BookBlockState::Mature, 101).await;
@@ -223,31 +222,7 @@ async fn a_changed_destination_stops_an_open_payout(site: Site) {
     desk.check().await;
 }
 
-async fn a_draw_pays_the_invoice_it_was_opened_with(site: Site) {
-    let desk = with_carol(site, DestinationKind::Bolt11Draw).await;
-    let address = payout(carol(), Msat(5_000), "c");
-    refusal(desk.books.open_payout(address, NOW_MS).await);
-    let draw = NewPayout {
-        to: PayTo {
-            kind: DestinationKind::Bolt11Draw,
-            text: "lnbc1".to_owned(),
-        },
-        ..payout(carol(), Msat(5_000), "c")
-    };
-    let id = desk.books.open_payout(draw, NOW_MS).await.unwrap();
-    let refused = refusal(
-        desk.books
-            .prepare_attempt(attempt(id, Msat(5_000), 2), NOW_MS)
-            .await,
-    );
-    assert!(refused.ends_with("the invoice is another one"), "{refused}");
-    desk.books
-        .prepare_attempt(attempt(id, Msat(5_000), 1), NOW_MS)
-        .await
-        .unwrap();
-}
-
-fn invoice(n: u8, amount: Msat) -> NodeInvoice {
+pub(super) fn invoice(n: u8, amount: Msat) -> NodeInvoice {
     NodeInvoice {
         node: "oslo".to_owned(),
         bolt11: format!("lnbc{n}"),

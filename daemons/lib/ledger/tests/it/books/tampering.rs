@@ -7,6 +7,7 @@ on_both_engines!(
     a_changed_balance_is_found,
     a_payout_that_says_something_else_is_found,
     a_receipt_of_another_payment_is_found,
+    a_rebalance_that_cost_something_else_is_found,
     a_block_that_says_something_else_is_found,
 );
 
@@ -21,6 +22,7 @@ async fn busy(site: Site) -> Desk {
         .await
         .unwrap();
     desk.sent(Msat(6_000), 2).await;
+    desk.rebalanced(3, 70).await;
     desk.check().await;
     desk
 }
@@ -118,4 +120,12 @@ async fn a_block_that_says_something_else_is_found(site: Site) {
         &found,
         "the split of the block at height 101 is not over its value",
     );
+}
+
+async fn a_rebalance_that_cost_something_else_is_found(site: Site) {
+    let desk = busy(site).await;
+    let change = "UPDATE rebalances SET fee_msat = 71 WHERE id = 1";
+    let findings = findings(&desk, change).await;
+    let found = "rebalances have cost 71 msat, and 70 msat were posted";
+    assert_found(&findings, found);
 }
