@@ -183,8 +183,15 @@ impl BitcoinCore {
     /// # Panics
     /// If the node refuses.
     pub fn generate(&self, count: u32) -> Vec<BlockHash> {
+        self.generate_to(&anyone_can_spend(self.chain), count)
+    }
+
+    /// Makes `count` blocks whose coinbases pay this address.
+    ///
+    /// # Panics
+    /// If the node refuses.
+    pub fn generate_to(&self, address: &bitcoin::Address, count: u32) -> Vec<BlockHash> {
         let client = self.rpc();
-        let address = anyone_can_spend(self.chain);
         match self.chain {
             Chain::Regtest => client
                 .call(

@@ -253,7 +253,11 @@ async fn a_payout_from_lnd_that_is_killed_at_any_step_is_paid_once_or_given_back
         return;
     };
     let mut lnd = None;
-    let world = World::with_dues_and(async |network, _| {
+    let world = World::with_dues_and(async |network, wallet| {
+        // lnd opens none but channels with anchors, for which the other side has to have money, too.
+        let address = wallet.wallet.new_address().await;
+        let address = address.expect("the wallet has addresses");
+        network.node.generate_to(&address, 1);
         let started = Lnd::start(&program, &network.dir().join("lnd"), &network.node).await;
         lnd.insert(started).config() + CONFIG
     })
