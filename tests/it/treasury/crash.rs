@@ -269,7 +269,11 @@ async fn a_payout_from_lnd_that_is_killed_at_any_step_is_paid_once_or_given_back
 /// Whose wallet is a Core Lightning.
 async fn world_of(program: &Path) -> (World, Lightningd) {
     let mut lightningd = None;
-    let world = World::with_dues_and(async |network, _| {
+    let world = World::with_dues_and(async |network, wallet| {
+        // It opens channels with anchors, for which the other side has to have money, too.
+        let address = wallet.wallet.new_address().await;
+        let address = address.expect("the wallet has addresses");
+        network.node.generate_to(&address, 1);
         let dir = network.dir().join("cln");
         let started = Lightningd::start(program, &dir, &network.node).await;
         lightningd.insert(started).config() + CONFIG
