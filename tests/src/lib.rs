@@ -15,6 +15,7 @@ pub mod forged_invoice;
 pub mod hyper_node;
 pub mod lightning_address;
 pub mod lightning_node;
+pub mod lightningd;
 pub mod lnd;
 pub mod miner;
 pub mod network;

@@ -6,11 +6,12 @@ use hh_ipc::api::treasury::{
 };
 use hh_ipc::client::within;
 use hh_tests::forged_invoice::Forgery;
+use hh_tests::lightningd::Lightningd;
 use hh_tests::lnd::Lnd;
 use hh_tests::network::CALL;
 use hh_tests::wait::wait_for;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What its process ends with.
@@ -60,8 +61,11 @@ const TURN: [Round; 12] = [
 const ROUNDS: usize = 20;
 const ROUNDS_OF_ALL: usize = 200;
 
-/// With lnd, whose own process does not die here.
-const ROUNDS_OF_LND: usize = TURN.len();
+/// With a wallet in a process of its own, which does not die in these.
+const ROUNDS_OF_OTHERS: usize = TURN.len();
+
+/// Deaths of lightningd in the middle of a payout, so long after it was handed in each.
+const DEATHS_AFTER_MS: [u64; 4] = [0, 50, 150, 400];
 
 /// Of a payout in satoshi; each round has another amount, so that no payment passes for another's.
 const AMOUNT_SAT: u64 = 20_000;
@@ -258,6 +262,61 @@ async fn a_payout_from_lnd_that_is_killed_at_any_step_is_paid_once_or_given_back
         lnd.insert(started).config() + CONFIG
     })
     .await;
-    Deaths::new(world).await.rounds(ROUNDS_OF_LND).await;
+    Deaths::new(world).await.rounds(ROUNDS_OF_OTHERS).await;
     drop(lnd);
+}
+
+/// Whose wallet is a Core Lightning.
+async fn world_of(program: &Path) -> (World, Lightningd) {
+    let mut lightningd = None;
+    let world = World::with_dues_and(async |network, wallet| {
+        // It opens channels with anchors, for which the other side has to have money, too.
+        let address = wallet.wallet.new_address().await;
+        let address = address.expect("the wallet has addresses");
+        network.node.generate_to(&address, 1);
+        let dir = network.dir().join("cln");
+        let started = Lightningd::start(program, &dir, &network.node).await;
+        lightningd.insert(started).config() + CONFIG
+    })
+    .await;
+    (world, lightningd.expect("it was started"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payout_from_core_lightning_that_is_killed_at_any_step_is_paid_once_or_given_back() {
+    let Some(program) = hh_tests::lightningd::program() else {
+        crate::say(
+            "skipped: LIGHTNINGD_BIN does not name a lightningd; no payout from one is killed",
+        );
+        return;
+    };
+    let (world, _lightningd) = world_of(&program).await;
+    Deaths::new(world).await.rounds(ROUNDS_OF_OTHERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payout_in_which_core_lightning_dies_is_paid_once_or_given_back() {
+    let Some(program) = hh_tests::lightningd::program() else {
+        crate::say("skipped: LIGHTNINGD_BIN does not name a lightningd; none dies in a payout");
+        return;
+    };
+    let (world, mut lightningd) = world_of(&program).await;
+    for (number, after_ms) in (0..).zip(DEATHS_AFTER_MS) {
+        let client = world.treasury.client().await;
+        world.wait_for_channel(&client).await;
+        let msat = (AMOUNT_SAT + number) * 1_000;
+        let begun = Instant::now();
+        let payout = world.submit(&client, msat).await;
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        lightningd.restart().await;
+        let over = wait_until_over(&world, &client, payout).await;
+        let times = usize::from(over.payout.state == PayoutState::Settled);
+        assert_eq!(world.received(msat), times, "{after_ms} ms: {over:?}");
+        let took = begun.elapsed().as_secs_f64();
+        crate::say(&format!(
+            "killed {after_ms} ms after a payout: {:?} after {took:.1} s",
+            over.payout.state
+        ));
+    }
+    world.wait_until_books_balance().await;
 }

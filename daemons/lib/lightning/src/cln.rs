@@ -5,7 +5,7 @@
 //! protects it.
 //!
 //! Its `xpay` answers when a payment has an end, and goes on when we are gone. Before 26.06 it could say that a payment has failed
-//! while parts of it were on their way; so can 26.06, unless it is told to be slow, which is done at the start.
+//! while parts of it were on their way; so can 26.06, unless it is told to be slow, which is done at the start and when it was away.
 
 mod calls;
 mod channels;

@@ -33,6 +33,10 @@ pub(super) const PAGE: u32 = 500;
 /// Its 26.06 moved `listpays` to where it knows whether a payment is still tried.
 const VERSION_MIN: (u32, u32) = (26, 6);
 
+/// It has found no coins for a transaction, found that the transaction would be dust, or would have to touch its reserve for closes by
+/// force: nothing has been signed by then.
+const CANT_AFFORD: [i32; 3] = [301, 302, 313];
+
 /// A Core Lightning to use.
 #[derive(Clone, Debug)]
 pub struct ClnConfig {
@@ -115,13 +119,7 @@ impl ClnWallet {
             let found = info.version;
             return Err(ClnError::TooOld { found }.into());
         }
-        // Otherwise it tells a failure when the first part has failed, and others may still be taken.
-        let slow = requests::SetconfigRequest {
-            config: "xpay-slow-mode".to_owned(),
-            val: Some("true".to_owned()),
-            transient: Some(true),
-        };
-        let _set: responses::SetconfigResponse = request(&config, &slow, CALL_LIMIT).await?;
+        slow_down(&config).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 network: config.network,
@@ -161,6 +159,11 @@ impl ClnWallet {
         R::Response: DeserializeOwned + fmt::Debug,
     {
         request(&self.inner.config, message, limit).await
+    }
+
+    /// A lightningd that was started again has forgotten what it was told.
+    pub(super) async fn greet_again(&self) -> Result<(), ClnError> {
+        slow_down(&self.inner.config).await
     }
 
     pub(super) fn check_running(&self) -> Result<(), WalletError> {
@@ -285,7 +288,14 @@ impl ClnWallet {
             backend: Backend::Cln,
             source,
         };
-        let answer = sent.map_err(|error| unknown(error.into()))?;
+        let answer = sent.map_err(|error| match error {
+            ClnError::Answered {
+                code: Some(code),
+                message,
+                ..
+            } if CANT_AFFORD.contains(&code) => PayError::from(Refusal::NotTaken(message)),
+            error => unknown(error.into()),
+        })?;
         answer
             .txid
             .parse()
@@ -337,6 +347,18 @@ impl ClnWallet {
         self.inner.is_stopped.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+/// Has it tell the end of a payment when all its parts have ended: else it does so when the first has failed, and others may still be
+/// taken.
+async fn slow_down(config: &ClnConfig) -> Result<(), ClnError> {
+    let slow = requests::SetconfigRequest {
+        config: "xpay-slow-mode".to_owned(),
+        val: Some("true".to_owned()),
+        transient: Some(true),
+    };
+    let _set: responses::SetconfigResponse = request(config, &slow, CALL_LIMIT).await?;
+    Ok(())
 }
 
 /// On a connection of its own, which ends with the call.

@@ -1,11 +1,15 @@
 //! Core Lightning's channels and its money.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint};
 use cln_rpc::model::requests;
 use cln_rpc::model::responses::{
     ListfundsOutputs, ListfundsOutputsStatus, ListpeerchannelsChannels,
     ListpeerchannelsChannelsHtlcs, ListpeerchannelsChannelsHtlcsDirection,
+    ListtransactionsTransactions as Transaction,
 };
 use cln_rpc::primitives::{AmountOrAll, ChannelSide, ChannelState as ClnState};
 use hh_mining::Msat;
@@ -19,8 +23,22 @@ use crate::{
 
 /// Kept on the chain for channels with anchors, by `min-emergency-msat`; 25,000 sat is lightningd's default.
 const EMERGENCY_SATS: u64 = 25_000;
+/// Of the two outputs by which the fee of a commitment transaction can be raised (BOLT 3); who has opened the channel pays for them.
+const ANCHORS_SATS: u64 = 660;
 /// A close that both sign is begun and not waited for.
 const CLOSE_SECONDS: u32 = 1;
+
+/// With a peer that is there both have signed within a second.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked again where a channel has changed meanwhile: each changes a few times in its life.
+const MOMENTS: usize = 10;
+
+type Funds = (
+    Vec<ListpeerchannelsChannels>,
+    Vec<ListfundsOutputs>,
+    Vec<Transaction>,
+);
 
 /// What a channel can tell about the payments that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +68,14 @@ impl ClnWallet {
     }
 
     pub(crate) async fn balances(&self) -> Result<Balances, WalletError> {
-        let funds = requests::ListfundsRequest { spent: None };
-        let funds = self.ask("tell what it has", &funds).await?;
-        let channels = self.peer_channels().await?;
+        let (channels, outputs, transactions) = self.funds().await?;
         let open: Vec<Channel> = channels
             .iter()
             .filter_map(channel)
             .filter(|channel| channel.state != ChannelState::Closing)
             .collect();
         let total = |is_wanted: fn(&ListfundsOutputs) -> bool| {
-            let wanted = funds.outputs.iter().filter(|output| is_wanted(output));
+            let wanted = outputs.iter().filter(|output| is_wanted(output));
             let sum: Option<Msat> = wanted.map(|output| Msat(output.amount_msat.msat())).sum();
             sum.ok_or_else(too_much)
         };
@@ -93,8 +109,47 @@ impl ClnWallet {
                 .map(free)
                 .sum::<Option<Msat>>()
                 .ok_or_else(too_much)?,
-            closing: channels.iter().filter_map(closing).collect(),
+            closing: channels
+                .iter()
+                .filter_map(|channel| closing(channel, &outputs, &transactions))
+                .collect(),
         })
+    }
+
+    /// Its channels, its outputs on the chain, and the transactions between the two, as of one moment: in the block that ends a channel
+    /// the money goes from the first to the second.
+    async fn funds(&self) -> Result<Funds, WalletError> {
+        let mut channels = self.peer_channels().await?;
+        for _ in 0..MOMENTS {
+            let message = requests::ListfundsRequest { spent: None };
+            let outputs = self.ask("tell what it has", &message).await?.outputs;
+            let transactions = self.transactions(&outputs, &channels).await?;
+            let before = std::mem::replace(&mut channels, self.peer_channels().await?);
+            if states(&before) == states(&channels) {
+                return Ok((channels, unspent(outputs, &transactions), transactions));
+            }
+        }
+        Err(nonsense(
+            "its channels change faster than they can be counted".to_owned(),
+        ))
+    }
+
+    /// Its own transactions, and those that end its channels: there are none to ask for where nothing is under way.
+    async fn transactions(
+        &self,
+        outputs: &[ListfundsOutputs],
+        channels: &[ListpeerchannelsChannels],
+    ) -> Result<Vec<Transaction>, WalletError> {
+        let is_under_way = outputs.iter().any(|output| output.reserved)
+            || channels
+                .iter()
+                .any(|channel| channel.state == ClnState::ONCHAIN);
+        if !is_under_way {
+            return Ok(Vec::new());
+        }
+        let message = requests::ListtransactionsRequest {};
+        let found = self.ask("list its transactions", &message).await?;
+        Ok(found.transactions)
     }
 
     pub(crate) async fn open_channel(
@@ -152,13 +207,25 @@ impl ClnWallet {
             wrong_funding: None,
             feerange: None,
         };
-        match self.request(&message, CALL_LIMIT).await {
+        let limit = if force { CALL_LIMIT } else { CLOSE_LIMIT };
+        match self.request(&message, limit).await {
             Ok(_) => Ok(()),
-            // It waits for the end of the close, and goes on without us.
-            Err(ClnError::TimedOut { .. }) if !force => Ok(()),
+            // It answers at the end of the close, which a peer that is away holds up, and goes on without us.
+            Err(ClnError::TimedOut { .. }) if !force && self.is_closing(id).await? => Ok(()),
             Err(error) => Err(failed(CALL, error)),
         }
     }
+
+    async fn is_closing(&self, id: ChannelId) -> Result<bool, WalletError> {
+        let channels = self.channels().await?;
+        let mut others = channels.iter().filter(|channel| channel.id == id);
+        Ok(others.all(|channel| channel.state == ChannelState::Closing))
+    }
+}
+
+fn states(channels: &[ListpeerchannelsChannels]) -> BTreeMap<Option<ChannelId>, ClnState> {
+    let states = channels.iter().map(|found| (id_of(found), found.state));
+    states.collect()
 }
 
 fn too_much() -> WalletError {
@@ -222,9 +289,13 @@ fn channel(found: &ListpeerchannelsChannels) -> Option<Channel> {
     let pending_htlcs: Vec<Htlc> = found.htlcs.iter().flatten().map(htlc).collect();
     // It counts as ours what is on its way out, until it has arrived.
     let outgoing = pending_htlcs.iter().filter(|htlc| htlc.is_outgoing);
-    let outgoing: Option<Msat> = outgoing.map(|htlc| htlc.amount).sum();
+    let outgoing: Msat = outgoing.map(|htlc| htlc.amount).sum::<Option<_>>()?;
     let to_us = msat(found.to_us_msat);
-    let local = to_us.checked_sub(outgoing?).unwrap_or(Msat::ZERO);
+    let local = to_us.checked_sub(outgoing).unwrap_or(Msat::ZERO);
+    // Its own count of what can be sent leaves out how much the peer wants to have on the way at once: many want a tenth.
+    let at_once = found.their_max_htlc_value_in_flight_msat;
+    let at_once = at_once.map_or(u64::MAX, |most| most.msat());
+    let at_once = Msat(at_once.saturating_sub(outgoing.0));
     let is_ours = found.opener == ChannelSide::LOCAL;
     let fee = if is_ours {
         msat(found.last_tx_fee_msat)
@@ -244,7 +315,7 @@ fn channel(found: &ListpeerchannelsChannels) -> Option<Channel> {
         capacity,
         local,
         remote: capacity.checked_sub(to_us).unwrap_or(Msat::ZERO),
-        spendable: msat(found.spendable_msat),
+        spendable: msat(found.spendable_msat).min(at_once),
         receivable: msat(found.receivable_msat),
         on_close: local.checked_sub(fee).unwrap_or(Msat::ZERO),
         reserve: msat(found.our_reserve_msat),
@@ -268,22 +339,71 @@ fn htlc(found: &ListpeerchannelsChannelsHtlcs) -> Htlc {
     }
 }
 
-/// What a channel on its way to the chain still gives. Once its transaction is confirmed, lightningd lists what is ours of it
-/// among its outputs.
-fn closing(found: &ListpeerchannelsChannels) -> Option<Closing> {
+/// Without those that a transaction has spent which no block has yet: it goes on listing these, as reserved, beside what it got for them.
+fn unspent(
+    mut outputs: Vec<ListfundsOutputs>,
+    transactions: &[Transaction],
+) -> Vec<ListfundsOutputs> {
+    let unconfirmed = transactions.iter().filter(|found| found.blockheight == 0);
+    let inputs = unconfirmed.flat_map(|found| &found.inputs);
+    let spent: BTreeSet<_> = inputs
+        .map(|input| (input.txid.as_str(), input.index))
+        .collect();
+    outputs.retain(|output| !spent.contains(&(output.txid.as_str(), output.output)));
+    outputs
+}
+
+/// What a channel on its way to the chain still gives, beside what lightningd lists of it as an output: once both have signed a close,
+/// or in the block of one by the peer.
+fn closing(
+    found: &ListpeerchannelsChannels,
+    outputs: &[ListfundsOutputs],
+    transactions: &[Transaction],
+) -> Option<Closing> {
+    let known = channel(found)?;
+    // The newest transaction that we have for its end.
+    let ours = found.scratch_txid.as_deref();
+    let mut listed = outputs.iter();
+    if listed.any(|output| Some(output.txid.as_str()) == ours) {
+        return None;
+    }
     match found.state {
         ClnState::CHANNELD_SHUTTING_DOWN
         | ClnState::CLOSINGD_SIGEXCHANGE
         | ClnState::CLOSINGD_COMPLETE
         | ClnState::AWAITING_UNILATERAL
-        | ClnState::FUNDING_SPEND_SEEN => {}
-        _ => return None,
+        | ClnState::FUNDING_SPEND_SEEN => Some(Closing {
+            channel: Some(known.id),
+            amount: Amount::from_sat(known.on_close.0 / 1_000),
+            from_height: None,
+            is_contested: false,
+        }),
+        ClnState::ONCHAIN => {
+            let mut all = transactions.iter();
+            let close = all.find(|close| Some(close.hash.as_str()) == ours)?;
+            locked(&known, close, transactions)
+        }
+        _ => None,
     }
-    let channel = channel(found)?;
-    Some(Closing {
-        channel: Some(channel.id),
-        amount: Amount::from_sat(channel.on_close.0 / 1_000),
-        from_height: None,
+}
+
+/// Our side after a close of ours by force, which lightningd lists once it has fetched it, some blocks later.
+fn locked(known: &Channel, close: &Transaction, transactions: &[Transaction]) -> Option<Closing> {
+    let anchors = if known.is_ours { ANCHORS_SATS } else { 0 };
+    let expected = (known.on_close.0 / 1_000).checked_sub(anchors)?;
+    let output = close.outputs.iter().find(|output| {
+        // It counts the fee in whole satoshi.
+        (output.amount_msat.msat() / 1_000).abs_diff(expected) <= 1
+    })?;
+    let is_fetched = transactions.iter().any(|later| {
+        let mut inputs = later.inputs.iter();
+        inputs.any(|input| input.txid == close.hash && input.index == output.index)
+    });
+    let delay = known.close_delay.unwrap_or(0);
+    (!is_fetched).then(|| Closing {
+        channel: Some(known.id),
+        amount: Amount::from_sat(output.amount_msat.msat() / 1_000),
+        from_height: (close.blockheight > 0).then(|| close.blockheight.saturating_add(delay)),
         is_contested: false,
     })
 }

@@ -29,6 +29,8 @@ pub(crate) struct ClnEvents {
     /// The last changes that we have seen of payments and of invoices; none before the first answer.
     seen: Option<(u64, u64)>,
     retry: Duration,
+    /// It did not answer: it may have been started again since.
+    was_away: bool,
     current: Option<Event>,
 }
 
@@ -45,6 +47,7 @@ impl ClnEvents {
             wallet,
             seen: None,
             retry: RETRY_FIRST,
+            was_away: false,
             current: None,
         }
     }
@@ -67,6 +70,7 @@ impl ClnEvents {
                 Err(ClnError::TimedOut { .. }) => {}
                 Err(error) => {
                     tracing::debug!(error = %hh_daemon::Chain(&error), "Core Lightning's events can't be had");
+                    self.was_away = true;
                     tokio::time::sleep(self.retry).await;
                     self.retry = (self.retry * 2).min(RETRY_MAX);
                 }
@@ -76,6 +80,10 @@ impl ClnEvents {
 
     /// The next change; none where it is nothing that anybody needs. To give up waiting loses nothing: it is asked for again.
     async fn ask(&mut self) -> Result<Option<Event>, ClnError> {
+        if self.was_away {
+            self.wallet.greet_again().await?;
+            self.was_away = false;
+        }
         let Some((payments, invoices)) = self.seen else {
             let payments = self.changed(WaitSubsystem::SENDPAYS, 0).await?;
             let invoices = self.changed(WaitSubsystem::INVOICES, 0).await?;

@@ -1,6 +1,7 @@
 //! Payments out of Core Lightning, and what became of them.
 
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::hashes::{Hash, sha256};
 use cln_rpc::model::requests;
@@ -23,10 +24,15 @@ use crate::{
     WalletError,
 };
 
+const LIST: &str = "list its payments";
+/// Its pages count parts, and may cut a payment: all parts of one are made within this, as long as it is tried.
+const EDGE: Duration = Duration::from_secs(3_600);
 /// A refusal comes within this; what is still under way then has been taken.
 const TAKEN_AFTER: Duration = Duration::from_secs(2);
 /// Beside what a payment may take: for the end of its last part to be written down, and for clocks.
 const GRACE: Duration = Duration::from_secs(30);
+/// The process that holds a channel takes a part within milliseconds, or is ended.
+const UNSENT_AFTER: Duration = Duration::from_secs(90);
 /// An answer that is later than this has no listener any more; the books have it.
 const ANSWER_GRACE: Duration = Duration::from_secs(60);
 
@@ -145,8 +151,53 @@ impl ClnWallet {
         &self,
         after: Option<&PageCursor>,
     ) -> Result<PaymentPage, WalletError> {
-        const CALL: &str = "list its payments";
-        let start = place(CALL, after)?;
+        let start = place(LIST, after)?;
+        let parts = requests::ListsendpaysRequest {
+            index: Some(requests::ListsendpaysIndex::CREATED),
+            start: Some(start),
+            limit: Some(PAGE),
+            bolt11: None,
+            payment_hash: None,
+            status: None,
+        };
+        let parts = self.ask(LIST, &parts).await?.payments;
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+            return Ok(PaymentPage {
+                payments: Vec::new(),
+                next: None,
+            });
+        };
+        let page = start..=last.created_index;
+        let is_cut = |pay: &ListpaysPays| {
+            let is_near = |part: &ListsendpaysPayments| {
+                pay.created_at.abs_diff(part.created_at) < EDGE.as_secs()
+            };
+            (start > 1 && is_near(first)) || (parts.len() >= PAGE as usize && is_near(last))
+        };
+        let mut payments = BTreeMap::new();
+        let mut asked = BTreeSet::new();
+        for pay in self.pays_of_page(start).await? {
+            if !is_cut(&pay) {
+                payments.insert(pay.created_index, pay);
+            } else if asked.insert(pay.payment_hash) {
+                let (whole, _) = self
+                    .books(PaymentHash(pay.payment_hash.to_byte_array()))
+                    .await?;
+                payments.extend(whole.into_iter().map(|pay| (pay.created_index, pay)));
+            }
+        }
+        // A payment is on the page of its first part.
+        let payments = payments
+            .values()
+            .filter(|pay| pay.created_index.is_some_and(|index| page.contains(&index)));
+        Ok(PaymentPage {
+            payments: payments.map(outgoing).collect::<Result<_, _>>()?,
+            next: Some(PageCursor(last.created_index.saturating_add(1).to_string())),
+        })
+    }
+
+    /// As far as their parts are on the page.
+    async fn pays_of_page(&self, start: u64) -> Result<Vec<ListpaysPays>, WalletError> {
         let message = requests::ListpaysRequest {
             index: Some(requests::ListpaysIndex::CREATED),
             start: Some(start),
@@ -155,14 +206,7 @@ impl ClnWallet {
             payment_hash: None,
             status: None,
         };
-        let pays = self.ask(CALL, &message).await?.pays;
-        let last = pays.iter().filter_map(|pay| pay.created_index).max();
-        let payments: Result<_, _> = pays.iter().map(outgoing).collect();
-        Ok(PaymentPage {
-            payments: payments?,
-            // A payment of several parts takes several places, so that only an empty page is surely the last.
-            next: last.map(|last| PageCursor(last.saturating_add(1).to_string())),
-        })
+        Ok(self.ask(LIST, &message).await?.pays)
     }
 }
 
@@ -215,23 +259,8 @@ fn conclude(
     }
     let htlc_seen = channels.iter().any(|channel| holds(channel, dispatch.hash));
     let in_flight = Lookup::InFlight { htlc_seen };
-    let is_pending = pays
-        .iter()
-        .any(|pay| pay.status == ListpaysPaysStatus::PENDING)
-        || parts
-            .iter()
-            .any(|part| part.status != ListsendpaysPaymentsStatus::FAILED);
-    if htlc_seen || is_pending {
-        return Ok(in_flight);
-    }
     // It may be between two tries.
     let left = seconds_left(since_dispatch, dispatch.timeout.saturating_add(GRACE));
-    if !pays.is_empty() || !parts.is_empty() {
-        let failed = Lookup::Failed {
-            code: FailureCode::Other,
-        };
-        return Ok(if left.is_some() { in_flight } else { failed });
-    }
     let doubt = match left {
         Some(seconds_left) => Some(Doubt::JustDispatched { seconds_left }),
         None if !is_synced => Some(Doubt::NotSynced),
@@ -240,9 +269,38 @@ fn conclude(
             .iter()
             .find_map(|id| doubt_about(*id, channels)),
     };
+    let failed = Lookup::Failed {
+        code: FailureCode::Other,
+    };
+    let is_pending = |pay: &ListpaysPays| pay.status == ListpaysPaysStatus::PENDING;
+    let mut open = parts
+        .iter()
+        .filter(|part| part.status != ListsendpaysPaymentsStatus::FAILED)
+        .peekable();
+    if htlc_seen {
+        return Ok(in_flight);
+    }
+    if open.peek().is_some() {
+        let is_lost = doubt.is_none() && open.all(is_unsent);
+        return Ok(if is_lost { failed } else { in_flight });
+    }
+    if pays.iter().any(is_pending) {
+        return Ok(in_flight);
+    }
+    if !pays.is_empty() || !parts.is_empty() {
+        return Ok(if left.is_some() { in_flight } else { failed });
+    }
     Ok(Lookup::Absent(
         doubt.map_or(Absence::NeverSent, Absence::Unclear),
     ))
+}
+
+/// A part that is to be sent is written down first, and in a channel a moment later. Where lightningd dies between the two it is in none,
+/// and pending for ever: the peer has never had a signature for it.
+fn is_unsent(part: &ListsendpaysPayments) -> bool {
+    let made = UNIX_EPOCH.checked_add(Duration::from_secs(part.created_at));
+    part.status == ListsendpaysPaymentsStatus::PENDING
+        && made.is_some_and(|made| since(made) > UNSENT_AFTER)
 }
 
 /// A channel whose peer is back has told both what it holds, however long lightningd has run.

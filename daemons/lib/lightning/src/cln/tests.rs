@@ -4,7 +4,7 @@ mod fake;
 
 use std::time::{Duration, SystemTime};
 
-use bitcoin::{Amount, Network};
+use bitcoin::{Address, Amount, Network};
 use hh_daemon::Tasks;
 use hh_mining::Msat;
 use serde_json::{Value, json};
@@ -13,11 +13,13 @@ use super::calls::{ClnConfig, ClnError, ClnWallet};
 use crate::sample::{self, hash, invoice, node, preimage, request};
 use crate::{
     Absence, ChannelId, ChannelState, CloseChannel, Dispatch, Doubt, Event, FailureCode,
-    FetchInvoice, Lookup, Offer, OutgoingState, PayError, PayFetched, Refusal, Wallet, WalletError,
+    FetchInvoice, Lookup, Offer, OutgoingState, PageCursor, PayError, PayFetched, Refusal,
+    SendOnChain, Wallet, WalletError,
 };
 use fake::{FakeCln, Reply};
 
 const CHANNEL: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+const ADDRESS: &str = "bcrt1qfpskx8dl7jcwpxvuscdq7vgc9wl0a47xy9v8sr";
 const OFFER: &str = "lno1pg257enxv4ezqcneype82um50ynhxgrwdajx293pqglnyxw6q0hzngfdusg8umzuxe8kquuz7pjl90ldj8wadwgs0xlmc";
 
 fn dispatch(seconds_ago: u64) -> Dispatch {
@@ -61,6 +63,7 @@ fn channel() -> Value {
         "private": true, "to_us_msat": 600_000_000, "total_msat": 1_000_000_000,
         "our_reserve_msat": 10_000_000, "their_reserve_msat": 10_000_000,
         "spendable_msat": 580_000_000, "receivable_msat": 390_000_000,
+        "their_max_htlc_value_in_flight_msat": 100_000_000,
         "last_tx_fee_msat": 2_000_000, "htlcs": [],
     })
 }
@@ -73,10 +76,31 @@ fn with_htlc(mut channel: Value) -> Value {
     channel
 }
 
+/// In a block, or in none at height 0, with outputs of so many satoshi.
+fn transaction(hash: &str, height: u32, inputs: &[(String, u64)], sats: &[u64]) -> Value {
+    let inputs: Vec<Value> = inputs
+        .iter()
+        .map(|(txid, index)| json!({ "txid": txid, "index": index, "sequence": 0 }))
+        .collect();
+    let outputs: Vec<Value> = (0_u32..)
+        .zip(sats)
+        .map(|(index, sats)| json!({ "index": index, "amount_msat": sats * 1_000, "scriptPubKey": "0014" }))
+        .collect();
+    json!({
+        "hash": hash, "blockheight": height, "inputs": inputs, "outputs": outputs, "rawtx": "", "txindex": 1,
+        "locktime": 0, "version": 2,
+    })
+}
+
 impl FakeCln {
     fn channels(&self, channels: &[Value]) {
         let result = json!({ "channels": channels });
         self.always("listpeerchannels", Reply::Result(result));
+    }
+
+    fn transactions(&self, transactions: &[Value]) {
+        let result = json!({ "transactions": transactions });
+        self.always("listtransactions", Reply::Result(result));
     }
 
     fn books(&self, pays: &[Value], parts: &[Value]) {
@@ -216,7 +240,10 @@ async fn a_payment_is_what_the_books_say_once_it_has_had_its_time() {
     fake.books(&[pay("pending")], &[]);
     check(wallet.lookup(&dispatch(3_600)).await, in_flight);
     // Failed, they say, while a part of it is under way.
-    fake.books(&[pay("failed")], &[part("failed"), part("pending")]);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let mut young = part("pending");
+    young["created_at"] = json!(now.unwrap().as_secs());
+    fake.books(&[pay("failed")], &[part("failed"), young]);
     check(wallet.lookup(&dispatch(3_600)).await, in_flight);
     // Between two tries, or after the last: 25 s and half a minute later it is clear.
     fake.books(&[pay("failed")], &[part("failed")]);
@@ -231,6 +258,30 @@ async fn a_payment_is_what_the_books_say_once_it_has_had_its_time() {
     fake.books(&[forged], &[]);
     let error = wallet.lookup(&dispatch(0)).await.unwrap_err();
     assert!(matches!(error, WalletError::Answer { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_part_that_was_written_down_and_never_sent_has_failed() {
+    let (fake, wallet) = start().await;
+    let code = FailureCode::Other;
+    let in_flight = Lookup::InFlight { htlc_seen: false };
+    fake.books(&[pay("pending")], &[part("pending")]);
+    check(wallet.lookup(&dispatch(50)).await, in_flight);
+    check(wallet.lookup(&dispatch(56)).await, Lookup::Failed { code });
+    // The peer has not told what it has, or it is between two tries, or one has arrived.
+    let mut away = channel();
+    away["reestablished"] = json!(false);
+    fake.channels(&[away]);
+    check(wallet.lookup(&dispatch(3_600)).await, in_flight);
+    fake.channels(&[channel()]);
+    fake.books(&[pay("pending")], &[part("failed")]);
+    check(wallet.lookup(&dispatch(3_600)).await, in_flight);
+    fake.books(&[pay("pending")], &[part("pending"), part("complete")]);
+    check(wallet.lookup(&dispatch(3_600)).await, in_flight);
+    fake.books(&[pay("pending")], &[part("pending")]);
+    fake.channels(&[with_htlc(channel())]);
+    let in_channel = Lookup::InFlight { htlc_seen: true };
+    check(wallet.lookup(&dispatch(3_600)).await, in_channel);
 }
 
 #[tokio::test]
@@ -331,12 +382,16 @@ async fn a_channel_and_the_money_are_counted_once() {
     fake.channels(&[with_htlc(channel()), closing]);
     let output = |sats: u64, status: &str, reserved: bool| {
         json!({
-            "txid": CHANNEL, "output": 0, "amount_msat": sats * 1_000, "scriptpubkey": "0014",
+            "txid": CHANNEL, "output": sats, "amount_msat": sats * 1_000, "scriptpubkey": "0014",
             "status": status, "reserved": reserved,
         })
     };
+    // Of what is reserved, one is spent already; the other one an operator has put aside.
+    let spent = vec![(CHANNEL.to_owned(), 60_000)];
+    let transaction = transaction(&"03".repeat(32), 0, &spent, &[8_000]);
+    fake.transactions(&[transaction]);
     let funds = json!({ "channels": [], "outputs": [
-        output(500_000, "confirmed", false), output(70_000, "confirmed", true),
+        output(500_000, "confirmed", false), output(70_000, "confirmed", true), output(60_000, "confirmed", true),
         output(8_000, "unconfirmed", false), output(900, "immature", false),
         output(11, "spent", false),
     ] });
@@ -346,6 +401,8 @@ async fn a_channel_and_the_money_are_counted_once() {
     assert_eq!(channels[0].local, Msat(600_000_000 - 5_007));
     assert_eq!(channels[0].on_close, Msat(598_000_000 - 5_007));
     assert_eq!(channels[0].remote, Msat(400_000_000));
+    // A tenth of it at once, of which a part is on its way.
+    assert_eq!(channels[0].spendable, Msat(100_000_000 - 5_007));
     assert_eq!(channels[0].pending_htlcs.len(), 1);
     assert_eq!(channels[1].state, ChannelState::Closing);
     let balances = wallet.balances().await.unwrap();
@@ -357,6 +414,110 @@ async fn a_channel_and_the_money_are_counted_once() {
     assert_eq!(balances.in_channels, Msat(600_000_000 - 5_007));
     assert_eq!(balances.closing.len(), 1);
     assert_eq!(balances.closing[0].amount, Amount::from_sat(598_000));
+}
+
+#[tokio::test]
+async fn what_a_close_by_force_locks_is_counted_until_it_is_fetched() {
+    let (fake, wallet) = start().await;
+    let close = "04".repeat(32);
+    let mut closing = channel();
+    closing["state"] = json!("ONCHAIN");
+    closing["scratch_txid"] = json!(close);
+    closing["our_to_self_delay"] = json!(144);
+    fake.channels(&[closing]);
+    let funds = json!({ "channels": [], "outputs": [] });
+    fake.always("listfunds", Reply::Result(funds));
+    // Two anchors, the peer's side, and ours after the fee and the anchors.
+    let funding = vec![(CHANNEL.to_owned(), 1)];
+    let closed = transaction(&close, 500, &funding, &[330, 330, 400_000, 597_340]);
+    let anchor = transaction(&"05".repeat(32), 500, &[(close.clone(), 0)], &[9]);
+    fake.transactions(&[closed.clone(), anchor]);
+    let balances = wallet.balances().await.unwrap();
+    let [locked] = balances.closing[..] else {
+        panic!("{balances:?}");
+    };
+    assert_eq!(locked.amount, Amount::from_sat(597_340));
+    assert_eq!(locked.from_height, Some(644));
+    let fetched = transaction(&"06".repeat(32), 0, &[(close, 3)], &[597_000]);
+    fake.transactions(&[closed, fetched]);
+    let balances = wallet.balances().await.unwrap();
+    assert!(balances.closing.is_empty(), "{balances:?}");
+    // A close of the peer's: lightningd has listed what is ours of it.
+    let others = transaction(
+        &"07".repeat(32),
+        500,
+        &funding,
+        &[330, 330, 400_000, 597_340],
+    );
+    fake.transactions(&[others]);
+    let balances = wallet.balances().await.unwrap();
+    assert!(balances.closing.is_empty(), "{balances:?}");
+}
+
+#[tokio::test]
+async fn what_both_have_signed_to_close_is_counted_once() {
+    let (fake, wallet) = start().await;
+    let close = "04".repeat(32);
+    let mut closing = channel();
+    closing["state"] = json!("CLOSINGD_COMPLETE");
+    closing["scratch_txid"] = json!(close);
+    fake.channels(std::slice::from_ref(&closing));
+    let funds = json!({ "channels": [], "outputs": [{
+        "txid": close, "output": 0, "amount_msat": 599_000_000, "scriptpubkey": "5120",
+        "status": "unconfirmed", "reserved": false,
+    }] });
+    fake.always("listfunds", Reply::Result(funds));
+    let balances = wallet.balances().await.unwrap();
+    assert_eq!(balances.onchain_total, Amount::from_sat(599_000));
+    assert!(balances.closing.is_empty(), "{balances:?}");
+    // Before that, it is on its way.
+    closing["state"] = json!("CHANNELD_SHUTTING_DOWN");
+    fake.channels(&[closing]);
+    let nothing = json!({ "channels": [], "outputs": [] });
+    fake.always("listfunds", Reply::Result(nothing));
+    let balances = wallet.balances().await.unwrap();
+    assert_eq!(balances.closing[0].amount, Amount::from_sat(598_000));
+}
+
+#[tokio::test]
+async fn a_close_that_waits_for_the_peer_is_begun() {
+    let (fake, wallet) = start().await;
+    fake.always("close", Reply::Never);
+    let request = CloseChannel {
+        id: CHANNEL.parse().unwrap(),
+        force: false,
+    };
+    let error = wallet.close_channel(&request).await.unwrap_err();
+    assert!(matches!(error, WalletError::Call { .. }), "{error}");
+    let mut closing = channel();
+    closing["state"] = json!("CHANNELD_SHUTTING_DOWN");
+    fake.channels(&[closing]);
+    wallet.close_channel(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_chain_can_not_be_paid_is_refused_and_all_else_unknown() {
+    let request = SendOnChain {
+        address: ADDRESS.parse::<Address<_>>().unwrap().assume_checked(),
+        amount: Amount::from_sat(1_000),
+        fee_rate: None,
+    };
+    for (code, is_refused) in [
+        (301, true),
+        (302, true),
+        (313, true),
+        (-1, false),
+        (-32_602, false),
+    ] {
+        let (fake, wallet) = start().await;
+        fake.always("withdraw", Reply::Error(code, "no"));
+        let error = wallet.send_on_chain(&request).await.unwrap_err();
+        assert_eq!(
+            matches!(error, PayError::Refused(_)),
+            is_refused,
+            "{code}: {error}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -433,16 +594,63 @@ async fn an_offers_invoice_is_known_before_it_is_paid() {
 #[tokio::test]
 async fn the_history_comes_in_pages() {
     let (fake, wallet) = start().await;
-    fake.books(&[pay("complete")], &[]);
+    let mut first_part = part("complete");
+    first_part["created_index"] = json!(7);
+    fake.books(&[pay("complete")], &[first_part, part("complete")]);
     let first = wallet.outgoing_payments(None).await.unwrap();
     assert_eq!(first.payments[0].state, OutgoingState::Settled(preimage()));
     assert_eq!(first.payments[0].fee, Some(Msat(7)));
+    // After its last part, and not after its first.
     fake.books(&[], &[]);
     let last = wallet.outgoing_payments(first.next.as_ref()).await.unwrap();
     assert!(last.payments.is_empty() && last.next.is_none());
-    let sent = fake.last("listpays");
+    let sent = fake.last("listsendpays");
     assert_eq!(
         (&sent["index"], &sent["start"]),
-        (&json!("created"), &json!(8))
+        (&json!("created"), &json!(10))
     );
+}
+
+#[tokio::test]
+async fn a_payment_that_a_page_cuts_is_on_that_of_its_first_part() {
+    let (fake, wallet) = start().await;
+    let cursor = PageCursor("8".to_owned());
+    // From its second part on, which has failed, it looks as if all of it had.
+    let mut rest = pay("failed");
+    rest["created_index"] = json!(9);
+    let mut another = pay("complete");
+    another["created_index"] = json!(10);
+    let mut last = part("complete");
+    last["created_index"] = json!(10);
+    fake.on(
+        "listsendpays",
+        Reply::Result(json!({ "payments": [part("failed"), last] })),
+    );
+    fake.on(
+        "listpays",
+        Reply::Result(json!({ "pays": [rest, another.clone()] })),
+    );
+    // Asked for by its hash, it began before the page.
+    fake.on(
+        "listpays",
+        Reply::Result(json!({ "pays": [pay("complete"), another] })),
+    );
+    fake.on("listsendpays", Reply::Result(json!({ "payments": [] })));
+    let page = wallet.outgoing_payments(Some(&cursor)).await.unwrap();
+    assert_eq!(page.payments.len(), 1, "{page:?}");
+    assert_eq!(page.payments[0].state, OutgoingState::Settled(preimage()));
+    assert_eq!(page.next, Some(PageCursor("11".to_owned())));
+}
+
+#[tokio::test]
+async fn one_that_was_away_is_told_again_to_wait_for_every_part() {
+    let (fake, wallet) = start().await;
+    fake.on("wait", Reply::Cut);
+    fake.on(
+        "wait",
+        Reply::Result(json!({ "subsystem": "sendpays", "updated": 4 })),
+    );
+    let mut events = wallet.events().unwrap();
+    assert_eq!(events.next().await.unwrap(), Event::Missed);
+    assert_eq!(fake.times("setconfig"), 2);
 }

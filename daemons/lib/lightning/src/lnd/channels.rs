@@ -216,6 +216,7 @@ pub(super) fn open_channel(known: &Known) -> Channel {
             .saturating_sub(unsettled_sats)
     };
     let remote_reserve = reserve(channel.remote_constraints.as_ref());
+    let pending_htlcs: Vec<Htlc> = channel.pending_htlcs.iter().filter_map(htlc).collect();
     Channel {
         id: known.id,
         peer: known.peer,
@@ -224,7 +225,8 @@ pub(super) fn open_channel(known: &Known) -> Channel {
         capacity: from_sats(capacity_sats),
         local: from_sats(ours),
         remote: from_sats(theirs),
-        spendable: from_sats(local_sats.saturating_sub(local_reserve)),
+        spendable: from_sats(local_sats.saturating_sub(local_reserve))
+            .min(at_once(channel, &pending_htlcs)),
         receivable: from_sats(remote_sats.saturating_sub(remote_reserve)),
         on_close: from_sats(local_sats),
         reserve: from_sats(local_reserve),
@@ -236,8 +238,22 @@ pub(super) fn open_channel(known: &Known) -> Channel {
         is_usable: channel.active,
         is_public: !channel.private,
         is_ours: channel.initiator,
-        pending_htlcs: channel.pending_htlcs.iter().filter_map(htlc).collect(),
+        pending_htlcs,
     }
+}
+
+/// What may be sent beside what is on its way: many peers want no more than a tenth of a channel at once.
+fn at_once(channel: &message::Channel, pending: &[Htlc]) -> Msat {
+    let constraints = channel.local_constraints.as_ref();
+    let most = constraints.map_or(0, |constraints| constraints.max_pending_amt_msat);
+    if most == 0 {
+        // It does not tell.
+        return Msat(u64::MAX);
+    }
+    let ours = pending.iter().filter(|htlc| htlc.is_outgoing);
+    ours.fold(Msat(most), |left, htlc| {
+        left.checked_sub(htlc.amount).unwrap_or(Msat::ZERO)
+    })
 }
 
 pub(super) fn pending_channel(

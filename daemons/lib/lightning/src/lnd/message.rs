@@ -333,6 +333,9 @@ pub(super) struct ChannelConstraints {
     pub(super) csv_delay: u32,
     #[prost(uint64, tag = "2")]
     pub(super) chan_reserve_sat: u64,
+    /// How much that side may have on its way at once.
+    #[prost(uint64, tag = "4")]
+    pub(super) max_pending_amt_msat: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -72,6 +72,7 @@ fn channel() -> message::Channel {
         local_constraints: Some(message::ChannelConstraints {
             csv_delay: 144,
             chan_reserve_sat: 10_000,
+            max_pending_amt_msat: 100_000_000,
         }),
         remote_constraints: None,
     }
@@ -382,6 +383,8 @@ async fn a_channel_and_the_money_are_counted_once() {
     assert_eq!(found[0].on_close, Msat(600_000_000));
     assert_eq!(found[0].remote, Msat(390_000_000));
     assert_eq!(found[0].pending_htlcs.len(), 1);
+    // A tenth of it at once, of which a part is on its way.
+    assert_eq!(found[0].spendable, Msat(95_000_000));
     assert!(found[0].pending_htlcs[0].is_outgoing && !found[0].is_public);
     let balances = wallet.balances().await.unwrap();
     // With the coinbase of which lnd's own total knows nothing.

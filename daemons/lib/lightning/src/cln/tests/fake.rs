@@ -71,8 +71,14 @@ impl FakeCln {
     }
 
     pub(super) fn was_called(&self, method: &str) -> bool {
+        self.times(method) > 0
+    }
+
+    /// How often the method was called.
+    pub(super) fn times(&self, method: &str) -> usize {
         let state = self.state.lock().unwrap();
-        state.calls.iter().any(|(called, _)| called == method)
+        let calls = state.calls.iter().filter(|(called, _)| called == method);
+        calls.count()
     }
 }
 
