@@ -1,5 +1,6 @@
 //! Money end to end: from a found block with fees to payments over a real channel, and every msat of it accounted for.
 
+mod address_account;
 mod crash;
 mod drawing;
 mod hostile;
