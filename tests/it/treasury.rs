@@ -4,6 +4,7 @@ mod address_account;
 mod crash;
 mod drawing;
 mod hostile;
+mod kept_edge;
 mod latency;
 mod lightning_address;
 mod liquidity;
