@@ -11,6 +11,7 @@ mod liquidity;
 mod operators;
 mod reorg;
 mod restore;
+mod solvency;
 mod world;
 
 use crate::operator::hhctl;
