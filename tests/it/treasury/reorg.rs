@@ -132,7 +132,7 @@ impl World {
     /// what is owed is covered.
     pub(super) async fn verify(&self) -> VerifyReport {
         let verified = wait_for("the books are right", DEADLINE, async || {
-            let verified = self.client.verify(within(CALL)).await.unwrap().unwrap();
+            let verified = self.client.verify(within(DEADLINE)).await.unwrap().unwrap();
             let is_right = verified.is_solvent && verified.findings.is_empty();
             is_right.then_some(verified)
         });

@@ -8,7 +8,7 @@ use hh_mining::{BlockReport, EdgeRow};
 
 /// What is known of an edge.
 pub(super) enum Edge {
-    /// All of its shares, newest first; none where the window ends between two minutes.
+    /// All of its shares, newest first; none where no minute was counted share by share.
     Proven(Vec<EdgeRow>),
     /// The treasury has only the hash of them.
     NotKept,
@@ -63,7 +63,7 @@ impl Edge {
     pub(super) fn cell(&self) -> Cell {
         match self {
             Self::Proven(rows) if rows.is_empty() => {
-                Cell::state(State::Ok, "none: the window ends between two minutes")
+                Cell::state(State::Ok, "none: no minute was counted share by share")
             }
             Self::Proven(rows) => {
                 let shares = text::plural(rows.len() as u64, "share");
