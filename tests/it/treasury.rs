@@ -1,14 +1,17 @@
 //! Money end to end: from a found block with fees to payments over a real channel, and every msat of it accounted for.
 
+mod address_account;
 mod crash;
 mod drawing;
 mod hostile;
+mod kept_edge;
 mod latency;
 mod lightning_address;
 mod liquidity;
 mod operators;
 mod reorg;
 mod restore;
+mod solvency;
 mod world;
 
 use crate::operator::hhctl;

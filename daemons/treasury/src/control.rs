@@ -18,6 +18,7 @@ mod status;
 mod track;
 mod waiting;
 mod wallet;
+mod window;
 
 use crate::Stores;
 use crate::actor;
@@ -33,12 +34,13 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
-    DrawRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery,
-    LightningPayment, LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, PaymentTrack,
-    Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, ProofRequest, Rebalance,
-    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
+    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity, NamesPage,
+    NamesQuery, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer,
+    ProofRequest, Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest,
+    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
+    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
+    WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -177,6 +179,10 @@ impl Treasury for Answers {
 
     async fn window_page(self, _: Call, query: WindowPageQuery) -> Result<WindowPage, ApiError> {
         self.control.window_page(query).await
+    }
+
+    async fn edge_page(self, _: Call, query: EdgePageQuery) -> Result<EdgePage, ApiError> {
+        self.control.edge_page(query).await
     }
 
     async fn report_names(self, _: Call, query: NamesQuery) -> Result<NamesPage, ApiError> {

@@ -29,20 +29,22 @@ pub(crate) enum BlockCommand {
     #[command(
         after_help = "Examples:\n  hhctl block report 1203\n  hhctl block report 1203 --save report.json\n\nAccounts are in it under names \
                       that only their owners and the treasury can tell; `hhctl account proof` shows one's part. --save writes the bytes \
-                      that are signed to FILE and the signature (JWS) to FILE.jws, for whoever checks them without this network."
+                      that are signed to FILE, the signature (JWS) to FILE.jws and the shares of the minute in which the window is full \
+                      to FILE.edge.jsonl, for whoever checks them without this network."
     )]
     Report {
         /// Its height or its hash
         #[arg(value_parser = block)]
         block: BlockSelector,
-        /// Write the report to FILE, and its signature to FILE.jws
+        /// Write the report to FILE, its signature to FILE.jws, the shares of its edge to FILE.edge.jsonl
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
     },
-    /// Check a block's report: its signature, and that its figures follow from the rules
+    /// Check a block's report: its signature, that its figures follow from the rules, and the shares of its edge
     #[command(
         after_help = "Examples:\n  hhctl block verify 1203\n  hhctl block verify 1203 --key hhreport1...\n  hhctl block verify 1203 --ledger\n\nWithout --key it is the key that \
-                      the treasury itself names: name the one that you were given, and you trust nobody's word. With --ledger every account's \
+                      the treasury itself names: name the one that you were given, and you trust nobody's word. EDGE is the minute in which the window is \
+                      full: its shares, which stay for as long as the report, have the hash that is in it. With --ledger every account's \
                       work of the window is counted again, and the same report has to come out of it."
     )]
     Verify {
@@ -52,7 +54,7 @@ pub(crate) enum BlockCommand {
         /// Public key of the treasury's reports
         #[arg(long, value_name = "KEY")]
         key: Option<ReportPublicKey>,
-        /// Make the report again from the pool's ledger, entry by entry, as the treasury serves it
+        /// Make the report again from the pool's sums and the shares of the edge, entry by entry, as the treasury serves them
         #[arg(long)]
         ledger: bool,
     },

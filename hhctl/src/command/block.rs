@@ -1,5 +1,6 @@
 //! `hhctl block`.
 
+mod edge;
 pub(super) mod recount;
 mod report;
 pub(super) mod signed_report;

@@ -5,9 +5,9 @@ use crate::daemons::{Answers, Devnet, HASH};
 use crate::operator::Operator;
 use hh_ipc::api::treasury::{BlockReport, ReportName};
 use hh_mining::{
-    AccountProof, BlockHash, Division, EntryOrigin, Network, PartMinute, Recount, ReportParts,
-    ReportedBlock, Reward, Score, ShareId, SharePosition, SumTree, WholeMinute, WindowEntry,
-    WindowSize, Work,
+    AccountProof, BlockHash, Division, EdgeShare, EntryOrigin, Network, PartMinute, Recount,
+    ReportParts, ReportedBlock, Reward, Score, ShareId, SharePosition, SumTree, WholeMinute,
+    WindowEntry, WindowSize, Work,
 };
 use hh_trust::ReportKey;
 use hhctl::Exit;
@@ -59,9 +59,37 @@ fn salt(account: &str) -> [u8; 32] {
     salt
 }
 
-/// A block that alice found, with its report.
+/// Alice's shares of the minute before, of which the older one counts in part.
+fn edge() -> [WindowEntry<'static>; 2] {
+    let share = |seq, counted| {
+        WindowEntry::Share(EdgeShare {
+            at_ms: MINUTE * 60_000 - 10,
+            pool: "pool-1".into(),
+            epoch: [7; 16],
+            seq,
+            origin: origin("alice"),
+            score: Score(2),
+            counted: Score(counted),
+        })
+    };
+    [share(8, 2), share(7, 1)]
+}
+
+/// A block that alice found, with its report over a window that has all there is.
 fn answers() -> Answers {
-    let size = WindowSize::Pplns { score: Score(100) };
+    answers_of(100, entries())
+}
+
+/// The same, over a window that begins within a minute.
+fn answers_with_edge() -> Answers {
+    let head = entries().into_iter().take(2);
+    answers_of(7, head.chain(edge()).collect())
+}
+
+fn answers_of(score: u128, entries: Vec<WindowEntry<'static>>) -> Answers {
+    let size = WindowSize::Pplns {
+        score: Score(score),
+    };
     let newest = SharePosition {
         at_ms: MINUTE * 60_000 + 5,
         share: Some(ShareId {
@@ -71,8 +99,8 @@ fn answers() -> Answers {
         }),
     };
     let mut recount = Recount::new(size, newest.clone());
-    for entry in entries() {
-        recount.add(entry).unwrap();
+    for entry in &entries {
+        recount.add(entry.clone()).unwrap();
     }
     let totals = recount.finish().unwrap();
     let reward = Reward::of(5_000_000_700, 101, Network::Signet).unwrap();
@@ -106,11 +134,10 @@ fn answers() -> Answers {
         HASH.to_owned(),
         text(proof.to_json()),
     )];
-    let lines = entries()
-        .iter()
-        .map(|entry| text(entry.to_json()))
-        .collect();
-    treasury.windows = vec![(HASH.to_owned(), lines)];
+    let lines = entries.iter().map(|entry| text(entry.to_json()));
+    treasury.windows = vec![(HASH.to_owned(), lines.collect())];
+    let edge = parts.edge.iter().map(|row| text(row.to_json()));
+    treasury.edges = vec![(HASH.to_owned(), edge.collect())];
     let names = ["alice", "bob"].map(|account| ReportName {
         account: account.to_owned(),
         salt: salt(account)
@@ -174,4 +201,73 @@ async fn a_proof_has_the_accounts_own_entries_and_the_key_that_is_trusted() {
     let other: ReportKey = "08".repeat(32).parse().unwrap();
     let other = format!("{line} --key {}", other.public_key());
     check_false(answers(), &other, "proves nothing").await;
+}
+
+#[tokio::test]
+async fn the_edge_of_a_window_has_the_hash_that_is_signed() {
+    let line = format!("hhctl block verify {HASH}");
+    let with_ledger = format!("{line} --ledger");
+    check_of(answers_with_edge(), "block_verify_edge", &with_ledger).await;
+    let others = "these are not the 2 shares of the edge that the report was made from";
+    let mut fewer = answers_with_edge();
+    fewer.treasury.edges[0].1.pop();
+    check_false(fewer, &line, others).await;
+    let mut more = answers_with_edge();
+    let last = more.treasury.edges[0].1[1].clone();
+    more.treasury.edges[0]
+        .1
+        .push(last.replace(r#""seq":"7""#, r#""seq":"6""#));
+    let devnet = Devnet::start(more);
+    // What lies behind it is not asked for.
+    let told = Operator::at(&devnet).types(&line).await;
+    assert_eq!(told.exit, Exit::Done, "{told:?}");
+    for (found, other) in [
+        (r#""seq":"8""#, r#""seq":"9""#),
+        (r#""score":"2""#, r#""score":"3""#),
+        (r#""epoch":"07"#, r#""epoch":"08"#),
+    ] {
+        let mut changed = answers_with_edge();
+        let row = &mut changed.treasury.edges[0].1[0];
+        *row = row.replace(found, other);
+        check_false(changed, &line, others).await;
+    }
+    // A share of the window that is another than was split over.
+    let mut moved = answers_with_edge();
+    let share = &mut moved.treasury.windows[0].1[2];
+    *share = share.replace(r#""seq":"8""#, r#""seq":"9""#);
+    check_false(moved, &with_ledger, "counted again it is another report").await;
+}
+
+#[tokio::test]
+async fn a_treasury_that_has_only_the_hash_of_an_edge_says_so() {
+    let mut without = answers_with_edge();
+    without.treasury.edges.clear();
+    let devnet = Devnet::start(without);
+    let line = format!("hhctl block verify {HASH}");
+    let told = Operator::at(&devnet).types(&line).await;
+    assert_eq!(told.exit, Exit::Done, "{told:?}");
+    assert!(told.stdout.contains("only the hash of its shares"));
+}
+
+#[tokio::test]
+async fn a_saved_report_has_its_signature_and_its_edge_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.json");
+    let line = format!("hhctl block report {HASH} --save {}", file.display());
+    let answers = answers_with_edge();
+    let (signed, lines) = (
+        answers.treasury.reports[0].clone(),
+        answers.treasury.edges[0].1.clone(),
+    );
+    let devnet = Devnet::start(answers);
+    let told = Operator::at(&devnet).types(&line).await;
+    assert_eq!(told.exit, Exit::Done, "{told:?}");
+    let read = |extension: &str| {
+        let name = format!("report.json{extension}");
+        std::fs::read_to_string(dir.path().join(name)).unwrap()
+    };
+    assert_eq!(read(""), signed.report);
+    assert_eq!(read(".jws"), signed.signature);
+    let saved = read(".edge.jsonl");
+    assert_eq!(saved.lines().collect::<Vec<_>>(), lines);
 }

@@ -14,8 +14,8 @@ pub use account::{
     StatementQuery,
 };
 pub use block::{
-    BlockReport, NamesPage, NamesQuery, ReportName, RewardBlock, RewardBlockPage, RewardBlockState,
-    WindowPage, WindowPageQuery,
+    BlockReport, EdgePage, EdgePageQuery, NamesPage, NamesQuery, ReportName, RewardBlock,
+    RewardBlockPage, RewardBlockState, WindowPage, WindowPageQuery,
 };
 pub use ledger::{BookChange, LedgerEntry, LedgerPage, LedgerQuery};
 pub use lightning::{
@@ -56,6 +56,8 @@ pub trait Treasury {
     async fn report(hash: String) -> Result<BlockReport, ApiError>;
     /// What the report was computed from, in pages: for those who compute it again.
     async fn window_page(query: WindowPageQuery) -> Result<WindowPage, ApiError>;
+    /// The shares of the edge of a report's window, under pseudonyms and in pages: anybody may hold them against the report's hash.
+    async fn edge_page(query: EdgePageQuery) -> Result<EdgePage, ApiError>;
     /// The accounts behind a report's pseudonyms, in pages: for the same.
     async fn report_names(query: NamesQuery) -> Result<NamesPage, ApiError>;
 

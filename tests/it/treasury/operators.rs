@@ -196,6 +196,7 @@ async fn one_operator_stops_money_and_two_let_it_go() {
     a_run_is_opened_once(&world, (&ann, &ben), &carol, first).await;
     what_disagrees_is_not_adopted(&client, &ann, first).await;
     deposits_are_booked_once(&ann);
+    the_reserve_is_given_out_by_two(&client, &ann, &ben).await;
 }
 
 /// Its memory has the seed in it.
@@ -281,6 +282,33 @@ fn deposits_are_booked_once(ann: &Operator<'_>) {
     // Nothing has arrived that is the operator's; what is refused has not used the id.
     ann.is_refused(line, "less than");
     ann.is_refused(line, "less than");
+}
+
+/// What came through no node is for nodes: once, as two have said it, to the msat.
+async fn the_reserve_is_given_out_by_two(
+    client: &TreasuryClient,
+    ann: &Operator<'_>,
+    ben: &Operator<'_>,
+) {
+    let payable = async |name: &str| {
+        let account = client.account(within(CALL), name.to_owned()).await;
+        account.unwrap().unwrap().payable_msat
+    };
+    let (reserve, node) = ("reserve:node-network", "node:berlin");
+    let before = (payable(reserve).await, payable(node).await);
+    let line = "treasury distribute berlin=1234sat --reason October --confirm test";
+    ann.is_the_first(line);
+    ann.is_the_first(line);
+    ben.is_the_first(&line.replace("1234", "1235"));
+    assert_eq!((payable(reserve).await, payable(node).await), before);
+    ben.does(line);
+    let after = (before.0 - 1_234_000, before.1 + 1_234_000);
+    assert_eq!((payable(reserve).await, payable(node).await), after);
+    // The word of two is used up.
+    ben.is_the_first(line);
+    assert_eq!(payable(reserve).await, after.0);
+    let nobody = "treasury distribute oslo=1sat --reason x --confirm test";
+    ann.is_refused(nobody, "oslo");
 }
 
 struct Key(Ed25519KeyPair);

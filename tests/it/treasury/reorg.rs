@@ -24,15 +24,15 @@ const HALVING: u64 = 150;
 /// What everybody has, payable and not, by name.
 type Balances = BTreeMap<String, (i64, i64)>;
 
-struct World {
-    treasury: Treasury,
-    client: TreasuryClient,
-    network: Network,
+pub(super) struct World {
+    pub(super) treasury: Treasury,
+    pub(super) client: TreasuryClient,
+    pub(super) network: Network,
 }
 
 impl World {
-    /// With the pool's ledger and the books in files, or both in a database.
-    async fn start(database: Option<&Database>) -> Self {
+    /// With the pool's ledger and the books in files, or both in a database. `more` goes to the end of the treasury's configuration.
+    pub(super) async fn start(database: Option<&Database>, more: &str) -> Self {
         let mut network = Network::start(Chain::Regtest).await;
         let key = NodeSecretKey::generate().unwrap();
         let payee = Payee {
@@ -41,7 +41,7 @@ impl World {
             wallet: NOBODY,
         };
         let treasury = match database {
-            None => Treasury::start(&mut network, &payee, "").await,
+            None => Treasury::start(&mut network, &payee, more).await,
             Some(database) => {
                 let on = |table: &str| {
                     let options = database.options("postgres");
@@ -55,7 +55,7 @@ impl World {
                 network.pool.restart();
                 network.pool.wait_until_ready().await;
                 let stores = on("pool_ledger.postgres") + &on("books.postgres");
-                Treasury::start_on(&mut network, &payee, &stores, "").await
+                Treasury::start_on(&mut network, &payee, &stores, more).await
             }
         };
         Self {
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// `identity` finds the next block, whose split is waited for.
-    async fn find(&self, identity: &str) -> RewardBlock {
+    pub(super) async fn find(&self, identity: &str) -> RewardBlock {
         let (network, tip) = (&self.network, self.network.node.tip().to_string());
         wait_until("the pool works on the tip", DEADLINE, async || {
             let status = network.pool.pool().await.status(within(CALL)).await;
@@ -130,9 +130,9 @@ impl World {
 
     /// Checks that books and wallet agree, once the wallet has seen the chain: what is not mature is its coinbases to the msat, and
     /// what is owed is covered.
-    async fn verify(&self) -> VerifyReport {
+    pub(super) async fn verify(&self) -> VerifyReport {
         let verified = wait_for("the books are right", DEADLINE, async || {
-            let verified = self.client.verify(within(CALL)).await.unwrap().unwrap();
+            let verified = self.client.verify(within(DEADLINE)).await.unwrap().unwrap();
             let is_right = verified.is_solvent && verified.findings.is_empty();
             is_right.then_some(verified)
         });
@@ -202,7 +202,7 @@ async fn reorganise(world: World) {
     world.verify().await;
 }
 
-fn parsed(block: &RewardBlock) -> hh_mining::BlockHash {
+pub(super) fn parsed(block: &RewardBlock) -> hh_mining::BlockHash {
     let hash: [u8; 32] = *AsRef::<[u8; 32]>::as_ref(&core_hash(block));
     hh_mining::BlockHash::from_byte_array(hash)
 }
@@ -218,7 +218,7 @@ async fn report(world: &World, block: &RewardBlock) -> BlockReport {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reorganisation_takes_away_what_a_block_brought_and_brings_it_back_once() {
-    reorganise(World::start(None).await).await;
+    reorganise(World::start(None, "").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,5 +226,5 @@ async fn a_reorganisation_is_the_same_to_books_on_postgresql() {
     let Some(cluster) = Cluster::start("") else {
         return;
     };
-    reorganise(World::start(Some(&cluster.database())).await).await;
+    reorganise(World::start(Some(&cluster.database()), "").await).await;
 }

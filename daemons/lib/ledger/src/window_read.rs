@@ -142,7 +142,8 @@ pub(crate) async fn page(
         entries: Vec::new(),
     };
     let edge = Edge::of(&place.oldest);
-    if start.minute >= frame.minute() {
+    let has_head = !matches!(place.oldest, Oldest::Minute { minute } if minute > frame.minute());
+    if has_head && start.minute >= frame.minute() {
         let head = match &edge {
             Some(edge) if edge.minute == frame.minute() => {
                 let newest = snapshot.position(&place.block, frame.cut).await?;

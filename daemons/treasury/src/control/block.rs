@@ -1,14 +1,12 @@
-//! The answers to `blocks`, `report`, `window_page` and `report_names`.
+//! The answers to `blocks`, `report` and `report_names`.
 
 use super::{Control, refusal};
 use crate::clock::timestamp;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
     BlockReport, NamesPage, NamesQuery, ReportName, RewardBlock, RewardBlockPage, RewardBlockState,
-    WindowPage, WindowPageQuery,
 };
 use hh_ledger::books::{BookBlock, BookBlockState};
-use hh_ledger::{WindowCursor, WindowPlace};
 use hh_mining::BlockHash;
 
 /// Longest list of blocks.
@@ -16,10 +14,6 @@ const BLOCKS_MAX: u32 = 1_000;
 
 /// Confirmations with which a coinbase may be spent.
 const MATURE_CONFIRMATIONS: u32 = 100;
-
-/// Entries of a window that are read at once, and bytes of them that are answered: half of a frame.
-const ENTRIES_MAX: usize = 1_000;
-const PAGE_BYTES_MAX: usize = 512 << 10;
 
 /// Accounts that are named at once: with names of 255 bytes they are a third of a frame.
 const NAMES_MAX: usize = 1_000;
@@ -92,46 +86,6 @@ impl Control {
             signature: report.jws,
         })
     }
-
-    pub(super) async fn window_page(&self, query: WindowPageQuery) -> Result<WindowPage, ApiError> {
-        let hash = parse_hash(&query.hash)?;
-        let report = self
-            .stores
-            .books
-            .report(hash)
-            .await
-            .map_err(refusal::books)?;
-        let report = report.ok_or_else(|| no_report(hash))?;
-        let report = hh_mining::BlockReport::parse(&report.json);
-        let report = report.map_err(|error| refusal::failed(error.to_string()))?;
-        let place = WindowPlace {
-            block: hash,
-            size: report.window,
-            oldest: report.oldest,
-        };
-        let from = query.cursor.as_deref().map(parse_cursor).transpose()?;
-        let mut limit = ENTRIES_MAX;
-        loop {
-            let page = self
-                .stores
-                .ledger
-                .window_page(&place, query.account.clone(), from, limit)
-                .await;
-            let page = page.map_err(|error| refusal::ledger(&error))?;
-            let page = page.ok_or_else(|| no_report(hash))?;
-            let lines = page.entries.iter().map(hh_mining::WindowEntry::to_json);
-            let lines: Vec<String> = lines
-                .map(|line| String::from_utf8_lossy(&line).into_owned())
-                .collect();
-            let bytes: usize = lines.iter().map(String::len).sum();
-            if bytes <= PAGE_BYTES_MAX || limit == 1 {
-                let next = page.next;
-                let next = next.map(|next| format!("{}:{}", next.minute, next.skip));
-                return Ok(WindowPage { lines, next });
-            }
-            limit /= 2;
-        }
-    }
 }
 
 impl Control {
@@ -161,14 +115,6 @@ impl Control {
             names,
         })
     }
-}
-
-fn parse_cursor(text: &str) -> Result<WindowCursor, ApiError> {
-    let parts = text.split_once(':').and_then(|(minute, skip)| {
-        let (minute, skip) = (minute.parse().ok()?, skip.parse().ok()?);
-        Some(WindowCursor { minute, skip })
-    });
-    parts.ok_or_else(|| refusal::usage(format!("{text:?} is no cursor of a page before")))
 }
 
 /// As it is shown: the bytes the other way round.
@@ -207,12 +153,5 @@ mod tests {
         let shown = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f";
         assert_eq!(parse_hash(shown).unwrap().to_string(), shown);
         assert!(parse_hash("00").is_err());
-    }
-
-    #[test]
-    fn a_cursor_is_read_as_it_was_given() {
-        let cursor = parse_cursor("-3:7").unwrap();
-        assert_eq!((cursor.minute, cursor.skip), (-3, 7));
-        assert!(parse_cursor("3").is_err());
     }
 }

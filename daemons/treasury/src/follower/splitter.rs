@@ -122,6 +122,7 @@ impl Splitter {
             window: self.bounds(&window),
             report: SignedReport { json, jws },
             leaves: leaves.collect(),
+            edge: window.totals.edge,
         };
         if self.books.post_split(split, unix_ms()).await? {
             let (hash, height) = (block.hash, block.height);

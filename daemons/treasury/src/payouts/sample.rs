@@ -87,6 +87,7 @@ fn split(hash: BlockHash, reward: Reward, now_ms: i64) -> Split {
             json: b"{}".to_vec(),
             jws: "a.b.c".to_owned(),
         },
+        edge: Vec::new(),
         division,
     }
 }

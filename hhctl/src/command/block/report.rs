@@ -1,5 +1,6 @@
 //! `hhctl block report` and `hhctl block verify`.
 
+use super::edge;
 use super::recount::{Counted, recount};
 use super::signed_report::{Checked, fetch};
 use crate::failure::Failure;
@@ -27,10 +28,18 @@ pub(super) async fn show(
         let signature = file.with_added_extension("jws");
         write(file, &checked.signed.report)?;
         write(&signature, &checked.signed.signature)?;
-        let (file, signature) = (file.display(), signature.display());
-        view.push(Part::Note(format!(
-            "written to {file}, its signature to {signature}"
-        )));
+        let mut written = format!(
+            "written to {}, its signature to {}",
+            file.display(),
+            signature.display()
+        );
+        let edge = edge::fetch(&session.treasury().await?, report).await?;
+        if let Some(lines) = edge.to_lines() {
+            let shares = file.with_added_extension("edge.jsonl");
+            write(&shares, &lines)?;
+            written += &format!(", the shares of its edge to {}", shares.display());
+        }
+        view.push(Part::Note(written));
     }
     Ok(Report::item("BlockReport", item(&checked)?, view))
 }
@@ -43,6 +52,7 @@ pub(super) async fn verify(
 ) -> Result<Report, Failure> {
     let checked = fetch(session, block, key).await?;
     let report = &checked.report;
+    let edge = edge::fetch(&session.treasury().await?, report).await?;
     let counted = if with_ledger {
         Some(recount(&session.treasury().await?, report).await?)
     } else {
@@ -54,6 +64,7 @@ pub(super) async fn verify(
         ("Height", text::count(report.height.into()).into()),
         ("Signature", Cell::state(State::Ok, signer(&checked))),
         ("Figures", Cell::state(State::Ok, paid.to_owned())),
+        ("Edge", edge.cell()),
     ];
     if let Some(counted) = &counted {
         fields.push(("Ledger", Cell::state(State::Ok, counted_words(counted))));
@@ -67,6 +78,7 @@ pub(super) async fn verify(
         "height": report.height,
         "key": checked.key,
         "is_key_named": !checked.is_own_word,
+        "edge_shares": edge.shares(),
         "ledger_entries": counted.map(|counted| counted.entries),
     });
     Ok(Report::item("BlockVerification", item, view))

@@ -12,13 +12,13 @@ use hh_ipc::api::treasury::{
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
     CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
-    DistributionRequest, DrawRequest, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
-    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity, NamesPage,
-    NamesQuery, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer,
-    ProofRequest, Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, ReportName,
-    RewardBlock, RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
-    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
-    WindowPage, WindowPageQuery,
+    DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest,
+    InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity,
+    NamesPage, NamesQuery, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
+    Peer, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest,
+    ReportName, RewardBlock, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
+    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
+    VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -46,6 +46,8 @@ pub(crate) struct TreasuryAnswers {
     pub(crate) proofs: Vec<(String, String, String)>,
     /// Of each block, its lines.
     pub(crate) windows: Vec<(String, Vec<String>)>,
+    /// Of each block whose edge is kept, its lines.
+    pub(crate) edges: Vec<(String, Vec<String>)>,
     /// Of each block, its finder and who is in its report.
     pub(crate) names: Vec<(String, String, Vec<ReportName>)>,
 }
@@ -67,6 +69,7 @@ impl TreasuryAnswers {
             reports: Vec::new(),
             proofs: Vec::new(),
             windows: Vec::new(),
+            edges: Vec::new(),
             names: Vec::new(),
         }
     }
@@ -169,6 +172,20 @@ impl Treasury for Fake {
                 .map(|line| (*line).clone())
                 .collect(),
             next: (from + 1 < lines.len()).then(|| (from + 1).to_string()),
+        })
+    }
+
+    /// A line a page.
+    async fn edge_page(self, _: Context, query: EdgePageQuery) -> Result<EdgePage, ApiError> {
+        let mut edges = self.answers.treasury.edges.iter();
+        let Some((_, lines)) = edges.find(|(hash, _)| *hash == query.hash) else {
+            return Ok(EdgePage::default());
+        };
+        let from: usize = query.cursor.map_or(0, |cursor| cursor.parse().unwrap());
+        Ok(EdgePage {
+            lines: lines.iter().skip(from).take(1).cloned().collect(),
+            next: (from + 1 < lines.len()).then(|| (from + 1).to_string()),
+            is_kept: true,
         })
     }
 

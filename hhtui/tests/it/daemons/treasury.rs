@@ -5,13 +5,13 @@ use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, ApproveRequest,
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
     ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
-    DayYield, DepositRequest, DestinationChanged, DistributionRequest, DrawRequest, Freeze,
-    FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
-    LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, PaymentTrack, Payout, PayoutDetail,
-    PayoutPage, PayoutPlan, PayoutQuery, Peer, PlannedPayout, ProofRequest, Rebalance,
-    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
-    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
-    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    DayYield, DepositRequest, DestinationChanged, DistributionRequest, DrawRequest, EdgePage,
+    EdgePageQuery, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery,
+    LightningPayment, LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, PaymentTrack,
+    Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, PlannedPayout, ProofRequest,
+    Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
+    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
+    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::locate::Daemon;
@@ -83,6 +83,10 @@ impl Treasury for Fake {
     }
 
     async fn window_page(self, _: Context, _: WindowPageQuery) -> Result<WindowPage, ApiError> {
+        Err(unasked())
+    }
+
+    async fn edge_page(self, _: Context, _: EdgePageQuery) -> Result<EdgePage, ApiError> {
         Err(unasked())
     }
 

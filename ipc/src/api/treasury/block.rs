@@ -73,6 +73,25 @@ pub struct WindowPage {
     pub next: Option<String>,
 }
 
+/// Which part of a window's edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgePageQuery {
+    pub hash: String,
+    /// As the page before named it; none for the first.
+    pub cursor: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgePage {
+    /// Lines as the reference defines them, newest first.
+    pub lines: Vec<String>,
+    /// None at the end.
+    pub next: Option<String>,
+    /// Whether the books have them: not of an edge that is too large, nor of one from before they were kept; nor is there anything
+    /// where a window has no edge.
+    pub is_kept: bool,
+}
+
 /// Whose pseudonyms are in a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesQuery {

@@ -11,7 +11,7 @@ pub(super) const NAME: &str = "treasury";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{id}` numbers itself; `{table}` ends a table,
 /// `{keyed}` one that is found by its key alone.
-const MIGRATIONS: [&str; 4] = [INITIAL, WALLET_PLACES, FOREIGN, REBALANCES];
+const MIGRATIONS: [&str; 5] = [INITIAL, WALLET_PLACES, FOREIGN, REBALANCES, EDGES];
 
 /// Amounts are msat. Times are milliseconds since 1970. Hashes are in the byte order of a header. u128 are 16 bytes, big-endian.
 const INITIAL: &str = "
@@ -300,6 +300,33 @@ CREATE TABLE rebalances (
     CHECK ((fee_msat IS NOT NULL) = (state = 'settled'))
 ){table};
 CREATE INDEX open_rebalances ON rebalances (id) WHERE state = 'open';
+";
+
+const EDGES: &str = "
+-- The shares of the minute in which a block's window is full, newest first from place 0 on. Of the report: gone where it is.
+CREATE TABLE edge_shares (
+    block {bytes} NOT NULL REFERENCES blocks,
+    place {int} NOT NULL,
+    origin {int} NOT NULL,
+    at_ms {int} NOT NULL,
+    seq {int} NOT NULL,
+    score {bytes} NOT NULL CHECK (length(score) = 16),
+    counted {bytes} NOT NULL CHECK (length(counted) = 16),
+    PRIMARY KEY (block, place)
+){keyed};
+
+-- Where they came from: the log, and whose they are.
+CREATE TABLE edge_origins (
+    block {bytes} NOT NULL REFERENCES blocks,
+    number {int} NOT NULL,
+    pool {text} NOT NULL,
+    epoch {bytes} NOT NULL CHECK (length(epoch) = 16),
+    account {text} NOT NULL,
+    worker {text} NOT NULL,
+    node {text} NOT NULL,
+    lane {text} NOT NULL,
+    PRIMARY KEY (block, number)
+){keyed};
 ";
 
 /// Makes and migrates the schema where that is due.

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use hh_mining::{BlockHash, Division, Msat, Score};
+use hh_mining::{BlockHash, Division, EdgeShare, Msat, Score};
 
 use super::block::{self, Tracked};
 use super::entry::{self, Draft, EntryKind, Posting};
@@ -20,7 +20,7 @@ use super::session::{CallError, RowStatement, Session};
 use super::value::{Value, msat, values};
 use super::{
     BookAccount, BookBlockState, Books, BooksError, KEY_BYTES_MAX, Payee, PayoutId, TEXT_BYTES_MAX,
-    opening,
+    edge, opening,
 };
 
 /// What a block is split by; the whole of it is in the report.
@@ -49,6 +49,8 @@ pub struct Split {
     pub report: SignedReport,
     /// The leaves of the report's sum tree.
     pub leaves: Vec<AccountLeaf>,
+    /// The shares of the window's edge, newest first: those that the report has the hash of.
+    pub edge: Vec<EdgeShare<'static>>,
 }
 
 /// What a reversal came to.
@@ -138,6 +140,7 @@ async fn post(session: &mut Session, split: Split, now_ms: i64) -> Result<bool, 
     ];
     session.execute(update, &values).await?;
     proof::put(session, hash, split.report, &split.leaves).await?;
+    edge::put(session, hash, &split.edge).await?;
     Ok(true)
 }
 
@@ -329,6 +332,7 @@ async fn reverse(
     session.execute(update, &values).await?;
     let delete = "DELETE FROM leaves WHERE block = $1";
     session.execute(delete, &values![hash]).await?;
+    edge::delete(session, hash).await?;
     Ok(reversed)
 }
 

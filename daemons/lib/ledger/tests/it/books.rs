@@ -106,6 +106,7 @@ fn split(n: u8, shares: Shares<'_>, finder: &str) -> Split {
             json: format!(r#"{{"block":{n}}}"#).into_bytes(),
             jws: "a.b.c".to_owned(),
         },
+        edge: Vec::new(),
         division,
     }
 }

@@ -2,6 +2,7 @@
 //! knows the published page alone. Both engines, to the byte.
 
 mod hundred_million;
+mod kept;
 mod second_opinion;
 mod world;
 

@@ -9,8 +9,8 @@ use crate::canonical::{CanonicalError, decimal, from_json, hex_text, to_json};
 use crate::sum_tree::{Pseudonym, pseudonym};
 use crate::window_entry::put_text;
 use crate::{
-    BlockHash, Division, Leaf, Msat, Oldest, Score, ShareId, SharePosition, SumTree, SumTreeError,
-    WindowSize, WindowTotals,
+    BlockHash, Division, EdgeShare, Leaf, Msat, Oldest, Score, ShareId, SharePosition, SumTree,
+    SumTreeError, WindowSize, WindowTotals,
 };
 
 /// Longest row of an edge in JSON: a name of 255 bytes, each written as `\u0000`, and a margin.
@@ -68,6 +68,20 @@ pub struct ReportParts {
 }
 
 impl EdgeRow {
+    /// Of a share whose account has this pseudonym.
+    #[must_use]
+    pub fn of(share: &EdgeShare<'_>, account: Pseudonym) -> Self {
+        Self {
+            at_ms: share.at_ms,
+            pool: share.pool.to_string(),
+            epoch: share.epoch,
+            seq: share.seq,
+            account,
+            score: share.score,
+            counted: share.counted,
+        }
+    }
+
     /// Its JSON, without a line break.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -108,19 +122,8 @@ impl ReportParts {
         let name = |account: &str| pseudonym(&salt(account), block.hash, account);
         let leaves = leaves(division, window, &name)?;
         let tree = SumTree::new(leaves.iter().map(|(_, leaf)| *leaf).collect())?;
-        let edge: Vec<EdgeRow> = window
-            .edge
-            .iter()
-            .map(|share| EdgeRow {
-                at_ms: share.at_ms,
-                pool: share.pool.to_string(),
-                epoch: share.epoch,
-                seq: share.seq,
-                account: name(&share.origin.account),
-                score: share.score,
-                counted: share.counted,
-            })
-            .collect();
+        let row = |share: &EdgeShare<'_>| EdgeRow::of(share, name(&share.origin.account));
+        let edge: Vec<EdgeRow> = window.edge.iter().map(row).collect();
         let nodes = division.nodes.iter().map(|part| NodePart {
             node: part.name.clone(),
             score: part.score,

@@ -160,7 +160,8 @@ async fn check(site: Site) {
     };
     let parts = ReportParts::of(&block, &division, &read.totals, |_| [7; 32]).unwrap();
     let reported_in = started.elapsed();
-    let split = split(won, &division, score, parts);
+    let mut split = split(won, &division, score, parts);
+    split.edge = read.totals.edge.clone();
     assert!(books.post_split(split, NOW_MS).await.unwrap());
     let taken = started.elapsed();
     let memory = memory_kib_peak();
@@ -204,6 +205,7 @@ fn split(hash: BlockHash, division: &Division, score: u128, parts: ReportParts) 
         leaves: leaves
             .map(|(account, leaf)| AccountLeaf { account, leaf })
             .collect(),
+        edge: Vec::new(),
     }
 }
 
