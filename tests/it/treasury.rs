@@ -9,6 +9,7 @@ mod liquidity;
 mod operators;
 mod reorg;
 mod restore;
+mod withdrawal;
 mod world;
 
 use crate::operator::hhctl;
