@@ -17,6 +17,7 @@ mod share;
 mod token;
 mod treasury;
 mod upstream;
+mod withdrawal;
 mod worker;
 
 pub(crate) use account::{AccountCommand, DestinationArgs, DrawArgs, PayoutAddressCommand};
@@ -42,6 +43,7 @@ use std::time::Duration;
 pub(crate) use token::{CreateArgs, TokenCommand};
 pub(crate) use treasury::TreasuryCommand;
 pub(crate) use upstream::UpstreamCommand;
+pub(crate) use withdrawal::{WithdrawArgs, WithdrawalCommand};
 pub(crate) use worker::WorkerCommand;
 
 /// Operate a Hyper Hash mining network.

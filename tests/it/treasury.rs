@@ -12,6 +12,7 @@ mod operators;
 mod reorg;
 mod restore;
 mod solvency;
+mod withdrawal;
 mod world;
 
 use crate::operator::hhctl;

@@ -193,19 +193,12 @@ impl Audit {
         let seen = self.seen().await.ok();
         let lags = seen.is_some() && !is_at_tip;
         let seen = seen.filter(|_| is_at_tip);
-        let attempts = self.books.open_attempts().await?;
-        let rebalances = self.books.open_rebalances().await?;
         let totals = self.books.totals().await?;
         let difference = match &seen {
             Some(seen) => Some(self.difference(seen, &totals).await?),
             None => None,
         };
-        let missing = difference.unwrap_or_default().min(0).unsigned_abs();
-        let open = OnTheWay {
-            attempts,
-            rebalances,
-            missing: Msat(u64::try_from(missing).unwrap_or(u64::MAX)),
-        };
+        let open = self.on_the_way(difference).await?;
         let is_uncovered = seen
             .as_ref()
             .is_some_and(|seen| !Cover::of(&totals, seen, &open).is_solvent());
@@ -219,6 +212,27 @@ impl Audit {
             is_uncovered,
             lags,
             open,
+        })
+    }
+
+    /// What there is and what is owed, as a verification would have it.
+    ///
+    /// # Errors
+    /// The books don't answer.
+    pub(crate) async fn cover(&self, seen: &Seen) -> Result<(Totals, Cover), BooksError> {
+        let totals = self.books.totals().await?;
+        let difference = self.difference(seen, &totals).await?;
+        let open = self.on_the_way(Some(difference)).await?;
+        let cover = Cover::of(&totals, seen, &open);
+        Ok((totals, cover))
+    }
+
+    async fn on_the_way(&self, difference: Option<i128>) -> Result<OnTheWay, BooksError> {
+        let missing = difference.unwrap_or_default().min(0).unsigned_abs();
+        Ok(OnTheWay {
+            attempts: self.books.open_attempts().await?,
+            rebalances: self.books.open_rebalances().await?,
+            missing: Msat(u64::try_from(missing).unwrap_or(u64::MAX)),
         })
     }
 
@@ -239,10 +253,11 @@ impl Audit {
         info.is_ok_and(|info| info.is_synced && Some(info.block_height) == height)
     }
 
-    /// Whether a payment of ours may be on its way.
+    /// Whether money of ours may be on its way, in a payment or in a transaction that no block has.
     async fn is_anything_open(&self) -> Result<bool, BooksError> {
         Ok(!self.books.open_attempts().await?.is_empty()
-            || !self.books.open_rebalances().await?.is_empty())
+            || !self.books.open_rebalances().await?.is_empty()
+            || !self.books.open_withdrawals().await?.is_empty())
     }
 
     /// Books what the wallet has gained or lost by itself.

@@ -5,7 +5,7 @@
 use crate::config::TreasuryConfig;
 use crate::links::Link;
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, FeeRate, Network};
+use bitcoin::{Amount, Block, FeeRate, Network, Transaction, Txid};
 use hh_bitcoin::{NodeError, Presence, Rpc, RpcError, check_node, presence};
 use hh_daemon::{Chain as ErrorChain, Failure};
 use hh_mining::BlockHash;
@@ -31,6 +31,16 @@ struct Node {
 #[derive(Debug, thiserror::Error)]
 #[error("no Bitcoin Core node answers: {0}")]
 pub(crate) struct NoNode(String);
+
+/// A transaction that a node has.
+#[derive(Clone, Debug)]
+pub(crate) struct Sighting {
+    pub transaction: Transaction,
+    /// Of its block; none while it waits for one.
+    pub height: Option<u32>,
+    /// Known once it is in a block, unless the node has pruned what it spends.
+    pub fee: Option<Amount>,
+}
 
 /// One node's chain at one moment.
 #[derive(Clone, Debug)]
@@ -140,6 +150,34 @@ impl View {
     /// The node does not say.
     pub(crate) async fn height_of(&self, hash: BlockHash) -> Result<u32, RpcError> {
         Ok(self.rpc.block_header(core_hash(hash)).await?.height)
+    }
+
+    /// A transaction, in the block of the best chain that somebody has seen it in, or among those that wait for one.
+    ///
+    /// # Errors
+    /// The node does not say.
+    pub(crate) async fn transaction(
+        &self,
+        txid: Txid,
+        height: Option<u32>,
+    ) -> Result<Option<Sighting>, RpcError> {
+        if let Some(height) = height.filter(|height| *height <= self.height) {
+            let block = self.rpc.block_hash(height).await?;
+            let found = self.rpc.transaction(txid, Some(block)).await?;
+            if let Some((transaction, fee)) = found {
+                return Ok(Some(Sighting {
+                    transaction,
+                    height: Some(height),
+                    fee,
+                }));
+            }
+        }
+        let waiting = self.rpc.transaction(txid, None).await?;
+        Ok(waiting.map(|(transaction, _)| Sighting {
+            transaction,
+            height: None,
+            fee: None,
+        }))
     }
 
     /// A block that the node has.

@@ -19,6 +19,7 @@ mod track;
 mod waiting;
 mod wallet;
 mod window;
+mod withdrawal;
 
 use crate::Stores;
 use crate::actor;
@@ -28,19 +29,20 @@ use crate::destination::Destinations;
 use crate::payouts::{Nudge, Opener, Payer, Waits};
 use crate::rebalances::Rebalancer;
 use crate::tip::Tip;
+use crate::withdrawals::Withdrawer;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
-    CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
-    DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
-    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity, NamesPage,
-    NamesQuery, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer,
-    ProofRequest, Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest,
-    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
-    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
-    WindowPage, WindowPageQuery,
+    CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest, DestinationChanged,
+    DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest,
+    InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity,
+    NamesPage, NamesQuery, OnChain, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan,
+    PayoutQuery, Peer, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport,
+    ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
+    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
+    VerifyReport, WindowPage, WindowPageQuery, WithdrawRequest, Withdrawal,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -72,6 +74,7 @@ pub(crate) struct Control {
     pub opener: Opener,
     pub payer: Payer,
     pub rebalancer: Rebalancer,
+    pub withdrawer: Withdrawer,
     pub destinations: Destinations,
     pub audit: Audit,
     /// What the engine could not send, and why.
@@ -337,6 +340,26 @@ impl Treasury for Answers {
         request: DistributionRequest,
     ) -> Result<Totals, ApiError> {
         self.control.distribute_reserve(&self.caller, request).await
+    }
+
+    async fn on_chain(self, _: Call) -> Result<OnChain, ApiError> {
+        self.control.on_chain().await
+    }
+
+    async fn withdraw(self, _: Call, request: WithdrawRequest) -> Result<Withdrawal, ApiError> {
+        self.control.withdraw(&self.caller, request).await
+    }
+
+    async fn withdrawals(self, _: Call, limit: u32) -> Result<Vec<Withdrawal>, ApiError> {
+        self.control.withdrawals(limit).await
+    }
+
+    async fn close_withdrawal(
+        self,
+        _: Call,
+        request: CloseWithdrawalRequest,
+    ) -> Result<Withdrawal, ApiError> {
+        self.control.close_withdrawal(&self.caller, request).await
     }
 
     async fn lightning(self, _: Call) -> Result<LightningStatus, ApiError> {

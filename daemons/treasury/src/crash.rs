@@ -1,8 +1,8 @@
 //! Named points at which a test makes the process end as a power cut would: before and after each commit and each call of a
 //! payout. Nothing is left of them in a release.
 
-/// The environment variable that names a point; `NAME#3` is the third time it is passed, `@FILE` a file that names one, so that a
-/// test can tell a process that runs already. Only builds for tests look at it.
+/// The environment variable that names a point; `NAME#3` is the third time it is passed, `NAME&FILE` ends it there once that file is
+/// there, `@FILE` is a file that names one, so that a test can tell a process that runs already. Only builds for tests look at it.
 #[cfg(debug_assertions)]
 const VARIABLE: &str = "HH_TREASURY_CRASH_AT";
 
@@ -15,7 +15,11 @@ pub(crate) fn point(name: &'static str) {
     let Some(wanted) = wanted() else {
         return;
     };
-    let (wanted, time) = wanted.split_once('#').unwrap_or((&wanted, "1"));
+    let (wanted, file) = match wanted.split_once('&') {
+        Some((wanted, file)) => (wanted, Some(file)),
+        None => (wanted.as_str(), None),
+    };
+    let (wanted, time) = wanted.split_once('#').unwrap_or((wanted, "1"));
     if wanted != name {
         return;
     }
@@ -23,6 +27,9 @@ pub(crate) fn point(name: &'static str) {
     let count = passed.entry(name).or_default();
     *count += 1;
     if time == count.to_string() {
+        while file.is_some_and(|file| !std::path::Path::new(file).exists()) {
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
+        }
         tracing::error!(point = name, "crash that a test asked for");
         std::process::abort();
     }

@@ -45,6 +45,11 @@ pub(crate) fn payment_settled() {
     counter!("hyperhash_ln_payments_total", "result" => "settled", "reason" => "none").increment(1);
 }
 
+/// Counts a withdrawal that has ended, once it is in the books.
+pub(crate) fn withdrawal_ended(result: &'static str) {
+    counter!("hyperhash_treasury_withdrawals_total", "result" => result).increment(1);
+}
+
 /// Copies until `stop` is cancelled.
 pub(crate) async fn keep(stores: Stores, audit: Audit, stop: CancellationToken) {
     describe_payouts();
@@ -142,6 +147,21 @@ fn describe_money() {
         "hyperhash_treasury_routing_income_satoshis",
         "What forwarding has earned so far"
     );
+    describe_gauge!(
+        "hyperhash_treasury_withdrawn_satoshis",
+        "What the operator has withdrawn so far, without fees"
+    );
+    describe_gauge!(
+        "hyperhash_treasury_withdrawal_open_age_seconds",
+        "Age of the withdrawal that no block has yet"
+    );
+    describe_counter!(
+        "hyperhash_treasury_withdrawals_total",
+        "Withdrawals that ended, by result"
+    );
+    for result in ["settled", "failed"] {
+        counter!("hyperhash_treasury_withdrawals_total", "result" => result).absolute(0);
+    }
 }
 
 fn describe_wallet() {
@@ -183,6 +203,9 @@ async fn copy_books(books: &Books) -> Result<(), BooksError> {
         .iter()
         .filter(|payout| payout.state == PayoutState::NeedsOperator);
     gauge!("hyperhash_payout_waiting_for_operator").set(count(waiting.count()));
+    let withdrawals = books.open_withdrawals().await?;
+    let oldest = withdrawals.iter().map(|open| open.opened_at_ms).min();
+    gauge!("hyperhash_treasury_withdrawal_open_age_seconds").set(age(oldest));
     let attempts: Vec<Attempt> = books.open_attempts().await?;
     gauge!("hyperhash_ln_payments_in_flight").set(count(attempts.len()));
     let oldest = attempts
@@ -205,6 +228,7 @@ fn copy_totals(totals: &Totals) {
     gauge!("hyperhash_treasury_own_satoshis").set(totals.treasury_msat as f64 / 1_000.0);
     gauge!("hyperhash_treasury_fees_paid_satoshis").set(sats(totals.fees().0));
     gauge!("hyperhash_treasury_routing_income_satoshis").set(sats(totals.income_routing.0));
+    gauge!("hyperhash_treasury_withdrawn_satoshis").set(sats(totals.drawn.0));
 }
 
 fn copy_wallet(seen: &Seen) {

@@ -33,9 +33,10 @@ mod rebalances;
 mod reward_address;
 mod solvency;
 mod tip;
+mod withdrawals;
 
 use audit::Audit;
-use bitcoin::Address;
+use bitcoin::{Address, Amount};
 use chain::Chain;
 use config::TreasuryConfig;
 use control::Control;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tip::Tip;
 use tokio::sync::{mpsc, watch};
+use withdrawals::Withdrawer;
 
 /// Starts everything, in this order, and returns when the wallet is there.
 ///
@@ -77,6 +79,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let payer = payer(&config, &stores, &destinations, tips.clone());
     let rebalancer = rebalancer(&config, &stores, tips.clone());
     let audit = Audit::new(stores.books.clone(), stores.wallet.clone(), tips.clone());
+    let withdrawer = withdrawer(&config, &stores, (&chain, &audit));
     let engine = Engine {
         verified: audit.verified(),
         payer: payer.clone(),
@@ -98,6 +101,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         opener: opener(&config, &stores),
         payer: payer.clone(),
         rebalancer: rebalancer.clone(),
+        withdrawer: withdrawer.clone(),
         destinations,
         audit: audit.clone(),
         waiting,
@@ -118,6 +122,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     spawn(&context, "forwards", forwards);
     spawn(&context, "payouts", engine.run());
     spawn(&context, "rebalances", rebalancer.run(stop.clone()));
+    spawn(&context, "withdrawals", withdrawer.run(stop.clone()));
     let exported = exported::keep(stores.clone(), audit.clone(), stop.clone());
     spawn(&context, "exported metrics", exported);
     spawn(&context, "audit", audit.run(stop.clone()));
@@ -233,6 +238,21 @@ fn rebalancer(
         wallet: stores.wallet.clone(),
         tip,
         cltv_limit: config.payouts.cltv_limit_blocks,
+    }
+}
+
+fn withdrawer(
+    config: &TreasuryConfig,
+    stores: &Stores,
+    (nodes, audit): (&Chain, &Audit),
+) -> Withdrawer {
+    Withdrawer {
+        books: stores.books.clone(),
+        wallet: stores.wallet.clone(),
+        nodes: nodes.clone(),
+        audit: audit.clone(),
+        network: config.chain,
+        stays: Amount::from_sat(config.channels.reserve_sat),
     }
 }
 

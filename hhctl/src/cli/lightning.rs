@@ -92,7 +92,7 @@ impl LightningCommand {
             | Self::Payment(_)
             | Self::Invoice(InvoiceArgs { what: Some(_), .. })
             | Self::Peer(PeerCommand::List)
-            | Self::Channel(ChannelCommand::List) => false,
+            | Self::Channel(ChannelCommand::List | ChannelCommand::Show { .. }) => false,
             Self::Invoice(_) | Self::Channel(_) | Self::Peer(_) => true,
         }
     }
@@ -103,6 +103,12 @@ pub(crate) enum ChannelCommand {
     /// List the channels, with what is on either side and what is on its way
     #[command(after_help = "Examples:\n  hhctl ln channel list\n  hhctl ln channel list -o json")]
     List,
+    /// One channel: what is on either side, what it can carry, and each payment on its way
+    #[command(after_help = "Example:\n  hhctl ln channel show 812345x1x0")]
+    Show {
+        /// Its id, as `hhctl ln channel list` shows it
+        id: String,
+    },
     /// Open a channel
     #[command(
         after_help = "Examples:\n  hhctl ln channel open 02ab...@203.0.113.9:9735 --capacity 0.05btc --dry-run\n  hhctl ln channel open \
@@ -211,8 +217,9 @@ pub(crate) enum PaymentCommand {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
     },
-    /// Follow a payment by its hash: the payout, its attempts, what the wallet says of it now
+    /// Show or follow a payment by its hash: the payout, its attempts, what the wallet says of it now
     #[command(
+        alias = "show",
         after_help = "Examples:\n  hhctl ln payment track 3b6a27bc...\n  hhctl ln payment track 3b6a27bc... -w\n\nExit status: 4 if neither \
                       the books nor the wallet know the hash. `hhctl ln invoice decode` tells the hash of an invoice."
     )]

@@ -3,6 +3,7 @@
 use super::account::name;
 use super::amount::msat;
 use super::payout::{fresh_request_id, request_id};
+use super::withdrawal::{WithdrawArgs, WithdrawalCommand};
 use super::{Confirmation, NamedConfirmation};
 use clap::Subcommand;
 
@@ -22,9 +23,29 @@ pub(crate) enum TreasuryCommand {
     /// What may be paid by itself, how much of it is left today, and what needs two operators
     #[command(
         after_help = "Examples:\n  hhctl treasury limits\n  hhctl treasury limits -o json\n\nThe day is any 24 hours: what a payout took of its \
-                      limit is free again a day after it was opened. The limits are in hh-treasury's configuration, [payouts]."
+                      limit is free again a day after it was opened. The limits are in hh-treasury's configuration, [payouts]: there is no command that sets them, so that nobody raises a limit and \
+                      pays above it at one sitting. Change the file, have a second person review it, and restart hh-treasury."
     )]
     Limits,
+    /// What the wallet has on the chain: its outputs where it lists them, immature coinbases, and what may be withdrawn
+    #[command(
+        after_help = "Examples:\n  hhctl treasury utxo\n  hhctl treasury utxo -o json\n\nlnd and Core Lightning list their outputs. The embedded \
+                      node tells what they sum up to; coinbases that are not mature are those that hh-treasury follows itself."
+    )]
+    Utxo,
+    /// Send money of the operator's own to an address on the chain; above the limit two operators have to do the same
+    #[command(
+        after_help = "Examples:\n  hhctl treasury withdraw bc1q... 0.5btc --dry-run\n  hhctl treasury withdraw bc1q... 0.5btc\n  hhctl treasury \
+                      withdraw bc1q... --all-free --fee-rate 4\n\nOnly what is owed to nobody, what the wallet has on the chain, and not what stays \
+                      there for channels: --dry-run shows the figures. Nothing leaves while payouts are frozen, and one at a time. Above \
+                      payouts.approval_above_sat it is sent when a second operator asks for the same amount, address and --request-id within an \
+                      hour. The id of the request is printed before it is sent: where no answer comes, ask again with it, and nothing leaves \
+                      twice. After a crash it is looked for on the chain, and never sent again by itself."
+    )]
+    Withdraw(WithdrawArgs),
+    /// What was withdrawn
+    #[command(subcommand, alias = "withdrawals")]
+    Withdrawal(WithdrawalCommand),
     /// A fresh on-chain address of the wallet, to bring it money
     #[command(
         after_help = "Example:\n  hhctl treasury address\n\nWhat arrives is in suspense until `hhctl treasury deposit` books it."
@@ -152,8 +173,11 @@ pub(crate) enum TreasuryCommand {
 }
 
 impl TreasuryCommand {
-    /// Gives a deposit that has no id a new one, so that it can be told before it is sent. A look needs none.
+    /// Gives a deposit or a withdrawal that has no id a new one, so that it can be told before it is sent. A look needs none.
     pub(crate) fn name(&mut self) {
+        if let Self::Withdraw(args) = self {
+            args.name();
+        }
         if let Self::Deposit {
             request_id: id @ None,
             confirmation,
@@ -168,7 +192,12 @@ impl TreasuryCommand {
     /// Whether it is to be planned and confirmed, or done at once.
     pub(crate) fn changes_something(&self) -> bool {
         match self {
-            Self::Status | Self::Balance | Self::Ledger { .. } | Self::Limits => false,
+            Self::Status
+            | Self::Balance
+            | Self::Ledger { .. }
+            | Self::Limits
+            | Self::Utxo
+            | Self::Withdrawal(WithdrawalCommand::List { .. }) => false,
             Self::Address
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }
@@ -177,7 +206,9 @@ impl TreasuryCommand {
             | Self::Adopt { .. }
             | Self::AdoptForeign { .. }
             | Self::Deposit { .. }
-            | Self::Distribute { .. } => true,
+            | Self::Distribute { .. }
+            | Self::Withdraw(_)
+            | Self::Withdrawal(_) => true,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) async fn report(
     match command {
         LightningCommand::Status => status(session).await,
         LightningCommand::Channel(ChannelCommand::List) => channel::list(session).await,
+        LightningCommand::Channel(ChannelCommand::Show { id }) => channel::show(session, id).await,
         LightningCommand::Payment(PaymentCommand::List { limit }) => {
             payments(session, *limit).await
         }
@@ -47,7 +48,7 @@ pub(super) fn consent(command: &LightningCommand) -> Consent {
         LightningCommand::Peer(PeerCommand::Disconnect { confirmation, .. }) => {
             (*confirmation).into()
         }
-        LightningCommand::Channel(ChannelCommand::List)
+        LightningCommand::Channel(ChannelCommand::List | ChannelCommand::Show { .. })
         | LightningCommand::Status
         | LightningCommand::Advice
         | LightningCommand::Yield { .. }
@@ -103,7 +104,7 @@ pub(super) async fn apply(
             peer::disconnect(session, node_id).await
         }
         LightningCommand::Invoice(args) => invoice(session, args).await,
-        LightningCommand::Channel(ChannelCommand::List)
+        LightningCommand::Channel(ChannelCommand::List | ChannelCommand::Show { .. })
         | LightningCommand::Status
         | LightningCommand::Advice
         | LightningCommand::Yield { .. }

@@ -5,11 +5,13 @@ mod books;
 mod ledger;
 mod limits;
 mod money;
+mod utxo;
+mod withdrawal;
 
 use super::{TWO_OPERATORS, link, payout};
 use crate::Exit;
 use crate::change::{Consent, Plan};
-use crate::cli::TreasuryCommand;
+use crate::cli::{TreasuryCommand, WithdrawalCommand};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
@@ -34,6 +36,10 @@ pub(super) async fn report(
             ledger::list(session, query).await
         }
         TreasuryCommand::Limits => limits::report(session).await,
+        TreasuryCommand::Utxo => utxo::report(session).await,
+        TreasuryCommand::Withdrawal(WithdrawalCommand::List { limit }) => {
+            withdrawal::list(session, *limit).await
+        }
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -45,10 +51,16 @@ pub(super) fn consent(command: &TreasuryCommand) -> Consent {
         | TreasuryCommand::AdoptForeign { confirmation, .. }
         | TreasuryCommand::Distribute { confirmation, .. } => confirmation.into(),
         TreasuryCommand::Deposit { confirmation, .. } => (*confirmation).into(),
+        TreasuryCommand::Withdraw(args) => (&args.confirmation).into(),
+        TreasuryCommand::Withdrawal(WithdrawalCommand::CloseFailed { confirmation, .. }) => {
+            confirmation.into()
+        }
         TreasuryCommand::Status
         | TreasuryCommand::Balance
         | TreasuryCommand::Ledger { .. }
         | TreasuryCommand::Limits
+        | TreasuryCommand::Utxo
+        | TreasuryCommand::Withdrawal(WithdrawalCommand::List { .. })
         | TreasuryCommand::Address
         | TreasuryCommand::Freeze { .. }
         | TreasuryCommand::Verify
@@ -56,10 +68,12 @@ pub(super) fn consent(command: &TreasuryCommand) -> Consent {
     }
 }
 
-/// The id of a deposit, before it is sent.
+/// The id of a request, before it is sent.
 pub(super) fn note(command: &TreasuryCommand) -> Option<String> {
-    let TreasuryCommand::Deposit { request_id, .. } = command else {
-        return None;
+    let request_id = match command {
+        TreasuryCommand::Withdraw(args) => return withdrawal::note(args),
+        TreasuryCommand::Deposit { request_id, .. } => request_id,
+        _ => return None,
     };
     let id = request_id.as_deref()?;
     Some(format!(
@@ -90,6 +104,8 @@ pub(super) async fn plan(
         TreasuryCommand::Distribute { parts, reason, .. } => {
             money::plan_distribution(session, parts, reason).await
         }
+        TreasuryCommand::Withdraw(args) => withdrawal::plan(session, args).await,
+        TreasuryCommand::Withdrawal(command) => withdrawal::plan_close(session, command).await,
         _ => unreachable!("{}", super::NOTHING_CHANGES),
     }
 }
@@ -127,9 +143,12 @@ pub(super) async fn apply(
         TreasuryCommand::Distribute { parts, reason, .. } => {
             money::distribute(session, parts, reason).await
         }
+        TreasuryCommand::Withdraw(args) => withdrawal::withdraw(session, args).await,
+        TreasuryCommand::Withdrawal(command) => withdrawal::close(session, command).await,
         TreasuryCommand::Status
         | TreasuryCommand::Balance
         | TreasuryCommand::Ledger { .. }
+        | TreasuryCommand::Utxo
         | TreasuryCommand::Limits => {
             unreachable!("{}", super::NOTHING_CHANGES)
         }

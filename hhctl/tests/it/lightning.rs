@@ -18,6 +18,11 @@ async fn the_node_its_channels_and_its_payments_are_shown() {
     check("ln_status", "hhctl ln status").await;
     check("ln_channel_list", "hhctl ln channel list").await;
     check("ln_payment_list", "hhctl ln payment list").await;
+    check("ln_channel_show", "hhctl ln channel show 1187x1x0").await;
+    let unknown = "hhctl ln channel show 9x9x9";
+    let devnet = Devnet::start(Answers::good());
+    let unknown = Operator::at(&devnet).types(unknown).await;
+    assert_eq!(unknown.exit, Exit::NotFound, "{unknown:?}");
     let devnet = Devnet::start(Answers::good());
     let line = "hhctl ln invoice --amount 50ksat --description test";
     let invoice = Operator::at(&devnet).types(line).await;

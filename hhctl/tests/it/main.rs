@@ -17,3 +17,4 @@ mod reports;
 mod ssh;
 mod translator;
 mod treasury;
+mod withdrawal;

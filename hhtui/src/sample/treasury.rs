@@ -77,6 +77,7 @@ fn status(now: i64) -> TreasuryStatus {
             treasury_msat: 25_000_000_000,
             suspense_msat: 50_000_000,
             capital_msat: 78_250_000_000,
+            withdrawn_msat: 0,
             paid_msat: 9_876_543_210,
             ..Totals::default()
         }),

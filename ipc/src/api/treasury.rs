@@ -5,6 +5,7 @@ mod block;
 mod ledger;
 mod lightning;
 mod money;
+mod onchain;
 mod payout;
 
 pub use account::{
@@ -27,6 +28,10 @@ pub use money::{
     AdoptForeignRequest, AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding,
     Freeze, FreezeRequest, Limits, ReconcileReport, Totals, TreasuryStatus, UnfreezeRequest,
     Unmatched, VerifyReport,
+};
+pub use onchain::{
+    CloseWithdrawalRequest, ImmatureCoinbase, OnChain, WalletOutput, WithdrawRequest, Withdrawal,
+    WithdrawalLimits, WithdrawalState,
 };
 pub use payout::{
     ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, DrawRequest,
@@ -126,6 +131,16 @@ pub trait Treasury {
     async fn deposit(request: DepositRequest) -> Result<Totals, ApiError>;
     /// Gives a part of the reserve to nodes; two operators.
     async fn distribute_reserve(request: DistributionRequest) -> Result<Totals, ApiError>;
+
+    /// What the wallet has on the chain: its outputs where it lists them, and what may be withdrawn.
+    async fn on_chain() -> Result<OnChain, ApiError>;
+    /// Sends money of the operator's own to an address; above the limit of approval two operators ask for the same. Idempotent by its
+    /// request id; `dry_run` says whether it would be sent, and what it may cost.
+    async fn withdraw(request: WithdrawRequest) -> Result<Withdrawal, ApiError>;
+    /// Withdrawals, newest first; at most `limit`, and never more than 500.
+    async fn withdrawals(limit: u32) -> Result<Vec<Withdrawal>, ApiError>;
+    /// Two operators say that one whose transaction nobody has is not to be waited for, once a day's blocks have passed.
+    async fn close_withdrawal(request: CloseWithdrawalRequest) -> Result<Withdrawal, ApiError>;
 
     /// The Lightning node.
     async fn lightning() -> Result<LightningStatus, ApiError>;

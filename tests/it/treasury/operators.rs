@@ -46,12 +46,21 @@ struct Said {
 }
 
 /// A person at hhctl.
-struct Operator<'a> {
+pub(super) struct Operator<'a> {
     world: &'a World,
     uid: Option<u32>,
 }
 
-impl Operator<'_> {
+impl<'a> Operator<'a> {
+    /// Two, each as his own user; none where the tests can't be two users.
+    pub(super) fn two(world: &'a World) -> Option<[Self; 2]> {
+        if !rustix::process::getuid().is_root() {
+            crate::say("not run: only root can be two users");
+            return None;
+        }
+        Some([None, Some(OTHER_UID)].map(|uid| Self { world, uid }))
+    }
+
     /// Another user's is a copy: the directory of builds may be closed to him.
     fn hhctl(&self) -> PathBuf {
         let built = program("hhctl");
@@ -88,22 +97,27 @@ impl Operator<'_> {
     }
 
     #[track_caller]
-    fn does(&self, line: &str) -> Value {
+    pub(super) fn does(&self, line: &str) -> Value {
         let said = self.types(line);
         assert_eq!(said.code, Some(0), "{}", said.stderr);
         said.json
     }
 
+    /// What is said on stderr, whatever came of it.
+    pub(super) fn says(&self, line: &str) -> String {
+        self.types(line).stderr
+    }
+
     /// It waits for another operator.
     #[track_caller]
-    fn is_the_first(&self, line: &str) {
+    pub(super) fn is_the_first(&self, line: &str) {
         let said = self.types(line);
         assert_eq!(said.code, Some(NOT_CONFIRMED), "{}", said.stderr);
         assert!(said.stderr.contains("HH4030"), "{}", said.stderr);
     }
 
     #[track_caller]
-    fn is_refused(&self, line: &str, words: &str) {
+    pub(super) fn is_refused(&self, line: &str, words: &str) {
         let said = self.types(line);
         assert_ne!(said.code, Some(0), "{}", said.stderr);
         assert!(said.stderr.contains(words), "{}", said.stderr);

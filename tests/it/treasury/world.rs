@@ -172,6 +172,14 @@ impl World {
         .await;
     }
 
+    /// On regtest, with a block of ours that is payable: the treasury has a part of it.
+    pub(super) async fn with_own_money(more: &str) -> Self {
+        let world = Self::start_with(Chain::Regtest, async |_, _| more.to_owned()).await;
+        let hash = world.find_block().await;
+        world.mature(hash).await;
+        world
+    }
+
     /// Hands in an invoice of the node.
     pub(super) async fn submit(&self, client: &TreasuryClient, msat: u64) -> u64 {
         self.hand_in(client, msat).await.expect("it is taken")
@@ -343,7 +351,7 @@ impl World {
             .map(|block| block.value_msat);
         let received = i64::try_from(values.sum::<u64>()).unwrap();
         let gained = totals.suspense_msat + totals.capital_msat + totals.income_msat;
-        let spent = totals.paid_msat + totals.fees_msat + totals.loss_msat;
+        let spent = totals.paid_msat + totals.fees_msat + totals.loss_msat + totals.withdrawn_msat;
         assert_eq!(received + gained, totals.wallet_msat + spent, "{totals:?}");
         let owed = totals.payable_msat + totals.in_payouts_msat + totals.node_reserve_msat;
         let had = totals.paid_msat + owed + totals.treasury_msat;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::hex::DisplayHex;
-use bitcoin::{Amount, Block, BlockHash, FeeRate, Work};
+use bitcoin::{Amount, Block, BlockHash, FeeRate, Transaction, Txid, Work};
 use bitcoincore_rpc::jsonrpc::{self, simple_http};
 use bitcoincore_rpc::{Client, RpcApi};
 use hh_daemon::{SecretError, SecretRef};
@@ -29,6 +29,9 @@ const CALLS_AT_ONCE_MAX: usize = 8;
 
 /// A rate per thousand virtual bytes is four times that per thousand units of weight.
 const WEIGHT_PER_VBYTE: u64 = 4;
+
+/// `RPC_INVALID_ADDRESS_OR_KEY` of Bitcoin Core: it has no such block or transaction.
+const CODE_NOT_FOUND: i32 = -5;
 
 /// `RPC_IN_WARMUP` of Bitcoin Core: it has started, but cannot answer yet.
 const CODE_IN_WARMUP: i32 = -28;
@@ -180,6 +183,15 @@ pub struct BlockHeaderInfo {
     pub n_tx: u32,
 }
 
+/// What `getrawtransaction` tells, as far as we use it.
+#[derive(Debug, Deserialize)]
+struct RawTransaction {
+    hex: String,
+    /// None while it is in no block, and where the node has pruned what the transaction spends.
+    #[serde(default, with = "bitcoin::amount::serde::as_btc::opt")]
+    fee: Option<Amount>,
+}
+
 /// What `estimatesmartfee` tells, as far as we use it.
 #[derive(Debug, Deserialize)]
 struct FeeEstimate {
@@ -284,6 +296,31 @@ impl Rpc {
             method: "getblock",
             source: Box::new(source),
         })
+    }
+
+    /// A transaction of this block, or one that waits for a block, with its fee where the node knows that (Bitcoin Core 24 and newer);
+    /// none where it is not there.
+    pub async fn transaction(
+        &self,
+        txid: Txid,
+        block: Option<BlockHash>,
+    ) -> Result<Option<(Transaction, Option<Amount>)>, RpcError> {
+        let method = "getrawtransaction";
+        let params = vec![json!(txid), json!(2), json!(block)];
+        let raw: RawTransaction = match self.call(method, params, CALL_DEADLINE).await {
+            Ok(raw) => raw,
+            Err(RpcError::Refused {
+                code: CODE_NOT_FOUND,
+                ..
+            }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let transaction = deserialize_hex(&raw.hex).map_err(|source| RpcError::Answer {
+            url: self.inner.url.clone(),
+            method,
+            source: Box::new(source),
+        })?;
+        Ok(Some((transaction, raw.fee)))
     }
 
     /// `submitblock` (BIP 22) of a serialized block: `None` is accepted, else the node's word for why not.

@@ -42,6 +42,7 @@ mod totals;
 mod value;
 mod verify;
 mod wallet;
+mod withdrawal;
 mod witness;
 mod writer;
 
@@ -80,6 +81,7 @@ pub use split::{Reversed, Split, WindowBounds};
 pub use totals::Totals;
 pub use verify::Verification;
 pub use wallet::WalletChange;
+pub use withdrawal::{NewWithdrawal, OpenedWithdrawal, Withdrawal, WithdrawalState};
 
 use crate::Location;
 use crate::calls::Calls;

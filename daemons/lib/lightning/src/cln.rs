@@ -11,6 +11,7 @@ mod calls;
 mod channels;
 mod events;
 mod offers;
+mod outputs;
 mod pay;
 mod peers;
 

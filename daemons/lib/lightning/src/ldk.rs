@@ -17,6 +17,7 @@ mod events;
 mod keeper;
 mod log;
 mod lookup;
+mod outputs;
 mod pay;
 mod peers;
 mod running;

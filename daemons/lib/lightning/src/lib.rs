@@ -19,6 +19,7 @@ pub mod ldk;
 pub mod lnd;
 mod lookup;
 mod offer;
+mod output;
 mod payment;
 mod peer;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use event::{Event, Events};
 pub use invoice::{InvoiceDetails, InvoiceRequest, OfferRequest};
 pub use lookup::{Absence, Dispatch, Doubt, FailureCode, Lookup};
 pub use offer::{FetchInvoice, FetchedInvoice, PayFetched};
+pub use output::{WalletOutput, WalletTransaction};
 pub use payment::{
     OutgoingPayment, OutgoingState, PageCursor, PayError, PayRequest, Payable, PaymentPage,
     Rebalance, Refusal, SendOnChain,

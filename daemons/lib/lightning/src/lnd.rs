@@ -9,6 +9,7 @@ mod channels;
 mod events;
 mod link;
 mod message;
+mod outputs;
 mod pay;
 mod peers;
 

@@ -18,7 +18,7 @@ use crate::offer::{FetchInvoice, FetchedInvoice, PayFetched};
 use crate::payment::{PageCursor, PayError, PayRequest, PaymentPage, Rebalance, SendOnChain};
 use crate::{
     Balances, Channel, ChannelId, CloseChannel, Dispatch, Events, Lookup, OpenChannel,
-    OpenedChannel, Peer, Refusal,
+    OpenedChannel, Peer, Refusal, WalletOutput, WalletTransaction,
 };
 
 /// What the wallet is.
@@ -85,6 +85,8 @@ pub struct Capabilities {
     pub has_static_backup: Capability,
     /// Tell what was earned by forwarding, also of the past.
     pub keeps_forwards: Capability,
+    /// Tell its outputs on the chain one by one.
+    pub lists_outputs: Capability,
 }
 
 /// A payment of somebody else that went through us.
@@ -337,6 +339,26 @@ impl Wallet {
     /// The wallet does not answer.
     pub async fn balances(&self) -> Result<Balances, WalletError> {
         each!(self, wallet => wallet.balances().await)
+    }
+
+    /// Its outputs on the chain.
+    ///
+    /// # Errors
+    /// The wallet does not answer, or tells only what they sum up to.
+    pub async fn outputs(&self) -> Result<Vec<WalletOutput>, WalletError> {
+        each!(self, wallet => wallet.outputs().await)
+    }
+
+    /// Its transactions that are in a block of this height or a later one, or in none. One that is not among them may have been sent all
+    /// the same.
+    ///
+    /// # Errors
+    /// The wallet does not answer.
+    pub async fn transactions(
+        &self,
+        from_height: u32,
+    ) -> Result<Vec<WalletTransaction>, WalletError> {
+        each!(self, wallet => wallet.transactions(from_height).await)
     }
 
     /// The channels that are not closed.

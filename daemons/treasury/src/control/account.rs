@@ -237,6 +237,7 @@ pub(super) fn entry_kind(kind: EntryKind) -> &'static str {
         EntryKind::OnchainFee => "onchain_fee",
         EntryKind::ChannelFee => "channel_fee",
         EntryKind::Rebalance => "rebalance",
+        EntryKind::Withdrawal => "withdrawal",
         EntryKind::RoutingIncome => "routing_income",
         EntryKind::Unexplained => "unexplained",
         EntryKind::Capital => "capital",

@@ -87,6 +87,7 @@ pub(super) fn wire_totals(totals: &books::Totals) -> Totals {
         treasury_msat: signed(totals.treasury_balance),
         suspense_msat: totals.suspense_msat,
         capital_msat: signed(totals.capital),
+        withdrawn_msat: signed(totals.drawn),
         loss_msat: signed(totals.loss),
         fees_msat: signed(totals.fees()),
         income_msat: signed(totals.income_routing),

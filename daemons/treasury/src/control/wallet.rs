@@ -104,6 +104,7 @@ fn names(capabilities: &Capabilities) -> Vec<String> {
         ("rebalance", capabilities.rebalances),
         ("backup", capabilities.has_static_backup),
         ("forwards", capabilities.keeps_forwards),
+        ("list_outputs", capabilities.lists_outputs),
     ];
     let can = all.into_iter().filter(|(_, can)| can.is_ok());
     can.map(|(name, _)| name.to_owned()).collect()

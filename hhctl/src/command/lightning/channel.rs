@@ -1,5 +1,6 @@
 //! `hhctl ln channel`.
 
+use crate::Exit;
 use crate::change::Plan;
 use crate::cli::OpenArgs;
 use crate::failure::Failure;
@@ -8,7 +9,7 @@ use crate::session::Session;
 use hh_ipc::api::treasury::{
     Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, ForceCloseCost,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
     let daemon = session.treasury().await?;
@@ -19,6 +20,35 @@ pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
         view.push(Part::Table(htlcs(&channels)));
     }
     Ok(Report::list("ChannelList", &channels, view))
+}
+
+pub(super) async fn show(session: &mut Session, id: &str) -> Result<Report, Failure> {
+    let daemon = session.treasury().await?;
+    let answer = daemon.client.channels(daemon.call()).await;
+    let mut channels = daemon.granted(answer)?;
+    channels.retain(|channel| channel.id == id);
+    let Some(channel) = channels.first() else {
+        let note = format!("the wallet has no channel {id}: see `hhctl ln channel list`");
+        let mut report = Report::item("Channel", Value::Null, vec![Part::Note(note)]);
+        report.exit = Exit::NotFound;
+        return Ok(report);
+    };
+    let mut shown = side_by_side(channel);
+    let who = if channel.is_public {
+        "public: the network knows of it"
+    } else {
+        "private"
+    };
+    shown.extend([
+        ("Can send", text::sat(channel.spendable_msat).into()),
+        ("Can receive", text::sat(channel.receivable_msat).into()),
+        ("Announced", who.into()),
+    ]);
+    let mut view = vec![Part::Fields(shown)];
+    if !channel.htlcs.is_empty() {
+        view.push(Part::Table(htlcs(&channels)));
+    }
+    Ok(Report::item("Channel", json!(channels.first()), view))
 }
 
 fn table(channels: &[Channel]) -> Table {
@@ -88,7 +118,8 @@ fn htlcs(channels: &[Channel]) -> Table {
     table
 }
 
-fn fields(channel: &Channel) -> Vec<(&'static str, Cell)> {
+/// What it is, and what is on either side.
+fn side_by_side(channel: &Channel) -> Vec<(&'static str, Cell)> {
     let pending = channel.htlcs.iter().map(|htlc| htlc.amount_msat);
     let pending = pending.fold(0_u64, u64::saturating_add);
     let on_their_way = match channel.htlcs.len() {
@@ -99,11 +130,7 @@ fn fields(channel: &Channel) -> Vec<(&'static str, Cell)> {
             text::sat(pending)
         ),
     };
-    let cost = match channel.cost_msat {
-        Some(cost) => format!("about {} on the chain", text::sat(cost)),
-        None => "not known before".to_owned(),
-    };
-    let mut fields: Vec<(&'static str, Cell)> = vec![
+    vec![
         ("Channel", channel.id.as_str().into()),
         ("State", state(channel)),
         ("Peer", channel.peer.as_str().into()),
@@ -114,8 +141,16 @@ fn fields(channel: &Channel) -> Vec<(&'static str, Cell)> {
         ("Ours", text::sat(channel.local_msat).into()),
         ("Theirs", text::sat(channel.remote_msat).into()),
         ("On their way", on_their_way.into()),
-        ("Cost", cost.into()),
-    ];
+    ]
+}
+
+fn fields(channel: &Channel) -> Vec<(&'static str, Cell)> {
+    let cost = match channel.cost_msat {
+        Some(cost) => format!("about {} on the chain", text::sat(cost)),
+        None => "not known before".to_owned(),
+    };
+    let mut fields = side_by_side(channel);
+    fields.push(("Cost", cost.into()));
     if let Some(close) = &channel.force_close {
         fields.extend(close_fields(close));
     }

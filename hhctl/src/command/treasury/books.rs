@@ -101,6 +101,11 @@ fn totals_table(totals: &Totals) -> Table {
                 "what the operator brought",
             ),
             (
+                "withdrawn",
+                sat(totals.withdrawn_msat),
+                "what the operator has taken of his own",
+            ),
+            (
                 "loss",
                 sat(totals.loss_msat),
                 "what was paid twice or for nothing",

@@ -4,6 +4,7 @@ mod accounts;
 mod ledger;
 mod lightning;
 mod money;
+mod onchain;
 mod payouts;
 
 use super::{Fake, chained, intent, journal_page, outcome, seconds_ago};
@@ -11,14 +12,15 @@ use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
-    CreateAccountRequest, DayYield, DepositRequest, Destination, DestinationChanged,
-    DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest,
-    InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity,
-    NamesPage, NamesQuery, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    Peer, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest,
-    ReportName, RewardBlock, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
-    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
-    VerifyReport, WindowPage, WindowPageQuery,
+    CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest, Destination,
+    DestinationChanged, DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze,
+    FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
+    LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, OnChain, PaymentTrack, Payout,
+    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, ProofRequest, Rebalance,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, ReportName, RewardBlock,
+    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
+    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
+    WindowPage, WindowPageQuery, WithdrawRequest, Withdrawal,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -38,6 +40,7 @@ pub(crate) struct TreasuryAnswers {
     pub(crate) accounts: Vec<Account>,
     pub(crate) lightning: LightningStatus,
     pub(crate) channels: Vec<Channel>,
+    pub(crate) on_chain: OnChain,
     pub(crate) payments: Vec<LightningPayment>,
     pub(crate) journal: Vec<String>,
     /// By block.
@@ -64,6 +67,7 @@ impl TreasuryAnswers {
             accounts: accounts::accounts(),
             lightning: lightning::status(),
             channels: lightning::channels(),
+            on_chain: onchain::on_chain(),
             payments: lightning::payments(),
             journal: journal(),
             reports: Vec::new(),
@@ -486,6 +490,32 @@ impl Treasury for Fake {
             request.parts, request.reason
         ))?;
         Ok(self.totals())
+    }
+
+    async fn on_chain(self, _: Context) -> Result<OnChain, ApiError> {
+        Ok(self.answers.treasury.on_chain.clone())
+    }
+
+    async fn withdraw(self, _: Context, request: WithdrawRequest) -> Result<Withdrawal, ApiError> {
+        if !request.dry_run {
+            self.change(onchain::words(&request))?;
+        }
+        onchain::withdraw(&request)
+    }
+
+    async fn withdrawals(self, _: Context, _: u32) -> Result<Vec<Withdrawal>, ApiError> {
+        Ok(onchain::withdrawals())
+    }
+
+    async fn close_withdrawal(
+        self,
+        _: Context,
+        request: CloseWithdrawalRequest,
+    ) -> Result<Withdrawal, ApiError> {
+        if !request.dry_run {
+            self.change(format!("close {} for {}", request.id, request.reason))?;
+        }
+        Ok(onchain::closed(&request))
     }
 
     async fn lightning(self, _: Context) -> Result<LightningStatus, ApiError> {

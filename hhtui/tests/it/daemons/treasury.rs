@@ -4,14 +4,15 @@ use super::{Fake, hello, unasked, up};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, ApproveRequest,
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
-    ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CreateAccountRequest,
-    DayYield, DepositRequest, DestinationChanged, DistributionRequest, DrawRequest, EdgePage,
-    EdgePageQuery, Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery,
-    LightningPayment, LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, PaymentTrack,
-    Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, PlannedPayout, ProofRequest,
-    Rebalance, RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage,
-    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
-    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CloseWithdrawalRequest,
+    CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
+    DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
+    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity, NamesPage,
+    NamesQuery, OnChain, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
+    Peer, PlannedPayout, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport,
+    ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
+    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
+    VerifyReport, WindowPage, WindowPageQuery, WithdrawRequest, Withdrawal,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::locate::Daemon;
@@ -289,6 +290,26 @@ impl Treasury for Fake {
     }
 
     async fn rebalance(self, _: Context, _: RebalanceRequest) -> Result<Rebalance, ApiError> {
+        Err(unasked())
+    }
+
+    async fn on_chain(self, _: Context) -> Result<OnChain, ApiError> {
+        Err(unasked())
+    }
+
+    async fn withdraw(self, _: Context, _: WithdrawRequest) -> Result<Withdrawal, ApiError> {
+        Err(unasked())
+    }
+
+    async fn withdrawals(self, _: Context, _: u32) -> Result<Vec<Withdrawal>, ApiError> {
+        Err(unasked())
+    }
+
+    async fn close_withdrawal(
+        self,
+        _: Context,
+        _: CloseWithdrawalRequest,
+    ) -> Result<Withdrawal, ApiError> {
         Err(unasked())
     }
 

@@ -35,7 +35,8 @@ pub struct TreasuryStatus {
     pub reward_address: String,
 }
 
-/// The sums of the books. They add up: wallet + coinbase = immature + payable + in payouts + suspense + capital + treasury - loss - fees + income.
+/// The sums of the books. They add up: wallet + coinbase = immature + payable + in payouts + reserve + suspense + capital + treasury -
+/// withdrawn - loss - fees + income.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Matured money as the books have it.
@@ -54,6 +55,9 @@ pub struct Totals {
     pub treasury_msat: i64,
     pub suspense_msat: i64,
     pub capital_msat: i64,
+    /// What the operator has withdrawn.
+    #[serde(default)]
+    pub withdrawn_msat: i64,
     pub loss_msat: i64,
     pub fees_msat: i64,
     pub income_msat: i64,

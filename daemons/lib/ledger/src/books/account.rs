@@ -93,6 +93,8 @@ pub enum BookAccount {
     Suspense,
     /// Claim: what the operator has put in.
     Capital,
+    /// What the operator has withdrawn of his own: it makes that smaller.
+    Drawn,
     /// What the treasury paid and nobody owed.
     Loss,
     /// Expense: routing fees of payments.
@@ -116,6 +118,7 @@ impl BookAccount {
             Self::Payout(id) => ("payout", id.to_string()),
             Self::Suspense => ("suspense", String::new()),
             Self::Capital => ("capital", String::new()),
+            Self::Drawn => ("drawn", String::new()),
             Self::Loss => ("loss", String::new()),
             Self::RoutingFees => ("fee", "routing".to_owned()),
             Self::OnchainFees => ("fee", "onchain".to_owned()),
@@ -138,6 +141,7 @@ impl BookAccount {
             ("payout", id) => Self::Payout(PayoutId(id.parse().or(Err(unknown()))?)),
             ("suspense", "") => Self::Suspense,
             ("capital", "") => Self::Capital,
+            ("drawn", "") => Self::Drawn,
             ("loss", "") => Self::Loss,
             ("fee", "routing") => Self::RoutingFees,
             ("fee", "onchain") => Self::OnchainFees,
@@ -195,6 +199,7 @@ mod tests {
         check(&reserve, "balance:reserve:node-network");
         check(&BookAccount::Payout(PayoutId(7)), "payout:7");
         check(&BookAccount::RoutingIncome, "income:routing");
+        check(&BookAccount::Drawn, "drawn");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum EntryKind {
     Capital,
     /// A reserve was distributed to nodes.
     Reserve,
+    /// The operator has withdrawn money of his own.
+    Withdrawal,
 }
 
 names!(EntryKind, "kind of entry", {
@@ -57,6 +59,7 @@ names!(EntryKind, "kind of entry", {
     Unexplained = "unexplained",
     Capital = "capital",
     Reserve = "reserve",
+    Withdrawal = "withdrawal",
 });
 
 /// One thing that happened to money; its postings sum to zero.

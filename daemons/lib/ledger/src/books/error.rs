@@ -7,6 +7,7 @@ use hh_mining::{BlockHash, Msat};
 
 use super::{
     AttemptId, AttemptState, BookAccount, BookBlockState, Held, Payee, PayoutId, PayoutState,
+    WithdrawalState,
 };
 use crate::LedgerError;
 
@@ -298,6 +299,34 @@ pub enum BooksError {
     TooManyRebalances {
         /// The most at once.
         max: u64,
+    },
+    /// No such withdrawal.
+    #[error("the books have no withdrawal {id}")]
+    NoWithdrawal {
+        /// Its number.
+        id: u64,
+    },
+    /// One at a time.
+    #[error("withdrawal {id} has not ended: one at a time")]
+    OpenWithdrawal {
+        /// The open one.
+        id: u64,
+    },
+    /// The withdrawal's state does not allow it.
+    #[error("withdrawal {id} is {state}")]
+    WithdrawalState {
+        /// Its number.
+        id: u64,
+        /// Its state.
+        state: WithdrawalState,
+    },
+    /// Others' money is not the operator's to draw.
+    #[error("{own} sat are the operator's own by the books, less than {wanted} sat with the fee")]
+    NotTheOperators {
+        /// What is.
+        own: Msat,
+        /// What was asked for, with the most that its transaction may cost.
+        wanted: Msat,
     },
     /// An HTLC may still be open.
     #[error(

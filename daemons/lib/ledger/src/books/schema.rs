@@ -11,7 +11,14 @@ pub(super) const NAME: &str = "treasury";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{id}` numbers itself; `{table}` ends a table,
 /// `{keyed}` one that is found by its key alone.
-const MIGRATIONS: [&str; 5] = [INITIAL, WALLET_PLACES, FOREIGN, REBALANCES, EDGES];
+const MIGRATIONS: [&str; 6] = [
+    INITIAL,
+    WALLET_PLACES,
+    FOREIGN,
+    REBALANCES,
+    EDGES,
+    WITHDRAWALS,
+];
 
 /// Amounts are msat. Times are milliseconds since 1970. Hashes are in the byte order of a header. u128 are 16 bytes, big-endian.
 const INITIAL: &str = "
@@ -327,6 +334,31 @@ CREATE TABLE edge_origins (
     lane {text} NOT NULL,
     PRIMARY KEY (block, number)
 ){keyed};
+";
+
+const WITHDRAWALS: &str = "
+-- What the operator has sent on the chain of his own. actor: two persons where two were needed. reason: why it failed, or what it waits
+-- for.
+CREATE TABLE withdrawals (
+    id {int} PRIMARY KEY,
+    key {text} NOT NULL UNIQUE,
+    address {text} NOT NULL,
+    amount_msat {int} NOT NULL CHECK (amount_msat > 0),
+    max_fee_msat {int} NOT NULL,
+    wallet_node {text} NOT NULL,
+    height {int} NOT NULL,
+    actor {text} NOT NULL,
+    state {text} NOT NULL CHECK (state IN ('open', 'sent', 'settled', 'failed')),
+    opened_at_ms {int} NOT NULL,
+    ended_at_ms {int},
+    txid {bytes} UNIQUE CHECK (length(txid) = 32),
+    block_height {int},
+    fee_msat {int},
+    reason {text},
+    CHECK ((fee_msat IS NOT NULL) = (state = 'settled')),
+    CHECK (txid IS NOT NULL OR state IN ('open', 'failed'))
+){table};
+CREATE INDEX open_withdrawals ON withdrawals (id) WHERE state IN ('open', 'sent');
 ";
 
 /// Makes and migrates the schema where that is due.

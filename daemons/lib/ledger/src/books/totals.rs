@@ -8,7 +8,7 @@ use super::{Books, BooksError};
 
 /// The sums of the books. What is matured balances like this:
 ///
-/// `received = paid + fees() + payable + open_payouts + reserves + suspense_msat + treasury_msat`
+/// `received = paid + drawn + fees() + payable + open_payouts + reserves + suspense_msat + treasury_msat`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Coinbases that are not mature.
@@ -25,13 +25,15 @@ pub struct Totals {
     pub reserves: Msat,
     /// The treasury's part of the pool fee that it has not drawn.
     pub treasury_balance: Msat,
-    /// What is the treasury's own: its balance, the capital and what it earned by routing, less fees and losses. Less than
-    /// nothing means that others' money was spent: the operator has to put in capital.
+    /// What is the treasury's own: its balance, the capital and what it earned by routing, less fees, losses and what was drawn.
+    /// Less than nothing means that others' money was spent: the operator has to put in capital.
     pub treasury_msat: i64,
     /// What came unexplained, less what went.
     pub suspense_msat: i64,
     /// What the operator has put in.
     pub capital: Msat,
+    /// What the operator has withdrawn.
+    pub drawn: Msat,
     /// What was paid and not owed.
     pub loss: Msat,
     /// Routing fees paid.
@@ -60,6 +62,14 @@ impl Totals {
             .unwrap_or(Msat(u64::MAX))
     }
 
+    /// What the operator may call his own, in the wallet or not: the treasury's, without what went unexplained. What came unexplained
+    /// is nobody's yet.
+    #[must_use]
+    pub fn own(&self) -> Msat {
+        let own = i128::from(self.treasury_msat) + i128::from(self.suspense_msat.min(0));
+        Msat(u64::try_from(own.max(0)).unwrap_or_default())
+    }
+
     /// All fees that were paid.
     #[must_use]
     pub fn fees(&self) -> Msat {
@@ -72,7 +82,7 @@ impl Totals {
 
     /// What is left of received when everything that it went to is taken away: 0.
     pub(super) fn difference(&self) -> i128 {
-        let parts = [self.paid, self.fees(), self.owed()];
+        let parts = [self.paid, self.drawn, self.fees(), self.owed()];
         let parts: i128 = parts.iter().map(|part| i128::from(part.0)).sum();
         let own = i128::from(self.suspense_msat) + i128::from(self.treasury_msat);
         i128::from(self.received_msat) - parts - own
@@ -96,6 +106,7 @@ impl Totals {
             "treasury" => &mut self.treasury_balance,
             "payout" => &mut self.open_payouts,
             "capital" => &mut self.capital,
+            "drawn" => &mut self.drawn,
             "loss" => &mut self.loss,
             "fee:routing" => &mut self.fees_routing,
             "fee:onchain" => &mut self.fees_onchain,
@@ -128,13 +139,14 @@ pub(super) async fn read(session: &mut Session) -> Result<Totals, CallError> {
         WHERE state IN ('settled', 'settled_late')";
     totals.paid = Msat(one(session.find(query, &[]).await?)?.unsigned_abs());
     // Not added up from its entries, of which there are ever more: that is what verify does.
-    let gone = i128::from(totals.paid.0) + i128::from(totals.fees().0);
+    let gone = i128::from(totals.paid.0) + i128::from(totals.drawn.0) + i128::from(totals.fees().0);
     let received = i128::from(totals.wallet_msat) + gone;
     totals.received_msat = i64::try_from(received).unwrap_or(i64::MAX);
     let own = i128::from(totals.treasury_balance.0)
         + i128::from(totals.capital.0)
         + i128::from(totals.income_routing.0)
         - i128::from(totals.fees().0)
+        - i128::from(totals.drawn.0)
         - i128::from(totals.loss.0);
     totals.treasury_msat = i64::try_from(own).unwrap_or(i64::MIN);
     Ok(totals)

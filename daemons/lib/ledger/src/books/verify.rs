@@ -29,7 +29,7 @@ impl Verification {
 }
 
 /// Queries that find nothing in sound books, and what it means if they do: `{}` stands for a column of a row that was found.
-const CHECKS: [(&str, &str); 17] = [
+const CHECKS: [(&str, &str); 18] = [
     (
         "SELECT CAST(entry AS text), CAST(sum(amount_msat) AS text) FROM postings GROUP BY entry HAVING sum(amount_msat) <> 0
         ORDER BY entry",
@@ -54,7 +54,7 @@ const CHECKS: [(&str, &str); 17] = [
     (
         "SELECT kind, name, CAST(balance_msat AS text) FROM accounts
         WHERE (kind IN ('immature', 'balance', 'payout', 'capital', 'income') AND balance_msat > 0)
-            OR (kind IN ('coinbase', 'loss', 'fee', 'wallet') AND balance_msat < 0) ORDER BY kind, name",
+            OR (kind IN ('coinbase', 'loss', 'fee', 'wallet', 'drawn') AND balance_msat < 0) ORDER BY kind, name",
         "account {}:{} has the impossible balance {} msat",
     ),
     (
@@ -129,7 +129,8 @@ const CHECKS: [(&str, &str); 17] = [
                 -coalesce((SELECT sum(amount_msat) FROM postings JOIN entries ON entries.id = entry
                     JOIN accounts ON accounts.id = account
                     WHERE accounts.kind = 'wallet' AND entries.kind IN ('onchain_fee', 'channel_fee', 'rebalance')), 0)
-                + coalesce((SELECT sum(fee_msat) FROM attempts WHERE state IN ('settled', 'settled_late')), 0) AS posted
+                + coalesce((SELECT sum(fee_msat) FROM attempts WHERE state IN ('settled', 'settled_late')), 0)
+                + coalesce((SELECT sum(fee_msat) FROM withdrawals WHERE state = 'settled'), 0) AS posted
         ) AS sums WHERE booked <> posted",
         "fees are {} msat, and {} msat of them left the wallet",
     ),
@@ -141,6 +142,17 @@ const CHECKS: [(&str, &str); 17] = [
                     WHERE accounts.kind = 'wallet' AND entries.kind = 'rebalance'), 0) AS posted
         ) AS sums WHERE cost <> posted",
         "rebalances have cost {} msat, and {} msat were posted",
+    ),
+    (
+        "SELECT CAST(gone AS text), CAST(drawn AS text), CAST(posted AS text) FROM (
+            SELECT coalesce((SELECT sum(amount_msat + fee_msat) FROM withdrawals WHERE state = 'settled'), 0) AS gone,
+                coalesce((SELECT sum(balance_msat) FROM accounts WHERE kind = 'drawn'), 0)
+                    + coalesce((SELECT sum(fee_msat) FROM withdrawals WHERE state = 'settled'), 0) AS drawn,
+                -coalesce((SELECT sum(amount_msat) FROM postings JOIN entries ON entries.id = entry
+                    JOIN accounts ON accounts.id = account
+                    WHERE accounts.kind = 'wallet' AND entries.kind = 'withdrawal'), 0) AS posted
+        ) AS sums WHERE gone <> posted OR gone <> drawn",
+        "withdrawals took {} msat with their fees; {} msat are drawn, and {} msat were posted",
     ),
     (
         "SELECT kind, name FROM accounts WHERE kind = 'coinbase' AND balance_msat <> 0 AND NOT EXISTS (

@@ -15,6 +15,7 @@ mod rebalances;
 mod restores;
 mod tampering;
 mod wallet;
+mod withdrawals;
 
 use bitcoin::hashes::{Hash, sha256};
 use hh_ledger::books::{

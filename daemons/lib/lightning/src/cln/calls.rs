@@ -180,6 +180,7 @@ impl ClnWallet {
             rebalances: Err("its payments can't go in a circle; use one of its plugins"),
             has_static_backup: Ok(()),
             keeps_forwards: Ok(()),
+            lists_outputs: Ok(()),
         }
     }
 

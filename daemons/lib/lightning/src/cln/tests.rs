@@ -1,6 +1,7 @@
 //! Core Lightning's side of the wallet against a fake at the socket.
 
 mod fake;
+mod outputs;
 
 use std::time::{Duration, SystemTime};
 

@@ -209,6 +209,7 @@ impl LdkWallet {
                 "its only backup is its whole directory, made while it is stopped, together with the seed",
             ),
             keeps_forwards: Err("it tells a forward once, as an event"),
+            lists_outputs: Err("it tells what its outputs sum up to, not the outputs"),
         }
     }
 
@@ -452,7 +453,7 @@ fn bad_request(call: &'static str, why: &'static str) -> WalletError {
     }
 }
 
-fn unsupported(call: &'static str, why: Capability) -> WalletError {
+pub(super) fn unsupported(call: &'static str, why: Capability) -> WalletError {
     WalletError::Unsupported {
         backend: Backend::Ldk,
         call,

@@ -171,6 +171,7 @@ impl LndWallet {
             rebalances: Ok(()),
             has_static_backup: Ok(()),
             keeps_forwards: Ok(()),
+            lists_outputs: Ok(()),
         }
     }
 

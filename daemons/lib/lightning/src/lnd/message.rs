@@ -3,6 +3,8 @@
 //! Written down by hand and not generated: a hundred fields of some two thousand, no protoc, and no crate that links OpenSSL
 //! (ADR 0015). A field that is left out is skipped when it is read, and has its default when it is sent.
 
+pub(super) mod onchain;
+
 use prost::{Enumeration, Message, Oneof};
 
 /// Where a call goes.
@@ -12,6 +14,7 @@ pub(super) mod path {
     pub(crate) const ADD_INVOICE: &str = "/lnrpc.Lightning/AddInvoice";
     pub(crate) const LIST_PAYMENTS: &str = "/lnrpc.Lightning/ListPayments";
     pub(crate) const WALLET_BALANCE: &str = "/lnrpc.Lightning/WalletBalance";
+    pub(crate) const LIST_UNSPENT: &str = "/lnrpc.Lightning/ListUnspent";
     pub(crate) const GET_TRANSACTIONS: &str = "/lnrpc.Lightning/GetTransactions";
     pub(crate) const LIST_CHANNELS: &str = "/lnrpc.Lightning/ListChannels";
     pub(crate) const GET_CHAN_INFO: &str = "/lnrpc.Lightning/GetChanInfo";
@@ -234,6 +237,9 @@ pub(super) struct Transaction {
     pub(super) tx_hash: String,
     #[prost(int32, tag = "3")]
     pub(super) num_confirmations: i32,
+    /// 0 or less before it is in a block.
+    #[prost(int32, tag = "5")]
+    pub(super) block_height: i32,
     #[prost(message, repeated, tag = "11")]
     pub(super) output_details: Vec<OutputDetail>,
     #[prost(message, repeated, tag = "12")]

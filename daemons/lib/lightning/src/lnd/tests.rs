@@ -1,6 +1,7 @@
 //! lnd's side of the wallet against a fake at the socket.
 
 mod fake;
+mod outputs;
 
 use bitcoin::{Amount, Network};
 use hh_daemon::{Secret, Tasks};
@@ -419,6 +420,7 @@ fn recent_transactions() -> Vec<message::Transaction> {
             message::Transaction {
                 tx_hash: hex::encode([name; 32]),
                 num_confirmations,
+                block_height: 0,
                 output_details: paid.collect(),
                 previous_outpoints: spent.collect(),
             }

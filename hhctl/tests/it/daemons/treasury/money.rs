@@ -17,6 +17,7 @@ pub(super) fn totals() -> Totals {
         treasury_msat: 25_000_000_000,
         suspense_msat: 50_000_000,
         capital_msat: 78_250_000_000,
+        withdrawn_msat: 4_000_000_000,
         loss_msat: 0,
         fees_msat: 1_234,
         income_msat: 2_000,

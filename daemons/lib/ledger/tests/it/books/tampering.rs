@@ -8,6 +8,7 @@ on_both_engines!(
     a_payout_that_says_something_else_is_found,
     a_receipt_of_another_payment_is_found,
     a_rebalance_that_cost_something_else_is_found,
+    a_withdrawal_that_took_something_else_is_found,
     a_block_that_says_something_else_is_found,
 );
 
@@ -23,6 +24,7 @@ async fn busy(site: Site) -> Desk {
         .unwrap();
     desk.sent(Msat(6_000), 2).await;
     desk.rebalanced(3, 70).await;
+    desk.withdrew(4, Msat(9_000), 400).await;
     desk.check().await;
     desk
 }
@@ -127,5 +129,13 @@ async fn a_rebalance_that_cost_something_else_is_found(site: Site) {
     let change = "UPDATE rebalances SET fee_msat = 71 WHERE id = 1";
     let findings = findings(&desk, change).await;
     let found = "rebalances have cost 71 msat, and 70 msat were posted";
+    assert_found(&findings, found);
+}
+
+async fn a_withdrawal_that_took_something_else_is_found(site: Site) {
+    let desk = busy(site).await;
+    let change = "UPDATE withdrawals SET amount_msat = 8000 WHERE id = 1";
+    let findings = findings(&desk, change).await;
+    let found = "withdrawals took 8400 msat with their fees; 9400 msat are drawn, and 9400 msat were posted";
     assert_found(&findings, found);
 }

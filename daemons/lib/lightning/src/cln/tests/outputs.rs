@@ -1,0 +1,56 @@
+//! What Core Lightning has on the chain, and what it has sent there.
+
+use super::*;
+use crate::WalletTransaction;
+
+fn output(txid: u8, status: &str, height: Option<u32>) -> Value {
+    let mut output = json!({
+        "txid": hex::encode([txid; 32]), "output": 1, "amount_msat": 70_000_000,
+        "scriptpubkey": "0014".to_owned() + &"11".repeat(20), "status": status, "reserved": false,
+    });
+    if let Some(height) = height {
+        output["blockheight"] = json!(height);
+    }
+    output
+}
+
+#[tokio::test]
+async fn its_outputs_are_those_that_are_not_spent() {
+    let (fake, wallet) = start().await;
+    let outputs = [
+        output(1, "unconfirmed", None),
+        output(2, "confirmed", Some(121)),
+        output(3, "spent", Some(120)),
+        output(4, "immature", Some(122)),
+    ];
+    let funds = json!({ "outputs": outputs, "channels": [] });
+    fake.always("listfunds", Reply::Result(funds));
+    assert_eq!(wallet.capabilities().lists_outputs, Ok(()));
+    let outputs = wallet.outputs().await.unwrap();
+    let seen: Vec<_> = outputs
+        .iter()
+        .map(|output| (output.height, output.is_immature))
+        .collect();
+    assert_eq!(seen, [(None, false), (Some(121), false), (Some(122), true)]);
+    assert_eq!(outputs[0].amount, Amount::from_sat(70_000));
+}
+
+#[tokio::test]
+async fn its_transactions_are_those_of_newer_blocks_and_of_none() {
+    let (fake, wallet) = start().await;
+    let transaction = |name: u8, blockheight: u32| {
+        json!({
+            "hash": hex::encode([name; 32]), "blockheight": blockheight, "txindex": 0, "rawtx": "", "locktime": 0,
+            "version": 2, "inputs": [], "outputs": [],
+        })
+    };
+    let transactions = [transaction(1, 0), transaction(2, 99), transaction(3, 100)];
+    let answer = json!({ "transactions": transactions });
+    fake.always("listtransactions", Reply::Result(answer));
+    let found = wallet.transactions(100).await.unwrap();
+    let expected = |name: u8, height| WalletTransaction {
+        txid: hex::encode([name; 32]).parse().unwrap(),
+        height,
+    };
+    assert_eq!(found, [expected(1, None), expected(3, Some(100))]);
+}
