@@ -123,7 +123,7 @@ impl ClnWallet {
         for _ in 0..MOMENTS {
             let message = requests::ListfundsRequest { spent: None };
             let outputs = self.ask("tell what it has", &message).await?.outputs;
-            let transactions = self.transactions(&outputs, &channels).await?;
+            let transactions = self.transactions_under_way(&outputs, &channels).await?;
             let before = std::mem::replace(&mut channels, self.peer_channels().await?);
             if states(&before) == states(&channels) {
                 return Ok((channels, unspent(outputs, &transactions), transactions));
@@ -135,7 +135,7 @@ impl ClnWallet {
     }
 
     /// Its own transactions, and those that end its channels: there are none to ask for where nothing is under way.
-    async fn transactions(
+    async fn transactions_under_way(
         &self,
         outputs: &[ListfundsOutputs],
         channels: &[ListpeerchannelsChannels],
