@@ -40,6 +40,18 @@ struct TemplateTransaction {
 /// If the node gives no template, or refuses the block.
 #[must_use]
 pub(crate) fn make_block(client: &Client, script: &ScriptBuf) -> BlockHash {
+    loop {
+        let (hash, refusal) = try_block(client, script);
+        // A miner of the test has found one on the same block meanwhile.
+        if refusal != "inconclusive" {
+            assert_eq!(refusal, Value::Null, "the node refuses a block of ours");
+            return hash;
+        }
+    }
+}
+
+/// A block, and what the node says to it: nothing where it is the new tip.
+fn try_block(client: &Client, script: &ScriptBuf) -> (BlockHash, Value) {
     let rules = json!({ "rules": ["segwit", "signet"] });
     let template: Template = client
         .call("getblocktemplate", &[rules])
@@ -57,11 +69,10 @@ pub(crate) fn make_block(client: &Client, script: &ScriptBuf) -> BlockHash {
     let (found, _) = solve(header, &target);
     block.header.time = found.ntime;
     block.header.nonce = found.nonce;
-    let refusal: Value = client
+    let refusal = client
         .call("submitblock", &[serialize_hex(&block).into()])
         .expect("the node answers");
-    assert_eq!(refusal, Value::Null, "the node refuses a block of ours");
-    block.block_hash()
+    (block.block_hash(), refusal)
 }
 
 fn block_of(template: &Template, script: &ScriptBuf) -> Block {

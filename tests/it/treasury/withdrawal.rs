@@ -4,6 +4,7 @@
 use super::operators::Operator;
 use super::world::World;
 use bitcoin::{Amount, ScriptBuf};
+use bitcoincore_rpc::RpcApi;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
     FreezeRequest, Totals, TreasuryClient, VerifyReport, WithdrawRequest, Withdrawal,
@@ -169,9 +170,8 @@ async fn the_operators_own_leaves_once_and_nothing_of_what_is_owed() {
 
 async fn what_is_not_the_operators_stays(client: &TreasuryClient, to: &bitcoin::Address) {
     let on_chain = client.on_chain(within(CALL)).await.unwrap().unwrap();
-    let why = on_chain
-        .no_list_because
-        .expect("the embedded node lists none");
+    let why = on_chain.no_list_because.as_deref();
+    let why = why.expect("the embedded node lists none");
     assert!(why.contains("not the outputs"), "{why}");
     assert!(on_chain.outputs.is_empty());
     // The wallet has all of the block, of which a two-hundredth is the treasury's.

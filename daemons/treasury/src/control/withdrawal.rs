@@ -64,7 +64,7 @@ impl Control {
                 return Ok(self.wire_withdrawal(known));
             }
             let planned = self.withdrawer.plan(&wanted).await.map_err(refused)?;
-            return Ok(self.wire_plan(&wanted, &planned));
+            return Ok(self.told_plan(&wanted, &planned));
         }
         let key = request_id(&request.request_id)?.to_owned();
         let arguments = json!(request);
@@ -191,7 +191,7 @@ impl Control {
         }
     }
 
-    fn wire_plan(&self, wanted: &Wanted, planned: &Planned) -> Withdrawal {
+    fn told_plan(&self, wanted: &Wanted, planned: &Planned) -> Withdrawal {
         Withdrawal {
             id: None,
             request_id: None,

@@ -23,10 +23,9 @@ pub(crate) async fn follow(
     stop: CancellationToken,
 ) {
     loop {
-        match stop
-            .run_until_cancelled(take(&wallet, &payer, &nudges))
-            .await
-        {
+        // On the heap: what an event sets off is a large future.
+        let taken = Box::pin(take(&wallet, &payer, &nudges));
+        match stop.run_until_cancelled(taken).await {
             None => return,
             Some(Err(error)) => {
                 let error = Chain(&error).to_string();

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_fee_is_counted_for_all_outputs_up_to_a_hundred() {
-        let rate = FeeRate::from_sat_per_vb_unchecked(2);
+        let rate = FeeRate::from_sat_per_vb_u32(2);
         assert_eq!(max_fee(rate, 0), max_fee(rate, 1));
         assert_eq!(max_fee(rate, 1), Msat((305 + 330) * 1_000));
         assert!(max_fee(rate, 2) > max_fee(rate, 1));

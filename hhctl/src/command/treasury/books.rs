@@ -51,78 +51,74 @@ pub(super) fn owed(totals: &Totals) -> [(&'static str, Cell); 3] {
 }
 
 fn totals_table(totals: &Totals) -> Table {
-    let sat = text::signed_sat_figure;
-    amounts(
-        "BOOK",
-        &[
-            (
-                "wallet",
-                sat(totals.wallet_msat),
-                "matured money, on the chain and in channels",
-            ),
-            (
-                "coinbase",
-                sat(totals.coinbase_msat),
-                "of blocks that are not mature",
-            ),
-            (
-                "immature",
-                sat(totals.immature_msat),
-                "what miners, nodes and reserves have of these",
-            ),
-            (
-                "payable",
-                sat(totals.payable_msat),
-                "what miners and nodes may be paid",
-            ),
-            (
-                "in payouts",
-                sat(totals.in_payouts_msat),
-                "what open payouts hold",
-            ),
-            (
-                "node reserve",
-                sat(totals.node_reserve_msat),
-                "for nodes, by an approved distribution only",
-            ),
-            (
-                "treasury",
-                sat(totals.treasury_msat),
-                "its half of the pool fee",
-            ),
-            (
-                "suspense",
-                sat(totals.suspense_msat),
-                "what arrived unexplained",
-            ),
-            (
-                "capital",
-                sat(totals.capital_msat),
-                "what the operator brought",
-            ),
-            (
-                "withdrawn",
-                sat(totals.withdrawn_msat),
-                "what the operator has taken of his own",
-            ),
-            (
-                "loss",
-                sat(totals.loss_msat),
-                "what was paid twice or for nothing",
-            ),
-            (
-                "fees",
-                sat(totals.fees_msat),
-                "routing, the chain, channels",
-            ),
-            (
-                "income",
-                sat(totals.income_msat),
-                "routing fees that were earned",
-            ),
-            ("paid out", sat(totals.paid_msat), "since the start"),
-        ],
-    )
+    let rows = owned(totals).into_iter().chain(gone_and_come(totals));
+    let figure = |(book, msat, what)| (book, text::signed_sat_figure(msat), what);
+    amounts("BOOK", &rows.map(figure).collect::<Vec<_>>())
+}
+
+/// A book, what is in it in msat, and what that is.
+type Row = (&'static str, i64, &'static str);
+
+/// What there is, and whose it is.
+fn owned(totals: &Totals) -> [Row; 8] {
+    [
+        (
+            "wallet",
+            totals.wallet_msat,
+            "matured money, on the chain and in channels",
+        ),
+        (
+            "coinbase",
+            totals.coinbase_msat,
+            "of blocks that are not mature",
+        ),
+        (
+            "immature",
+            totals.immature_msat,
+            "what miners, nodes and reserves have of these",
+        ),
+        (
+            "payable",
+            totals.payable_msat,
+            "what miners and nodes may be paid",
+        ),
+        (
+            "in payouts",
+            totals.in_payouts_msat,
+            "what open payouts hold",
+        ),
+        (
+            "node reserve",
+            totals.node_reserve_msat,
+            "for nodes, by an approved distribution only",
+        ),
+        ("treasury", totals.treasury_msat, "its half of the pool fee"),
+        ("suspense", totals.suspense_msat, "what arrived unexplained"),
+    ]
+}
+
+/// What was brought, taken, lost, spent and earned.
+fn gone_and_come(totals: &Totals) -> [Row; 6] {
+    [
+        ("capital", totals.capital_msat, "what the operator brought"),
+        (
+            "withdrawn",
+            totals.withdrawn_msat,
+            "what the operator has taken of his own",
+        ),
+        (
+            "loss",
+            totals.loss_msat,
+            "what was paid twice or for nothing",
+        ),
+        ("fees", totals.fees_msat, "routing, the chain, channels"),
+        (
+            "income",
+            totals.income_msat,
+            "routing fees that were earned",
+        ),
+        ("paid out", totals.paid_msat, "since the start"),
+    ]
 }
 
 fn balances_table(balances: &Balances) -> Table {
