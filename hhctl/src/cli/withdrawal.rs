@@ -40,7 +40,7 @@ impl WithdrawArgs {
 pub(crate) enum WithdrawalCommand {
     /// List withdrawals, newest first, with what those wait for that have not ended
     #[command(
-        after_help = "Examples:\n  hhctl treasury withdrawal list\n  hhctl treasury withdrawal list --limit 100 -o csv"
+        after_help = "Examples:\n  hhctl treasury withdrawal list\n  hhctl treasury withdrawal list --limit 100 -o json"
     )]
     List {
         /// At most this many

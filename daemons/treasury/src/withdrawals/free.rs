@@ -98,8 +98,8 @@ impl Free {
         least: Msat,
     ) -> Result<Msat, NotPossible> {
         let most = Msat(self.amount().0.saturating_sub(max_fee.0));
-        let amount = wanted.unwrap_or(most);
-        if amount > most || most == Msat::ZERO {
+        let amount = wanted.unwrap_or(most.max(least));
+        if amount > most {
             let free = *self;
             return Err(NotPossible::TooMuch {
                 amount,
@@ -168,7 +168,7 @@ mod tests {
         check(
             free(4_000_000, 9_000_000, 9_000_000),
             None,
-            Err("0 sat with a fee of up to 5000"),
+            Err("294 sat with a fee of up to 5000"),
         );
     }
 

@@ -623,11 +623,11 @@ async fn a_payment_that_a_page_cuts_is_on_that_of_its_first_part() {
     another["created_index"] = json!(10);
     let mut last = part("complete");
     last["created_index"] = json!(10);
-    fake.on(
+    fake.always(
         "listsendpays",
         Reply::Result(json!({ "payments": [part("failed"), last] })),
     );
-    fake.on(
+    fake.always(
         "listpays",
         Reply::Result(json!({ "pays": [rest, another.clone()] })),
     );
