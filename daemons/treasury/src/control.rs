@@ -34,15 +34,16 @@ use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
-    ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
-    CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest, DestinationChanged,
-    DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest,
-    InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity,
-    NamesPage, NamesQuery, OnChain, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan,
-    PayoutQuery, Peer, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport,
-    ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
-    StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
-    VerifyReport, WindowPage, WindowPageQuery, WithdrawRequest, Withdrawal,
+    ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
+    CloseFailedRequest, CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest,
+    DestinationChanged, DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze,
+    FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
+    LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, OnChain, PaymentTrack, Payout,
+    PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, ProofRequest, Rebalance,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest,
+    SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals, Treasury,
+    TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery, WithdrawRequest,
+    Withdrawal,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call};
@@ -400,6 +401,14 @@ impl Treasury for Answers {
         request: ChannelCloseRequest,
     ) -> Result<Channel, ApiError> {
         self.control.close_channel(&self.caller, request).await
+    }
+
+    async fn set_channel_fees(
+        self,
+        _: Call,
+        request: ChannelFeesRequest,
+    ) -> Result<Channel, ApiError> {
+        self.control.set_channel_fees(&self.caller, request).await
     }
 
     async fn rebalance(self, _: Call, request: RebalanceRequest) -> Result<Rebalance, ApiError> {

@@ -115,6 +115,24 @@ pub(crate) enum ChannelCommand {
                       02ab...@203.0.113.9:9735 --capacity 0.05btc"
     )]
     Open(OpenArgs),
+    /// Set what routing a payment of others out by a channel costs them
+    #[command(
+        after_help = "Examples:\n  hhctl ln channel fees 812345x1x0 --base 1sat --ppm 200 --dry-run\n  hhctl ln channel fees 812345x1x0 --base \
+                      1sat --ppm 200\n\nIt is what the treasury earns where others route through it; what payouts pay is in [payouts] of \
+                      hh-treasury's configuration. The network learns of it in an hour or two."
+    )]
+    Fees {
+        /// Its id, as `hhctl ln channel list` shows it
+        id: String,
+        /// For each payment, with its unit
+        #[arg(long, value_name = "AMOUNT", value_parser = base_fee)]
+        base: u32,
+        /// In millionths of the payment
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+        ppm: u32,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
     /// Close a channel; with --force without the peer
     #[command(
         after_help = "Examples:\n  hhctl ln channel close 812345x1x0 --dry-run\n  hhctl ln channel close 812345x1x0\n  hhctl ln channel \
@@ -228,6 +246,15 @@ pub(crate) enum PaymentCommand {
         #[arg(value_name = "HASH", value_parser = hash)]
         payment_hash: String,
     },
+}
+
+/// `1sat`, or nothing.
+fn base_fee(text: &str) -> Result<u32, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let msat = msat(text)?;
+    u32::try_from(msat).map_err(|_large| "that is more than any channel takes".to_owned())
 }
 
 /// 66 hex digits.

@@ -45,6 +45,9 @@ pub(super) fn consent(command: &LightningCommand) -> Consent {
         LightningCommand::Channel(ChannelCommand::Close { confirmation, .. }) => {
             confirmation.into()
         }
+        LightningCommand::Channel(ChannelCommand::Fees { confirmation, .. }) => {
+            (*confirmation).into()
+        }
         LightningCommand::Peer(PeerCommand::Disconnect { confirmation, .. }) => {
             (*confirmation).into()
         }
@@ -77,6 +80,9 @@ pub(super) async fn plan(
         LightningCommand::Channel(ChannelCommand::Close { id, force, .. }) => {
             channel::plan_close(session, id, *force).await
         }
+        LightningCommand::Channel(ChannelCommand::Fees { id, base, ppm, .. }) => {
+            channel::plan_fees(session, id, *base, *ppm).await
+        }
         LightningCommand::Channel(ChannelCommand::Rebalance(args)) => {
             rebalance::plan(session, args).await
         }
@@ -95,6 +101,9 @@ pub(super) async fn apply(
         LightningCommand::Channel(ChannelCommand::Open(args)) => channel::open(session, args).await,
         LightningCommand::Channel(ChannelCommand::Close { id, force, .. }) => {
             channel::close(session, id, *force).await
+        }
+        LightningCommand::Channel(ChannelCommand::Fees { id, base, ppm, .. }) => {
+            channel::set_fees(session, id, *base, *ppm).await
         }
         LightningCommand::Channel(ChannelCommand::Rebalance(args)) => {
             rebalance::apply(session, args).await

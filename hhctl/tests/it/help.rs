@@ -103,6 +103,7 @@ const COMMANDS: &[&str] = &[
     "ln channel list",
     "ln channel show",
     "ln channel open",
+    "ln channel fees",
     "ln channel close",
     "ln channel rebalance",
     "ln payment",

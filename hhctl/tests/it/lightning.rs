@@ -181,3 +181,28 @@ async fn a_payment_is_followed_by_its_hash() {
         Exit::Usage
     );
 }
+
+#[tokio::test]
+async fn what_a_channel_takes_for_routing_is_set_after_a_question() {
+    let devnet = Devnet::start(Answers::good());
+    let line = "hhctl ln channel fees 1187x1x0 --base 1sat --ppm 200";
+    let asked = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_snapshot!("ln_channel_fees_refused", asked.transcript());
+    check_not_confirmed(&devnet, &asked);
+    let set = Operator::at(&devnet).types(&format!("{line} -y")).await;
+    assert_snapshot!("ln_channel_fees", set.transcript());
+    assert_eq!(devnet.changes(), ["fees of 1187x1x0: 1000 200"]);
+    for wrong in [
+        "--base 1 --ppm 200",
+        "--base 1sat --ppm 2000000",
+        "--ppm 1",
+        "--base 1btc --ppm 1",
+    ] {
+        let line = format!("hhctl ln channel fees 1187x1x0 {wrong} -y");
+        assert_eq!(
+            Operator::at(&devnet).types(&line).await.exit,
+            Exit::Usage,
+            "{wrong}"
+        );
+    }
+}

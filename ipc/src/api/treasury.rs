@@ -20,9 +20,9 @@ pub use block::{
 };
 pub use ledger::{BookChange, LedgerEntry, LedgerPage, LedgerQuery};
 pub use lightning::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, DayYield, ForceCloseCost, Htlc,
-    InvoiceRequest, LightningPayment, LightningStatus, Liquidity, LiquidityAdvice, Peer, Rebalance,
-    RebalanceRequest, RebalanceState,
+    Channel, ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ChannelState, DayYield,
+    ForceCloseCost, Htlc, InvoiceRequest, LightningPayment, LightningStatus, Liquidity,
+    LiquidityAdvice, Peer, Rebalance, RebalanceRequest, RebalanceState,
 };
 pub use money::{
     AdoptForeignRequest, AdoptRequest, Balances, DepositRequest, DistributionRequest, Finding,
@@ -160,6 +160,8 @@ pub trait Treasury {
     async fn open_channel(request: ChannelOpenRequest) -> Result<Channel, ApiError>;
     /// Closes one.
     async fn close_channel(request: ChannelCloseRequest) -> Result<Channel, ApiError>;
+    /// Sets what routing out by a channel costs others.
+    async fn set_channel_fees(request: ChannelFeesRequest) -> Result<Channel, ApiError>;
     /// Moves balance between channels where the backend can; `dry_run` says whether both sides have enough and what it may cost.
     async fn rebalance(request: RebalanceRequest) -> Result<Rebalance, ApiError>;
     /// What an operator could do about the channels, the most urgent first.

@@ -135,6 +135,16 @@ pub struct OpenedChannel {
     pub funding: OutPoint,
 }
 
+/// What routing a payment of others out by a channel costs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelFees {
+    pub id: ChannelId,
+    /// For each payment,
+    pub base_msat: u32,
+    /// and in millionths of its amount.
+    pub ppm: u32,
+}
+
 /// A channel to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseChannel {

@@ -10,6 +10,7 @@
 mod calls;
 mod channels;
 mod events;
+mod fees;
 mod offers;
 mod outputs;
 mod pay;

@@ -14,6 +14,7 @@ mod calls;
 mod channels;
 mod config;
 mod events;
+mod fees;
 mod keeper;
 mod log;
 mod lookup;

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 pub use balance::{Balances, Closing};
 pub use channel::{
-    Channel, ChannelId, ChannelIdError, ChannelState, CloseChannel, Htlc, OpenChannel,
+    Channel, ChannelFees, ChannelId, ChannelIdError, ChannelState, CloseChannel, Htlc, OpenChannel,
     OpenedChannel,
 };
 pub use event::{Event, Events};

@@ -7,6 +7,7 @@ mod balances;
 mod calls;
 mod channels;
 mod events;
+mod fees;
 mod link;
 mod message;
 mod outputs;

@@ -17,7 +17,7 @@ use crate::lnd::{LndError, LndWallet};
 use crate::offer::{FetchInvoice, FetchedInvoice, PayFetched};
 use crate::payment::{PageCursor, PayError, PayRequest, PaymentPage, Rebalance, SendOnChain};
 use crate::{
-    Balances, Channel, ChannelId, CloseChannel, Dispatch, Events, Lookup, OpenChannel,
+    Balances, Channel, ChannelFees, ChannelId, CloseChannel, Dispatch, Events, Lookup, OpenChannel,
     OpenedChannel, Peer, Refusal, WalletOutput, WalletTransaction,
 };
 
@@ -403,6 +403,14 @@ impl Wallet {
     /// The peer or the wallet refuses, or does not answer: then it may open yet.
     pub async fn open_channel(&self, request: &OpenChannel) -> Result<OpenedChannel, WalletError> {
         each!(self, wallet => wallet.open_channel(request).await)
+    }
+
+    /// Sets what routing out by a channel costs others; peers are told at once, the network in its time.
+    ///
+    /// # Errors
+    /// There is no such channel, or the wallet does not answer.
+    pub async fn set_fees(&self, fees: &ChannelFees) -> Result<(), WalletError> {
+        each!(self, wallet => wallet.set_fees(fees).await)
     }
 
     /// Begins to close a channel. An event tells when it is closed.

@@ -6,9 +6,10 @@ use crate::lightning::parse_peer;
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, ForceCloseCost, Htlc,
+    Channel, ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ChannelState,
+    ForceCloseCost, Htlc,
 };
-use hh_lightning::{CloseChannel, OpenChannel};
+use hh_lightning::{ChannelFees, CloseChannel, OpenChannel};
 use serde_json::json;
 
 impl Control {
@@ -90,6 +91,29 @@ impl Control {
             cost_msat: None,
             force_close: None,
         })
+    }
+
+    pub(super) async fn set_channel_fees(
+        &self,
+        caller: &Caller,
+        request: ChannelFeesRequest,
+    ) -> Result<Channel, ApiError> {
+        caller.may_change()?;
+        let arguments = json!(request);
+        let id = request.id.parse();
+        let fees = ChannelFees {
+            id: id.map_err(|error| refusal::wrong(&error))?,
+            base_msat: request.base_msat,
+            ppm: request.ppm,
+        };
+        let channel = self.channel(&request.id).await?;
+        let set = async {
+            let set = self.stores.wallet.wallet().set_fees(&fees).await;
+            self.stores.wallet.noted(set).map_err(refusal::wallet)?;
+            tracing::info!(id = %fees.id, fees.base_msat, fees.ppm, "fees of a channel set");
+            Ok(channel)
+        };
+        self.change(caller, "ln.channel.fees", arguments, set).await
     }
 
     pub(super) async fn close_channel(

@@ -7,7 +7,8 @@ use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
 use hh_ipc::api::treasury::{
-    Channel, ChannelCloseRequest, ChannelOpenRequest, ChannelState, ForceCloseCost,
+    Channel, ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ChannelState,
+    ForceCloseCost,
 };
 use serde_json::{Value, json};
 
@@ -247,6 +248,57 @@ async fn call_open(
     };
     let answer = daemon.client.open_channel(daemon.call(), request).await;
     daemon.granted(answer)
+}
+
+/// A base fee and parts per million, in words.
+fn fee_words(base_msat: u32, ppm: u32) -> String {
+    let base = text::sat(base_msat.into());
+    format!("{base} and {} parts per million", text::count(ppm.into()))
+}
+
+pub(super) async fn plan_fees(
+    session: &mut Session,
+    id: &str,
+    base_msat: u32,
+    ppm: u32,
+) -> Result<Plan, Failure> {
+    let daemon = session.treasury_control().await?;
+    let answer = daemon.client.channels(daemon.call()).await;
+    let channels = daemon.granted(answer)?;
+    let what = format!(
+        "{} for a payment of others out by channel {id}",
+        fee_words(base_msat, ppm)
+    );
+    let mut view = Vec::new();
+    let known = channels.iter().find(|channel| channel.id == id);
+    view.extend(known.map(|channel| Part::Fields(side_by_side(channel))));
+    view.push(Part::Note(format!("would take {what}")));
+    let item = json!({ "id": id, "base_msat": base_msat, "ppm": ppm, "channel": known });
+    Ok(Plan {
+        report: Report::item("ChannelFees", item, view),
+        question: Some(format!("Take {what}")),
+        typed: None,
+    })
+}
+
+pub(super) async fn set_fees(
+    session: &mut Session,
+    id: &str,
+    base_msat: u32,
+    ppm: u32,
+) -> Result<Report, Failure> {
+    let daemon = session.treasury_control().await?;
+    let request = ChannelFeesRequest {
+        id: id.to_owned(),
+        base_msat,
+        ppm,
+    };
+    let item = json!(request);
+    let answer = daemon.client.set_channel_fees(daemon.call(), request);
+    let channel = daemon.granted(answer.await)?;
+    let note = format!("it takes {} from now on", fee_words(base_msat, ppm));
+    let view = vec![Part::Fields(side_by_side(&channel)), Part::Note(note)];
+    Ok(Report::item("ChannelFees", item, view))
 }
 
 /// By force it is severe: dear, slow, and not to be taken back.

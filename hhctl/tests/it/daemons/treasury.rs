@@ -1,94 +1,34 @@
 //! hh-treasury with fixed answers.
 
 mod accounts;
+mod answers;
 mod ledger;
 mod lightning;
 mod money;
 mod onchain;
 mod payouts;
 
-use super::{Fake, chained, intent, journal_page, outcome, seconds_ago};
+use super::{Fake, journal_page, seconds_ago};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
     ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
-    ChannelCloseRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
-    CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest, Destination,
-    DestinationChanged, DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze,
-    FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
+    ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
+    CloseFailedRequest, CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest,
+    Destination, DestinationChanged, DistributionRequest, DrawRequest, EdgePage, EdgePageQuery,
+    Freeze, FreezeRequest, HoldRequest, InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment,
     LightningStatus, Limits, Liquidity, NamesPage, NamesQuery, OnChain, PaymentTrack, Payout,
     PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery, Peer, ProofRequest, Rebalance,
-    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, ReportName, RewardBlock,
-    RewardBlockPage, RunRequest, SetDestinationRequest, Statement, StatementQuery,
-    SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport,
-    WindowPage, WindowPageQuery, WithdrawRequest, Withdrawal,
+    RebalanceRequest, ReconcileReport, ReplaceOwnerKeyRequest, ReportName, RewardBlockPage,
+    RunRequest, SetDestinationRequest, Statement, StatementQuery, SubmitInvoiceRequest, Totals,
+    Treasury, TreasuryStatus, UnfreezeRequest, VerifyReport, WindowPage, WindowPageQuery,
+    WithdrawRequest, Withdrawal,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
 
+pub(crate) use answers::TreasuryAnswers;
 pub(crate) use money::unmatched;
 pub(crate) use payouts::MALLORY;
-
-/// What hh-treasury answers; a test changes what it is about.
-#[derive(Clone, Debug)]
-pub(crate) struct TreasuryAnswers {
-    pub(crate) status: TreasuryStatus,
-    pub(crate) verified: VerifyReport,
-    pub(crate) reconciled: ReconcileReport,
-    pub(crate) blocks: Vec<RewardBlock>,
-    pub(crate) payouts: Vec<PayoutDetail>,
-    pub(crate) plan: PayoutPlan,
-    pub(crate) accounts: Vec<Account>,
-    pub(crate) lightning: LightningStatus,
-    pub(crate) channels: Vec<Channel>,
-    pub(crate) on_chain: OnChain,
-    pub(crate) payments: Vec<LightningPayment>,
-    pub(crate) journal: Vec<String>,
-    /// By block.
-    pub(crate) reports: Vec<BlockReport>,
-    /// Canonical JSON, by account and block.
-    pub(crate) proofs: Vec<(String, String, String)>,
-    /// Of each block, its lines.
-    pub(crate) windows: Vec<(String, Vec<String>)>,
-    /// Of each block whose edge is kept, its lines.
-    pub(crate) edges: Vec<(String, Vec<String>)>,
-    /// Of each block, its finder and who is in its report.
-    pub(crate) names: Vec<(String, String, Vec<ReportName>)>,
-}
-
-impl TreasuryAnswers {
-    pub(super) fn good() -> Self {
-        Self {
-            status: money::status(),
-            verified: money::verified(),
-            reconciled: money::reconciled(),
-            blocks: money::blocks(),
-            payouts: payouts::payouts(),
-            plan: payouts::plan(),
-            accounts: accounts::accounts(),
-            lightning: lightning::status(),
-            channels: lightning::channels(),
-            on_chain: onchain::on_chain(),
-            payments: lightning::payments(),
-            journal: journal(),
-            reports: Vec::new(),
-            proofs: Vec::new(),
-            windows: Vec::new(),
-            edges: Vec::new(),
-            names: Vec::new(),
-        }
-    }
-}
-
-/// A payee that was held.
-fn journal() -> Vec<String> {
-    let hold =
-        serde_json::json!({"target": "miner:mallory", "is_held": true, "reason": "disputed"});
-    let events = [
-        intent(3_000, (1000, Some("alice")), "payout.hold", hold),
-        outcome(3_000, 1, None),
-    ];
-    chained("hh-treasury", events)
-}
 
 fn not_found(what: &str) -> ApiError {
     ApiError::new(ErrorKind::NotFound, "HH4004", format!("there is no {what}"))
@@ -566,19 +506,20 @@ impl Treasury for Fake {
         _: Context,
         request: ChannelCloseRequest,
     ) -> Result<Channel, ApiError> {
-        let mut channel = self.channel_of(&request.id)?;
-        channel.cost_msat = Some(if request.is_forced {
-            4_164_000
-        } else {
-            300_000
-        });
-        if request.is_forced && request.dry_run {
-            channel.force_close = Some(lightning::force_close(&channel));
-        }
+        let channel = self.channel_of(&request.id)?;
         if !request.dry_run {
             self.change(format!("close {} forced {}", request.id, request.is_forced))?;
         }
-        Ok(channel)
+        Ok(lightning::closing(channel, &request))
+    }
+
+    async fn set_channel_fees(
+        self,
+        _: Context,
+        request: ChannelFeesRequest,
+    ) -> Result<Channel, ApiError> {
+        self.change(lightning::fee_words(&request))?;
+        self.channel_of(&request.id)
     }
 
     async fn rebalance(self, _: Context, request: RebalanceRequest) -> Result<Rebalance, ApiError> {

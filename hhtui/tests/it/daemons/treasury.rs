@@ -4,12 +4,12 @@ use super::{Fake, hello, unasked, up};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, ApproveRequest,
     BlockReport, CancelDestinationRequest, CancelRequest, Channel, ChannelCloseRequest,
-    ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest, CloseWithdrawalRequest,
-    CreateAccountRequest, DayYield, DepositRequest, DestinationChanged, DistributionRequest,
-    DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest, InvoiceRequest,
-    LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity, NamesPage,
-    NamesQuery, OnChain, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan, PayoutQuery,
-    Peer, PlannedPayout, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport,
+    ChannelFeesRequest, ChannelOpenRequest, ClaimRequest, ClaimToken, CloseFailedRequest,
+    CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest, DestinationChanged,
+    DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze, FreezeRequest, HoldRequest,
+    InvoiceRequest, LedgerPage, LedgerQuery, LightningPayment, LightningStatus, Limits, Liquidity,
+    NamesPage, NamesQuery, OnChain, PaymentTrack, Payout, PayoutDetail, PayoutPage, PayoutPlan,
+    PayoutQuery, Peer, PlannedPayout, ProofRequest, Rebalance, RebalanceRequest, ReconcileReport,
     ReplaceOwnerKeyRequest, RewardBlockPage, RunRequest, SetDestinationRequest, Statement,
     StatementQuery, SubmitInvoiceRequest, Totals, Treasury, TreasuryStatus, UnfreezeRequest,
     VerifyReport, WindowPage, WindowPageQuery, WithdrawRequest, Withdrawal,
@@ -286,6 +286,14 @@ impl Treasury for Fake {
     }
 
     async fn close_channel(self, _: Context, _: ChannelCloseRequest) -> Result<Channel, ApiError> {
+        Err(unasked())
+    }
+
+    async fn set_channel_fees(
+        self,
+        _: Context,
+        _: ChannelFeesRequest,
+    ) -> Result<Channel, ApiError> {
         Err(unasked())
     }
 

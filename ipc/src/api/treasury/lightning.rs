@@ -111,6 +111,16 @@ pub struct ChannelOpenRequest {
     pub dry_run: bool,
 }
 
+/// What routing a payment of others out by a channel costs them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelFeesRequest {
+    pub id: String,
+    /// For each payment,
+    pub base_msat: u32,
+    /// and in millionths of its amount.
+    pub ppm: u32,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelCloseRequest {
     pub id: String,

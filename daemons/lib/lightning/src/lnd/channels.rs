@@ -27,7 +27,7 @@ const INITIATOR_LOCAL: i32 = 1;
 pub(super) struct Known {
     pub(super) id: ChannelId,
     pub(super) peer: PublicKey,
-    funding: OutPoint,
+    pub(super) funding: OutPoint,
     pub(super) channel: message::Channel,
 }
 

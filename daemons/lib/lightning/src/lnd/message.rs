@@ -4,6 +4,7 @@
 //! (ADR 0015). A field that is left out is skipped when it is read, and has its default when it is sent.
 
 pub(super) mod onchain;
+pub(super) mod policy;
 
 use prost::{Enumeration, Message, Oneof};
 
@@ -18,6 +19,7 @@ pub(super) mod path {
     pub(crate) const GET_TRANSACTIONS: &str = "/lnrpc.Lightning/GetTransactions";
     pub(crate) const LIST_CHANNELS: &str = "/lnrpc.Lightning/ListChannels";
     pub(crate) const GET_CHAN_INFO: &str = "/lnrpc.Lightning/GetChanInfo";
+    pub(crate) const UPDATE_POLICY: &str = "/lnrpc.Lightning/UpdateChannelPolicy";
     pub(crate) const PENDING_CHANNELS: &str = "/lnrpc.Lightning/PendingChannels";
     pub(crate) const CONNECT_PEER: &str = "/lnrpc.Lightning/ConnectPeer";
     pub(crate) const LIST_PEERS: &str = "/lnrpc.Lightning/ListPeers";

@@ -3,8 +3,9 @@
 use super::money::balances;
 use crate::daemons::seconds_ago;
 use hh_ipc::api::treasury::{
-    Channel, ChannelOpenRequest, ChannelState, ForceCloseCost, Htlc, LightningPayment,
-    LightningStatus, Peer, Rebalance, RebalanceRequest, RebalanceState,
+    Channel, ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ChannelState,
+    ForceCloseCost, Htlc, LightningPayment, LightningStatus, Peer, Rebalance, RebalanceRequest,
+    RebalanceState,
 };
 
 pub(super) fn status() -> LightningStatus {
@@ -75,7 +76,7 @@ pub(super) fn opening(request: &ChannelOpenRequest) -> Channel {
 }
 
 /// Of a channel with a payment on its way.
-pub(super) fn force_close(channel: &Channel) -> ForceCloseCost {
+fn force_close(channel: &Channel) -> ForceCloseCost {
     ForceCloseCost {
         fee_rate_sat_per_kvb: 4_200,
         is_estimated: true,
@@ -87,6 +88,25 @@ pub(super) fn force_close(channel: &Channel) -> ForceCloseCost {
         returned_msat: channel.local_msat - 4_164_000,
         delay_blocks: Some(144),
     }
+}
+
+/// What is asked for, as the fake notes it.
+pub(super) fn fee_words(request: &ChannelFeesRequest) -> String {
+    let ChannelFeesRequest { id, base_msat, ppm } = request;
+    format!("fees of {id}: {base_msat} {ppm}")
+}
+
+/// With what that costs.
+pub(super) fn closing(mut channel: Channel, request: &ChannelCloseRequest) -> Channel {
+    channel.cost_msat = Some(if request.is_forced {
+        4_164_000
+    } else {
+        300_000
+    });
+    if request.is_forced && request.dry_run {
+        channel.force_close = Some(force_close(&channel));
+    }
+    channel
 }
 
 /// One that is settled at once; with an odd number of thousands of satoshi it fails.

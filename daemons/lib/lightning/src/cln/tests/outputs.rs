@@ -54,3 +54,25 @@ async fn its_transactions_are_those_of_newer_blocks_and_of_none() {
     };
     assert_eq!(found, [expected(1, None), expected(3, Some(100))]);
 }
+
+#[tokio::test]
+async fn fees_of_a_channel_are_set_by_its_id() {
+    let (fake, wallet) = start().await;
+    fake.always("setchannel", Reply::Result(json!({ "channels": [] })));
+    let fees = |id: &str| crate::ChannelFees {
+        id: id.parse().unwrap(),
+        base_msat: 1_000,
+        ppm: 200,
+    };
+    wallet.set_fees(&fees(CHANNEL)).await.unwrap();
+    let asked = fake.last("setchannel");
+    assert_eq!(
+        (&asked["id"], &asked["feeppm"]),
+        (&json!(CHANNEL), &json!(200))
+    );
+    let unknown = wallet.set_fees(&fees(&"22".repeat(32))).await;
+    assert!(
+        matches!(unknown, Err(WalletError::UnknownChannel { .. })),
+        "{unknown:?}"
+    );
+}

@@ -71,3 +71,45 @@ fn wallet_address() -> bitcoin::Address {
     let script = bitcoin::ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_byte_array([1; 20]));
     bitcoin::Address::from_script(&script, Network::Regtest).unwrap()
 }
+
+#[tokio::test]
+async fn fees_of_a_channel_are_set_with_the_delay_that_it_has() {
+    use crate::lnd::message::policy::{
+        ChannelPolicies, FailedUpdate, PolicyUpdateRequest, PolicyUpdateResponse, RoutingPolicy,
+    };
+    let (fake, wallet) = start().await;
+    let policies = ChannelPolicies {
+        node1_pub: node(7).to_string(),
+        node1_policy: Some(RoutingPolicy {
+            time_lock_delta: 40,
+        }),
+        node2_policy: Some(RoutingPolicy {
+            time_lock_delta: 80,
+        }),
+    };
+    fake.always(path::GET_CHAN_INFO, Reply::one(&policies));
+    let done = PolicyUpdateResponse::default();
+    fake.always(path::UPDATE_POLICY, Reply::one(&done));
+    let fees = crate::ChannelFees {
+        id: channel_id(),
+        base_msat: 1_000,
+        ppm: 200,
+    };
+    wallet.set_fees(&fees).await.unwrap();
+    let asked: PolicyUpdateRequest = fake.last(path::UPDATE_POLICY);
+    let set = (
+        asked.base_fee_msat,
+        asked.fee_rate_ppm,
+        asked.time_lock_delta,
+    );
+    assert_eq!(set, (1_000, 200, 80), "ours is node 2");
+    assert_eq!(asked.chan_point.unwrap().output_index, 1);
+    let failed = PolicyUpdateResponse {
+        failed_updates: vec![FailedUpdate {
+            update_error: "not yet".to_owned(),
+        }],
+    };
+    fake.always(path::UPDATE_POLICY, Reply::one(&failed));
+    let refused = wallet.set_fees(&fees).await.unwrap_err();
+    assert!(refused.to_string().contains("not yet"), "{refused}");
+}
