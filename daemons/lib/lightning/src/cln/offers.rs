@@ -8,13 +8,13 @@ use hh_mining::Msat;
 use ldk_node::lightning::offers::offer::Offer;
 use ldk_node::lightning_types::payment::PaymentHash;
 
-use super::calls::{ClnWallet, nonsense};
+use super::calls::{ClnWallet, failed, nonsense};
 use crate::{FetchInvoice, FetchedInvoice, OfferRequest, WalletError};
 
 /// What a BOLT 12 invoice is valid for where it does not say (BOLT 12, `invoice_relative_expiry`).
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(7_200);
 /// The payee has to be reached by messages over other nodes.
-const FETCH_SECONDS: f64 = 30.0;
+const FETCH_LIMIT: Duration = Duration::from_secs(30);
 
 impl ClnWallet {
     pub(crate) async fn offer(&self, request: &OfferRequest) -> Result<Offer, WalletError> {
@@ -56,7 +56,8 @@ impl ClnWallet {
                 .is_none()
                 .then(|| Amount::from_msat(request.amount.0)),
             payer_note: request.note.clone(),
-            timeout: Some(FETCH_SECONDS),
+            // lightningd takes whole seconds, the crate writes a float: the limit is ours.
+            timeout: None,
             bip353: None,
             payer_metadata: None,
             quantity: None,
@@ -64,7 +65,8 @@ impl ClnWallet {
             recurrence_label: None,
             recurrence_start: None,
         };
-        let fetched = self.ask("fetch the invoice of an offer", &message).await?;
+        let fetched = self.request(&message, FETCH_LIMIT).await;
+        let fetched = fetched.map_err(|error| failed("fetch the invoice of an offer", error))?;
         let text = fetched.invoice;
         let message = requests::DecodeRequest {
             string: text.clone(),

@@ -565,7 +565,9 @@ async fn an_offers_invoice_is_known_before_it_is_paid() {
     };
     let invoice = wallet.fetch_invoice(&wanted).await.unwrap();
     assert_eq!((invoice.hash, invoice.amount), (hash(), Msat(5_000)));
-    assert_eq!(fake.last("fetchinvoice")["amount_msat"], json!("5000msat"));
+    let asked = fake.last("fetchinvoice");
+    assert_eq!(asked["amount_msat"], json!("5000msat"));
+    assert_eq!(asked["timeout"], json!(null), "a float is refused");
     fake.always("xpay", Reply::Never);
     let payment = PayFetched {
         invoice,
