@@ -13,6 +13,7 @@ use crate::clock::unix_ms;
 use crate::crash;
 use crate::exported;
 use crate::lightning::WalletLink;
+use crate::solvency::Seen;
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, FeeRate, Network, Txid};
@@ -141,8 +142,11 @@ impl Withdrawer {
             None => self.nodes.fee_rate().await,
         };
         let fee_rate = known.unwrap_or(LEAST_RATE).max(LEAST_RATE);
+        // lnd knows whole ones only, and rounds up.
+        let fee_rate = FeeRate::from_sat_per_vb(fee_rate.to_sat_per_vb_ceil()).unwrap_or(fee_rate);
         let max_fee = free::max_fee(fee_rate, self.spendable_outputs().await?);
-        let free = self.free().await?;
+        let seen = self.audit.seen().await.map_err(NotBegun::Wallet)?;
+        let free = self.free(&seen).await?;
         let least = wanted.address.script_pubkey().minimal_non_dust();
         let least = Msat::from_sats(least.to_sat()).unwrap_or(Msat::MAX_MONEY);
         Ok(Planned {
@@ -154,13 +158,12 @@ impl Withdrawer {
         })
     }
 
-    /// What may leave the wallet now.
+    /// What may leave a wallet that has this.
     ///
     /// # Errors
-    /// Books or wallet do not answer.
-    pub(crate) async fn free(&self) -> Result<Free, NotBegun> {
-        let seen = self.audit.seen().await.map_err(NotBegun::Wallet)?;
-        let (totals, cover) = self.audit.cover(&seen).await?;
+    /// The books do not answer.
+    pub(crate) async fn free(&self, seen: &Seen) -> Result<Free, BooksError> {
+        let (totals, cover) = self.audit.cover(seen).await?;
         Ok(Free::of(&totals, cover, &seen.balances, self.stays))
     }
 

@@ -309,6 +309,7 @@ async fn a_payout_in_which_core_lightning_dies_is_paid_once_or_given_back() {
         let msat = (AMOUNT_SAT + number) * 1_000;
         let begun = Instant::now();
         let payout = world.submit(&client, msat).await;
+        // The moment is what is tried, and not what is waited for.
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
         lightningd.restart().await;
         let over = wait_until_over(&world, &client, payout).await;

@@ -118,7 +118,7 @@ impl Alice<'_> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_miner_draws_by_invoice_once_with_the_key_that_he_has_set() {
     let world = World::start_with(Chain::Regtest, async |_, _| CONFIG.to_owned()).await;
-    let (treasury, client) = (&world.treasury, world.treasury.client().await);
+    let client = world.treasury.client().await;
     let alice = Alice {
         world: &world,
         client: world.treasury.client().await,
@@ -132,12 +132,7 @@ async fn a_miner_draws_by_invoice_once_with_the_key_that_he_has_set() {
     let created = client.create_account(within(CALL), create).await;
     created.unwrap().unwrap();
     let hash = world.find_block().await;
-    let is_split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
-    treasury
-        .wait_for_block("the block is split", hash, is_split)
-        .await;
-    world.network.node.generate(100);
-    treasury.wait_until_payable(hash).await;
+    world.mature(hash).await;
     world.open_channel(&client).await;
 
     who_may_draw(&alice).await;

@@ -170,12 +170,7 @@ async fn one_operator_stops_money_and_two_let_it_go() {
 
     let carol = format!("miner:carol@{DOMAIN}");
     let hash = world.find_block_as(&format!("carol@{DOMAIN}/rig")).await;
-    let is_split = |block: &hh_ipc::api::treasury::RewardBlock| block.split_at.is_some();
-    treasury
-        .wait_for_block("the block is split", hash, is_split)
-        .await;
-    world.network.node.generate(100);
-    treasury.wait_until_payable(hash).await;
+    world.mature(hash).await;
     world.open_channel(&client).await;
     luck_is_told_in_the_list(&ann, &carol);
 

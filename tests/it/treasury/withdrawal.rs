@@ -209,6 +209,9 @@ async fn two_operators_take_all_that_is_free(
     let Some([ann, ben]) = Operator::two(world) else {
         return;
     };
+    // The fee leaves, too.
+    let below = format!("treasury withdraw {to} 4999900sat --fee-rate 2 --dry-run");
+    assert_eq!(ann.does(&below)["item"]["needs_approval"], true);
     let line = format!("treasury withdraw {to} --all-free --fee-rate 2");
     let planned = ann.does(&format!("{line} --dry-run"));
     let amount = planned["item"]["amount_sat"].as_u64().unwrap();
@@ -216,9 +219,12 @@ async fn two_operators_take_all_that_is_free(
     let line = format!("{line} --request-id w-4 --confirm test");
     ann.is_the_first(&line);
     ann.is_the_first(&line);
-    let other = format!("treasury withdraw {to} 6000ksat --request-id w-4 --confirm test");
+    let end = "--request-id w-4 --confirm test";
+    let other = format!("treasury withdraw {to} 6000ksat --fee-rate 2 {end}");
     ben.is_the_first(&other);
-    let same = format!("treasury withdraw {to} {amount}sat --request-id w-4 --confirm test");
+    let other = format!("treasury withdraw {to} {amount}sat --fee-rate 1 {end}");
+    ben.is_the_first(&other);
+    let same = format!("treasury withdraw {to} {amount}sat --fee-rate 2 {end}");
     let sent = ben.does(&same);
     assert_eq!(sent["item"]["state"], "sent", "{sent}");
     world.network.node.generate(1);

@@ -59,9 +59,9 @@ fn refused(error: NotBegun) -> ApiError {
         NotBegun::NotPossible(error @ NotPossible::Unknown(_)) => {
             refusal::not_found(error.to_string())
         }
-        NotBegun::NotPossible(error @ (NotPossible::SameChannel | NotPossible::Nothing)) => {
-            refusal::usage(error.to_string())
-        }
+        NotBegun::NotPossible(
+            error @ (NotPossible::SameChannel | NotPossible::Nothing | NotPossible::TooDear(_)),
+        ) => refusal::usage(error.to_string()),
         NotBegun::NotPossible(error) => refusal::not_now(error.to_string()),
         NotBegun::Wallet(why) => refusal::wallet(why),
         NotBegun::Books(error) => refusal::books(error),

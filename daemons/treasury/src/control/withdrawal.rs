@@ -5,6 +5,7 @@ use crate::actor;
 use crate::clock::{timestamp, unix_ms};
 use crate::withdrawals::{Free, NotBegun, NotClosed, NotPossible, Planned, Wanted};
 use bitcoin::address::{Address, NetworkUnchecked};
+use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::hashes::Hash;
 use bitcoin::{FeeRate, Network, Txid};
 use hh_daemon::Caller;
@@ -20,9 +21,6 @@ use serde_json::json;
 /// Blocks of ours that may be immature: a day's of a chain of our own.
 const BLOCKS_MAX: u32 = 2_000;
 
-/// A coinbase can be spent in a block that is so much higher (Bitcoin's consensus).
-const MATURE_AFTER: u32 = 100;
-
 impl Control {
     pub(super) async fn on_chain(&self) -> Result<OnChain, ApiError> {
         let wallet = self.stores.wallet.wallet();
@@ -36,7 +34,8 @@ impl Control {
                 .map_err(refusal::wallet)?,
         };
         let seen = self.audit.seen().await.map_err(refusal::wallet)?;
-        let free = self.withdrawer.free().await.map_err(refused)?;
+        let free = self.withdrawer.free(&seen).await;
+        let free = free.map_err(refusal::books)?;
         let blocks = self.stores.books.blocks(BLOCKS_MAX).await;
         let blocks = blocks.map_err(refusal::books)?;
         let height = self.tip.borrow().as_ref().map_or(0, |tip| tip.height);
@@ -140,17 +139,23 @@ impl Control {
         planned: &Planned,
         key: &str,
     ) -> Result<Option<TwoActors>, ApiError> {
-        if !self.needs_approval(planned.amount) {
+        if !self.needs_approval(planned.amount, planned.max_fee) {
             return Ok(None);
         }
         let (address, sat) = (&wanted.address, planned.amount.0 / 1_000);
-        let subject = format!("treasury withdraw {address} {sat}sat --request-id {key}");
+        let mut subject = format!("treasury withdraw {address} {sat}sat --request-id {key}");
+        if let Some(rate) = wanted.fee_rate {
+            let rate = rate.to_sat_per_vb_ceil();
+            subject.push_str(&format!(" --fee-rate {rate}"));
+        }
         let actors = self.two_actors(caller, &subject, subject.clone()).await?;
         Ok(Some(actors))
     }
 
-    fn needs_approval(&self, amount: Msat) -> bool {
-        amount > self.opener.rules.approval_above
+    /// What leaves counts, the fee with it: who has found the next block gets that.
+    fn needs_approval(&self, amount: Msat, max_fee: Msat) -> bool {
+        let leaves = Msat(amount.0.saturating_add(max_fee.0));
+        self.opener.approvals_for(leaves) > 0
     }
 
     fn wanted(&self, request: &WithdrawRequest) -> Result<Wanted, ApiError> {
@@ -200,7 +205,7 @@ impl Control {
             max_fee_sat: planned.max_fee.0 / 1_000,
             fee_rate_sat_per_kvb: Some(planned.fee_rate.to_sat_per_kwu().saturating_mul(4)),
             is_rate_known: Some(planned.is_rate_known),
-            needs_approval: self.needs_approval(planned.amount),
+            needs_approval: self.needs_approval(planned.amount, planned.max_fee),
             state: WithdrawalState::Planned,
             fee_sat: None,
             txid: None,
@@ -222,7 +227,7 @@ impl Control {
             max_fee_sat: found.max_fee.0 / 1_000,
             fee_rate_sat_per_kvb: None,
             is_rate_known: None,
-            needs_approval: self.needs_approval(found.amount),
+            needs_approval: self.needs_approval(found.amount, found.max_fee),
             state: match found.state {
                 books::WithdrawalState::Open => WithdrawalState::Open,
                 books::WithdrawalState::Sent => WithdrawalState::Sent,
@@ -296,6 +301,6 @@ fn immature(block: &BookBlock) -> Option<ImmatureCoinbase> {
         block: block.hash.to_string(),
         height: block.height,
         amount_sat: value.0 / 1_000,
-        mature_at_height: block.height.saturating_add(MATURE_AFTER),
+        mature_at_height: block.height.saturating_add(COINBASE_MATURITY),
     })
 }

@@ -276,26 +276,36 @@ impl Opener {
             payee: None,
             states: NOTHING_SENT.to_vec(),
         };
-        for payout in self.books.payouts(filter, Page::first(PAGE)).await? {
-            if expires_at_ms(&payout).is_none_or(|at_ms| at_ms > now_ms) {
-                continue;
-            }
-            let story = self.books.payout(payout.id).await?;
-            if story.is_none_or(|story| !story.holds.is_empty()) {
-                continue;
-            }
-            let reason = "its invoice has expired before anything was sent".to_owned();
-            let (id, actor) = (payout.id, ACTOR.to_owned());
-            match self.books.cancel_payout(id, actor, reason, now_ms).await {
-                // A session has prepared an attempt meanwhile, or ended it.
-                Err(BooksError::LiveAttempt { .. } | BooksError::PayoutState { .. }) => {}
-                cancelled => {
-                    cancelled?;
-                    tracing::warn!(payout = id.0, "payout given back: its invoice has expired");
-                }
+        let mut page = Page::first(PAGE);
+        loop {
+            let found = self.books.payouts(filter.clone(), page).await?;
+            let Some(last) = found.last() else { break };
+            page.before = Some(last.id.0);
+            let has_expired = |payout: &&Payout| {
+                expires_at_ms(payout).is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
+            };
+            for payout in found.iter().filter(has_expired) {
+                self.give_back(payout.id, now_ms).await?;
             }
         }
         Ok(())
+    }
+
+    async fn give_back(&self, id: PayoutId, now_ms: i64) -> Result<(), BooksError> {
+        let story = self.books.payout(id).await?;
+        if story.is_none_or(|story| !story.holds.is_empty()) {
+            return Ok(());
+        }
+        let (actor, reason) = (ACTOR.to_owned(), "its invoice has expired".to_owned());
+        match self.books.cancel_payout(id, actor, reason, now_ms).await {
+            // A session has prepared an attempt meanwhile, or ended it.
+            Err(BooksError::LiveAttempt { .. } | BooksError::PayoutState { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                tracing::warn!(payout = id.0, "payout given back: its invoice has expired");
+                Ok(())
+            }
+        }
     }
 
     /// Opens what is due: accounts whose interval has passed, and invoices that nodes have sent while another payout of theirs

@@ -5,6 +5,9 @@ use hh_ledger::books::{BooksError, Rebalance};
 use hh_lightning::{Channel, ChannelId};
 use hh_mining::Msat;
 
+/// Of a rebalance's amount, in parts per million: the fee goes to others, and one operator decides alone.
+pub(crate) const FEE_PPM_MAX: u32 = 100_000;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -32,6 +35,10 @@ pub(crate) enum NotPossible {
     SameChannel,
     #[error("there is nothing to move")]
     Nothing,
+    #[error(
+        "a fee of up to {0} parts per million is more than the {FEE_PPM_MAX} that a rebalance may cost"
+    )]
+    TooDear(u32),
     #[error("there is no channel {0}; `hhctl ln channel list` shows them")]
     Unknown(ChannelId),
     #[error("channel {0} is not usable: its peer is away, or it is opening or closing")]
@@ -68,6 +75,9 @@ impl Wanted {
         }
         if self.amount == Msat::ZERO {
             return Err(NotPossible::Nothing);
+        }
+        if self.max_fee_ppm > FEE_PPM_MAX {
+            return Err(NotPossible::TooDear(self.max_fee_ppm));
         }
         let find = |id: ChannelId| {
             let known = channels.iter().find(|known| known.id == id);
@@ -170,6 +180,17 @@ mod tests {
         assert_eq!(planned.max_fee, Msat(100_000));
         assert_eq!(planned.can_send, Msat(600_000_000));
         assert_eq!(planned.can_receive, Msat(600_000_000));
+    }
+
+    #[test]
+    fn one_operator_gives_no_more_than_a_tenth_away() {
+        let channels = [channel(1, 600_000), channel(2, 400_000)];
+        let mut wanted = WANTED;
+        wanted.max_fee_ppm = FEE_PPM_MAX;
+        assert!(wanted.plan(&channels).is_ok());
+        wanted.max_fee_ppm = FEE_PPM_MAX + 1;
+        let refused = wanted.plan(&channels);
+        assert_eq!(refused, Err(NotPossible::TooDear(FEE_PPM_MAX + 1)));
     }
 
     #[test]
