@@ -295,6 +295,7 @@ impl ClnWallet {
                 message,
                 ..
             } if CANT_AFFORD.contains(&code) => PayError::from(Refusal::NotTaken(message)),
+            error @ ClnError::Connect { .. } => Refusal::NotTaken(error.to_string()).into(),
             error => unknown(error.into()),
         })?;
         answer

@@ -118,7 +118,7 @@ impl ClnWallet {
 
     /// Its channels, its outputs on the chain, and the transactions between the two, as of one moment: in the block that ends a channel
     /// the money goes from the first to the second.
-    async fn funds(&self) -> Result<Funds, WalletError> {
+    pub(super) async fn funds(&self) -> Result<Funds, WalletError> {
         let mut channels = self.peer_channels().await?;
         for _ in 0..MOMENTS {
             let message = requests::ListfundsRequest { spent: None };

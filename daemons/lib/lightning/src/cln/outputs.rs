@@ -9,9 +9,8 @@ use crate::{WalletError, WalletOutput, WalletTransaction};
 
 impl ClnWallet {
     pub(crate) async fn outputs(&self) -> Result<Vec<WalletOutput>, WalletError> {
-        let message = requests::ListfundsRequest { spent: None };
-        let funds = self.ask("list its outputs", &message).await?;
-        let unspent = funds.outputs.iter();
+        let (_, outputs, _) = self.funds().await?;
+        let unspent = outputs.iter();
         let unspent = unspent.filter(|output| output.status != ListfundsOutputsStatus::SPENT);
         unspent
             .map(output)

@@ -324,7 +324,13 @@ impl LndWallet {
             .link
             .unary(path::SEND_COINS, message, CALL_LIMIT)
             .await
-            .map_err(|error| unknown(error.into()))?;
+            .map_err(|error| {
+                if error.may_have_arrived() {
+                    unknown(error.into())
+                } else {
+                    crate::Refusal::NotTaken(hh_daemon::Chain(&error).to_string()).into()
+                }
+            })?;
         answer
             .txid
             .parse()

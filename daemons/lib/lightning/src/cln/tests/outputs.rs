@@ -36,6 +36,24 @@ async fn its_outputs_are_those_that_are_not_spent() {
 }
 
 #[tokio::test]
+async fn what_a_transaction_spends_that_is_in_no_block_is_not_listed_beside_its_change() {
+    let (fake, wallet) = start().await;
+    let mut spent = output(1, "confirmed", Some(121));
+    spent["reserved"] = json!(true);
+    let change = output(2, "unconfirmed", None);
+    let funds = json!({ "outputs": [spent, change], "channels": [] });
+    fake.always("listfunds", Reply::Result(funds));
+    let of_change = "02".repeat(32);
+    fake.transactions(&[transaction(&of_change, 0, &[("01".repeat(32), 1)], &[9])]);
+    let outputs = wallet.outputs().await.unwrap();
+    let txids: Vec<String> = outputs
+        .iter()
+        .map(|output| output.outpoint.txid.to_string())
+        .collect();
+    assert_eq!(txids, [of_change]);
+}
+
+#[tokio::test]
 async fn its_transactions_are_those_of_newer_blocks_and_of_none() {
     let (fake, wallet) = start().await;
     let transaction = |name: u8, blockheight: u32| {
@@ -75,4 +93,34 @@ async fn fees_of_a_channel_are_set_by_its_id() {
         matches!(unknown, Err(WalletError::UnknownChannel { .. })),
         "{unknown:?}"
     );
+}
+
+#[tokio::test]
+async fn what_the_chain_can_not_be_paid_is_refused_and_all_else_unknown() {
+    let request = SendOnChain {
+        address: ADDRESS.parse::<Address<_>>().unwrap().assume_checked(),
+        amount: Amount::from_sat(1_000),
+        fee_rate: None,
+    };
+    for (code, is_refused) in [
+        (301, true),
+        (302, true),
+        (313, true),
+        (-1, false),
+        (-32_602, false),
+    ] {
+        let (fake, wallet) = start().await;
+        fake.always("withdraw", Reply::Error(code, "no"));
+        let error = wallet.send_on_chain(&request).await.unwrap_err();
+        assert_eq!(
+            matches!(error, PayError::Refused(_)),
+            is_refused,
+            "{code}: {error}"
+        );
+    }
+    let (fake, wallet) = start().await;
+    std::fs::remove_file(fake.socket()).unwrap();
+    let error = wallet.send_on_chain(&request).await.unwrap_err();
+    let is_not_taken = matches!(error, PayError::Refused(Refusal::NotTaken(_)));
+    assert!(is_not_taken, "{error}");
 }
