@@ -19,7 +19,7 @@ use super::session::{CallError, Session};
 use super::value::{Row, msat, values};
 use super::{
     AttemptId, Books, BooksError, DestinationKind, KEY_BYTES_MAX, Payee, PayoutId, PayoutState,
-    TEXT_BYTES_MAX, approval, names, outcome,
+    TEXT_BYTES_MAX, approval, names, outcome, rebalance,
 };
 
 /// Most channels that are noted with an attempt: what a wallet of ours can have.
@@ -369,6 +369,7 @@ async fn refuse_invoice(
     if is_known(session, new.payment_hash).await? {
         return Err(BooksError::HashTaken.into());
     }
+    rebalance::refuse_known(session, new.payment_hash).await?;
     // What a node has submitted is paid as its own only.
     let query = "SELECT bolt11 FROM invoices WHERE payment_hash = $1";
     match session.find(query, &values![new.payment_hash]).await? {

@@ -10,7 +10,7 @@ use super::opening::{self, NewPayout};
 use super::payout::{self, PayTo};
 use super::session::{CallError, Session};
 use super::value::{Hex, values};
-use super::{Books, BooksError, Payee, PayoutId, TEXT_BYTES_MAX, attempt, invoice};
+use super::{Books, BooksError, Payee, PayoutId, TEXT_BYTES_MAX, attempt, invoice, rebalance};
 
 /// A draw as it is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,7 @@ async fn open(session: &mut Session, new: NewDraw, now_ms: i64) -> Result<Payout
     if attempt::is_known(session, hash).await? || invoice::is_submitted(session, hash).await? {
         return Err(BooksError::HashTaken.into());
     }
+    rebalance::refuse_known(session, hash).await?;
     opening::open(session, payout, now_ms).await
 }
 

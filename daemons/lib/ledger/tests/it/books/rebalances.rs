@@ -138,6 +138,13 @@ async fn a_rebalance_is_no_payees_and_no_strangers(site: Site) {
         .adopt_foreign(vec![stranger], why, two, NOW_MS)
         .await;
     assert!(matches!(adopted, Err(BooksError::HashTaken)), "{adopted:?}");
+    // Who routes it knows its hash, and may make an invoice with it.
+    let payout = desk.open(alice(), Msat(5_000), "p1").await.unwrap();
+    let refused = desk.prepare(payout, Msat(5_000), 1).await;
+    assert!(matches!(refused, Err(BooksError::HashTaken)), "{refused:?}");
+    let (actor, reason) = ("ann".to_owned(), "its invoice is forged".to_owned());
+    let cancelled = desk.books.cancel_payout(payout, actor, reason, NOW_MS);
+    cancelled.await.unwrap();
     desk.sent(Msat(5_000), 2).await;
     let refused = desk.rebalance("r2", 2).await;
     assert!(matches!(refused, Err(BooksError::HashTaken)), "{refused:?}");
