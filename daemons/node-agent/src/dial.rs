@@ -143,12 +143,7 @@ impl Channel {
             grpc.unary(Request::new(message), path, ProstCodec::default())
                 .await
         };
-        let late = || Status::deadline_exceeded("no answer in time");
-        let answered = tokio::time::timeout(CALL_LIMIT, calling).await;
-        let answered = answered.unwrap_or_else(|_elapsed| Err(late()));
-        answered
-            .map(Response::into_inner)
-            .map_err(|status| failed(call, status))
+        answered(call, calling).await
     }
 
     /// A call with any number of messages and answers.
@@ -170,12 +165,7 @@ impl Channel {
             grpc.streaming(Request::new(messages), path, ProstCodec::default())
                 .await
         };
-        let late = || Status::deadline_exceeded("no answer in time");
-        let answered = tokio::time::timeout(CALL_LIMIT, calling).await;
-        let answered = answered.unwrap_or_else(|_elapsed| Err(late()));
-        answered
-            .map(Response::into_inner)
-            .map_err(|status| failed(call, status))
+        answered(call, calling).await
     }
 
     async fn grpc(&self) -> Result<Grpc<Sender>, Status> {
@@ -186,6 +176,19 @@ impl Channel {
         ready.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(grpc)
     }
+}
+
+/// What a call gives within its time.
+async fn answered<A>(
+    call: &'static str,
+    calling: impl Future<Output = Result<Response<A>, Status>>,
+) -> Result<A, DialError> {
+    let late = || Status::deadline_exceeded("no answer in time");
+    let answered = tokio::time::timeout(CALL_LIMIT, calling).await;
+    let answered = answered.unwrap_or_else(|_elapsed| Err(late()));
+    answered
+        .map(Response::into_inner)
+        .map_err(|status| failed(call, status))
 }
 
 fn failed(call: &'static str, status: Status) -> DialError {

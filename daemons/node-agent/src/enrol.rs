@@ -7,7 +7,6 @@ use hh_ipc::agent::{EnrolRequest, EnrolResponse, path};
 use hh_trust::enrolment::{EnrolmentToken, Possession, TokenError};
 use hh_trust::key_set::{KeySet, KeySetError};
 use hh_trust::pki::{ChannelError, RequestError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,8 +33,6 @@ pub(crate) enum EnrolError {
     Keys(#[from] KeySetError),
     #[error("core has taken this node in as {named}, and the token is for {expected}")]
     OtherNode { named: String, expected: String },
-    #[error("the token {} was used and can't be removed; remove it", path.display())]
-    Remove { path: PathBuf, source: io::Error },
 }
 
 /// Whether a token waits to be used.
@@ -59,6 +56,10 @@ pub(crate) async fn enrol(
     let secret = SecretRef::File(token_file.to_owned()).read()?;
     let text = secret.expose().trim();
     let token = EnrolmentToken::read_unverified(text)?;
+    if identity.has_joined_by(token.jti) {
+        remove(token_file);
+        return Ok(());
+    }
     let target = Target {
         address: address_of(&token.url).to_owned(),
         name: token.domain.core_server_name(),
@@ -83,10 +84,16 @@ pub(crate) async fn enrol(
     let (node, epoch) = (joined.node.to_string(), joined.epoch);
     identity.join(joined)?;
     tracing::info!(node, epoch, "node enrolled");
-    std::fs::remove_file(token_file).map_err(|source| EnrolError::Remove {
-        path: token_file.to_owned(),
-        source,
-    })
+    remove(token_file);
+    Ok(())
+}
+
+/// It is of no use any more, and no harm: it is known as used, here and at core.
+fn remove(token_file: &Path) {
+    if let Err(error) = std::fs::remove_file(token_file) {
+        let path = token_file.display();
+        tracing::warn!(%path, %error, "the used token can't be removed; remove it");
+    }
 }
 
 fn address_of(url: &str) -> &str {
@@ -108,6 +115,7 @@ fn joined(token: EnrolmentToken, response: EnrolResponse) -> Result<Joined, Enro
         return Err(TokenError::Key.into());
     }
     Ok(Joined {
+        token: token.jti,
         node: token.node,
         domain: token.domain,
         epoch: response.epoch,

@@ -6,6 +6,7 @@
 use crate::config::AgentConfig;
 use hh_daemon::Failure;
 use hh_trust::control_key::NetworkPublicKey;
+use hh_trust::enrolment::TokenId;
 use hh_trust::key_set::KeySet;
 use hh_trust::pki::{LeafKey, PeerCertificate, TrustDomain};
 use hh_trust::{NodeId, NodeSecretKey};
@@ -50,6 +51,9 @@ pub(crate) struct Enrolled {
     root: String,
     chain: Vec<String>,
     key_pem: String,
+    /// The one that core has taken this node in by.
+    #[serde(default)]
+    token: Option<TokenId>,
 }
 
 /// The file's content.
@@ -80,6 +84,7 @@ pub(crate) struct Joined {
     pub(crate) key_set: String,
     pub(crate) root: Vec<u8>,
     pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) token: TokenId,
 }
 
 impl Identity {
@@ -120,6 +125,12 @@ impl Identity {
         self.kept.enrolled.as_ref()
     }
 
+    /// Whether that token was the one that core has taken this node in by.
+    pub(crate) fn has_joined_by(&self, token: TokenId) -> bool {
+        let enrolled = self.enrolled();
+        enrolled.is_some_and(|enrolled| enrolled.token == Some(token))
+    }
+
     /// The key for the next certificate. It is on the disk before it is used, so that an answer that was lost can be asked for again.
     ///
     /// # Errors
@@ -150,6 +161,7 @@ impl Identity {
             root: hex::encode(joined.root),
             chain: joined.chain.iter().map(hex::encode).collect(),
             key_pem: key_pem.unwrap_or_default(),
+            token: Some(joined.token),
         });
         write(&self.path, &self.kept)
     }
@@ -213,6 +225,7 @@ impl Enrolled {
             root: String::new(),
             chain: Vec::new(),
             key_pem: String::new(),
+            token: None,
         }
     }
 

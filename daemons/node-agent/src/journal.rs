@@ -60,7 +60,11 @@ pub(crate) enum Known {
 
 /// The journal. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Journal(Database);
+pub(crate) struct Journal {
+    database: Database,
+    /// Results that are kept, each with its order.
+    kept: u32,
+}
 
 impl Journal {
     /// Opens the journal at `path`, and makes one where there is none.
@@ -68,7 +72,12 @@ impl Journal {
     /// # Errors
     /// The disk refuses.
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        Database::open(path, TABLES).map(Self)
+        Self::with_limit(path, KEPT)
+    }
+
+    fn with_limit(path: &Path, kept: u32) -> Result<Self, DatabaseError> {
+        let database = Database::open(path, TABLES)?;
+        Ok(Self { database, kept })
     }
 
     /// What was done before, in this epoch. In another one the numbers begin anew.
@@ -88,7 +97,7 @@ impl Journal {
                 newest_iat: 0,
             }))
         };
-        self.0.call(read).await
+        self.database.call(read).await
     }
 
     /// What is known of an order.
@@ -104,7 +113,7 @@ impl Journal {
             let taken: u32 = transaction.query_row(query, [&id], |row| row.get(0))?;
             Ok(if taken > 0 { Known::Taken } else { Known::No })
         };
-        self.0.call(read).await
+        self.database.call(read).await
     }
 
     /// Writes an order down that is to be carried out.
@@ -126,12 +135,9 @@ impl Journal {
                  ON CONFLICT (only) DO UPDATE SET epoch = ?1, last_seq = ?2, newest_iat = ?3",
                 params![state.epoch, state.last_seq, state.newest_iat],
             )?;
-            let delete =
-                "DELETE FROM orders WHERE number <= ?1 - ?2 AND id IN (SELECT id FROM results)";
-            transaction.execute(delete, params![number, KEPT])?;
             Ok(())
         };
-        self.0.call(write).await
+        self.database.call(write).await
     }
 
     /// It is begun now.
@@ -141,7 +147,7 @@ impl Journal {
             transaction.execute(update, params![now_ms, id.to_string()])?;
             Ok(())
         };
-        self.0.call(write).await
+        self.database.call(write).await
     }
 
     /// Writes down what came of an order: `sign` is given the hash of the result before. Gives what was signed.
@@ -150,6 +156,7 @@ impl Journal {
         id: CommandId,
         sign: impl FnOnce(Digest) -> String + Send + 'static,
     ) -> Result<String, DatabaseError> {
+        let kept = self.kept;
         let write = move |transaction: &Transaction<'_>| {
             let last = "SELECT number, jws FROM results ORDER BY number DESC LIMIT 1";
             let last = transaction.query_row(last, [], |row| {
@@ -162,11 +169,16 @@ impl Journal {
             let jws = sign(previous);
             let insert = "INSERT INTO results (number, id, jws) VALUES (?, ?, ?)";
             transaction.execute(insert, params![number, id.to_string(), jws])?;
-            let delete = "DELETE FROM results WHERE number <= ?1 - ?2";
-            transaction.execute(delete, params![number, KEPT])?;
+            // With its order: that would be one without a result.
+            for delete in [
+                "DELETE FROM orders WHERE id IN (SELECT id FROM results WHERE number <= ?1 - ?2)",
+                "DELETE FROM results WHERE number <= ?1 - ?2",
+            ] {
+                transaction.execute(delete, params![number, kept])?;
+            }
             Ok(jws)
         };
-        self.0.call(write).await
+        self.database.call(write).await
     }
 
     /// The orders that were taken and have no result, in their order.
@@ -197,7 +209,7 @@ impl Journal {
             });
             interrupted.collect()
         };
-        self.0.call(read).await
+        self.database.call(read).await
     }
 }
 
@@ -249,6 +261,24 @@ mod tests {
         assert_eq!(known(1).await.unwrap(), Known::Result("signed".to_owned()));
         assert_eq!(known(2).await.unwrap(), Known::Taken);
         assert_eq!(known(4).await.unwrap(), Known::No);
+    }
+
+    #[tokio::test]
+    async fn an_order_is_forgotten_with_its_result_and_not_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::with_limit(&dir.path().join("journal.db"), 3).unwrap();
+        for seq in 1..=20 {
+            // Every other one is refused: it has a result and was never taken.
+            if seq % 2 == 0 {
+                journal.take(&order(seq), 10).await.unwrap();
+            }
+            let result = journal.conclude(order(seq).id, |_| "signed".to_owned());
+            result.await.unwrap();
+        }
+        assert_eq!(journal.interrupted().await.unwrap(), []);
+        let known = |seq| journal.known(order(seq).id);
+        assert_eq!(known(17).await.unwrap(), Known::No);
+        assert_eq!(known(18).await.unwrap(), Known::Result("signed".to_owned()));
     }
 
     #[tokio::test]

@@ -95,7 +95,17 @@ impl Link {
     /// Joins if that is due, and has a session until it ends.
     async fn attempt(&mut self) -> Result<End, Failure> {
         if self.identity.enrolled().is_none() || enrol::has_token(&self.token_file) {
-            enrol::enrol(&mut self.identity, &self.token_file, &self.tasks).await?;
+            let joining = enrol::enrol(&mut self.identity, &self.token_file, &self.tasks);
+            match joining.await {
+                Err(error) if self.identity.enrolled().is_some() => {
+                    let error = chain(&error);
+                    tracing::warn!(
+                        error,
+                        "the token is of no use; this node goes on as it has joined"
+                    );
+                }
+                joined => joined?,
+            }
         }
         self.enrolled
             .send_replace(self.identity.enrolled().cloned());
@@ -174,12 +184,13 @@ impl Link {
             csr_der: key.request()?,
         };
         let response: RenewResponse = channel.unary(path::RENEW, request).await?;
-        self.identity.renewed(&response.certificates_der)?;
-        let enrolled = self.identity.enrolled().ok_or(LinkError::Damaged)?;
-        let (Some(chain), Some(certificate)) = (enrolled.chain(), enrolled.certificate()) else {
-            return Err(LinkError::Damaged);
-        };
+        let renewed = &response.certificates_der;
+        let chain = renewed.iter().map(|one| one.clone().into()).collect();
+        // An answer that is of no use leaves what there is.
         credentials.slot.replace(chain, &key)?;
+        self.identity.renewed(renewed)?;
+        let enrolled = self.identity.enrolled().ok_or(LinkError::Damaged)?;
+        let certificate = enrolled.certificate().ok_or(LinkError::Damaged)?;
         credentials.renew_at = certificate.validity.renew_at(rand::random());
         tracing::info!(
             until = certificate.validity.not_after,

@@ -119,7 +119,10 @@ impl Worker {
         (worker, ends)
     }
 
-    /// Works until the agent stops. What it can't write down it does not do, and the agent stops with that error.
+    /// Works until the agent stops. What it can't write down it does not do: the node mines on, and core hears no result of that order.
+    ///
+    /// # Errors
+    /// The journal can't be read at the start.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
         self.conclude_interrupted().await?;
         loop {
@@ -130,7 +133,12 @@ impl Worker {
             let Some(sent) = sent else {
                 return Ok(());
             };
-            self.handle(sent).await?;
+            if let Err(error) = self.handle(sent).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "order left: the journal can't be used"
+                );
+            }
         }
     }
 
@@ -178,7 +186,7 @@ impl Worker {
             Known::Taken => return Ok(()),
             Known::No => {}
         }
-        match self.verdict(&enrolled, &sent.jws).await? {
+        match self.verdict(&enrolled, id, &sent.jws).await? {
             Ok(Verdict::Run(order)) => self.carry_out(order).await,
             Ok(Verdict::AskOwner(order, why)) => {
                 let end = End::rejected(
@@ -188,8 +196,10 @@ impl Worker {
                 self.take(&order).await?;
                 self.conclude(about(&order), end).await
             }
-            // It is known by another id than the one it came with.
-            Ok(Verdict::Known(_)) => Ok(()),
+            Ok(Verdict::Known(signed)) => {
+                tracing::warn!(%id, %signed, "order left: it came by another id than it was signed with");
+                Ok(())
+            }
             Err(refusal) => self.refuse(&enrolled, id, &refusal).await,
         }
     }
@@ -197,6 +207,7 @@ impl Worker {
     async fn verdict(
         &self,
         enrolled: &Enrolled,
+        id: CommandId,
         jws: &str,
     ) -> Result<Result<Verdict, OrderRefusal>, DatabaseError> {
         let Some(keys) = enrolled.keys() else {
@@ -213,8 +224,9 @@ impl Worker {
                 offset: self.parts.clock.seconds(),
             },
         };
-        // An id that is known has a result, or its order is refused by its number.
-        Ok(gate.check(jws, |_id| false, |_service| CurrentConfig::default()))
+        // The journal does not know this id; a signed one may have been used by any name.
+        let is_another = |signed: CommandId| signed != id;
+        Ok(gate.check(jws, is_another, |_service| CurrentConfig::default()))
     }
 
     async fn refuse(

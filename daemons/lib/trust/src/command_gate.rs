@@ -269,7 +269,13 @@ impl CommandGate<'_> {
         if !key.has_signed(presented.signed.as_bytes(), &presented.signature) {
             return Err(OrderRefusal::Signature);
         }
-        presented.claims().map_err(OrderRefusal::Malformed)
+        let claims: Claims = presented.claims().map_err(OrderRefusal::Malformed)?;
+        // A node's journal has numbers of 63 bits.
+        let numbers = [claims.seq, claims.epoch];
+        if numbers.iter().any(|number| i64::try_from(*number).is_err()) {
+            return Err(OrderRefusal::Malformed(JwsError::Claims));
+        }
+        Ok(claims)
     }
 
     fn check_names(&self, claims: &Claims) -> Result<(), OrderRefusal> {
@@ -300,7 +306,7 @@ impl CommandGate<'_> {
             return Err(OrderRefusal::Lifetime(life));
         }
         if self.now() >= claims.exp {
-            return Err(OrderRefusal::Expired(self.now() - claims.exp));
+            return Err(OrderRefusal::Expired(self.now().saturating_sub(claims.exp)));
         }
         Ok(())
     }

@@ -76,8 +76,12 @@ pub(super) fn spawn(service: &ServiceConfig, files: &Files) -> io::Result<Child>
         command.current_dir(dir);
     }
     let child = command.spawn()?;
-    if let Some(pid) = child.id() {
-        remember(&files.pid, pid)?;
+    if let Some(pid) = child.id()
+        && let Err(error) = remember(&files.pid, pid)
+    {
+        // Nobody would know it again after this agent, and the next try starts another one.
+        signal(Some(pid), Signal::KILL);
+        return Err(error);
     }
     Ok(child)
 }

@@ -89,13 +89,18 @@ impl Node {
         }
     }
 
-    /// Sends an order, and gives the result and its text.
-    async fn result_of(&mut self, order: &Order, key: &CommandKey) -> (CommandResult, String) {
+    /// Sends an order by an id that need not be its own.
+    async fn send(&self, order: &Order, key: &CommandKey, id: CommandId) {
         let sent = Sent {
             jws: order.sign(key).unwrap(),
-            command_id: order.id.to_string(),
+            command_id: id.to_string(),
         };
         self.ends.orders.send(sent).await.unwrap();
+    }
+
+    /// Sends an order, and gives the result and its text.
+    async fn result_of(&mut self, order: &Order, key: &CommandKey) -> (CommandResult, String) {
+        self.send(order, key, order.id).await;
         loop {
             let report = tokio::time::timeout(PATIENCE, self.ends.reports.recv()).await;
             if let node_message::Body::Result(ResultMessage { jws }) = report.unwrap().unwrap() {
@@ -182,6 +187,29 @@ async fn what_core_has_not_signed_for_this_node_and_now_is_refused() {
     assert_eq!(first.output, "pong");
     let stale = Node::order(1, Command::Ping {});
     node.rejected(&stale, &key, "stale-sequence").await;
+    node.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_the_journal_could_not_hold_stops_nothing() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let first = Node::order(1, Command::Ping {});
+    node.result_of(&first, &key).await;
+    // The id that it is signed with was used, by another name and with the next number.
+    let again = Order {
+        id: first.id,
+        ..Node::order(2, Command::Ping {})
+    };
+    let fresh = CommandId::generate().unwrap();
+    node.send(&again, &key, fresh).await;
+    // No number of a database.
+    let beyond = Node::order(u64::MAX, Command::Ping {});
+    node.rejected(&beyond, &key, "malformed").await;
+    let (next, _) = node
+        .result_of(&Node::order(2, Command::Ping {}), &key)
+        .await;
+    assert_eq!(next.output, "pong");
     node.end().await;
 }
 

@@ -59,7 +59,7 @@ pub enum AuthorityError {
     },
     /// Out of its time.
     #[error(
-        "the {kind} issuer's certificate holds from {} to {} (Unix seconds), and it is {now}: make another one with hhctl pki rotate",
+        "the {kind} issuer's certificate holds from {} to {} (Unix seconds), and it is {now}: the network's root has to sign another one",
         validity.not_before, validity.not_after
     )]
     IssuerExpired {
