@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError};
 use hh_ipc::api::core::OperationState;
 use hh_trust::NodeId;
 use hh_trust::audit::{Actor, AuditOutcome, Detail};
-use hh_trust::command::{Command, CommandError, CommandId, Digest, Order, ServiceName};
+use hh_trust::command::{Command, CommandError, CommandId, Digest, Order};
 use hh_trust::command_result::{CommandResult, Outcome};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
@@ -314,16 +314,7 @@ fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<usize, Store
 
 /// A command for people.
 fn in_words(command: &Command) -> String {
-    let service: Option<&ServiceName> = match command {
-        Command::ServiceStart { service }
-        | Command::ServiceStop { service }
-        | Command::ServiceRestart { service }
-        | Command::ServiceStatus { service }
-        | Command::LogsTail { service, .. }
-        | Command::ConfigApply { service, .. } => Some(service),
-        _ => None,
-    };
-    match service {
+    match command.service() {
         Some(service) => format!("{} {service}", command.name()),
         None => command.name().to_owned(),
     }

@@ -238,9 +238,10 @@ pub(crate) fn latest(
     transaction: &Transaction<'_>,
     node: &NodeId,
 ) -> Result<Option<Latest>, StoreError> {
-    let query =
-        "SELECT sample, dropped_total FROM samples JOIN telemetry_streams USING (node, stream)
-        WHERE node = ? ORDER BY heard_at_ms DESC, seq DESC LIMIT 1";
+    // The newest stream first, so that not all samples of the node are sorted.
+    let query = "SELECT sample, dropped_total
+        FROM (SELECT stream, dropped_total FROM telemetry_streams WHERE node = ?1 ORDER BY heard_at_ms DESC LIMIT 1) AS newest
+        JOIN samples ON samples.node = ?1 AND samples.stream = newest.stream ORDER BY seq DESC LIMIT 1";
     let found = transaction.query_row(query, [node.as_str()], |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?))
     });
