@@ -241,7 +241,7 @@ impl Command {
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
                 ) | Self::Node(NodeCommand::Revoke { .. } | NodeCommand::Restart { .. })
-                    | Self::Token(TokenCommand::Revoke { .. })
+                    | Self::Token(TokenCommand::Create(_) | TokenCommand::Revoke { .. })
                     | Self::Pool(
                         PoolCommand::Vardiff(VardiffCommand::Set { .. })
                             | PoolCommand::Retire { .. }

@@ -147,6 +147,7 @@ pub(crate) fn consent(command: &Command) -> Consent {
         Command::Payout(command) => payout::consent(command),
         Command::Ln(command) => lightning::consent(command),
         Command::Account(command) => account::consent(command),
+        Command::Token(TokenCommand::Create(_)) => Consent::not_needed(),
         Command::Miner(
             MinerCommand::Kick { confirmation, .. }
             | MinerCommand::Ban { confirmation, .. }
@@ -257,6 +258,7 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
             no_wait,
             ..
         }) => node::restart(session, (node, service), *no_wait).await,
+        Command::Token(TokenCommand::Create(args)) => token::create(session, args).await,
         Command::Token(TokenCommand::Revoke { id, .. }) => token::revoke(session, id).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..

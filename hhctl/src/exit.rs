@@ -33,7 +33,7 @@ Exit status of hhctl:
     0  done
     1  failed
     2  wrong usage: a flag, an argument or a context that does not exist
-    3  degraded: status or doctor found something that does not work
+    3  degraded: status, doctor or a check found something that does not work, or what came of an order is not known
     4  not found
     5  unreachable: no socket, nobody listens on it, no SSH session, or no answer in time
     6  permission denied

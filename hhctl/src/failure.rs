@@ -504,7 +504,7 @@ mod tests {
     fn what_is_not_found_is_looked_for_with_a_command_that_there_is() {
         for code in [
             "HH1001", "HH2004", "HH2010", "HH2011", "HH2014", "HH2020", "HH2031", "HH2032",
-            "HH3001", "HH3002", "HH3010", "HH3021",
+            "HH3001", "HH3002", "HH3010", "HH3021", "HH5001", "HH5002", "HH5003",
         ] {
             let mut parts = where_to_look(code).split('`');
             let command = parts.nth(1).expect("a command in backticks");

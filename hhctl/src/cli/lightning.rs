@@ -261,7 +261,7 @@ fn base_fee(text: &str) -> Result<u32, String> {
 fn node_id(text: &str) -> Result<String, String> {
     let is_point = text.starts_with("02") || text.starts_with("03");
     if text.len() == 66 && is_point && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(text.to_owned())
+        Ok(text.to_ascii_lowercase())
     } else {
         Err("write a node's id as 66 hex digits".to_owned())
     }

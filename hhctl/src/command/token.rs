@@ -15,13 +15,14 @@ pub(super) async fn report(
     command: &TokenCommand,
 ) -> Result<Report, Failure> {
     match command {
-        TokenCommand::Create(args) => create(session, args).await,
         TokenCommand::List => list(session).await,
-        TokenCommand::Revoke { .. } => unreachable!("run() has what changes something planned"),
+        TokenCommand::Create(_) | TokenCommand::Revoke { .. } => {
+            unreachable!("{}", super::NOTHING_CHANGES)
+        }
     }
 }
 
-async fn create(session: &mut Session, args: &CreateArgs) -> Result<Report, Failure> {
+pub(super) async fn create(session: &mut Session, args: &CreateArgs) -> Result<Report, Failure> {
     let daemon = session.core_control().await?;
     let request = CreateToken {
         node: args.node.to_string(),
@@ -68,10 +69,15 @@ async fn list(session: &mut Session) -> Result<Report, Failure> {
 pub(super) async fn plan(session: &mut Session, id: &str) -> Result<Plan, Failure> {
     let (tokens, _) = tokens(session).await?;
     let found: Vec<EnrolmentToken> = tokens.into_iter().filter(|token| token.id == id).collect();
-    let view = vec![
-        Part::Table(table(&found, session.now())),
-        Part::Note("would let this token be of no use any more".to_owned()),
-    ];
+    let view = if found.is_empty() {
+        let note = format!("the newest tokens don't have {id}: `hhctl token list` shows them");
+        vec![Part::Note(note)]
+    } else {
+        vec![
+            Part::Table(table(&found, session.now())),
+            Part::Note("would let this token be of no use any more".to_owned()),
+        ]
+    };
     Ok(Plan {
         report: Report::list("EnrolmentTokenList", &found, view),
         question: Some(format!("Revoke the token {id}")),

@@ -25,7 +25,9 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
         "HH4022" => "`hhctl ln status` shows what this wallet can do",
         "HH4030" => "have another operator run the same command",
         "HH5004" => "enrol the node anew: `hhctl token create` with --replace",
-        "HH5005" => "revoke the node that has used it, if it is not yours",
+        "HH5005" => {
+            "if a node that is not yours has used it, let yours join: `hhctl token create` with --replace"
+        }
         "HH5006" => "name another node, or say --replace",
         "HH5010" => "read the log of hyperhash-core; its disk may be full",
         "HH4032" => "put that right first, and look at the plan again",

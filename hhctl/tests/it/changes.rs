@@ -86,6 +86,7 @@ async fn who_is_not_there_can_not_be_kicked() {
         "hhctl miner kick",
         "hhctl miner kick 3 --account alice",
         "hhctl miner kick 3 --watch",
+        "hhctl token create paris --watch",
     ] {
         assert_eq!(operator.types(line).await.exit, Exit::Usage, "{line}");
     }
