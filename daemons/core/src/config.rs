@@ -1,10 +1,14 @@
 //! hyperhash-core's configuration.
 
-use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
+use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
+use hh_ledger::{Location, PostgresConfig};
 use hh_trust::pki::{PeerName, TrustDomain};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// The role in PostgreSQL where none is named.
+const POSTGRES_USER: &str = "hyperhash-core";
 
 /// The file `hyperhash-core.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +22,8 @@ pub struct CoreConfig {
     /// Where `core.db` is. It is made by hand or by the service manager.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    #[serde(default)]
+    pub database: DatabaseConfig,
     pub enrolment: EnrolmentConfig,
     pub sessions: SessionsConfig,
     pub pki: PkiConfig,
@@ -26,6 +32,14 @@ pub struct CoreConfig {
     /// Load balancers in front of both ports.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
+}
+
+/// The database: `core.db` in the data directory, unless this says otherwise.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// One that several replicas share.
+    pub postgres: Option<PostgresConfig>,
 }
 
 /// Where nodes enrol.
@@ -88,9 +102,15 @@ fn default_data_dir() -> PathBuf {
 }
 
 impl CoreConfig {
-    /// The database.
-    pub fn database_path(&self) -> PathBuf {
-        self.data_dir.join("core.db")
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// The password or the root certificates can't be read.
+    pub(crate) fn database_location(&self) -> Result<Location, Failure> {
+        match &self.database.postgres {
+            Some(postgres) => postgres.location(POSTGRES_USER),
+            None => Ok(Location::Sqlite(self.data_dir.join("core.db"))),
+        }
     }
 }
 
@@ -100,6 +120,9 @@ impl hh_daemon::Config for CoreConfig {
             if !path.is_absolute() {
                 mistakes.add(key, "not an absolute path", "start it with a slash");
             }
+        }
+        if let Some(postgres) = &self.database.postgres {
+            postgres.check("database.postgres", mistakes);
         }
         let host = self.enrolment.url.strip_prefix("https://");
         if !host.is_some_and(is_host_and_port) {
@@ -148,7 +171,8 @@ mod tests {
             [sessions]\nlisten_address = \"127.0.0.1:0\"\npublic_address = \"core\"\n\
             [pki]\ndir = \"pki\"\nnode_issuer_key = \"file:/a\"\nserver_issuer_key = \"file:/b\"\n\
             enrolment_key = \"file:/c\"\ncommand_key = \"file:/d\"\n\
-            [limits]\nmax_connections = 0\n";
+            [limits]\nmax_connections = 0\n\
+            [database.postgres]\nhost = \"db.example\"\ndatabase = \"hyperhash\"\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<CoreConfig>(&path).unwrap_err();
         let ConfigError::Mistakes(mistakes) = error else {
@@ -161,6 +185,7 @@ mod tests {
             "enrolment.url: \"http://core:8444\" is not https://HOST:PORT",
             "sessions.public_address: \"core\" is not HOST:PORT",
             "limits: no node can connect",
+            "database.postgres.host: db.example is another machine",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

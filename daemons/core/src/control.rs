@@ -8,6 +8,7 @@ mod token;
 use crate::audit;
 use crate::authority::Authority;
 use crate::fleet::Fleet;
+use crate::lease;
 use crate::operations::Operations;
 use crate::store::{Store, StoreError};
 use crate::{node as nodes, operation as operation_rows};
@@ -67,21 +68,25 @@ impl Control {
     }
 
     async fn status(&self) -> Result<CoreStatus, ApiError> {
+        let instance = self.store.instance();
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| {
+            .read(move |transaction| {
                 let (_, nodes) = nodes::list(transaction, 0)?;
                 let open = operation_rows::count_open(transaction)?;
-                Ok((nodes, open, audit::head(transaction)?))
+                let elsewhere = lease::count_elsewhere(transaction, instance)?;
+                Ok((nodes, elsewhere, open, audit::head(transaction)?))
             })
             .await;
-        let (nodes, operations_open, head) = read.map_err(|error| store_error(&error))?;
+        let (nodes, elsewhere, operations_open, head) =
+            read.map_err(|error| store_error(&error))?;
+        let here = u32::try_from(self.fleet.count()).unwrap_or(u32::MAX);
         Ok(CoreStatus {
             trust_domain: self.authority.domain.to_string(),
             enrolment_address: self.enrolment_address.to_string(),
             session_address: self.session_address.to_string(),
             nodes,
-            nodes_connected: u32::try_from(self.fleet.count()).unwrap_or(u32::MAX),
+            nodes_connected: here.saturating_add(elsewhere),
             operations_open,
             audit_head: format!("{}:{}", head.size, head.root),
         })
@@ -90,7 +95,7 @@ impl Control {
     async fn audit(&self, query: AuditQuery) -> Result<AuditPage, ApiError> {
         let read: Result<_, StoreError> = self
             .store
-            .call(move |transaction| audit::page(transaction, query.after_seq, query.limit))
+            .read(move |transaction| audit::page(transaction, query.after_seq, query.limit))
             .await;
         let (lines, last_seq) = read.map_err(|error| store_error(&error))?;
         Ok(AuditPage { lines, last_seq })

@@ -1,15 +1,16 @@
 //! Commands from an operator's word to what came of them.
 //!
-//! A command is signed, numbered, written down and put into the audit log in one transaction; then the node's session is woken. What
+//! A command is signed, numbered, written down and put into the audit log in one transaction, which wakes the node's session, at
+//! whichever replica it is. What
 //! the node has signed is believed, and nothing else: neither a lost connection nor a time that is over says what came of a command
 //! that was sent.
 
 use crate::audit::{self, Asked, Ended};
 use crate::authority::Authority;
-use crate::fleet::Fleet;
+use crate::lease::{self, Lease, LeaseError};
 use crate::node::{self, NodeRow};
 use crate::operation::{self, Conclusion, OperationRow, Signed, Undelivered};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Transaction};
 use hh_ipc::api::core::OperationState;
 use hh_trust::NodeId;
 use hh_trust::audit::{Actor, AuditOutcome, Detail};
@@ -17,21 +18,16 @@ use hh_trust::command::{Command, CommandError, CommandId, Digest, Order};
 use hh_trust::command_result::{CommandResult, Outcome};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
-use rusqlite::Transaction;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// A command holds for so long: a node that is away for a moment still gets it, and none is carried out long after it was asked for.
 const LIFE_SECONDS: i64 = 120;
 
 /// For a service to stop and start.
 const DEADLINE_SECONDS: u32 = 120;
-
-/// How often commands expire that no node has fetched.
-const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a command was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -64,17 +60,15 @@ pub(crate) struct Wish {
 pub(crate) struct Operations {
     store: Store,
     authority: Arc<Authority>,
-    fleet: Fleet,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
 }
 
 impl Operations {
-    pub(crate) fn new(store: Store, authority: Arc<Authority>, fleet: Fleet) -> Self {
+    pub(crate) fn new(store: Store, authority: Arc<Authority>) -> Self {
         Self {
             store,
             authority,
-            fleet,
             changes: watch::Sender::new(0),
         }
     }
@@ -84,11 +78,9 @@ impl Operations {
     /// # Errors
     /// There is no such node, or no node would take such a command.
     pub(crate) async fn order(&self, wish: Wish) -> Result<OperationRow, OrderError> {
-        let (authority, node) = (Arc::clone(&self.authority), wish.node.clone());
+        let authority = Arc::clone(&self.authority);
         let order = move |transaction: &Transaction<'_>| order(transaction, &authority, &wish);
-        let row = self.store.call(order).await?;
-        self.fleet.wake(&node);
-        Ok(row)
+        self.store.call(order).await
     }
 
     /// Whether a node may be given commands.
@@ -98,13 +90,13 @@ impl Operations {
     pub(crate) async fn check(&self, node: NodeId) -> Result<(), OrderError> {
         let check =
             move |transaction: &Transaction<'_>| orderable(transaction, &node).map(|_node| ());
-        self.store.call(check).await
+        self.store.read(check).await
     }
 
     /// One of them.
     pub(crate) async fn get(&self, id: String) -> Result<Option<OperationRow>, StoreError> {
         let get = move |transaction: &Transaction<'_>| operation::get(transaction, &id);
-        self.store.call(get).await
+        self.store.read(get).await
     }
 
     /// One of them, as soon as it is known what came of it, or after so long.
@@ -130,30 +122,35 @@ impl Operations {
     pub(crate) async fn deliver(
         &self,
         node: &NodeRow,
+        lease: &Lease,
         after: Option<String>,
-    ) -> Result<Vec<Undelivered>, StoreError> {
-        let (id, epoch) = (node.id.clone(), node.epoch);
+    ) -> Result<Vec<Undelivered>, LeaseError> {
+        let (lease, epoch) = (lease.clone(), node.epoch);
         let deliver = move |transaction: &Transaction<'_>| {
-            operation::deliver(transaction, (&id, epoch), after.as_deref())
+            lease::check(transaction, &lease)?;
+            let commands = operation::deliver(transaction, (&lease.node, epoch), after.as_deref());
+            Ok(commands?)
         };
         self.store.call(deliver).await
     }
 
     /// A node has written a command down.
-    pub(crate) async fn taken(&self, node: &NodeRow, id: String) -> Result<(), StoreError> {
-        let node = node.id.clone();
-        let taken = move |transaction: &Transaction<'_>| operation::taken(transaction, &node, &id);
-        self.store.call(taken).await?;
-        self.changed();
-        Ok(())
+    pub(crate) async fn taken(&self, lease: &Lease, id: String) -> Result<(), LeaseError> {
+        let lease = lease.clone();
+        let taken = move |transaction: &Transaction<'_>| {
+            lease::check(transaction, &lease)?;
+            Ok(operation::taken(transaction, &lease.node, &id)?)
+        };
+        self.store.call(taken).await
     }
 
     /// Takes what a node has signed. Gives the id of the command, or none if the node has not signed it.
     pub(crate) async fn conclude(
         &self,
         node: &NodeRow,
+        lease: &Lease,
         jws: String,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<String>, LeaseError> {
         let verified =
             CommandResult::verify(&jws, &self.authority.domain, &node.id, &node.public_key);
         let result = match verified {
@@ -165,36 +162,24 @@ impl Operations {
         };
         let id = result.id.to_string();
         let core = self.authority.replica.clone();
-        let conclude =
-            move |transaction: &Transaction<'_>| conclude(transaction, &core, &result, &jws);
-        self.store.call(conclude).await?;
-        self.changed();
-        Ok(Some(id))
+        let lease = lease.clone();
+        let conclude = move |transaction: &Transaction<'_>| {
+            lease::check(transaction, &lease)?;
+            Ok(conclude(transaction, &core, &result, &jws)?)
+        };
+        let concluded: Result<(), LeaseError> = self.store.call(conclude).await;
+        concluded.map(|()| Some(id))
     }
 
-    /// Lets commands expire, until the daemon stops.
-    pub(crate) async fn expire(self, stop: CancellationToken) {
-        while stop
-            .run_until_cancelled(tokio::time::sleep(EXPIRE_EVERY))
-            .await
-            .is_some()
-        {
-            let core = self.authority.replica.clone();
-            let expire = move |transaction: &Transaction<'_>| expire(transaction, &core);
-            match self.store.call(expire).await {
-                Ok(0) => {}
-                Ok(_) => self.changed(),
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "commands not expired"
-                    );
-                }
-            }
-        }
+    /// Lets commands expire that no node has fetched.
+    pub(crate) async fn expire(&self) -> Result<(), StoreError> {
+        let core = self.authority.replica.clone();
+        let expire = move |transaction: &Transaction<'_>| expire(transaction, &core);
+        self.store.call(expire).await
     }
 
-    fn changed(&self) {
+    /// Something may be known of some command: those who wait look.
+    pub(crate) fn changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -303,13 +288,13 @@ fn conclude(
     audit::outcome(transaction, (core, now), result.id, ended)
 }
 
-fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<usize, StoreError> {
+fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<(), StoreError> {
     let now = Timestamp::now();
     let ids = operation::expire(transaction, now.as_millisecond())?;
     for id in &ids {
         audit::outcome(transaction, (core, now), *id, Ended::refused("expired"))?;
     }
-    Ok(ids.len())
+    Ok(())
 }
 
 /// A command for people.

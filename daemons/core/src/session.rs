@@ -93,7 +93,7 @@ impl Sessions {
         };
         let found: Result<Option<NodeRow>, StoreError> = self
             .store
-            .call(move |transaction| {
+            .read(move |transaction| {
                 let known = node::get(transaction, &id)?;
                 let Some(known) = known else {
                     return Ok(None);

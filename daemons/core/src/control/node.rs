@@ -2,6 +2,7 @@
 
 use super::{Control, MAX_LISTED, store_error, timestamp};
 use crate::fleet::Live;
+use crate::lease;
 use crate::node::{self, NodeRow};
 use crate::store::StoreError;
 use crate::telemetry::{self, Latest};
@@ -14,21 +15,26 @@ use hh_trust::NodeId;
 
 impl Control {
     pub(super) async fn nodes(&self) -> Result<FleetPage, ApiError> {
+        let (fleet, instance) = (self.fleet.clone(), self.store.instance());
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| {
+            .read(move |transaction| {
                 let (rows, total) = node::list(transaction, MAX_LISTED)?;
+                let mut elsewhere = lease::elsewhere(transaction, instance)?;
                 let with_samples = rows.into_iter().map(|row| {
-                    let latest = telemetry::latest(transaction, &row.id)?;
-                    Ok((row, latest))
+                    let live = fleet.get(&row.id).or_else(|| elsewhere.remove(&row.id));
+                    let latest = match live {
+                        Some(_) => None,
+                        None => telemetry::latest(transaction, &row.id)?,
+                    };
+                    Ok((row, live, latest))
                 });
                 let rows = with_samples.collect::<Result<Vec<_>, StoreError>>()?;
                 Ok((rows, total))
             })
             .await;
         let (rows, total) = read.map_err(|error| store_error(&error))?;
-        let nodes = rows.iter().map(|(row, latest)| {
-            let live = self.fleet.get(&row.id);
+        let nodes = rows.iter().map(|(row, live, latest)| {
             let services = services(live.as_ref(), latest.as_ref());
             fleet_node(row, live.as_ref(), services)
         });
@@ -41,16 +47,18 @@ impl Control {
     pub(super) async fn node(&self, id: &str) -> Result<FleetNodeDetail, ApiError> {
         let unknown = || no_such_node(id);
         let name: NodeId = id.parse().ok().ok_or_else(unknown)?;
+        let instance = self.store.instance();
         let read: Result<_, StoreError> = self
             .store
-            .call(move |transaction| {
+            .read(move |transaction| {
                 let row = node::get(transaction, &name)?;
-                Ok((row, telemetry::latest(transaction, &name)?))
+                let elsewhere = lease::elsewhere(transaction, instance)?.remove(&name);
+                Ok((row, elsewhere, telemetry::latest(transaction, &name)?))
             })
             .await;
-        let (row, latest) = read.map_err(|error| store_error(&error))?;
+        let (row, elsewhere, latest) = read.map_err(|error| store_error(&error))?;
         let row = row.ok_or_else(unknown)?;
-        let live = self.fleet.get(&row.id);
+        let live = self.fleet.get(&row.id).or(elsewhere);
         let reported = services(live.as_ref(), latest.as_ref());
         Ok(FleetNodeDetail {
             node: fleet_node(&row, live.as_ref(), reported),

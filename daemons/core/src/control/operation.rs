@@ -65,7 +65,7 @@ impl Control {
         };
         let read: Result<_, StoreError> = self
             .store
-            .call(move |transaction| operation::list(transaction, query.node.as_deref(), limit))
+            .read(move |transaction| operation::list(transaction, query.node.as_deref(), limit))
             .await;
         let (rows, total) = read.map_err(|error| store_error(&error))?;
         Ok(OperationPage {

@@ -3,7 +3,7 @@
 use super::{Control, MAX_LISTED, actor, digest, operator, store_error, timestamp, usage};
 use crate::audit::{self, Asked, Ended};
 use crate::node;
-use crate::store::StoreError;
+use crate::store::{StoreError, Transaction};
 use crate::token::{self, TokenRow};
 use hh_daemon::Caller;
 use hh_ipc::api::core::{
@@ -16,7 +16,6 @@ use hh_trust::command::CommandId;
 use hh_trust::enrolment::{EnrolmentToken, TokenHash, TokenId, TokenRequest, Visibility};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
-use rusqlite::Transaction;
 
 /// Shortest life of a token in seconds: somebody has to carry it to a node.
 const SECONDS_MIN: u32 = 60;
@@ -87,7 +86,7 @@ impl Control {
     pub(super) async fn tokens(&self) -> Result<TokenPage, ApiError> {
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| token::list(transaction, MAX_LISTED))
+            .read(|transaction| token::list(transaction, MAX_LISTED))
             .await;
         let (rows, total) = read.map_err(|error| store_error(&error))?;
         let now = Timestamp::now();
