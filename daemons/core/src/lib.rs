@@ -6,11 +6,14 @@
 //!
 //! ```text
 //!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
+//!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            └► telemetry: one writer for all            │
 //!                                        store: core.db, one thread ◄────┘
 //! ```
 
+mod api_token;
+mod asker;
 mod audit;
 mod authority;
 pub mod config;
@@ -23,13 +26,15 @@ mod metrics_export;
 mod node;
 mod operation;
 mod operations;
+mod permission;
+mod rest;
 mod session;
 mod store;
 mod telemetry;
 mod token;
 
 use authority::Authority;
-use config::CoreConfig;
+use config::{CoreConfig, RestConfig};
 use control::Control;
 use enrolment::Enrolment;
 use fleet::Fleet;
@@ -41,6 +46,12 @@ use session::Sessions;
 use std::sync::Arc;
 use store::Store;
 use tokio::net::TcpListener;
+
+/// Connections of REST at a time: an answer takes milliseconds, and a connection that is kept some kB.
+const REST_CONNECTIONS_MAX: usize = 1_000;
+
+/// Of these, of one address: a browser opens six.
+const REST_CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
 
 /// Starts everything, in this order, and returns when nodes can connect.
 ///
@@ -55,6 +66,10 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         hh_daemon::listen("sessions.listen_address", config.sessions.listen_address).await?;
     let enrolment_address = enrolment_socket.local_addr()?;
     let session_address = session_socket.local_addr()?;
+    let rest_socket = match &config.rest {
+        Some(rest) => Some(hh_daemon::listen("rest.listen_address", rest.listen_address).await?),
+        None => None,
+    };
     let store = Store::open(&config.database_path())?;
     metrics_export::describe();
 
@@ -103,7 +118,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
     ports.open("sessions", session_socket, tls, sessions);
     tracing::info!(%enrolment_address, %session_address, "listening for nodes");
 
-    let control = Control {
+    let control = Arc::new(Control {
         context: context.clone(),
         authority,
         store,
@@ -112,7 +127,10 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         enrolment_address,
         session_address,
         enrolment_url: config.enrolment.url.clone(),
-    };
+    });
+    if let (Some(rest), Some(socket)) = (&config.rest, rest_socket) {
+        ports.open_rest(rest, socket, Arc::clone(&control))?;
+    }
     control.serve()?;
     context.set_ready(true);
     Ok(())
@@ -121,6 +139,8 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
 /// What both ports have in common.
 struct Ports {
     places: Places,
+    /// Of their own: who looks at figures keeps no node out.
+    rest_places: Places,
     proxies: Arc<hh_daemon::ProxyProtocol>,
     tasks: hh_daemon::Tasks,
 }
@@ -130,6 +150,7 @@ impl Ports {
         let limits = &config.limits;
         Self {
             places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            rest_places: Places::new(REST_CONNECTIONS_MAX, REST_CONNECTIONS_OF_ADDRESS_MAX),
             proxies: Arc::new(config.proxy_protocol.clone()),
             tasks: context.tasks.clone(),
         }
@@ -151,6 +172,33 @@ impl Ports {
             service: Arc::new(service),
         };
         self.tasks.spawn(name, listener.run());
+    }
+}
+
+impl Ports {
+    /// REST: by the network's own certificate, or plain on loopback.
+    fn open_rest(
+        &self,
+        config: &RestConfig,
+        socket: TcpListener,
+        control: Arc<Control>,
+    ) -> Result<(), Failure> {
+        let address = socket.local_addr()?;
+        let tls = match config.plain {
+            true => None,
+            false => Some(hh_trust::pki::rest_server(&control.authority.session_slot)?),
+        };
+        let server = rest::Server {
+            socket,
+            tls: tls.map(Arc::new),
+            places: self.rest_places.clone(),
+            proxies: Arc::clone(&self.proxies),
+            tasks: self.tasks.clone(),
+            router: rest::router(control, config),
+        };
+        self.tasks.spawn("rest", server.run());
+        tracing::info!(%address, plain = config.plain, "listening for operators and everybody");
+        Ok(())
     }
 }
 

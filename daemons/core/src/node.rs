@@ -66,6 +66,23 @@ pub(crate) fn list(
     Ok((nodes, total))
 }
 
+/// At most so many nodes after that one, by name; of all, or `only` these.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<NodeRow>, StoreError> {
+    let only = only.map(|names| serde_json::to_string(names).expect("texts have a JSON"));
+    let query = format!(
+        "SELECT {COLUMNS} FROM nodes
+         WHERE (?1 IS NULL OR id IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"
+    );
+    let mut statement = transaction.prepare_cached(&query)?;
+    let rows = statement.query_map(params![only, after, limit], |row| Ok(read(row)))?;
+    rows.map(|row| row?).collect()
+}
+
 /// The name of the node that has this key.
 pub(crate) fn with_key(
     transaction: &Transaction<'_>,

@@ -125,6 +125,25 @@ pub(crate) fn list(
     Ok((operations, total))
 }
 
+/// At most so many commands before that one, newest first; of all nodes, or `only` of these.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<OperationRow>, StoreError> {
+    let only = only.map(|names| serde_json::to_string(names).expect("texts have a JSON"));
+    let query = format!(
+        "SELECT {COLUMNS} FROM commands
+         WHERE (?1 IS NULL OR node IN (SELECT value FROM json_each(?1)))
+             AND (?2 IS NULL OR (created_at_ms, id) < (SELECT created_at_ms, id FROM commands WHERE id = ?2))
+         ORDER BY created_at_ms DESC, id DESC LIMIT ?3"
+    );
+    let mut statement = transaction.prepare_cached(&query)?;
+    let rows = statement.query_map(params![only, after, limit], |row| Ok(read(row)))?;
+    rows.map(|row| row?).collect()
+}
+
 /// Of how many commands it is not known what came of them.
 pub(crate) fn count_open(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
     let query = "SELECT count(*) FROM commands WHERE state IN ('queued', 'sent', 'taken')";

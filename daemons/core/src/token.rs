@@ -76,6 +76,23 @@ pub(crate) fn list(
     Ok((tokens, total))
 }
 
+/// At most so many tokens before that one, newest first.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    after: Option<TokenId>,
+    limit: u32,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let after = after.map(|id| id.to_string());
+    let query = format!(
+        "SELECT {COLUMNS} FROM tokens
+         WHERE ?1 IS NULL OR (created_at_ms, id) < (SELECT created_at_ms, id FROM tokens WHERE id = ?1)
+         ORDER BY created_at_ms DESC, id DESC LIMIT ?2"
+    );
+    let mut statement = transaction.prepare(&query)?;
+    let rows = statement.query_map(params![after, limit], |row| Ok(read(row)))?;
+    rows.map(|row| row?).collect()
+}
+
 /// Writes down who has used a token. False if somebody was faster.
 pub(crate) fn use_up(
     transaction: &Transaction<'_>,

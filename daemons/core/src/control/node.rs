@@ -13,7 +13,7 @@ use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::NodeId;
 
 impl Control {
-    pub(super) async fn nodes(&self) -> Result<FleetPage, ApiError> {
+    pub(crate) async fn nodes(&self) -> Result<FleetPage, ApiError> {
         let read: Result<_, StoreError> = self
             .store
             .call(|transaction| {
@@ -38,7 +38,34 @@ impl Control {
         })
     }
 
-    pub(super) async fn node(&self, id: &str) -> Result<FleetNodeDetail, ApiError> {
+    /// At most so many nodes after that one, by name; of all, or `only` these.
+    pub(crate) async fn node_page(
+        &self,
+        only: Option<Vec<String>>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<FleetNode>, ApiError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .call(move |transaction| {
+                let rows = node::page(transaction, only.as_deref(), after.as_deref(), limit)?;
+                let with_samples = rows.into_iter().map(|row| {
+                    let latest = telemetry::latest(transaction, &row.id)?;
+                    Ok((row, latest))
+                });
+                with_samples.collect::<Result<Vec<_>, StoreError>>()
+            })
+            .await;
+        let rows = read.map_err(|error| store_error(&error))?;
+        let nodes = rows.iter().map(|(row, latest)| {
+            let live = self.fleet.get(&row.id);
+            let services = services(live.as_ref(), latest.as_ref());
+            fleet_node(row, live.as_ref(), services)
+        });
+        Ok(nodes.collect())
+    }
+
+    pub(crate) async fn node(&self, id: &str) -> Result<FleetNodeDetail, ApiError> {
         let unknown = || no_such_node(id);
         let name: NodeId = id.parse().ok().ok_or_else(unknown)?;
         let read: Result<_, StoreError> = self

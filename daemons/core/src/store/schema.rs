@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Migrations in order; the schema's version is the number of those that ran. One that was released is never changed.
-const MIGRATIONS: [&str; 1] = [INITIAL];
+const MIGRATIONS: [&str; 2] = [INITIAL, API_TOKENS];
 
 /// Times are milliseconds since 1970.
 const INITIAL: &str = "
@@ -115,6 +115,32 @@ CREATE TABLE samples (
     PRIMARY KEY (node, stream, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX samples_by_time ON samples (at_ms);
+";
+
+/// Tokens of the REST interface.
+const API_TOKENS: &str = "
+CREATE TABLE api_tokens (
+    id TEXT PRIMARY KEY,
+    -- SHA-256 of the token, which is nowhere.
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    name TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('miner', 'node-operator', 'core-operator')),
+    read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+    -- Lists in JSON.
+    nodes TEXT NOT NULL,
+    accounts TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    revoked_at_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- From which the public pseudonyms of payees are made.
+CREATE TABLE pseudonyms (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    key BLOB NOT NULL CHECK (length(key) = 32)
+) STRICT;
+INSERT INTO pseudonyms (only, key) VALUES (1, randomblob(32));
 ";
 
 /// The write-ahead log is cut back to this size after a checkpoint.
