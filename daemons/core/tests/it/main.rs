@@ -5,4 +5,5 @@
 mod control_plane;
 mod hostile;
 mod renewal;
+mod rest;
 mod site;
