@@ -2,6 +2,7 @@
 
 mod account;
 mod amount;
+mod api_token;
 mod audit;
 mod block;
 mod downstream;
@@ -21,6 +22,7 @@ mod withdrawal;
 mod worker;
 
 pub(crate) use account::{AccountCommand, DestinationArgs, DrawArgs, PayoutAddressCommand};
+pub(crate) use api_token::{ApiTokenCommand, CreateApiTokenArgs};
 pub(crate) use audit::AuditCommand;
 pub(crate) use block::BlockCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -153,6 +155,9 @@ pub(crate) enum Command {
     /// Tokens with which nodes enrol at core
     #[command(subcommand, alias = "tokens")]
     Token(TokenCommand),
+    /// Tokens with which people and programs call core's REST interface
+    #[command(subcommand, alias = "api-tokens")]
+    ApiToken(ApiTokenCommand),
     /// Commands that nodes were given, and what came of them
     #[command(subcommand, alias = "operations")]
     Operation(OperationCommand),
@@ -241,7 +246,8 @@ impl Command {
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
                 ) | Self::Node(NodeCommand::Revoke { .. } | NodeCommand::Restart { .. })
-                    | Self::Token(TokenCommand::Create(_) | TokenCommand::Revoke { .. })
+                    | Self::Token(TokenCommand::Revoke { .. })
+                    | Self::ApiToken(ApiTokenCommand::Revoke { .. })
                     | Self::Pool(
                         PoolCommand::Vardiff(VardiffCommand::Set { .. })
                             | PoolCommand::Retire { .. }

@@ -2,6 +2,7 @@
 
 mod account;
 mod answers;
+mod api_token;
 mod audit;
 mod ban;
 mod block;
@@ -38,10 +39,10 @@ mod worker;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{
-    BanCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand, EventCommand,
-    IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand, PoolCommand,
-    RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand,
-    UpstreamCommand, VardiffCommand, WorkerCommand,
+    ApiTokenCommand, BanCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand,
+    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand,
+    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand,
+    TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;
@@ -62,6 +63,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Node(NodeCommand::List) => node::list(session).await,
         Command::Node(NodeCommand::Show { node }) => node::show(session, node).await,
         Command::Token(command) => token::report(session, command).await,
+        Command::ApiToken(command) => api_token::report(session, command).await,
         Command::Operation(command) => operation::report(session, command).await,
         Command::Pki(_) => pki::status(session).await,
         Command::Audit(_) => audit::verify(session).await,
@@ -157,6 +159,7 @@ pub(crate) fn consent(command: &Command) -> Consent {
             NodeCommand::Revoke { confirmation, .. } | NodeCommand::Restart { confirmation, .. },
         )
         | Command::Token(TokenCommand::Revoke { confirmation, .. })
+        | Command::ApiToken(ApiTokenCommand::Revoke { confirmation, .. })
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
@@ -198,6 +201,7 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
             node::plan_restart(session, node, service).await
         }
         Command::Token(TokenCommand::Revoke { id, .. }) => token::plan(session, id).await,
+        Command::ApiToken(ApiTokenCommand::Revoke { id, .. }) => api_token::plan(session, id).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::plan(session, account.as_deref(), settings).await,
@@ -260,6 +264,9 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         }) => node::restart(session, (node, service), *no_wait).await,
         Command::Token(TokenCommand::Create(args)) => token::create(session, args).await,
         Command::Token(TokenCommand::Revoke { id, .. }) => token::revoke(session, id).await,
+        Command::ApiToken(ApiTokenCommand::Revoke { id, .. }) => {
+            api_token::revoke(session, id).await
+        }
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::set(session, account.as_deref(), settings).await,

@@ -19,7 +19,7 @@ pub(crate) struct Asked {
     /// A name of its own.
     pub(crate) op: OperationId,
     pub(crate) actor: Actor,
-    /// `control` or `grpc`.
+    /// `control`, `rest` or `grpc`.
     pub(crate) via: &'static str,
     /// From which address.
     pub(crate) source: Option<String>,

@@ -8,11 +8,12 @@ use crate::authority::Authority;
 use crate::grpc::{self, Answer, Call};
 use crate::listener::{Peer, Service};
 use crate::node::{self, Joining};
+use crate::permission::Who;
 use crate::store::{Store, StoreError, Transaction};
 use crate::{lease, operation, token};
 use futures::future::BoxFuture;
 use hh_daemon::ConnectRate;
-use hh_ipc::agent::{EnrolRequest, EnrolResponse, path};
+use hh_ipc::agent::{EnrolRequest, EnrolResponse, Method};
 use hh_ipc::api::core::OperationState;
 use hh_trust::audit::{Actor, AuditOutcome, Detail};
 use hh_trust::command::{CommandError, CommandId, Digest};
@@ -105,8 +106,13 @@ pub(crate) struct Enrolment {
 
 impl Service for Enrolment {
     fn answer(&self, peer: Peer, call: Call) -> BoxFuture<'static, Answer> {
-        if call.uri().path() != path::ENROL {
-            return Box::pin(std::future::ready(grpc::unimplemented()));
+        let refused = match grpc::called(&call, Who::Unenrolled) {
+            Ok(Method::Enrol) => None,
+            Ok(_) => Some(grpc::not_here()),
+            Err(status) => Some(status),
+        };
+        if let Some(status) = refused {
+            return Box::pin(std::future::ready(status.into_http()));
         }
         let this = self.clone();
         let enrol = move |request| async move { this.enrol(&peer, request).await };

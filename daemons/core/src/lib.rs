@@ -6,11 +6,14 @@
 //!
 //! ```text
 //!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
+//!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            └► telemetry: one writer for all            │
 //!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
 //! ```
 
+mod api_token;
+mod asker;
 mod audit;
 mod authority;
 pub mod config;
@@ -24,6 +27,8 @@ mod metrics_export;
 mod node;
 mod operation;
 mod operations;
+mod permission;
+mod rest;
 mod session;
 mod store;
 mod telemetry;
@@ -31,7 +36,7 @@ mod token;
 mod upkeep;
 
 use authority::Authority;
-use config::CoreConfig;
+use config::{CoreConfig, RestConfig};
 use control::Control;
 use enrolment::Enrolment;
 use fleet::Fleet;
@@ -46,6 +51,12 @@ use store::Store;
 use tokio::net::TcpListener;
 use upkeep::Upkeep;
 
+/// Connections of REST at a time: an answer takes milliseconds, and a connection that is kept some kB.
+const REST_CONNECTIONS_MAX: usize = 1_000;
+
+/// Of these, of one address: a browser opens six.
+const REST_CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
+
 /// Starts everything, in this order, and returns when nodes can connect.
 ///
 /// # Errors
@@ -58,6 +69,10 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         hh_daemon::listen("sessions.listen_address", config.sessions.listen_address).await?;
     let enrolment_address = enrolment_socket.local_addr()?;
     let session_address = session_socket.local_addr()?;
+    let rest_socket = match &config.rest {
+        Some(rest) => Some(hh_daemon::listen("rest.listen_address", rest.listen_address).await?),
+        None => None,
+    };
     metrics_export::describe();
     let store = open(&config, &context).await?;
 
@@ -91,7 +106,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         fleet: fleet.clone(),
         operations: operations.clone(),
     };
-    let control = Control {
+    let control = Arc::new(Control {
         context: context.clone(),
         authority,
         store,
@@ -100,7 +115,10 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         enrolment_address,
         session_address,
         enrolment_url: config.enrolment.url.clone(),
-    };
+    });
+    if let (Some(rest), Some(socket)) = (&config.rest, rest_socket) {
+        ports.open_rest(rest, socket, Arc::clone(&control))?;
+    }
     control.serve()?;
     spawn(&context, "upkeep", upkeep.run());
     context.set_ready(true);
@@ -150,6 +168,8 @@ async fn open(config: &CoreConfig, context: &Context) -> Result<Store, Failure> 
 /// What both ports have in common.
 struct Ports {
     places: Places,
+    /// Of their own: who looks at figures keeps no node out.
+    rest_places: Places,
     proxies: Arc<hh_daemon::ProxyProtocol>,
     tasks: hh_daemon::Tasks,
 }
@@ -159,6 +179,7 @@ impl Ports {
         let limits = &config.limits;
         Self {
             places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            rest_places: Places::new(REST_CONNECTIONS_MAX, REST_CONNECTIONS_OF_ADDRESS_MAX),
             proxies: Arc::new(config.proxy_protocol.clone()),
             tasks: context.tasks.clone(),
         }
@@ -180,6 +201,33 @@ impl Ports {
             service: Arc::new(service),
         };
         self.tasks.spawn(name, listener.run());
+    }
+}
+
+impl Ports {
+    /// REST: by the network's own certificate, or plain on loopback.
+    fn open_rest(
+        &self,
+        config: &RestConfig,
+        socket: TcpListener,
+        control: Arc<Control>,
+    ) -> Result<(), Failure> {
+        let address = socket.local_addr()?;
+        let tls = match config.plain {
+            true => None,
+            false => Some(hh_trust::pki::rest_server(&control.authority.session_slot)?),
+        };
+        let server = rest::Server {
+            socket,
+            tls: tls.map(Arc::new),
+            places: self.rest_places.clone(),
+            proxies: Arc::clone(&self.proxies),
+            tasks: self.tasks.clone(),
+            router: rest::router(control, config),
+        };
+        self.tasks.spawn("rest", server.run());
+        tracing::info!(%address, plain = config.plain, "listening for operators and everybody");
+        Ok(())
     }
 }
 

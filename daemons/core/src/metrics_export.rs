@@ -57,6 +57,10 @@ pub(crate) fn describe() {
         "hyperhash_fleet_enrolments_total",
         "Enrolments, by what came of them"
     );
+    describe_counter!(
+        "hyperhash_rest_requests_total",
+        "Requests of the REST interface, by what came of them"
+    );
 }
 
 pub(crate) struct Exporter {

@@ -1,6 +1,6 @@
 //! The nodes that have enrolled, and the certificates that they were given: their rows.
 
-use crate::store::{Row, StoreError, Transaction, values};
+use crate::store::{Row, StoreError, Transaction, among, values};
 use hh_trust::pki::{IssuedCertificate, PeerCertificate, Serial};
 use hh_trust::{NodeId, NodePublicKey};
 
@@ -60,6 +60,22 @@ pub(crate) fn list(
     let nodes = rows.iter().map(read).collect::<Result<_, _>>()?;
     let total = transaction.one("SELECT count(*) FROM nodes", &[])?;
     Ok((nodes, total.get(0)?))
+}
+
+/// At most so many nodes after that one, by name; of all, or `only` these.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<NodeRow>, StoreError> {
+    let mut values = values![after, limit].to_vec();
+    let among = among("id", only, &mut values);
+    let query = format!(
+        "SELECT {COLUMNS} FROM nodes WHERE {among} AND ($1 IS NULL OR id > $1) ORDER BY id LIMIT $2"
+    );
+    let rows = transaction.query(&query, &values)?;
+    rows.iter().map(read).collect()
 }
 
 /// The name of the node that has this key.

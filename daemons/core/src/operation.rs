@@ -3,7 +3,7 @@
 //! A command is written down before it is sent, and sent until the node says that it has it: it arrives at least once, and the node
 //! carries it out once. What is known of it only ever grows: queued, sent, taken, and then what came of it.
 
-use crate::store::{Notice, Row, StoreError, Transaction, values};
+use crate::store::{Notice, Row, StoreError, Transaction, among, values};
 use hh_ipc::api::core::OperationState;
 use hh_trust::NodeId;
 use hh_trust::command::CommandId;
@@ -121,6 +121,25 @@ pub(crate) fn list(
     let operations = rows.iter().map(read).collect::<Result<_, _>>()?;
     let total = transaction.one(&format!("SELECT count(*) {of}"), &values![node])?;
     Ok((operations, total.get(0)?))
+}
+
+/// At most so many commands before that one, newest first; of all nodes, or `only` of these.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<OperationRow>, StoreError> {
+    let mut values = values![after, limit].to_vec();
+    let among = among("node", only, &mut values);
+    let query = format!(
+        "SELECT {COLUMNS} FROM commands
+         WHERE {among}
+             AND ($1 IS NULL OR (created_at_ms, id) < (SELECT created_at_ms, id FROM commands WHERE id = $1))
+         ORDER BY created_at_ms DESC, id DESC LIMIT $2"
+    );
+    let rows = transaction.query(&query, &values)?;
+    rows.iter().map(read).collect()
 }
 
 /// Of how many commands it is not known what came of them.

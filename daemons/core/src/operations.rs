@@ -5,6 +5,7 @@
 //! the node has signed is believed, and nothing else: neither a lost connection nor a time that is over says what came of a command
 //! that was sent.
 
+use crate::asker::Asker;
 use crate::audit::{self, Asked, Ended};
 use crate::authority::Authority;
 use crate::lease::{self, Lease, LeaseError};
@@ -13,7 +14,7 @@ use crate::operation::{self, Conclusion, OperationRow, Signed, Undelivered};
 use crate::store::{Store, StoreError, Transaction};
 use hh_ipc::api::core::OperationState;
 use hh_trust::NodeId;
-use hh_trust::audit::{Actor, AuditOutcome, Detail};
+use hh_trust::audit::{AuditOutcome, Detail};
 use hh_trust::command::{Command, CommandError, CommandId, Digest, Order};
 use hh_trust::command_result::{CommandResult, Outcome};
 use hh_trust::pki::PeerName;
@@ -45,10 +46,7 @@ pub(crate) enum OrderError {
 /// What an operator wants of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
-    /// As nodes are told.
-    pub(crate) by: String,
-    /// As the audit log has him.
-    pub(crate) actor: Actor,
+    pub(crate) asker: Asker,
     /// Of what he wrote.
     pub(crate) request: Digest,
     pub(crate) node: NodeId,
@@ -204,7 +202,7 @@ fn order(
     let order = Order {
         domain: authority.domain.clone(),
         node: node.id.clone(),
-        operator: wish.by.clone(),
+        operator: wish.asker.name.clone(),
         id: CommandId::generate()?,
         issued_at: now.as_second(),
         expires_at: now.as_second() + LIFE_SECONDS,
@@ -226,23 +224,20 @@ fn order(
             seq: order.seq,
             jws: &jws,
             command: &command,
-            asked_by: &wish.by,
+            asked_by: &wish.asker.name,
             created_at_ms: now.as_millisecond(),
             expires_at_ms: order.expires_at * 1_000,
         },
     )?;
+    let target = format!("node:{}", node.id);
     let asked = Asked {
-        op: order.id,
-        actor: wish.actor.clone(),
-        via: "control",
-        source: None,
-        action: wish.command.name(),
-        target: format!("node:{}", node.id),
-        request: wish.request,
         detail: Detail::default()
             .with("command", &command)
             .with("epoch", order.epoch)
             .with("seq", order.seq),
+        ..wish
+            .asker
+            .asks(order.id, wish.command.name(), target, wish.request)
     };
     audit::intent(transaction, (&authority.replica, now), &asked)?;
     let id = order.id.to_string();

@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use notice::Notice;
 pub(crate) use transaction::Transaction;
-pub(crate) use value::{Row, Value, values};
+pub(crate) use value::{Row, Value, among, values};
 
 /// Calls that wait: some hundred sessions with one each. Who calls waits in turn.
 const QUEUE: usize = 1_024;

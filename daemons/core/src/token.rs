@@ -73,6 +73,22 @@ pub(crate) fn list(
     Ok((tokens, total.get(0)?))
 }
 
+/// At most so many tokens before that one, newest first.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    after: Option<TokenId>,
+    limit: u32,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let after = after.map(|id| id.to_string());
+    let query = format!(
+        "SELECT {COLUMNS} FROM tokens
+         WHERE $1 IS NULL OR (created_at_ms, id) < (SELECT created_at_ms, id FROM tokens WHERE id = $1)
+         ORDER BY created_at_ms DESC, id DESC LIMIT $2"
+    );
+    let rows = transaction.query(&query, &values![after, limit])?;
+    rows.iter().map(read).collect()
+}
+
 /// Writes down who has used a token. False if somebody was faster.
 pub(crate) fn use_up(
     transaction: &Transaction<'_>,

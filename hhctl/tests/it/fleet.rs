@@ -107,6 +107,37 @@ async fn a_token_goes_into_a_file_for_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn a_token_of_the_rest_interface_is_shown_once_and_taken_back() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let line = "hhctl api-token create bob --role node-operator --node berlin --node paris";
+    let made = operator.types(line).await;
+    assert_eq!(made.stdout, "hha1.abc\n", "{made:?}");
+    assert_eq!(devnet.changes(), ["api token for bob, node-operator"]);
+    let path = devnet.path().join("bob.token");
+    let made = operator
+        .types(&format!("{line} --out {}", path.display()))
+        .await;
+    assert!(!made.stdout.contains("hha1"), "{made:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "hha1.abc\n");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let list = operator.types("hhctl api-token list").await;
+    assert_snapshot!("api_token_list", list.transcript());
+    devnet.changes();
+    let line = "hhctl api-token revoke 0d0d0d0d0d0d0d0d";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_eq!(no.exit, Exit::NotConfirmed, "{no:?}");
+    let revoked = operator.types(&format!("{line} -y")).await;
+    assert!(revoked.stdout.contains("revoked"), "{revoked:?}");
+    assert_eq!(devnet.changes().len(), 1);
+    let wrong = operator
+        .types("hhctl api-token create bob --role king")
+        .await;
+    assert_eq!(wrong.exit, Exit::Usage, "{wrong:?}");
+}
+
+#[tokio::test]
 async fn keys_are_made_once_and_belong_together() {
     let dir = tempfile::tempdir().unwrap();
     let operator = Operator::in_dir(dir.path());

@@ -99,6 +99,9 @@ fn messages_of_core_are_as_they_were() {
     assert_wire!(create_token);
     assert_wire!(issued_token);
     assert_wire!(token_page);
+    assert_wire!(create_api_token);
+    assert_wire!(issued_api_token);
+    assert_wire!(api_token_page);
     assert_wire!(pki_status);
     assert_wire!(audit_query);
     assert_wire!(audit_page);

@@ -1,11 +1,11 @@
 //! Commands for operators.
 
 use super::node::no_such_node;
-use super::{Control, MAX_LISTED, actor, digest, operator, store_error, timestamp, usage};
+use super::{Control, MAX_LISTED, digest, store_error, timestamp, usage};
+use crate::asker::Asker;
 use crate::operation::{self, OperationRow};
 use crate::operations::{OrderError, Wish};
 use crate::store::StoreError;
-use hh_daemon::Caller;
 use hh_ipc::api::core::{
     Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
     WaitForOperation,
@@ -20,12 +20,11 @@ use std::time::Duration;
 const WAIT_MS_MAX: u32 = 60_000;
 
 impl Control {
-    pub(super) async fn order_service(
+    pub(crate) async fn order_service(
         &self,
-        caller: &Caller,
+        asker: &Asker,
         order: ServiceOrder,
     ) -> Result<Operation, ApiError> {
-        caller.may_change()?;
         let node: NodeId = order
             .node
             .parse()
@@ -38,15 +37,13 @@ impl Control {
             ServiceAction::Stop => Command::ServiceStop { service },
             ServiceAction::Restart => Command::ServiceRestart { service },
         };
-        let by = operator(caller);
         if order.dry_run {
             let checked = self.operations.check(node).await;
             checked.map_err(|error| order_error(&error))?;
-            return Ok(would_be(&order, &command, by));
+            return Ok(would_be(&order, &command, asker.name.clone()));
         }
         let wish = Wish {
-            by,
-            actor: actor(caller),
+            asker: asker.clone(),
             request: digest(&order),
             node,
             command,
@@ -74,12 +71,35 @@ impl Control {
         })
     }
 
-    pub(super) async fn operation(&self, id: String) -> Result<Operation, ApiError> {
+    /// At most so many before that one, newest first, of all nodes or `only` of these; none if there is no such one.
+    pub(crate) async fn operation_page(
+        &self,
+        only: Option<Vec<String>>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Option<Vec<Operation>>, ApiError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .read(move |transaction| {
+                if let Some(after) = &after
+                    && operation::get(transaction, after)?.is_none()
+                {
+                    return Ok(None);
+                }
+                let page = operation::page(transaction, only.as_deref(), after.as_deref(), limit);
+                page.map(Some)
+            })
+            .await;
+        let rows = read.map_err(|error| store_error(&error))?;
+        Ok(rows.map(|rows| rows.into_iter().map(answer).collect()))
+    }
+
+    pub(crate) async fn operation(&self, id: String) -> Result<Operation, ApiError> {
         let found = self.operations.get(id.clone()).await;
         known(found, &id)
     }
 
-    pub(super) async fn wait_for_operation(
+    pub(crate) async fn wait_for_operation(
         &self,
         wait: WaitForOperation,
     ) -> Result<Operation, ApiError> {

@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 2] = [INITIAL, LEASES];
+const MIGRATIONS: [&str; 3] = [INITIAL, LEASES, API_TOKENS];
 
 /// Times are milliseconds since 1970.
 const INITIAL: &str = "
@@ -137,6 +137,31 @@ CREATE TABLE leases (
     -- What the node said of its services, a Heartbeat of control.proto.
     services {bytes} NOT NULL
 ){keyed};
+";
+
+/// Tokens of the REST interface.
+const API_TOKENS: &str = "
+CREATE TABLE api_tokens (
+    id {text} PRIMARY KEY,
+    -- SHA-256 of the token, which is nowhere.
+    hash {bytes} NOT NULL UNIQUE CHECK (length(hash) = 32),
+    name {text} NOT NULL,
+    role {text} NOT NULL CHECK (role IN ('miner', 'node-operator', 'core-operator')),
+    read_only {int} NOT NULL CHECK (read_only IN (0, 1)),
+    -- Lists in JSON.
+    nodes {text} NOT NULL,
+    accounts {text} NOT NULL,
+    made_by {text} NOT NULL,
+    created_at_ms {int} NOT NULL,
+    expires_at_ms {int} NOT NULL,
+    revoked_at_ms {int}
+){keyed};
+
+-- From which the public pseudonyms of payees are made: 32 random bytes, when the first is asked for.
+CREATE TABLE pseudonyms (
+    \"only\" {int} PRIMARY KEY CHECK (\"only\" = 1),
+    key {bytes} NOT NULL CHECK (length(key) = 32)
+){table};
 ";
 
 const APPEND_ONLY_SQLITE: &str = "

@@ -23,6 +23,20 @@ macro_rules! values {
 }
 pub(crate) use values;
 
+/// A condition that a column is one of these, or that holds for all rows if there are none to choose from. What it needs is added to the
+/// values of the statement.
+pub(crate) fn among(column: &str, only: Option<&[String]>, values: &mut Vec<Value>) -> String {
+    let Some(only) = only else {
+        return "TRUE".to_owned();
+    };
+    let mut condition = "FALSE".to_owned();
+    for one in only {
+        values.push(one.as_str().into());
+        condition.push_str(&format!(" OR {column} = ${}", values.len()));
+    }
+    format!("({condition})")
+}
+
 impl From<i64> for Value {
     fn from(value: i64) -> Self {
         Self::Int(value)

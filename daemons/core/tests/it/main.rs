@@ -11,6 +11,7 @@ mod load;
 mod orders;
 mod renewal;
 mod replicas;
+mod rest;
 mod simulated;
 mod site;
 

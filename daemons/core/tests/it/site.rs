@@ -153,6 +153,8 @@ pub(crate) struct Site {
     pub(crate) core: Daemon,
     /// Of enrolment and of sessions.
     pub(crate) ports: [u16; 2],
+    /// Of REST, plain.
+    pub(crate) rest: u16,
 }
 
 /// What is not as it is at a site with one core.
@@ -185,11 +187,16 @@ impl Site {
             None => make_keys(path),
         }
         fs::create_dir(path.join("data")).unwrap();
-        let ports = [free_port(), free_port()];
-        let config = core_config(path, ports, &setup);
+        let (ports, rest) = ([free_port(), free_port()], free_port());
+        let config = core_config(path, ports, &setup) + &rest_config(path, rest);
         fs::write(path.join("hyperhash-core.toml"), config).unwrap();
         let core = Daemon::start("hyperhash-core", path);
-        let site = Self { dir, core, ports };
+        let site = Self {
+            dir,
+            core,
+            ports,
+            rest,
+        };
         site.client().await;
         site
     }
@@ -339,6 +346,17 @@ fn core_config(dir: &Path, ports: [u16; 2], setup: &Setup<'_>) -> String {
         key("server-issuer.key"),
         key("enrolment.key"),
         key("command.key"),
+    )
+}
+
+/// As many requests as a tool that tries everything sends.
+fn rest_config(dir: &Path, port: u16) -> String {
+    let socket = |daemon: &str| dir.join(daemon).join("view.sock");
+    format!(
+        "[rest]\nlisten_address = \"127.0.0.1:{port}\"\nplain = true\npool_socket = {:?}\ntreasury_socket = {:?}\n\
+         public_requests_per_minute = 1000000\nrequests_per_minute = 1000000\n",
+        socket("hh-pool"),
+        socket("hh-treasury"),
     )
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What to do with a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceAction {
     Start,
@@ -14,6 +15,7 @@ pub enum ServiceAction {
 
 /// A command for a service of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceOrder {
     pub node: String,
     /// As the node's policy names it.
@@ -26,6 +28,7 @@ pub struct ServiceOrder {
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Operation {
     /// Empty for one that was only asked about.
     pub id: String,
@@ -48,6 +51,7 @@ pub struct Operation {
 
 /// What is known of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
     /// Not sent: the node is away.
