@@ -15,8 +15,8 @@ use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
     AuditPage, AuditQuery, Core, CoreStatus, CreateToken, EnrolmentToken, FleetNodeDetail,
-    FleetPage, IssuedToken, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder,
-    TokenPage, WaitForOperation,
+    FleetPage, IssuedToken, NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus,
+    ServiceOrder, TokenPage, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::audit::Actor;
@@ -116,6 +116,10 @@ impl Core for Answers {
 
     async fn order_service(self, _: Call, order: ServiceOrder) -> Result<Operation, ApiError> {
         self.control.order_service(&self.caller, order).await
+    }
+
+    async fn order_node(self, _: Call, order: NodeOrder) -> Result<Operation, ApiError> {
+        self.control.order_node(&self.caller, order).await
     }
 
     async fn operations(self, _: Call, query: OperationQuery) -> Result<OperationPage, ApiError> {

@@ -186,6 +186,19 @@ pub(crate) fn taken(
     Ok(())
 }
 
+/// It is in the node's hands, and not concluded, for this reason: its code, and words.
+pub(crate) fn waits(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    id: &str,
+    (code, detail): (&str, &str),
+) -> Result<(), StoreError> {
+    let update = "UPDATE commands SET state = 'taken', code = ?, detail = ?
+        WHERE id = ? AND node = ? AND state IN ('queued', 'sent', 'taken')";
+    transaction.execute(update, params![code, detail, id, node.as_str()])?;
+    Ok(())
+}
+
 /// The node says what came of a command. False if that was known, or the command is none of that node's.
 pub(crate) fn conclude(
     transaction: &Transaction<'_>,

@@ -3,9 +3,14 @@
 //! So an order that comes again is answered and not carried out again, and after a crash it is known which orders were not begun, and
 //! of which nobody knows what came of them.
 
+mod waiting;
+
+pub(crate) use waiting::Waiting;
+
 use crate::database::{Database, DatabaseError};
 use hh_trust::command::{CommandId, Digest};
 use hh_trust::command_gate::{AcceptedOrder, OrderState};
+use hh_trust::consent::ConsentRequest;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::path::Path;
 
@@ -68,7 +73,7 @@ impl Journal {
     /// # Errors
     /// The disk refuses.
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        Database::open(path, TABLES).map(Self)
+        Database::open(path, &[TABLES, waiting::TABLES]).map(Self)
     }
 
     /// What was done before, in this epoch. In another one the numbers begin anew.
@@ -107,13 +112,15 @@ impl Journal {
         self.0.call(read).await
     }
 
-    /// Writes an order down that is to be carried out.
+    /// Writes an order down that is to be carried out, at once or when the owner has consented to it.
     pub(crate) async fn take(
         &self,
         order: &AcceptedOrder,
+        asked: Option<&ConsentRequest>,
         now_ms: i64,
     ) -> Result<(), DatabaseError> {
         let (id, state) = (order.id.to_string(), order.state);
+        let asked = asked.map(|request| waiting::Row::new(request, order.deadline_seconds));
         let write = move |transaction: &Transaction<'_>| {
             let number = "SELECT coalesce(max(number), 0) + 1 FROM orders";
             let number: i64 = transaction.query_row(number, [], |row| row.get(0))?;
@@ -126,6 +133,9 @@ impl Journal {
                  ON CONFLICT (only) DO UPDATE SET epoch = ?1, last_seq = ?2, newest_iat = ?3",
                 params![state.epoch, state.last_seq, state.newest_iat],
             )?;
+            if let Some(asked) = &asked {
+                asked.insert(transaction)?;
+            }
             let delete =
                 "DELETE FROM orders WHERE number <= ?1 - ?2 AND id IN (SELECT id FROM results)";
             transaction.execute(delete, params![number, KEPT])?;
@@ -162,6 +172,7 @@ impl Journal {
             let jws = sign(previous);
             let insert = "INSERT INTO results (number, id, jws) VALUES (?, ?, ?)";
             transaction.execute(insert, params![number, id.to_string(), jws])?;
+            transaction.execute("DELETE FROM waiting WHERE id = ?", [id.to_string()])?;
             let delete = "DELETE FROM results WHERE number <= ?1 - ?2";
             transaction.execute(delete, params![number, KEPT])?;
             Ok(jws)
@@ -169,10 +180,12 @@ impl Journal {
         self.0.call(write).await
     }
 
-    /// The orders that were taken and have no result, in their order.
+    /// The orders that were taken and have no result, in their order; those that wait for the owner are none of them.
     pub(crate) async fn interrupted(&self) -> Result<Vec<Interrupted>, DatabaseError> {
         let query = "SELECT id, epoch, seq, started_at_ms FROM orders
-            WHERE id NOT IN (SELECT id FROM results) ORDER BY number";
+            WHERE id NOT IN (SELECT id FROM results)
+                AND (started_at_ms IS NOT NULL OR id NOT IN (SELECT id FROM waiting))
+            ORDER BY number";
         let read = move |transaction: &Transaction<'_>| {
             let mut statement = transaction.prepare(query)?;
             let rows = statement.query_map([], |row| {
@@ -229,7 +242,7 @@ mod tests {
         let path = dir.path().join("journal.db");
         let journal = Journal::open(&path).unwrap();
         for seq in 1..=3 {
-            journal.take(&order(seq), 10).await.unwrap();
+            journal.take(&order(seq), None, 10).await.unwrap();
         }
         journal.start(order(1).id, 11).await.unwrap();
         journal.start(order(2).id, 12).await.unwrap();

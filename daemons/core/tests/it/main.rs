@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod consent;
 mod control_plane;
+mod drain;
 mod hostile;
+mod node_socket;
 mod renewal;
 mod site;

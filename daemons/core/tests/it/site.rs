@@ -32,7 +32,7 @@ pub(crate) async fn wait_for<T>(what: &str, mut probe: impl AsyncFnMut() -> Opti
 }
 
 /// A program that was built beside this test.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().with_file_name(name);
     assert!(
@@ -44,7 +44,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A free port; whoever takes it later is told where it is by this number.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -88,6 +88,10 @@ impl Daemon {
         *self = Self::start(self.name, &self.dir.clone());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join(format!("{}.log", self.name))).unwrap_or_default()
     }
@@ -127,11 +131,16 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// All of a report in JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).expect("a report in JSON")
+    }
+
     /// The item of a report in JSON.
     #[track_caller]
     pub(crate) fn item(&self) -> Value {
-        let report: Value = serde_json::from_str(&self.stdout).expect("a report in JSON");
-        report["item"].clone()
+        self.json()["item"].clone()
     }
 }
 
@@ -293,7 +302,8 @@ fn core_config(dir: &Path, [enrolment, sessions]: [u16; 2]) -> String {
     )
 }
 
-fn hhctl(dir: &Path, words: &[&str]) -> Said {
+/// Runs a command of an operator whose context file is in `dir`.
+pub(crate) fn hhctl(dir: &Path, words: &[&str]) -> Said {
     let output = Command::new(program("hhctl"))
         .args(words)
         .current_dir(dir)

@@ -4,8 +4,8 @@ use super::{Fake, now, seconds_ago};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
     AuditPage, AuditQuery, Core, CoreStatus, CreateToken, EnrolmentToken, FleetNode,
-    FleetNodeDetail, FleetPage, IssuedToken, IssuerStatus, NodeHealth, NodeService, NodeState,
-    Operation, OperationPage, OperationQuery, OperationState, PkiStatus, ServiceOrder,
+    FleetNodeDetail, FleetPage, IssuedToken, IssuerStatus, NodeHealth, NodeOrder, NodeService,
+    NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus, ServiceOrder,
     SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -50,6 +50,13 @@ fn service(name: &str, state: &str) -> NodeService {
     }
 }
 
+pub(super) fn services() -> Vec<NodeService> {
+    vec![
+        service("hh-translator", "running"),
+        service("hh-tp", "waiting"),
+    ]
+}
+
 fn detail() -> FleetNodeDetail {
     FleetNodeDetail {
         node: node("berlin", NodeState::Connected),
@@ -58,10 +65,7 @@ fn detail() -> FleetNodeDetail {
         clock_ahead_ms: Some(-12),
         epoch: 1_763_000_000,
         last_seq: 41,
-        services: vec![
-            service("hh-translator", "running"),
-            service("hh-tp", "waiting"),
-        ],
+        services: services(),
         health: Some(NodeHealth {
             at: seconds_ago(4),
             uptime_seconds: 86_400,
@@ -205,6 +209,15 @@ impl Core for Fake {
         } else {
             DONE
         })
+    }
+
+    async fn order_node(self, _: Context, order: NodeOrder) -> Result<Operation, ApiError> {
+        if order.dry_run {
+            return Ok(operation("", OperationState::Queued));
+        }
+        let words = format!("{} {:?}", order.node, order.action);
+        self.changes.lock().unwrap().push(words);
+        found(DONE)
     }
 
     async fn operations(
