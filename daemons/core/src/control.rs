@@ -22,7 +22,8 @@ use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
     ApiToken, ApiTokenPage, AuditPage, AuditQuery, Core, CoreRequest, CoreStatus, CreateApiToken,
     CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken,
-    Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder, TokenPage, WaitForOperation,
+    NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder, TokenPage,
+    WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::command::{CommandId, Digest};
@@ -130,6 +131,10 @@ impl Core for Answers {
 
     async fn order_service(self, _: Call, order: ServiceOrder) -> Result<Operation, ApiError> {
         self.control.order_service(&self.asker(), order).await
+    }
+
+    async fn order_node(self, _: Call, order: NodeOrder) -> Result<Operation, ApiError> {
+        self.control.order_node(&self.asker(), order).await
     }
 
     async fn operations(self, _: Call, query: OperationQuery) -> Result<OperationPage, ApiError> {

@@ -227,6 +227,21 @@ pub(crate) fn taken(
     Ok(())
 }
 
+/// It is in the node's hands, and not concluded, for this reason: its code, and words.
+pub(crate) fn waits(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    id: &str,
+    (code, detail): (&str, &str),
+) -> Result<(), StoreError> {
+    let update = "UPDATE commands SET state = 'taken', code = $1, detail = $2
+        WHERE id = $3 AND node = $4 AND state IN ('queued', 'sent', 'taken')";
+    if transaction.execute(update, &values![code, detail, id, node])? > 0 {
+        transaction.notify(Notice::Operation);
+    }
+    Ok(())
+}
+
 /// The node says what came of a command. False if that was known, or the command is none of that node's.
 pub(crate) fn conclude(
     transaction: &Transaction<'_>,

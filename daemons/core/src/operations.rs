@@ -97,7 +97,7 @@ impl Operations {
         self.store.read(get).await
     }
 
-    /// One of them, as soon as it is known what came of it, or after so long.
+    /// One of them, as soon as it is known what came of it or that its node's owner is asked, or after so long.
     pub(crate) async fn wait(
         &self,
         id: String,
@@ -108,7 +108,8 @@ impl Operations {
         loop {
             changes.mark_unchanged();
             let row = self.get(id.clone()).await?;
-            let is_open = row.as_ref().is_some_and(|row| !row.state.is_final());
+            let is_open = |row: &OperationRow| !row.state.is_final() && row.code.is_none();
+            let is_open = row.as_ref().is_some_and(is_open);
             let changed = tokio::time::timeout_at(until, changes.changed());
             if !is_open || changed.await.is_err() {
                 return Ok(row);
@@ -257,8 +258,10 @@ fn conclude(
         Outcome::Failed => (OperationState::Failed, AuditOutcome::Failed),
         Outcome::Rejected => (OperationState::Rejected, AuditOutcome::Refused),
         Outcome::Indeterminate => (OperationState::Indeterminate, AuditOutcome::Unknown),
-        // It is in the node's hands, and not concluded.
-        Outcome::AwaitsOwner => return operation::taken(transaction, &result.node, &id),
+        Outcome::AwaitsOwner => {
+            let why = (result.code.as_str(), result.output.as_str());
+            return operation::waits(transaction, &result.node, &id, why);
+        }
     };
     let now = Timestamp::now();
     let conclusion = Conclusion {
@@ -293,7 +296,7 @@ fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<(), StoreErr
 }
 
 /// A command for people.
-fn in_words(command: &Command) -> String {
+pub(crate) fn in_words(command: &Command) -> String {
     match command.service() {
         Some(service) => format!("{} {service}", command.name()),
         None => command.name().to_owned(),

@@ -11,8 +11,8 @@ pub use api_token::{ApiToken, ApiTokenPage, ApiTokenState, CreateApiToken, Issue
 pub use audit::{AuditPage, AuditQuery};
 pub use node::{FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState};
 pub use operation::{
-    Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
-    WaitForOperation,
+    NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
+    ServiceOrder, WaitForOperation,
 };
 pub use pki::{IssuerStatus, PkiStatus, SigningKeyStatus};
 pub use token::{CreateToken, EnrolmentToken, IssuedToken, TokenPage, TokenState};
@@ -34,6 +34,8 @@ pub trait Core {
     async fn node(id: String) -> Result<FleetNodeDetail, ApiError>;
     /// Signs a command for a service of a node. It is carried out when the node is connected. Refused on a view socket.
     async fn order_service(order: ServiceOrder) -> Result<Operation, ApiError>;
+    /// Signs a command for a node, as [`Self::order_service`] does. Refused on a view socket.
+    async fn order_node(order: NodeOrder) -> Result<Operation, ApiError>;
     /// Commands and what came of them, newest first.
     async fn operations(query: OperationQuery) -> Result<OperationPage, ApiError>;
     /// One of them.

@@ -93,6 +93,7 @@ fn messages_of_core_are_as_they_were() {
     assert_wire!(fleet_page);
     assert_wire!(fleet_node_detail);
     assert_wire!(service_orders);
+    assert_wire!(node_orders);
     assert_wire!(operation_query);
     assert_wire!(operation_page);
     assert_wire!(wait_for_operation);
@@ -105,6 +106,15 @@ fn messages_of_core_are_as_they_were() {
     assert_wire!(pki_status);
     assert_wire!(audit_query);
     assert_wire!(audit_page);
+}
+
+#[test]
+fn messages_of_node_agent_are_as_they_were() {
+    assert_wire!(node_agent_status);
+    assert_wire!(waiting_consents);
+    assert_wire!(consent_detail);
+    assert_wire!(consent_decision);
+    assert_wire!(decided_consent);
 }
 
 #[test]

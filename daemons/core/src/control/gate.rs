@@ -15,6 +15,7 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
         CoreRequest::Nodes { .. } => CoreResponse::Nodes(Err(error)),
         CoreRequest::Node { .. } => CoreResponse::Node(Err(error)),
         CoreRequest::OrderService { .. } => CoreResponse::OrderService(Err(error)),
+        CoreRequest::OrderNode { .. } => CoreResponse::OrderNode(Err(error)),
         CoreRequest::Operations { .. } => CoreResponse::Operations(Err(error)),
         CoreRequest::Operation { .. } => CoreResponse::Operation(Err(error)),
         CoreRequest::WaitForOperation { .. } => CoreResponse::WaitForOperation(Err(error)),
@@ -34,7 +35,7 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-        AuditQuery, CreateApiToken, CreateToken, OperationQuery, Role, ServiceAction, ServiceOrder,
+        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role, ServiceAction, ServiceOrder,
         WaitForOperation,
     };
     use std::collections::BTreeSet;
@@ -46,6 +47,11 @@ mod tests {
             node: id(),
             service: id(),
             action: ServiceAction::Stop,
+            dry_run: true,
+        };
+        let node_order = NodeOrder {
+            node: id(),
+            action: NodeAction::Ping,
             dry_run: true,
         };
         let token = CreateToken {
@@ -72,6 +78,7 @@ mod tests {
             CoreRequest::Nodes {},
             CoreRequest::Node { id: id() },
             CoreRequest::OrderService { order },
+            CoreRequest::OrderNode { order: node_order },
             CoreRequest::Operations {
                 query: OperationQuery::default(),
             },

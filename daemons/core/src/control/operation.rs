@@ -4,15 +4,15 @@ use super::node::no_such_node;
 use super::{Control, MAX_LISTED, digest, store_error, timestamp, usage};
 use crate::asker::Asker;
 use crate::operation::{self, OperationRow};
-use crate::operations::{OrderError, Wish};
+use crate::operations::{OrderError, Wish, in_words};
 use crate::store::StoreError;
 use hh_ipc::api::core::{
-    Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
-    WaitForOperation,
+    NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
+    ServiceOrder, WaitForOperation,
 };
 use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::NodeId;
-use hh_trust::command::{Command, CommandError, ServiceName};
+use hh_trust::command::{Command, CommandError, Digest, ServiceName};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -25,26 +25,46 @@ impl Control {
         asker: &Asker,
         order: ServiceOrder,
     ) -> Result<Operation, ApiError> {
-        let node: NodeId = order
-            .node
-            .parse()
-            .ok()
-            .ok_or_else(|| no_such_node(&order.node))?;
-        let service = order.service.parse::<ServiceName>();
-        let service = service.map_err(|error| usage(error.to_string()))?;
+        let service = service_name(&order.service)?;
         let command = match order.action {
             ServiceAction::Start => Command::ServiceStart { service },
             ServiceAction::Stop => Command::ServiceStop { service },
             ServiceAction::Restart => Command::ServiceRestart { service },
         };
-        if order.dry_run {
-            let checked = self.operations.check(node).await;
+        let request = digest(&order);
+        self.order(asker, (&order.node, command), request, order.dry_run)
+            .await
+    }
+
+    pub(crate) async fn order_node(
+        &self,
+        asker: &Asker,
+        order: NodeOrder,
+    ) -> Result<Operation, ApiError> {
+        let request = digest(&order);
+        let command = command(order.action)?;
+        self.order(asker, (&order.node, command), request, order.dry_run)
+            .await
+    }
+
+    async fn order(
+        &self,
+        asker: &Asker,
+        (node, command): (&str, Command),
+        request: Digest,
+        dry_run: bool,
+    ) -> Result<Operation, ApiError> {
+        let node: NodeId = node.parse().ok().ok_or_else(|| no_such_node(node))?;
+        if dry_run {
+            let words = in_words(&command);
+            command.check().map_err(|error| usage(error.to_string()))?;
+            let checked = self.operations.check(node.clone()).await;
             checked.map_err(|error| order_error(&error))?;
-            return Ok(would_be(&order, &command, asker.name.clone()));
+            return Ok(would_be(&node, words, asker.name.clone()));
         }
         let wish = Wish {
             asker: asker.clone(),
-            request: digest(&order),
+            request,
             node,
             command,
         };
@@ -131,12 +151,47 @@ fn order_error(error: &OrderError) -> ApiError {
     }
 }
 
-fn would_be(order: &ServiceOrder, command: &Command, by: String) -> Operation {
+fn service_name(text: &str) -> Result<ServiceName, ApiError> {
+    text.parse()
+        .map_err(|error: CommandError| usage(error.to_string()))
+}
+
+fn command(action: NodeAction) -> Result<Command, ApiError> {
+    Ok(match action {
+        NodeAction::Ping => Command::Ping {},
+        NodeAction::ServiceStatus { service } => Command::ServiceStatus {
+            service: service_name(&service)?,
+        },
+        NodeAction::Logs {
+            service,
+            lines,
+            after,
+        } => Command::LogsTail {
+            service: service_name(&service)?,
+            lines,
+            after,
+        },
+        NodeAction::ApplyConfig {
+            service,
+            generation,
+            body,
+        } => Command::ConfigApply {
+            service: service_name(&service)?,
+            generation,
+            sha256: Digest::of(body.as_bytes()),
+            body,
+        },
+        NodeAction::Drain { on } => Command::Drain { on },
+        NodeAction::RenewCertificate => Command::CertificateRenew {},
+    })
+}
+
+fn would_be(node: &NodeId, command: String, by: String) -> Operation {
     let now = Timestamp::now();
     Operation {
         id: String::new(),
-        node: order.node.clone(),
-        command: format!("{} {}", command.name(), order.service),
+        node: node.to_string(),
+        command,
         by,
         state: OperationState::Queued,
         created_at: now,

@@ -73,6 +73,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(Control, "nodes", Callers::CoreReaders),
     row(Control, "node", Callers::CoreReaders),
     row(Control, "order_service", Callers::CoreChangers),
+    row(Control, "order_node", Callers::CoreChangers),
     row(Control, "operations", Callers::CoreReaders),
     row(Control, "operation", Callers::CoreReaders),
     row(Control, "wait_for_operation", Callers::CoreReaders),

@@ -5,9 +5,12 @@
 #[path = "../../../lib/ledger/tests/it/cluster.rs"]
 #[expect(dead_code, reason = "the ledger's tests need more of it")]
 mod cluster;
+mod consent;
 mod control_plane;
+mod drain;
 mod hostile;
 mod load;
+mod node_socket;
 mod orders;
 mod renewal;
 mod replicas;

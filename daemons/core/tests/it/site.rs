@@ -33,7 +33,7 @@ pub(crate) async fn wait_for<T>(what: &str, mut probe: impl AsyncFnMut() -> Opti
 }
 
 /// A program that was built beside this test.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().with_file_name(name);
     assert!(
@@ -139,11 +139,16 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// All of a report in JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).expect("a report in JSON")
+    }
+
     /// The item of a report in JSON.
     #[track_caller]
     pub(crate) fn item(&self) -> Value {
-        let report: Value = serde_json::from_str(&self.stdout).expect("a report in JSON");
-        report["item"].clone()
+        self.json()["item"].clone()
     }
 }
 
@@ -360,7 +365,8 @@ fn rest_config(dir: &Path, port: u16) -> String {
     )
 }
 
-fn hhctl(dir: &Path, words: &[&str]) -> Said {
+/// Runs a command of an operator whose context file is in `dir`.
+pub(crate) fn hhctl(dir: &Path, words: &[&str]) -> Said {
     let output = Command::new(program("hhctl"))
         .args(words)
         .current_dir(dir)

@@ -5,9 +5,9 @@ use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
     ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, Core, CoreStatus, CreateApiToken,
     CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
-    IssuedToken, IssuerStatus, NodeHealth, NodeService, NodeState, Operation, OperationPage,
-    OperationQuery, OperationState, PkiStatus, Role, ServiceOrder, SigningKeyStatus, TokenPage,
-    TokenState, WaitForOperation,
+    IssuedToken, IssuerStatus, NodeHealth, NodeOrder, NodeService, NodeState, Operation,
+    OperationPage, OperationQuery, OperationState, PkiStatus, Role, ServiceOrder, SigningKeyStatus,
+    TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
 use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail};
@@ -51,6 +51,13 @@ fn service(name: &str, state: &str) -> NodeService {
     }
 }
 
+pub(super) fn services() -> Vec<NodeService> {
+    vec![
+        service("hh-translator", "running"),
+        service("hh-tp", "waiting"),
+    ]
+}
+
 fn detail() -> FleetNodeDetail {
     FleetNodeDetail {
         node: node("berlin", NodeState::Connected),
@@ -59,10 +66,7 @@ fn detail() -> FleetNodeDetail {
         clock_ahead_ms: Some(-12),
         epoch: 1_763_000_000,
         last_seq: 41,
-        services: vec![
-            service("hh-translator", "running"),
-            service("hh-tp", "waiting"),
-        ],
+        services: services(),
         health: Some(NodeHealth {
             at: seconds_ago(4),
             uptime_seconds: 86_400,
@@ -221,6 +225,15 @@ impl Core for Fake {
         } else {
             DONE
         })
+    }
+
+    async fn order_node(self, _: Context, order: NodeOrder) -> Result<Operation, ApiError> {
+        if order.dry_run {
+            return Ok(operation("", OperationState::Queued));
+        }
+        let words = format!("{} {:?}", order.node, order.action);
+        self.changes.lock().unwrap().push(words);
+        found(DONE)
     }
 
     async fn operations(

@@ -4,9 +4,9 @@ use super::at;
 use hh_ipc::api::core::{
     ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, CoreStatus, CreateApiToken,
     CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
-    IssuedToken, IssuerStatus, NodeHealth, NodeService, NodeState, Operation, OperationPage,
-    OperationQuery, OperationState, PkiStatus, Role, ServiceAction, ServiceOrder, SigningKeyStatus,
-    TokenPage, TokenState, WaitForOperation,
+    IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeOrder, NodeService, NodeState,
+    Operation, OperationPage, OperationQuery, OperationState, PkiStatus, Role, ServiceAction,
+    ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 
 pub(crate) fn core_status() -> CoreStatus {
@@ -85,6 +85,32 @@ pub(crate) fn service_orders() -> Vec<ServiceOrder> {
         service: "hh-translator".into(),
         action,
         dry_run: true,
+    };
+    actions.map(order).into()
+}
+
+pub(crate) fn node_orders() -> Vec<NodeOrder> {
+    let service = || "hh-translator".into();
+    let actions = [
+        NodeAction::Ping,
+        NodeAction::ServiceStatus { service: service() },
+        NodeAction::Logs {
+            service: service(),
+            lines: 50,
+            after: Some("1:2".into()),
+        },
+        NodeAction::ApplyConfig {
+            service: service(),
+            generation: 7,
+            body: "a = 1\n".into(),
+        },
+        NodeAction::Drain { on: true },
+        NodeAction::RenewCertificate,
+    ];
+    let order = |action| NodeOrder {
+        node: "berlin-1".into(),
+        action,
+        dry_run: false,
     };
     actions.map(order).into()
 }
