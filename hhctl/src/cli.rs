@@ -2,8 +2,10 @@
 
 mod account;
 mod amount;
+mod api_token;
 mod audit;
 mod block;
+mod consent;
 mod downstream;
 mod event;
 mod job;
@@ -21,9 +23,11 @@ mod withdrawal;
 mod worker;
 
 pub(crate) use account::{AccountCommand, DestinationArgs, DrawArgs, PayoutAddressCommand};
+pub(crate) use api_token::{ApiTokenCommand, CreateApiTokenArgs};
 pub(crate) use audit::AuditCommand;
 pub(crate) use block::BlockCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use consent::{AgentCommand, ConsentCommand};
 pub(crate) use downstream::{DownstreamChoice, DownstreamCommand, LaneCommand};
 pub(crate) use event::{EventCommand, JournalKeeper, VerifyArgs};
 use hh_ipc::api::pool::RoundSelector;
@@ -33,7 +37,10 @@ pub(crate) use lightning::{
     PeerCommand, RebalanceArgs,
 };
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
-pub(crate) use node::{CredentialCommand, IssueArgs, NodeCommand, NodeKeyCommand};
+pub(crate) use node::{
+    CredentialCommand, IssueArgs, NodeCertificateCommand, NodeCommand, NodeConfigCommand,
+    NodeKeyCommand,
+};
 pub(crate) use operation::OperationCommand;
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
 pub(crate) use pki::PkiCommand;
@@ -150,9 +157,18 @@ pub(crate) enum Command {
     /// Hyper Nodes: edges that miners' shares come through
     #[command(subcommand, alias = "nodes")]
     Node(NodeCommand),
+    /// On a node: commands of core that wait for the word of its owner
+    #[command(subcommand, alias = "consents")]
+    Consent(ConsentCommand),
+    /// On a node: its agent
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Tokens with which nodes enrol at core
     #[command(subcommand, alias = "tokens")]
     Token(TokenCommand),
+    /// Tokens with which people and programs call core's REST interface
+    #[command(subcommand, alias = "api-tokens")]
+    ApiToken(ApiTokenCommand),
     /// Commands that nodes were given, and what came of them
     #[command(subcommand, alias = "operations")]
     Operation(OperationCommand),
@@ -234,14 +250,18 @@ impl Command {
             Self::Payout(command) => command.changes_something(),
             Self::Ln(command) => command.changes_something(),
             Self::Account(command) => command.changes_something(),
+            Self::Node(command) => {
+                command.order().is_some() || matches!(command, NodeCommand::Revoke { .. })
+            }
             _ => matches!(
                 self,
                 Self::Miner(
                     MinerCommand::Kick { .. }
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
-                ) | Self::Node(NodeCommand::Revoke { .. } | NodeCommand::Restart { .. })
-                    | Self::Token(TokenCommand::Create(_) | TokenCommand::Revoke { .. })
+                ) | Self::Consent(ConsentCommand::Approve { .. } | ConsentCommand::Refuse { .. })
+                    | Self::Token(TokenCommand::Revoke { .. })
+                    | Self::ApiToken(ApiTokenCommand::Revoke { .. })
                     | Self::Pool(
                         PoolCommand::Vardiff(VardiffCommand::Set { .. })
                             | PoolCommand::Retire { .. }

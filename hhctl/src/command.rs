@@ -2,10 +2,12 @@
 
 mod account;
 mod answers;
+mod api_token;
 mod audit;
 mod ban;
 mod block;
 mod coinbase;
+mod consent;
 pub(crate) mod dial_stdio;
 mod doctor;
 mod downstream;
@@ -38,10 +40,11 @@ mod worker;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{
-    BanCommand, CoinbaseCommand, Command, Confirmation, DownstreamCommand, EventCommand,
-    IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand, PoolCommand,
-    RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand,
-    UpstreamCommand, VardiffCommand, WorkerCommand,
+    ApiTokenCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand,
+    DownstreamCommand,
+    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand,
+    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand,
+    TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;
@@ -59,9 +62,11 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Ban(BanCommand::List { daemon }) => ban::list(session, *daemon).await,
-        Command::Node(NodeCommand::List) => node::list(session).await,
-        Command::Node(NodeCommand::Show { node }) => node::show(session, node).await,
+        Command::Node(command) => node::report(session, command).await,
+        Command::Consent(command) => consent::report(session, command).await,
+        Command::Agent(_) => consent::agent(session).await,
         Command::Token(command) => token::report(session, command).await,
+        Command::ApiToken(command) => api_token::report(session, command).await,
         Command::Operation(command) => operation::report(session, command).await,
         Command::Pki(_) => pki::status(session).await,
         Command::Audit(_) => audit::verify(session).await,
@@ -88,17 +93,13 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Lane(LaneCommand::Show { name }) => lane::show(session, name).await,
         Command::Version { .. } => Ok(version::of_all(session).await),
         Command::Doctor => Ok(doctor::report(session).await),
-        Command::Help { .. }
-        | Command::Identity(_)
-        | Command::System(_)
-        | Command::Node(NodeCommand::Key(_) | NodeCommand::Credential(_)) => {
+        Command::Help { .. } | Command::Identity(_) | Command::System(_) => {
             unreachable!("run() runs what asks no daemon")
         }
         Command::Share(ShareCommand::Tail(_)) => unreachable!("run() runs what goes on"),
         Command::Miner(
             MinerCommand::Kick { .. } | MinerCommand::Ban { .. } | MinerCommand::Unban { .. },
         )
-        | Command::Node(NodeCommand::Revoke { .. } | NodeCommand::Restart { .. })
         | Command::Lane(LaneCommand::Pause { .. } | LaneCommand::Resume { .. }) => {
             unreachable!("{PLANNED}")
         }
@@ -142,6 +143,11 @@ async fn of_translator(
 
 /// How a command that changes something is confirmed by its flags.
 pub(crate) fn consent(command: &Command) -> Consent {
+    if let Command::Node(command) = command
+        && let Some(order) = command.order()
+    {
+        return order.confirmation.into();
+    }
     match command {
         Command::Treasury(command) => treasury::consent(command),
         Command::Payout(command) => payout::consent(command),
@@ -153,10 +159,13 @@ pub(crate) fn consent(command: &Command) -> Consent {
             | MinerCommand::Ban { confirmation, .. }
             | MinerCommand::Unban { confirmation, .. },
         )
-        | Command::Node(
-            NodeCommand::Revoke { confirmation, .. } | NodeCommand::Restart { confirmation, .. },
+        | Command::Node(NodeCommand::Revoke { confirmation, .. })
+        | Command::Consent(
+            ConsentCommand::Approve { confirmation, .. }
+            | ConsentCommand::Refuse { confirmation, .. },
         )
         | Command::Token(TokenCommand::Revoke { confirmation, .. })
+        | Command::ApiToken(ApiTokenCommand::Revoke { confirmation, .. })
         | Command::Pool(
             PoolCommand::Vardiff(VardiffCommand::Set { confirmation, .. })
             | PoolCommand::Retire { confirmation, .. },
@@ -194,10 +203,10 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::plan(session, node, reason.as_deref()).await
         }
-        Command::Node(NodeCommand::Restart { node, service, .. }) => {
-            node::plan_restart(session, node, service).await
-        }
+        Command::Node(command) => node::order::plan(session, command).await,
+        Command::Consent(command) => consent::plan(session, command).await,
         Command::Token(TokenCommand::Revoke { id, .. }) => token::plan(session, id).await,
+        Command::ApiToken(ApiTokenCommand::Revoke { id, .. }) => api_token::plan(session, id).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::plan(session, account.as_deref(), settings).await,
@@ -252,14 +261,13 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::revoke(session, node, reason.as_deref()).await
         }
-        Command::Node(NodeCommand::Restart {
-            node,
-            service,
-            no_wait,
-            ..
-        }) => node::restart(session, (node, service), *no_wait).await,
+        Command::Node(command) => node::order::apply(session, command).await,
+        Command::Consent(command) => consent::apply(session, command).await,
         Command::Token(TokenCommand::Create(args)) => token::create(session, args).await,
         Command::Token(TokenCommand::Revoke { id, .. }) => token::revoke(session, id).await,
+        Command::ApiToken(ApiTokenCommand::Revoke { id, .. }) => {
+            api_token::revoke(session, id).await
+        }
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
             account, settings, ..
         })) => vardiff::set(session, account.as_deref(), settings).await,

@@ -395,6 +395,7 @@ fn where_to_look(code: &str) -> &'static str {
         "HH5001" => "see the nodes that have enrolled with `hhctl node list`",
         "HH5002" => "see the operations with `hhctl operation list`",
         "HH5003" => "see the tokens with `hhctl token list`",
+        "HH5007" => "see the tokens with `hhctl api-token list`",
         "HH3001" => {
             "see who is connected with `hhctl translator downstream list`; it may have left meanwhile"
         }

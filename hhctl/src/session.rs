@@ -6,6 +6,7 @@ use crate::failure::{Access, Failure, Place};
 use crate::ssh;
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::CoreClient;
+use hh_ipc::api::node_agent::NodeAgentClient;
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::template_provider::TemplateProviderClient;
 use hh_ipc::api::translator::TranslatorClient;
@@ -174,6 +175,30 @@ impl Session {
         let client = client::core(self.dial(Daemon::Core, access).await?);
         let hello = client.hello(client::within(self.timeout)).await;
         self.connected(Daemon::Core, client, hello)
+    }
+
+    pub(crate) async fn node_agent(&mut self) -> Result<Connected<NodeAgentClient>, Failure> {
+        self.node_agent_for(Access::Look).await
+    }
+
+    /// The agent's control socket, for what changes something.
+    pub(crate) async fn node_agent_control(
+        &mut self,
+    ) -> Result<Connected<NodeAgentClient>, Failure> {
+        let agent = self.node_agent_for(Access::Change).await?;
+        if agent.hello.read_only {
+            return Err(Failure::read_only(Daemon::NodeAgent, &self.place));
+        }
+        Ok(agent)
+    }
+
+    async fn node_agent_for(
+        &mut self,
+        access: Access,
+    ) -> Result<Connected<NodeAgentClient>, Failure> {
+        let client = client::node_agent(self.dial(Daemon::NodeAgent, access).await?);
+        let hello = client.hello(client::within(self.timeout)).await;
+        self.connected(Daemon::NodeAgent, client, hello)
     }
 
     fn connected<C>(

@@ -187,7 +187,9 @@ impl Feed {
                 }
             }
             Daemon::Treasury => self.poll_treasury(client::treasury(stream), backoff).await,
-            Daemon::Core => unreachable!("the screens are those of Daemon::ALL"),
+            Daemon::Core | Daemon::NodeAgent => {
+                unreachable!("the screens are those of Daemon::ALL")
+            }
         }
     }
 

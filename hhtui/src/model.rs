@@ -382,7 +382,9 @@ fn hear(model: &mut Model, event: Event, at: Timestamp) {
                 Daemon::Tp => model.tp.failed(why, retry_at, at),
                 Daemon::Translator => model.translator.failed(why, retry_at, at),
                 Daemon::Treasury => model.treasury.failed(why, retry_at, at),
-                Daemon::Core => unreachable!("the screens are those of Daemon::ALL"),
+                Daemon::Core | Daemon::NodeAgent => {
+                    unreachable!("the screens are those of Daemon::ALL")
+                }
             }
         }
     }

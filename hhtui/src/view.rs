@@ -213,7 +213,9 @@ fn link(model: &Model, daemon: Daemon) -> Link<'_> {
         Daemon::Pool => model.pool.link(now),
         Daemon::Translator => model.translator.link(now),
         Daemon::Treasury => model.treasury.link(now),
-        Daemon::Core => unreachable!("the screens are those of Daemon::ALL"),
+        Daemon::Core | Daemon::NodeAgent => {
+            unreachable!("the screens are those of Daemon::ALL")
+        }
     }
 }
 

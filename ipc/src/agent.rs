@@ -19,6 +19,45 @@ pub mod path {
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
 }
 
+/// A call: what is decided for each is decided for all of them, or does not compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Joins, by a token.
+    Enrol,
+    /// Commands out; what comes of them, and heartbeats, in.
+    Session,
+    /// Another certificate.
+    Renew,
+    /// Samples of a node's telemetry.
+    PushTelemetry,
+}
+
+impl Method {
+    /// All of them, as `control.proto` has them.
+    pub const ALL: [Self; 4] = [Self::Enrol, Self::Session, Self::Renew, Self::PushTelemetry];
+
+    /// As gRPC names it.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Enrol => path::ENROL,
+            Self::Session => path::SESSION,
+            Self::Renew => path::RENEW,
+            Self::PushTelemetry => path::PUSH_TELEMETRY,
+        }
+    }
+
+    /// The one that gRPC names so.
+    pub fn of_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.path() == path)
+    }
+
+    /// Without its service: the name in `control.proto`.
+    pub fn name(self) -> &'static str {
+        let path = self.path();
+        path.rsplit_once('/').map_or(path, |(_, name)| name)
+    }
+}
+
 /// Largest message in bytes that either side takes: a hundred samples of a node with a dozen services are a tenth of it.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 

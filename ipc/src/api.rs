@@ -2,6 +2,7 @@
 
 pub mod core;
 mod journal;
+pub mod node_agent;
 pub mod pool;
 pub mod template_provider;
 pub mod translator;

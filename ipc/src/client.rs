@@ -1,8 +1,9 @@
 //! The operator's end of a control socket.
 
 use crate::api::{
-    core::CoreClient, pool::PoolClient, template_provider::TemplateProviderClient,
-    translator::TranslatorClient, treasury::TreasuryClient,
+    core::CoreClient, node_agent::NodeAgentClient, pool::PoolClient,
+    template_provider::TemplateProviderClient, translator::TranslatorClient,
+    treasury::TreasuryClient,
 };
 use crate::codec::ClampedJson;
 use std::io;
@@ -99,6 +100,13 @@ pub fn treasury(stream: impl Stream) -> TreasuryClient {
 /// Calls for hyperhash-core over `stream`. Must be called within a tokio runtime.
 pub fn core(stream: impl Stream) -> CoreClient {
     let NewClient { client, dispatch } = CoreClient::new(Config::default(), transport(stream));
+    run(dispatch);
+    client
+}
+
+/// Calls for hh-node-agent over `stream`. Must be called within a tokio runtime.
+pub fn node_agent(stream: impl Stream) -> NodeAgentClient {
+    let NewClient { client, dispatch } = NodeAgentClient::new(Config::default(), transport(stream));
     run(dispatch);
     client
 }

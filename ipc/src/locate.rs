@@ -25,6 +25,7 @@ pub enum Daemon {
     Translator,
     Treasury,
     Core,
+    NodeAgent,
 }
 
 impl Daemon {
@@ -32,7 +33,7 @@ impl Daemon {
     pub const ALL: [Self; 4] = [Self::Tp, Self::Pool, Self::Translator, Self::Treasury];
 
     /// Those that only control others; a site mines without them.
-    pub const CONTROLLING: [Self; 1] = [Self::Core];
+    pub const CONTROLLING: [Self; 2] = [Self::Core, Self::NodeAgent];
 
     /// Program name, such as `hh-pool`; also of its directory.
     pub fn program(self) -> &'static str {
@@ -42,6 +43,7 @@ impl Daemon {
             Self::Translator => "hh-translator",
             Self::Treasury => "hh-treasury",
             Self::Core => "hyperhash-core",
+            Self::NodeAgent => "hh-node-agent",
         }
     }
 }

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use std::io;
 use std::time::Duration;
 use tarpc::server::{BaseChannel, Channel, Config, Serve};
+use tarpc::{RequestName, ServerError};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::codec::LengthDelimitedCodec;
@@ -68,6 +69,47 @@ fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
         gid: credentials.gid(),
         pid: credentials.pid(),
     })
+}
+
+/// A service behind a question that every request is put to first.
+#[derive(Clone, Debug)]
+struct Guarded<S, F> {
+    service: S,
+    refusal: F,
+}
+
+impl<S, F> Serve for Guarded<S, F>
+where
+    S: Serve,
+    F: Fn(&S::Req) -> Option<S::Resp>,
+{
+    type Req = S::Req;
+    type Resp = S::Resp;
+
+    async fn serve(self, context: crate::Context, request: S::Req) -> Result<S::Resp, ServerError> {
+        match (self.refusal)(&request) {
+            Some(refused) => Ok(refused),
+            None => self.service.serve(context, request).await,
+        }
+    }
+}
+
+/// The method that a request calls, as the trait of its service has it.
+pub fn method(request: &impl RequestName) -> &str {
+    let name = request.name();
+    name.rsplit_once('.').map_or(name, |(_, method)| method)
+}
+
+/// As [`answer`], where `refusal` is asked before each request: what it gives is the answer, and the service never sees it. No
+/// method of the service can forget to ask.
+pub async fn answer_unless<S, F>(stream: UnixStream, service: S, refusal: F)
+where
+    S: Serve + Clone,
+    S::Req: serde::de::DeserializeOwned,
+    S::Resp: serde::Serialize,
+    F: Fn(&S::Req) -> Option<S::Resp> + Clone,
+{
+    answer(stream, Guarded { service, refusal }).await;
 }
 
 /// Answers the requests of one connection until it closes, or sends what is no request: a caller that asks for a method

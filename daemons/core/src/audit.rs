@@ -4,12 +4,11 @@
 //! hash of the line before it (`hh_trust::audit`); what is in the log is never changed. What this does not stop, somebody who writes
 //! all of the database anew, shows only beside what was kept elsewhere: each order that a node is given names how far the log went.
 
-use crate::store::StoreError;
+use crate::store::{StoreError, Transaction, values};
 use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail, OperationId};
 use hh_trust::command::{AuditHead, Digest};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
 
 /// Most lines of a page.
 const PAGE_LINES_MAX: u32 = 200;
@@ -20,7 +19,7 @@ pub(crate) struct Asked {
     /// A name of its own.
     pub(crate) op: OperationId,
     pub(crate) actor: Actor,
-    /// `control` or `grpc`.
+    /// `control`, `rest` or `grpc`.
     pub(crate) via: &'static str,
     /// From which address.
     pub(crate) source: Option<String>,
@@ -113,11 +112,11 @@ fn append(
     let (line, next) = appended.map_err(|fault| StoreError::Damaged {
         what: fault.to_string(),
     })?;
-    let insert = "INSERT INTO audit (seq, line) VALUES (?, ?)";
-    transaction.execute(insert, params![next.size(), line])?;
+    let insert = "INSERT INTO audit (seq, line) VALUES ($1, $2)";
+    transaction.execute(insert, &values![next.size(), line.as_str()])?;
     let kept = serde_json::to_string(&next).expect("numbers and texts have a JSON");
-    let keep = "INSERT INTO audit_chain (only, chain) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET chain = ?1";
-    transaction.execute(keep, [kept])?;
+    let keep = "INSERT INTO audit_chain (\"only\", chain) VALUES (1, $1) ON CONFLICT (\"only\") DO UPDATE SET chain = $1";
+    transaction.execute(keep, &values![kept])?;
     // A copy out of reach of whoever may write the database.
     tracing::info!(seq = next.size(), hash = %next.last(), line, "audit");
     Ok(())
@@ -125,11 +124,10 @@ fn append(
 
 fn chain(transaction: &Transaction<'_>) -> Result<AuditChain, StoreError> {
     let query = "SELECT chain FROM audit_chain";
-    let kept = transaction.query_row(query, [], |row| row.get::<_, String>(0));
-    let Some(kept) = kept.optional()? else {
+    let Some(kept) = transaction.find(query, &[])? else {
         return Ok(AuditChain::default());
     };
-    serde_json::from_str(&kept).map_err(|_no| StoreError::Damaged {
+    serde_json::from_str(&kept.get::<String>(0)?).map_err(|_no| StoreError::Damaged {
         what: "an end of the audit log that is none".to_owned(),
     })
 }
@@ -153,11 +151,11 @@ pub(crate) fn page(
         0 => PAGE_LINES_MAX,
         limit => limit.min(PAGE_LINES_MAX),
     };
-    // What is beyond every number that SQLite has is beyond the last line.
-    let after_seq = i64::try_from(after_seq).unwrap_or(i64::MAX);
-    let query = "SELECT line FROM audit WHERE seq > ? ORDER BY seq LIMIT ?";
-    let mut statement = transaction.prepare_cached(query)?;
-    let lines = statement.query_map(params![after_seq, limit], |row| row.get(0))?;
-    let lines = lines.collect::<rusqlite::Result<_>>()?;
+    let query = "SELECT line FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let lines = transaction.query(query, &values![after_seq, limit])?;
+    let lines = lines
+        .iter()
+        .map(|row| row.get(0))
+        .collect::<Result<_, _>>()?;
     Ok((lines, chain(transaction)?.size()))
 }

@@ -1,10 +1,14 @@
 //! hyperhash-core's configuration.
 
-use hh_daemon::{Mistakes, ProxyProtocol, SecretRef};
+use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
+use hh_ledger::{Location, PostgresConfig};
 use hh_trust::pki::{PeerName, TrustDomain};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// The role in PostgreSQL where none is named.
+const POSTGRES_USER: &str = "hyperhash-core";
 
 /// The file `hyperhash-core.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,14 +22,26 @@ pub struct CoreConfig {
     /// Where `core.db` is. It is made by hand or by the service manager.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
+    #[serde(default)]
+    pub database: DatabaseConfig,
     pub enrolment: EnrolmentConfig,
     pub sessions: SessionsConfig,
     pub pki: PkiConfig,
+    /// Not served where it is not given.
+    pub rest: Option<RestConfig>,
     #[serde(default)]
     pub limits: LimitsConfig,
     /// Load balancers in front of both ports.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
+}
+
+/// The database: `core.db` in the data directory, unless this says otherwise.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// One that several replicas share.
+    pub postgres: Option<PostgresConfig>,
 }
 
 /// Where nodes enrol.
@@ -60,6 +76,35 @@ pub struct PkiConfig {
     pub command_key: SecretRef,
 }
 
+/// The REST interface.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestConfig {
+    pub listen_address: SocketAddr,
+    /// Without TLS, for a proxy on this machine that has it.
+    #[serde(default)]
+    pub plain: bool,
+    /// The view sockets of the daemons whose figures are shown.
+    pub pool_socket: Option<PathBuf>,
+    pub treasury_socket: Option<PathBuf>,
+    /// Of one address without a token; all addresses together have a hundred times that.
+    #[serde(default = "default_public_requests")]
+    pub public_requests_per_minute: u32,
+    /// Of one address with tokens that hold.
+    #[serde(default = "default_requests")]
+    pub requests_per_minute: u32,
+}
+
+/// Somebody who looks at a page that asks for all of it every few seconds.
+fn default_public_requests() -> u32 {
+    120
+}
+
+/// A dashboard and some scripts behind one address.
+fn default_requests() -> u32 {
+    1_200
+}
+
 /// What one process takes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,9 +133,15 @@ fn default_data_dir() -> PathBuf {
 }
 
 impl CoreConfig {
-    /// The database.
-    pub fn database_path(&self) -> PathBuf {
-        self.data_dir.join("core.db")
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// The password or the root certificates can't be read.
+    pub(crate) fn database_location(&self) -> Result<Location, Failure> {
+        match &self.database.postgres {
+            Some(postgres) => postgres.location(POSTGRES_USER),
+            None => Ok(Location::Sqlite(self.data_dir.join("core.db"))),
+        }
     }
 }
 
@@ -100,6 +151,9 @@ impl hh_daemon::Config for CoreConfig {
             if !path.is_absolute() {
                 mistakes.add(key, "not an absolute path", "start it with a slash");
             }
+        }
+        if let Some(postgres) = &self.database.postgres {
+            postgres.check("database.postgres", mistakes);
         }
         let host = self.enrolment.url.strip_prefix("https://");
         if !host.is_some_and(is_host_and_port) {
@@ -112,9 +166,38 @@ impl hh_daemon::Config for CoreConfig {
             let fix = "write how nodes reach the session port, such as core.example:8445";
             mistakes.add("sessions.public_address", what, fix);
         }
+        if let Some(rest) = &self.rest {
+            rest.check(mistakes);
+        }
         if self.limits.max_connections == 0 || self.limits.max_connections_per_address == 0 {
             let fix = "write how many connections of nodes are taken";
             mistakes.add("limits", "no node can connect", fix);
+        }
+    }
+}
+
+impl RestConfig {
+    fn check(&self, mistakes: &mut Mistakes) {
+        if self.plain && !self.listen_address.ip().is_loopback() {
+            let what = format!(
+                "{} is no address of this machine alone",
+                self.listen_address
+            );
+            let fix = "listen on 127.0.0.1 behind a proxy that has TLS, or remove `plain`";
+            mistakes.add("rest.plain", what, fix);
+        }
+        let sockets = [
+            ("rest.pool_socket", &self.pool_socket),
+            ("rest.treasury_socket", &self.treasury_socket),
+        ];
+        for (key, socket) in sockets {
+            if socket.as_ref().is_some_and(|socket| !socket.is_absolute()) {
+                mistakes.add(key, "not an absolute path", "start it with a slash");
+            }
+        }
+        if self.public_requests_per_minute == 0 || self.requests_per_minute == 0 {
+            let fix = "write how many requests of one address are answered in a minute";
+            mistakes.add("rest", "nobody is answered", fix);
         }
     }
 }
@@ -148,7 +231,9 @@ mod tests {
             [sessions]\nlisten_address = \"127.0.0.1:0\"\npublic_address = \"core\"\n\
             [pki]\ndir = \"pki\"\nnode_issuer_key = \"file:/a\"\nserver_issuer_key = \"file:/b\"\n\
             enrolment_key = \"file:/c\"\ncommand_key = \"file:/d\"\n\
-            [limits]\nmax_connections = 0\n";
+            [rest]\nlisten_address = \"0.0.0.0:0\"\nplain = true\npool_socket = \"view.sock\"\nrequests_per_minute = 0\n\
+            [limits]\nmax_connections = 0\n\
+            [database.postgres]\nhost = \"db.example\"\ndatabase = \"hyperhash\"\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<CoreConfig>(&path).unwrap_err();
         let ConfigError::Mistakes(mistakes) = error else {
@@ -161,6 +246,10 @@ mod tests {
             "enrolment.url: \"http://core:8444\" is not https://HOST:PORT",
             "sessions.public_address: \"core\" is not HOST:PORT",
             "limits: no node can connect",
+            "database.postgres.host: db.example is another machine",
+            "rest.plain: 0.0.0.0:0 is no address of this machine alone",
+            "rest.pool_socket: not an absolute path",
+            "rest: nobody is answered",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

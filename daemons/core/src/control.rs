@@ -1,26 +1,32 @@
 //! The calls of `hh_ipc::api::core`. What is converted to the types of the wire goes no further than here.
 
+mod api_token;
+mod gate;
 mod node;
 mod operation;
 mod pki;
 mod token;
 
+pub(crate) use api_token::answer as api_token_answer;
+
+use crate::asker::Asker;
 use crate::audit;
 use crate::authority::Authority;
 use crate::fleet::Fleet;
+use crate::lease;
 use crate::operations::Operations;
 use crate::store::{Store, StoreError};
 use crate::{node as nodes, operation as operation_rows};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    AuditPage, AuditQuery, Core, CoreStatus, CreateToken, EnrolmentToken, FleetNodeDetail,
-    FleetPage, IssuedToken, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder,
-    TokenPage, WaitForOperation,
+    ApiToken, ApiTokenPage, AuditPage, AuditQuery, Core, CoreRequest, CoreStatus, CreateApiToken,
+    CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken,
+    NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder, TokenPage,
+    WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
-use hh_trust::audit::Actor;
-use hh_trust::command::Digest;
+use hh_trust::command::{CommandId, Digest};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -52,48 +58,57 @@ impl Control {
     ///
     /// # Errors
     /// The sockets can't be made.
-    pub(crate) fn serve(self) -> Result<(), Failure> {
-        let control = Arc::new(self);
+    pub(crate) fn serve(self: Arc<Self>) -> Result<(), Failure> {
+        let control = self;
         control
             .context
             .clone()
             .serve_control(move |caller, stream| {
                 let control = Arc::clone(&control);
-                Box::pin(hh_ipc::server::answer(
-                    stream,
-                    Answers { control, caller }.serve(),
-                ))
+                let answers = Answers { control, caller }.serve();
+                let refusal = move |request: &CoreRequest| gate::refusal(request, caller.read_only);
+                Box::pin(hh_ipc::server::answer_unless(stream, answers, refusal))
             })
     }
 
-    async fn status(&self) -> Result<CoreStatus, ApiError> {
+    pub(crate) async fn status(&self) -> Result<CoreStatus, ApiError> {
+        let instance = self.store.instance();
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| {
+            .read(move |transaction| {
                 let (_, nodes) = nodes::list(transaction, 0)?;
                 let open = operation_rows::count_open(transaction)?;
-                Ok((nodes, open, audit::head(transaction)?))
+                let elsewhere = lease::count_elsewhere(transaction, instance)?;
+                Ok((nodes, elsewhere, open, audit::head(transaction)?))
             })
             .await;
-        let (nodes, operations_open, head) = read.map_err(|error| store_error(&error))?;
+        let (nodes, elsewhere, operations_open, head) =
+            read.map_err(|error| store_error(&error))?;
+        let here = u32::try_from(self.fleet.count()).unwrap_or(u32::MAX);
         Ok(CoreStatus {
             trust_domain: self.authority.domain.to_string(),
             enrolment_address: self.enrolment_address.to_string(),
             session_address: self.session_address.to_string(),
             nodes,
-            nodes_connected: u32::try_from(self.fleet.count()).unwrap_or(u32::MAX),
+            nodes_connected: here.saturating_add(elsewhere),
             operations_open,
             audit_head: format!("{}:{}", head.size, head.root),
         })
     }
 
-    async fn audit(&self, query: AuditQuery) -> Result<AuditPage, ApiError> {
+    pub(crate) async fn audit(&self, query: AuditQuery) -> Result<AuditPage, ApiError> {
         let read: Result<_, StoreError> = self
             .store
-            .call(move |transaction| audit::page(transaction, query.after_seq, query.limit))
+            .read(move |transaction| audit::page(transaction, query.after_seq, query.limit))
             .await;
         let (lines, last_seq) = read.map_err(|error| store_error(&error))?;
         Ok(AuditPage { lines, last_seq })
+    }
+}
+
+impl Answers {
+    fn asker(&self) -> Asker {
+        Asker::local(&self.caller)
     }
 }
 
@@ -115,7 +130,11 @@ impl Core for Answers {
     }
 
     async fn order_service(self, _: Call, order: ServiceOrder) -> Result<Operation, ApiError> {
-        self.control.order_service(&self.caller, order).await
+        self.control.order_service(&self.asker(), order).await
+    }
+
+    async fn order_node(self, _: Call, order: NodeOrder) -> Result<Operation, ApiError> {
+        self.control.order_node(&self.asker(), order).await
     }
 
     async fn operations(self, _: Call, query: OperationQuery) -> Result<OperationPage, ApiError> {
@@ -135,7 +154,7 @@ impl Core for Answers {
     }
 
     async fn create_token(self, _: Call, request: CreateToken) -> Result<IssuedToken, ApiError> {
-        self.control.create_token(&self.caller, request).await
+        self.control.create_token(&self.asker(), request).await
     }
 
     async fn tokens(self, _: Call) -> Result<TokenPage, ApiError> {
@@ -143,7 +162,23 @@ impl Core for Answers {
     }
 
     async fn revoke_token(self, _: Call, id: String) -> Result<EnrolmentToken, ApiError> {
-        self.control.revoke_token(&self.caller, &id).await
+        self.control.revoke_token(&self.asker(), &id).await
+    }
+
+    async fn create_api_token(
+        self,
+        _: Call,
+        request: CreateApiToken,
+    ) -> Result<IssuedApiToken, ApiError> {
+        self.control.create_api_token(&self.asker(), request).await
+    }
+
+    async fn api_tokens(self, _: Call) -> Result<ApiTokenPage, ApiError> {
+        self.control.api_tokens().await
+    }
+
+    async fn revoke_api_token(self, _: Call, id: String) -> Result<ApiToken, ApiError> {
+        self.control.revoke_api_token(&self.asker(), id).await
     }
 
     async fn pki(self, _: Call) -> Result<PkiStatus, ApiError> {
@@ -155,40 +190,16 @@ impl Core for Answers {
     }
 }
 
-/// Who called, as the audit log has him.
-fn actor(caller: &Caller) -> Actor {
-    Actor::Local {
-        uid: caller.peer.uid,
-        user: user_name(caller.peer.uid),
-    }
-}
-
-/// Who called, as nodes are told: the name of his user on this machine, or its number.
-fn operator(caller: &Caller) -> String {
-    let uid = caller.peer.uid;
-    match user_name(uid) {
-        Some(name) => format!("local:{name}"),
-        None => format!("local:uid-{uid}"),
-    }
-}
-
 /// SHA-256 of what was asked for.
 fn digest(request: &impl serde::Serialize) -> Digest {
     let json = serde_json::to_vec(request).expect("texts and numbers have a JSON");
     Digest::of(&json)
 }
 
-fn user_name(uid: u32) -> Option<String> {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        (id.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    let is_plain = |name: &String| {
-        (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    name.filter(is_plain)
+/// A name for what is asked for.
+fn operation_id() -> Result<CommandId, ApiError> {
+    let id = CommandId::generate();
+    id.map_err(|error| ApiError::new(ErrorKind::Failed, "HH5011", error.to_string()))
 }
 
 fn store_error(error: &StoreError) -> ApiError {

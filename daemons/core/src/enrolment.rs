@@ -5,15 +5,15 @@
 
 use crate::audit::{self, Asked, Ended};
 use crate::authority::Authority;
-use crate::fleet::Fleet;
 use crate::grpc::{self, Answer, Call};
 use crate::listener::{Peer, Service};
 use crate::node::{self, Joining};
-use crate::store::{Store, StoreError};
-use crate::{operation, token};
+use crate::permission::Who;
+use crate::store::{Store, StoreError, Transaction};
+use crate::{lease, operation, token};
 use futures::future::BoxFuture;
 use hh_daemon::ConnectRate;
-use hh_ipc::agent::{EnrolRequest, EnrolResponse, path};
+use hh_ipc::agent::{EnrolRequest, EnrolResponse, Method};
 use hh_ipc::api::core::OperationState;
 use hh_trust::audit::{Actor, AuditOutcome, Detail};
 use hh_trust::command::{CommandError, CommandId, Digest};
@@ -24,7 +24,6 @@ use hh_trust::enrolment::{
 use hh_trust::pki::{CertificateRequest, Identity};
 use hh_trust::{NodeId, NodePublicKey};
 use jiff::Timestamp;
-use rusqlite::Transaction;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tonic::Status;
@@ -99,7 +98,6 @@ impl Refusal {
 pub(crate) struct Enrolment {
     authority: Arc<Authority>,
     store: Store,
-    fleet: Fleet,
     /// Where nodes have their sessions.
     session_address: String,
     rate: Arc<Mutex<ConnectRate>>,
@@ -108,8 +106,13 @@ pub(crate) struct Enrolment {
 
 impl Service for Enrolment {
     fn answer(&self, peer: Peer, call: Call) -> BoxFuture<'static, Answer> {
-        if call.uri().path() != path::ENROL {
-            return Box::pin(std::future::ready(grpc::unimplemented()));
+        let refused = match grpc::called(&call, Who::Unenrolled) {
+            Ok(Method::Enrol) => None,
+            Ok(_) => Some(grpc::not_here()),
+            Err(status) => Some(status),
+        };
+        if let Some(status) = refused {
+            return Box::pin(std::future::ready(status.into_http()));
         }
         let this = self.clone();
         let enrol = move |request| async move { this.enrol(&peer, request).await };
@@ -134,17 +137,11 @@ struct Applicant {
 }
 
 impl Enrolment {
-    pub(crate) fn new(
-        authority: Arc<Authority>,
-        store: Store,
-        fleet: Fleet,
-        session_address: String,
-    ) -> Self {
+    pub(crate) fn new(authority: Arc<Authority>, store: Store, session_address: String) -> Self {
         let rate = ConnectRate::new(PER_MINUTE, PER_MINUTE_OF_ADDRESS);
         Self {
             authority,
             store,
-            fleet,
             session_address,
             rate: Arc::new(Mutex::new(rate)),
             started: Instant::now(),
@@ -173,10 +170,6 @@ impl Enrolment {
                 tracing::info!(node = response.node_id, %address, "node enrolled");
                 metrics::counter!("hyperhash_fleet_enrolments_total", "outcome" => "enrolled")
                     .increment(1);
-                // What a node of that name has left has another certificate.
-                if let Ok(node) = response.node_id.parse() {
-                    self.fleet.end(&node);
-                }
                 Ok(response)
             }
             Err(refusal) => {
@@ -338,6 +331,8 @@ fn join(
         at_ms,
     };
     node::join(transaction, &joining)?;
+    // What a node of that name has left has another certificate.
+    lease::end(transaction, &id)?;
     let identity = Identity::Node(id.clone());
     let issued = authority
         .node_issuer

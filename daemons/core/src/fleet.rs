@@ -1,7 +1,8 @@
-//! Which nodes have a session now, and what they said last. Lost at a restart: nodes come back and say it again.
+//! Which nodes have a session at this replica now, and what they said last. Lost at a restart: nodes come back and say it again.
 
+use crate::lease::{self, Lease};
 use crate::node;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Transaction};
 use hh_ipc::agent::ServiceReport;
 use hh_trust::NodeId;
 use jiff::Timestamp;
@@ -12,8 +13,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is written down when nodes were last heard of: after a restart it is known to so many seconds.
-const SEEN_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is written down what nodes have said: other replicas know it to so many seconds, and a lease that was lost unheard is found.
+const RENEW_INTERVAL: Duration = Duration::from_secs(4);
+
+/// Sessions that end together are written down together.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// What is known of a node that has a session.
 #[derive(Clone, Debug)]
@@ -27,7 +31,7 @@ pub(crate) struct Live {
 
 #[derive(Debug)]
 struct Seat {
-    number: u64,
+    lease: Lease,
     live: Live,
     wake: Arc<Notify>,
     end: CancellationToken,
@@ -36,21 +40,25 @@ struct Seat {
 #[derive(Debug, Default)]
 struct Seats {
     by_node: BTreeMap<NodeId, Seat>,
-    next_number: u64,
-    /// Of nodes that have gone since it was written down.
-    gone: BTreeMap<NodeId, i64>,
+    /// Sessions that have ended since it was written down, and when they were last heard of.
+    gone: Vec<(Lease, i64)>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    seats: Mutex<Seats>,
+    has_gone: Notify,
 }
 
 /// The sessions. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fleet(Arc<Mutex<Seats>>);
+pub(crate) struct Fleet(Arc<Shared>);
 
 /// A session's place in the fleet; given up when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     fleet: Fleet,
-    node: NodeId,
-    number: u64,
+    pub(crate) lease: Lease,
     /// There may be commands.
     pub(crate) wake: Arc<Notify>,
     /// The session is to end: another one of this node has begun, or it may not be here.
@@ -59,25 +67,26 @@ pub(crate) struct Place {
 
 impl Fleet {
     /// A session begins. One of the same node ends: it is what a connection that broke has left.
-    pub(crate) fn enter(&self, node: &NodeId, live: Live) -> Place {
+    pub(crate) fn enter(&self, lease: Lease, live: Live) -> Place {
         let mut seats = self.lock();
-        let number = seats.next_number;
-        seats.next_number += 1;
         let (wake, end) = (Arc::new(Notify::new()), CancellationToken::new());
         let seat = Seat {
-            number,
+            lease: lease.clone(),
             live,
             wake: Arc::clone(&wake),
             end: end.clone(),
         };
-        if let Some(before) = seats.by_node.insert(node.clone(), seat) {
+        let known = seats.by_node.get(&lease.node);
+        if known.is_some_and(|known| known.lease.fence > lease.fence) {
+            // It was overtaken on its way here.
+            end.cancel();
+        } else if let Some(before) = seats.by_node.insert(lease.node.clone(), seat) {
             before.end.cancel();
         }
         gauge(&seats);
         Place {
             fleet: self.clone(),
-            node: node.clone(),
-            number,
+            lease,
             wake,
             end,
         }
@@ -100,46 +109,93 @@ impl Fleet {
         }
     }
 
-    /// Ends the session of a node, if it has one.
-    pub(crate) fn end(&self, node: &NodeId) {
-        if let Some(seat) = self.lock().by_node.get(node) {
-            seat.end.cancel();
+    /// There may be something for any node.
+    pub(crate) fn wake_all(&self) {
+        for seat in self.lock().by_node.values() {
+            seat.wake.notify_one();
         }
     }
 
-    /// Writes down when nodes were last heard of, until the daemon stops and once more then.
+    /// Renews leases and writes down when nodes were last heard of, until the daemon stops and once more then.
     pub(crate) async fn remember(self, store: Store, stop: CancellationToken) {
+        let mut is_written = true;
         loop {
-            let waited = stop
-                .run_until_cancelled(tokio::time::sleep(SEEN_INTERVAL))
-                .await;
-            let seen = self.seen();
-            let written: Result<(), StoreError> = store
-                .call(move |transaction| node::seen(transaction, &seen))
-                .await;
-            if let Err(error) = written {
+            let waited = stop.run_until_cancelled(self.due()).await;
+            let written = self.write_down(&store, waited.is_none()).await;
+            if let Err(error) = &written
+                && is_written
+            {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "last sight of nodes not written"
+                    error = error as &dyn std::error::Error,
+                    "leases of sessions not renewed"
                 );
             }
+            is_written = written.is_ok();
             if waited.is_none() {
                 return;
             }
         }
     }
 
-    fn seen(&self) -> Vec<(NodeId, i64)> {
+    async fn due(&self) {
+        let gone = tokio::time::timeout(RENEW_INTERVAL, self.0.has_gone.notified());
+        if gone.await.is_ok() {
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// At the end of the daemon all sessions are.
+    async fn write_down(&self, store: &Store, is_end: bool) -> Result<(), StoreError> {
+        let (mut here, mut gone) = self.sessions();
+        if is_end {
+            let ended = here.drain(..);
+            gone.extend(ended.map(|(lease, live)| (lease, live.seen_at_ms)));
+        }
+        let again = gone.clone();
+        let write = move |transaction: &Transaction<'_>| {
+            let lost = lease::renew(transaction, &here)?;
+            let released: Vec<Lease> = gone.iter().map(|(lease, _)| lease.clone()).collect();
+            lease::release(transaction, &released)?;
+            let here = here.into_iter();
+            let here = here.map(|(lease, live)| (lease.node, live.seen_at_ms));
+            let gone = gone.into_iter().map(|(lease, at_ms)| (lease.node, at_ms));
+            let seen: Vec<_> = here.chain(gone).collect();
+            node::seen(transaction, &seen)?;
+            Ok(lost)
+        };
+        let written: Result<Vec<Lease>, StoreError> = store.rows(write).await;
+        match written {
+            Ok(lost) => {
+                lost.iter().for_each(|lease| self.end(lease));
+                Ok(())
+            }
+            Err(error) => {
+                self.lock().gone.extend(again);
+                Err(error)
+            }
+        }
+    }
+
+    fn end(&self, lease: &Lease) {
+        let seats = self.lock();
+        let seat = seats.by_node.get(&lease.node);
+        if let Some(seat) = seat.filter(|seat| seat.lease == *lease) {
+            seat.end.cancel();
+        }
+    }
+
+    /// Those that are here, and those that have ended since it was asked last.
+    fn sessions(&self) -> (Vec<(Lease, Live)>, Vec<(Lease, i64)>) {
         let mut seats = self.lock();
         let gone = std::mem::take(&mut seats.gone);
-        let here = seats.by_node.iter();
-        let here = here.map(|(node, seat)| (node.clone(), seat.live.seen_at_ms));
-        here.chain(gone).collect()
+        let here = seats.by_node.values();
+        let here = here.map(|seat| (seat.lease.clone(), seat.live.clone()));
+        (here.collect(), gone)
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
         // Nothing in between can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,8 +203,8 @@ impl Place {
     /// The node has said something.
     pub(crate) fn heard(&self, change: impl FnOnce(&mut Live)) {
         let mut seats = self.fleet.lock();
-        let seat = seats.by_node.get_mut(&self.node);
-        if let Some(seat) = seat.filter(|seat| seat.number == self.number) {
+        let seat = seats.by_node.get_mut(&self.lease.node);
+        if let Some(seat) = seat.filter(|seat| seat.lease == self.lease) {
             seat.live.seen_at_ms = Timestamp::now().as_millisecond();
             change(&mut seat.live);
         }
@@ -158,11 +214,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut seats = self.fleet.lock();
-        let is_ours = |seat: &Seat| seat.number == self.number;
-        if seats.by_node.get(&self.node).is_some_and(is_ours)
-            && let Some(seat) = seats.by_node.remove(&self.node)
-        {
-            seats.gone.insert(self.node.clone(), seat.live.seen_at_ms);
+        let seat = seats.by_node.get(&self.lease.node);
+        let seen_at_ms = seat
+            .filter(|seat| seat.lease == self.lease)
+            .map(|seat| seat.live.seen_at_ms);
+        // One that was replaced has nothing to give up.
+        if let Some(seen_at_ms) = seen_at_ms {
+            seats.by_node.remove(&self.lease.node);
+            seats.gone.push((self.lease.clone(), seen_at_ms));
+            self.fleet.0.has_gone.notify_one();
         }
         gauge(&seats);
     }
@@ -187,20 +247,33 @@ mod tests {
         }
     }
 
+    fn lease(fence: u64) -> Lease {
+        Lease {
+            node: "berlin".parse().unwrap(),
+            fence,
+        }
+    }
+
     #[test]
     fn a_later_session_of_a_node_ends_the_earlier_one_and_outlives_it() {
         let fleet = Fleet::default();
-        let node: NodeId = "berlin".parse().unwrap();
-        let first = fleet.enter(&node, live());
-        let second = fleet.enter(&node, live());
+        let node = lease(1).node;
+        let first = fleet.enter(lease(1), live());
+        let second = fleet.enter(lease(2), live());
         assert!(first.end.is_cancelled());
         assert!(!second.end.is_cancelled());
         first.heard(|live| live.clock_ahead_ms = Some(5));
+        fleet.end(&lease(1));
+        assert!(!second.end.is_cancelled());
         drop(first);
         assert_eq!(fleet.get(&node).unwrap().clock_ahead_ms, None);
+        let overtaken = fleet.enter(lease(1), live());
+        assert!(overtaken.end.is_cancelled());
+        assert!(!second.end.is_cancelled());
+        drop(overtaken);
         drop(second);
         assert_eq!(fleet.count(), 0);
-        assert_eq!(fleet.seen(), [(node, 1)]);
-        assert_eq!(fleet.seen(), []);
+        assert_eq!(fleet.sessions().1, [(lease(2), 1)]);
+        assert_eq!(fleet.sessions().1, []);
     }
 }

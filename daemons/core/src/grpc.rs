@@ -1,7 +1,8 @@
 //! gRPC without generated code: a call of one path becomes a future, or a stream of answers.
 
+use crate::permission::{self, Interface, Who};
 use futures::Stream;
-use hh_ipc::agent::MAX_MESSAGE_BYTES;
+use hh_ipc::agent::{MAX_MESSAGE_BYTES, Method};
 use hyper::body::Incoming;
 use prost::Message;
 use std::pin::Pin;
@@ -18,6 +19,19 @@ pub(crate) type Call = http::Request<Incoming>;
 
 /// Its answer.
 pub(crate) type Answer = http::Response<Body>;
+
+/// The method that is called, where whoever calls may call it. To be asked before anything else.
+pub(crate) fn called(call: &Call, who: Who) -> Result<Method, Status> {
+    let method = Method::of_path(call.uri().path());
+    let method = method.ok_or_else(not_here)?;
+    if !permission::allows(Interface::Grpc, method.name(), who) {
+        return Err(Status::permission_denied(format!(
+            "{} is not for who calls here",
+            method.name()
+        )));
+    }
+    Ok(method)
+}
 
 /// The messages of an answer, as somebody sends them; it ends when he is gone.
 pub(crate) struct Messages<A>(pub(crate) mpsc::Receiver<A>);
@@ -64,9 +78,9 @@ where
     grpc().streaming(once, call.map(Body::new)).await
 }
 
-/// The answer to a call of a path that there is not.
-pub(crate) fn unimplemented() -> Answer {
-    Status::unimplemented("there is no such call here").into_http()
+/// There is no such call.
+pub(crate) fn not_here() -> Status {
+    Status::unimplemented("there is no such call here")
 }
 
 fn grpc<Q, A>() -> Grpc<ProstCodec<A, Q>>

@@ -6,11 +6,14 @@
 //!
 //! ```text
 //!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
+//!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            └► telemetry: one writer for all            │
-//!                                        store: core.db, one thread ◄────┘
+//!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
 //! ```
 
+mod api_token;
+mod asker;
 mod audit;
 mod authority;
 pub mod config;
@@ -18,22 +21,27 @@ mod control;
 mod enrolment;
 mod fleet;
 mod grpc;
+mod lease;
 mod listener;
 mod metrics_export;
 mod node;
 mod operation;
 mod operations;
+mod permission;
+mod rest;
 mod session;
 mod store;
 mod telemetry;
 mod token;
+mod upkeep;
 
 use authority::Authority;
-use config::CoreConfig;
+use config::{CoreConfig, RestConfig};
 use control::Control;
 use enrolment::Enrolment;
 use fleet::Fleet;
 use hh_daemon::{Context, Failure, Places};
+use hh_ledger::Location;
 use listener::{Listener, Service};
 use operations::Operations;
 use rustls::ServerConfig;
@@ -41,13 +49,19 @@ use session::Sessions;
 use std::sync::Arc;
 use store::Store;
 use tokio::net::TcpListener;
+use upkeep::Upkeep;
+
+/// Connections of REST at a time: an answer takes milliseconds, and a connection that is kept some kB.
+const REST_CONNECTIONS_MAX: usize = 1_000;
+
+/// Of these, of one address: a browser opens six.
+const REST_CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
 
 /// Starts everything, in this order, and returns when nodes can connect.
 ///
 /// # Errors
 /// A key or certificate, the database, a port or a control socket that can't be used.
 pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> {
-    let stop = context.tasks.token();
     let authority = Arc::new(Authority::load(&config)?);
     let enrolment_socket =
         hh_daemon::listen("enrolment.listen_address", config.enrolment.listen_address).await?;
@@ -55,38 +69,21 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         hh_daemon::listen("sessions.listen_address", config.sessions.listen_address).await?;
     let enrolment_address = enrolment_socket.local_addr()?;
     let session_address = session_socket.local_addr()?;
-    let store = Store::open(&config.database_path())?;
+    let rest_socket = match &config.rest {
+        Some(rest) => Some(hh_daemon::listen("rest.listen_address", rest.listen_address).await?),
+        None => None,
+    };
     metrics_export::describe();
+    let store = open(&config, &context).await?;
 
     let fleet = Fleet::default();
-    let operations = Operations::new(store.clone(), Arc::clone(&authority), fleet.clone());
-    let (intake, telemetry) = telemetry::channel(store.clone());
-    context
-        .tasks
-        .spawn("telemetry", telemetry.run(stop.clone()));
-    spawn(
-        &context,
-        "certificates",
-        Arc::clone(&authority).keep(stop.clone()),
-    );
-    spawn(&context, "expiry", operations.clone().expire(stop.clone()));
-    spawn(
-        &context,
-        "last seen",
-        fleet.clone().remember(store.clone(), stop.clone()),
-    );
-    let exported = metrics_export::Exporter {
-        store: store.clone(),
-        fleet: fleet.clone(),
-        authority: Arc::clone(&authority),
-    };
-    spawn(&context, "exported metrics", exported.run(stop.clone()));
+    let operations = Operations::new(store.clone(), Arc::clone(&authority));
+    let telemetry = keepers(&context, &authority, &store, &fleet);
 
     let ports = Ports::new(&config, &context);
     let enrolment = Enrolment::new(
         Arc::clone(&authority),
         store.clone(),
-        fleet.clone(),
         config.sessions.public_address.clone(),
     );
     let tls = hh_trust::pki::enrolment_server(&authority.enrolment_slot)?;
@@ -96,14 +93,20 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         store: store.clone(),
         fleet: fleet.clone(),
         operations: operations.clone(),
-        telemetry: intake,
+        telemetry,
         tasks: context.tasks.clone(),
     };
     let tls = hh_trust::pki::session_server(&authority.session_slot, &authority.gate)?;
     ports.open("sessions", session_socket, tls, sessions);
     tracing::info!(%enrolment_address, %session_address, "listening for nodes");
 
-    let control = Control {
+    let upkeep = Upkeep {
+        context: context.clone(),
+        store: store.clone(),
+        fleet: fleet.clone(),
+        operations: operations.clone(),
+    };
+    let control = Arc::new(Control {
         context: context.clone(),
         authority,
         store,
@@ -112,15 +115,61 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         enrolment_address,
         session_address,
         enrolment_url: config.enrolment.url.clone(),
-    };
+    });
+    if let (Some(rest), Some(socket)) = (&config.rest, rest_socket) {
+        ports.open_rest(rest, socket, Arc::clone(&control))?;
+    }
     control.serve()?;
+    spawn(&context, "upkeep", upkeep.run());
     context.set_ready(true);
     Ok(())
+}
+
+/// What goes on beside the nodes' calls. Gives where their telemetry goes.
+fn keepers(
+    context: &Context,
+    authority: &Arc<Authority>,
+    store: &Store,
+    fleet: &Fleet,
+) -> telemetry::Intake {
+    let stop = context.tasks.token();
+    let (intake, telemetry) = telemetry::channel(store.clone());
+    context
+        .tasks
+        .spawn("telemetry", telemetry.run(stop.clone()));
+    let certificates = Arc::clone(authority).keep(stop.clone());
+    spawn(context, "certificates", certificates);
+    let leases = fleet.clone().remember(store.clone(), stop.clone());
+    spawn(context, "leases", leases);
+    let exported = metrics_export::Exporter {
+        store: store.clone(),
+        fleet: fleet.clone(),
+        authority: Arc::clone(authority),
+    };
+    spawn(context, "exported metrics", exported.run(stop.clone()));
+    intake
+}
+
+/// The database, once it answers.
+async fn open(config: &CoreConfig, context: &Context) -> Result<Store, Failure> {
+    let store = match config.database_location()? {
+        Location::Sqlite(path) => Store::open(&path)?,
+        Location::Postgres(server) => Store::on(server)?,
+    };
+    upkeep::reach(&store, context).await?;
+    lease::forget_former(&store).await?;
+    let (notices, stop) = (store.clone(), context.tasks.token().clone());
+    spawn(context, "notices", async move {
+        stop.run_until_cancelled(notices.listen()).await;
+    });
+    Ok(store)
 }
 
 /// What both ports have in common.
 struct Ports {
     places: Places,
+    /// Of their own: who looks at figures keeps no node out.
+    rest_places: Places,
     proxies: Arc<hh_daemon::ProxyProtocol>,
     tasks: hh_daemon::Tasks,
 }
@@ -130,6 +179,7 @@ impl Ports {
         let limits = &config.limits;
         Self {
             places: Places::new(limits.max_connections, limits.max_connections_per_address),
+            rest_places: Places::new(REST_CONNECTIONS_MAX, REST_CONNECTIONS_OF_ADDRESS_MAX),
             proxies: Arc::new(config.proxy_protocol.clone()),
             tasks: context.tasks.clone(),
         }
@@ -151,6 +201,33 @@ impl Ports {
             service: Arc::new(service),
         };
         self.tasks.spawn(name, listener.run());
+    }
+}
+
+impl Ports {
+    /// REST: by the network's own certificate, or plain on loopback.
+    fn open_rest(
+        &self,
+        config: &RestConfig,
+        socket: TcpListener,
+        control: Arc<Control>,
+    ) -> Result<(), Failure> {
+        let address = socket.local_addr()?;
+        let tls = match config.plain {
+            true => None,
+            false => Some(hh_trust::pki::rest_server(&control.authority.session_slot)?),
+        };
+        let server = rest::Server {
+            socket,
+            tls: tls.map(Arc::new),
+            places: self.rest_places.clone(),
+            proxies: Arc::clone(&self.proxies),
+            tasks: self.tasks.clone(),
+            router: rest::router(control, config),
+        };
+        self.tasks.spawn("rest", server.run());
+        tracing::info!(%address, plain = config.plain, "listening for operators and everybody");
+        Ok(())
     }
 }
 

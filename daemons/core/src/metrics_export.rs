@@ -20,7 +20,7 @@ const NODES_MAX: u32 = 1_000;
 pub(crate) fn describe() {
     describe_gauge!(
         "hyperhash_fleet_nodes_connected",
-        "Nodes that have a session"
+        "Nodes that have a session at this replica"
     );
     describe_gauge!("hyperhash_fleet_nodes", "Nodes that have enrolled");
     describe_gauge!(
@@ -33,7 +33,7 @@ pub(crate) fn describe() {
     );
     describe_gauge!(
         "hyperhash_fleet_node_connected",
-        "1 while the node has a session"
+        "1 while the node has a session at this replica"
     );
     describe_gauge!(
         "hyperhash_fleet_node_service_running",
@@ -57,6 +57,10 @@ pub(crate) fn describe() {
         "hyperhash_fleet_enrolments_total",
         "Enrolments, by what came of them"
     );
+    describe_counter!(
+        "hyperhash_rest_requests_total",
+        "Requests of the REST interface, by what came of them"
+    );
 }
 
 pub(crate) struct Exporter {
@@ -70,7 +74,7 @@ impl Exporter {
     pub(crate) async fn run(self, stop: CancellationToken) {
         loop {
             if let Err(error) = self.export().await {
-                tracing::error!(
+                tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "metrics not exported"
                 );
@@ -87,7 +91,7 @@ impl Exporter {
     async fn export(&self) -> Result<(), StoreError> {
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| {
+            .read(|transaction| {
                 let (rows, total) = node::list(transaction, NODES_MAX)?;
                 Ok((rows, total, operation::count_open(transaction)?))
             })

@@ -1,9 +1,8 @@
 //! The nodes that have enrolled, and the certificates that they were given: their rows.
 
-use crate::store::StoreError;
+use crate::store::{Row, StoreError, Transaction, among, values};
 use hh_trust::pki::{IssuedCertificate, PeerCertificate, Serial};
 use hh_trust::{NodeId, NodePublicKey};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 /// A certificate that has ended is of no use to anybody after this: the answer to a lost renewal was fetched long ago.
 const KEEP_ENDED_SECONDS: i64 = 30 * 86_400;
@@ -46,10 +45,9 @@ pub(crate) fn get(
     transaction: &Transaction<'_>,
     id: &NodeId,
 ) -> Result<Option<NodeRow>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM nodes WHERE id = ?");
-    let mut statement = transaction.prepare_cached(&query)?;
-    let row = statement.query_row([id.as_str()], |row| Ok(read(row)));
-    row.optional()?.transpose()
+    let query = format!("SELECT {COLUMNS} FROM nodes WHERE id = $1");
+    let row = transaction.find(&query, &values![id])?;
+    row.as_ref().map(read).transpose()
 }
 
 /// The nodes by name, at most so many, and how many there are.
@@ -57,13 +55,27 @@ pub(crate) fn list(
     transaction: &Transaction<'_>,
     limit: u32,
 ) -> Result<(Vec<NodeRow>, u32), StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM nodes ORDER BY id LIMIT ?");
-    let mut statement = transaction.prepare_cached(&query)?;
-    let rows = statement.query_map([limit], |row| Ok(read(row)))?;
-    let nodes = rows.map(|row| row?).collect::<Result<_, StoreError>>()?;
-    let total = "SELECT count(*) FROM nodes";
-    let total = transaction.query_row(total, [], |row| row.get(0))?;
-    Ok((nodes, total))
+    let query = format!("SELECT {COLUMNS} FROM nodes ORDER BY id LIMIT $1");
+    let rows = transaction.query(&query, &values![limit])?;
+    let nodes = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let total = transaction.one("SELECT count(*) FROM nodes", &[])?;
+    Ok((nodes, total.get(0)?))
+}
+
+/// At most so many nodes after that one, by name; of all, or `only` these.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<NodeRow>, StoreError> {
+    let mut values = values![after, limit].to_vec();
+    let among = among("id", only, &mut values);
+    let query = format!(
+        "SELECT {COLUMNS} FROM nodes WHERE {among} AND ($1 IS NULL OR id > $1) ORDER BY id LIMIT $2"
+    );
+    let rows = transaction.query(&query, &values)?;
+    rows.iter().map(read).collect()
 }
 
 /// The name of the node that has this key.
@@ -71,22 +83,22 @@ pub(crate) fn with_key(
     transaction: &Transaction<'_>,
     key: NodePublicKey,
 ) -> Result<Option<String>, StoreError> {
-    let query = "SELECT id FROM nodes WHERE public_key = ?";
-    let found = transaction.query_row(query, [key.to_string()], |row| row.get(0));
-    Ok(found.optional()?)
+    let query = "SELECT id FROM nodes WHERE public_key = $1";
+    let found = transaction.find(query, &values![key.to_string()])?;
+    found.map(|row| row.get(0)).transpose()
 }
 
 /// Writes a node that joins; one of that name begins anew.
 pub(crate) fn join(transaction: &Transaction<'_>, node: &Joining) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO nodes (id, epoch, public_key, agent_version, enrolled_at_ms, is_public) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET epoch = ?2, last_seq = 0, public_key = ?3, agent_version = ?4, enrolled_at_ms = ?5, is_public = ?6,
+        "INSERT INTO nodes (id, epoch, public_key, agent_version, enrolled_at_ms, is_public) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (id) DO UPDATE SET epoch = $2, last_seq = 0, public_key = $3, agent_version = $4, enrolled_at_ms = $5, is_public = $6,
              last_seen_at_ms = NULL, revoked_at_ms = NULL",
-        params![
-            node.id.as_str(),
+        &values![
+            &node.id,
             node.epoch,
             node.public_key.to_string(),
-            node.agent_version,
+            node.agent_version.as_str(),
             node.at_ms,
             node.is_public,
         ],
@@ -96,8 +108,8 @@ pub(crate) fn join(transaction: &Transaction<'_>, node: &Joining) -> Result<(), 
 
 /// The next number of a command for a node.
 pub(crate) fn next_seq(transaction: &Transaction<'_>, id: &NodeId) -> Result<u64, StoreError> {
-    let update = "UPDATE nodes SET last_seq = last_seq + 1 WHERE id = ? RETURNING last_seq";
-    Ok(transaction.query_row(update, [id.as_str()], |row| row.get(0))?)
+    let update = "UPDATE nodes SET last_seq = last_seq + 1 WHERE id = $1 RETURNING last_seq";
+    transaction.one(update, &values![id])?.get(0)
 }
 
 /// Writes down when nodes were last heard of.
@@ -106,12 +118,10 @@ pub(crate) fn seen(
     seen: &[(NodeId, i64)],
 ) -> Result<(), StoreError> {
     let update =
-        "UPDATE nodes SET last_seen_at_ms = max(coalesce(last_seen_at_ms, 0), ?) WHERE id = ?";
-    let mut statement = transaction.prepare_cached(update)?;
-    for (id, at_ms) in seen {
-        statement.execute(params![at_ms, id.as_str()])?;
-    }
-    Ok(())
+        "UPDATE nodes SET last_seen_at_ms = $1 WHERE id = $2 AND coalesce(last_seen_at_ms, 0) < $1";
+    let rows = seen.iter().map(|(id, at_ms)| values![*at_ms, id].to_vec());
+    let rows: Vec<_> = rows.collect();
+    transaction.execute_each(update, &rows).map(drop)
 }
 
 /// Writes down the version that a node's agent has.
@@ -120,8 +130,8 @@ pub(crate) fn set_version(
     id: &NodeId,
     version: &str,
 ) -> Result<(), StoreError> {
-    let update = "UPDATE nodes SET agent_version = ? WHERE id = ?";
-    transaction.execute(update, params![version, id.as_str()])?;
+    let update = "UPDATE nodes SET agent_version = $1 WHERE id = $2";
+    transaction.execute(update, &values![version, id])?;
     Ok(())
 }
 
@@ -131,12 +141,9 @@ pub(crate) fn admits(
     node: &NodeRow,
     certificate: &PeerCertificate,
 ) -> Result<bool, StoreError> {
-    let query = "SELECT count(*) FROM certificates WHERE serial = ? AND node = ? AND epoch = ?";
-    let known: u32 = transaction.query_row(
-        query,
-        params![certificate.serial.to_string(), node.id.as_str(), node.epoch],
-        |row| row.get(0),
-    )?;
+    let query = "SELECT count(*) FROM certificates WHERE serial = $1 AND node = $2 AND epoch = $3";
+    let of = values![certificate.serial.to_string(), &node.id, node.epoch];
+    let known: u32 = transaction.one(query, &of)?.get(0)?;
     Ok(known == 1 && !node.is_revoked)
 }
 
@@ -150,10 +157,10 @@ pub(crate) fn put_certificate(
 ) -> Result<(), StoreError> {
     let chain = encode_chain(issued);
     transaction.execute(
-        "INSERT INTO certificates (serial, node, epoch, key_hash, chain, issued_at_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        params![
+        "INSERT INTO certificates (serial, node, epoch, key_hash, chain, issued_at_ms, until_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &values![
             Serial::to_string(&issued.serial),
-            node.as_str(),
+            node,
             epoch,
             key_hash,
             chain,
@@ -162,8 +169,8 @@ pub(crate) fn put_certificate(
         ],
     )?;
     let long_ago = at_ms.saturating_sub(KEEP_ENDED_SECONDS * 1_000);
-    let delete = "DELETE FROM certificates WHERE node = ? AND until_ms < ?";
-    transaction.execute(delete, params![node.as_str(), long_ago])?;
+    let delete = "DELETE FROM certificates WHERE node = $1 AND until_ms < $2";
+    transaction.execute(delete, &values![node, long_ago])?;
     Ok(())
 }
 
@@ -173,14 +180,10 @@ pub(crate) fn chain_for_key(
     (node, epoch): (&NodeId, u64),
     key_hash: [u8; 32],
 ) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
-    let query = "SELECT chain FROM certificates WHERE node = ? AND epoch = ? AND key_hash = ? ORDER BY issued_at_ms DESC LIMIT 1";
-    let found = transaction.query_row(query, params![node.as_str(), epoch, key_hash], |row| {
-        row.get::<_, Vec<u8>>(0)
-    });
-    found
-        .optional()?
-        .map(|bytes| decode_chain(&bytes))
-        .transpose()
+    let query = "SELECT chain FROM certificates WHERE node = $1 AND epoch = $2 AND key_hash = $3 ORDER BY issued_at_ms DESC LIMIT 1";
+    let found = transaction.find(query, &values![node, epoch, key_hash])?;
+    let chain = found.map(|row| decode_chain(&row.get::<Vec<u8>>(0)?));
+    chain.transpose()
 }
 
 /// Each certificate with its length in four bytes before it.
@@ -210,7 +213,7 @@ fn decode_chain(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
     Ok(chain)
 }
 
-fn read(row: &Row<'_>) -> Result<NodeRow, StoreError> {
+fn read(row: &Row) -> Result<NodeRow, StoreError> {
     let id: String = row.get(0)?;
     let key: String = row.get(3)?;
     let damaged = |what: String| StoreError::Damaged { what };
@@ -227,7 +230,7 @@ fn read(row: &Row<'_>) -> Result<NodeRow, StoreError> {
         agent_version: row.get(4)?,
         enrolled_at_ms: row.get(5)?,
         last_seen_at_ms: row.get(6)?,
-        is_revoked: row.get::<_, Option<i64>>(7)?.is_some(),
-        certificate_until_ms: row.get::<_, Option<i64>>(8)?.unwrap_or_default(),
+        is_revoked: row.get::<Option<i64>>(7)?.is_some(),
+        certificate_until_ms: row.get::<Option<i64>>(8)?.unwrap_or_default(),
     })
 }

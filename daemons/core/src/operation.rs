@@ -3,11 +3,10 @@
 //! A command is written down before it is sent, and sent until the node says that it has it: it arrives at least once, and the node
 //! carries it out once. What is known of it only ever grows: queued, sent, taken, and then what came of it.
 
-use crate::store::StoreError;
+use crate::store::{Notice, Row, StoreError, Transaction, among, values};
 use hh_ipc::api::core::OperationState;
 use hh_trust::NodeId;
 use hh_trust::command::CommandId;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 /// Commands of one node that are sent in one go.
 const DELIVERED_AT_ONCE: u32 = 100;
@@ -82,10 +81,10 @@ pub(crate) fn name_of(state: OperationState) -> &'static str {
 pub(crate) fn put(transaction: &Transaction<'_>, signed: &Signed<'_>) -> Result<(), StoreError> {
     transaction.execute(
         "INSERT INTO commands (id, node, epoch, seq, jws, command, asked_by, created_at_ms, expires_at_ms, state)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued')",
-        params![
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued')",
+        &values![
             signed.id.to_string(),
-            signed.node.as_str(),
+            signed.node,
             signed.epoch,
             signed.seq,
             signed.jws,
@@ -95,6 +94,7 @@ pub(crate) fn put(transaction: &Transaction<'_>, signed: &Signed<'_>) -> Result<
             signed.expires_at_ms,
         ],
     )?;
+    transaction.notify(Notice::Node(signed.node.clone()));
     Ok(())
 }
 
@@ -103,9 +103,9 @@ pub(crate) fn get(
     transaction: &Transaction<'_>,
     id: &str,
 ) -> Result<Option<OperationRow>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM commands WHERE id = ?");
-    let row = transaction.query_row(&query, [id], |row| Ok(read(row)));
-    row.optional()?.transpose()
+    let query = format!("SELECT {COLUMNS} FROM commands WHERE id = $1");
+    let row = transaction.find(&query, &values![id])?;
+    row.as_ref().map(read).transpose()
 }
 
 /// Commands of one node or of all, newest first, at most so many, and how many there are.
@@ -114,21 +114,38 @@ pub(crate) fn list(
     node: Option<&str>,
     limit: u32,
 ) -> Result<(Vec<OperationRow>, u32), StoreError> {
+    let of = "FROM commands WHERE coalesce($1, node) = node";
+    let query =
+        format!("SELECT {COLUMNS} {of} ORDER BY created_at_ms DESC, epoch DESC, seq DESC LIMIT $2");
+    let rows = transaction.query(&query, &values![node, limit])?;
+    let operations = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let total = transaction.one(&format!("SELECT count(*) {of}"), &values![node])?;
+    Ok((operations, total.get(0)?))
+}
+
+/// At most so many commands before that one, newest first; of all nodes, or `only` of these.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    only: Option<&[String]>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<OperationRow>, StoreError> {
+    let mut values = values![after, limit].to_vec();
+    let among = among("node", only, &mut values);
     let query = format!(
-        "SELECT {COLUMNS} FROM commands WHERE ?1 IS NULL OR node = ?1 ORDER BY created_at_ms DESC, epoch DESC, seq DESC LIMIT ?2"
+        "SELECT {COLUMNS} FROM commands
+         WHERE {among}
+             AND ($1 IS NULL OR (created_at_ms, id) < (SELECT created_at_ms, id FROM commands WHERE id = $1))
+         ORDER BY created_at_ms DESC, id DESC LIMIT $2"
     );
-    let mut statement = transaction.prepare(&query)?;
-    let rows = statement.query_map(params![node, limit], |row| Ok(read(row)))?;
-    let operations = rows.map(|row| row?).collect::<Result<_, StoreError>>()?;
-    let total = "SELECT count(*) FROM commands WHERE ?1 IS NULL OR node = ?1";
-    let total = transaction.query_row(total, [node], |row| row.get(0))?;
-    Ok((operations, total))
+    let rows = transaction.query(&query, &values)?;
+    rows.iter().map(read).collect()
 }
 
 /// Of how many commands it is not known what came of them.
 pub(crate) fn count_open(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
     let query = "SELECT count(*) FROM commands WHERE state IN ('queued', 'sent', 'taken')";
-    Ok(transaction.query_row(query, [], |row| row.get(0))?)
+    transaction.one(query, &[])?.get(0)
 }
 
 /// Lets commands expire that were never sent: their nodes would refuse them. Gives their ids.
@@ -138,11 +155,34 @@ pub(crate) fn expire(
     transaction: &Transaction<'_>,
     now_ms: i64,
 ) -> Result<Vec<CommandId>, StoreError> {
-    let update = "UPDATE commands SET state = 'expired', ended_at_ms = ?1
-        WHERE state = 'queued' AND expires_at_ms <= ?1 RETURNING id";
-    let mut statement = transaction.prepare_cached(update)?;
-    let ids = statement.query_map([now_ms], |row| row.get::<_, String>(0))?;
-    ids.map(|id| command_id(&id?)).collect()
+    let update = "UPDATE commands SET state = 'expired', ended_at_ms = $1
+        WHERE state = 'queued' AND expires_at_ms <= $1 RETURNING id";
+    let ids = transaction.query(update, &values![now_ms])?;
+    if !ids.is_empty() {
+        transaction.notify(Notice::Operation);
+    }
+    let ids = ids.iter().map(|row| command_id(&row.get::<String>(0)?));
+    ids.collect()
+}
+
+/// The nodes for which there are commands that were never sent.
+pub(crate) fn waiting(transaction: &Transaction<'_>) -> Result<Vec<NodeId>, StoreError> {
+    let query = "SELECT DISTINCT node FROM commands WHERE state = 'queued'";
+    let rows = transaction.query(query, &[])?;
+    let nodes = rows.iter().map(|row| {
+        let id: String = row.get(0)?;
+        id.parse::<NodeId>().map_err(|_no| StoreError::Damaged {
+            what: format!("a node named {id:?}"),
+        })
+    });
+    nodes.collect()
+}
+
+/// Whether commands are to expire now.
+pub(crate) fn any_expires(transaction: &Transaction<'_>, now_ms: i64) -> Result<bool, StoreError> {
+    let query = "SELECT count(*) FROM commands WHERE state = 'queued' AND expires_at_ms <= $1";
+    let due: u64 = transaction.one(query, &values![now_ms])?.get(0)?;
+    Ok(due > 0)
 }
 
 /// The commands that a node has to get, in their order; those that it never got are sent from now on. What it has taken is among
@@ -153,25 +193,24 @@ pub(crate) fn deliver(
     after: Option<&str>,
 ) -> Result<Vec<Undelivered>, StoreError> {
     let query = "SELECT id, jws FROM commands
-        WHERE node = ?1 AND epoch = ?2 AND state IN ('queued', 'sent', 'taken')
-            AND seq > coalesce((SELECT seq FROM commands WHERE id = ?3), 0)
-        ORDER BY seq LIMIT ?4";
-    let mut statement = transaction.prepare_cached(query)?;
-    let rows = statement.query_map(
-        params![node.as_str(), epoch, after, DELIVERED_AT_ONCE],
-        |row| {
-            Ok(Undelivered {
-                id: row.get(0)?,
-                jws: row.get(1)?,
-            })
-        },
-    )?;
-    let commands: Vec<Undelivered> = rows.collect::<rusqlite::Result<_>>()?;
-    let update = "UPDATE commands SET state = 'sent' WHERE id = ? AND state = 'queued'";
-    let mut statement = transaction.prepare_cached(update)?;
-    for command in &commands {
-        statement.execute([&command.id])?;
-    }
+        WHERE node = $1 AND epoch = $2 AND state IN ('queued', 'sent', 'taken')
+            AND seq > coalesce((SELECT seq FROM commands WHERE id = $3), 0)
+        ORDER BY seq LIMIT $4";
+    let of = values![node, epoch, after, DELIVERED_AT_ONCE];
+    let rows = transaction.query(query, &of)?;
+    let commands = rows.iter().map(|row| {
+        Ok(Undelivered {
+            id: row.get(0)?,
+            jws: row.get(1)?,
+        })
+    });
+    let commands: Vec<Undelivered> = commands.collect::<Result<_, StoreError>>()?;
+    let update = "UPDATE commands SET state = 'sent' WHERE id = $1 AND state = 'queued'";
+    let ids = commands
+        .iter()
+        .map(|command| values![command.id.as_str()].to_vec());
+    let ids: Vec<_> = ids.collect();
+    transaction.execute_each(update, &ids)?;
     Ok(commands)
 }
 
@@ -181,8 +220,25 @@ pub(crate) fn taken(
     node: &NodeId,
     id: &str,
 ) -> Result<(), StoreError> {
-    let update = "UPDATE commands SET state = 'taken' WHERE id = ? AND node = ? AND state IN ('queued', 'sent')";
-    transaction.execute(update, params![id, node.as_str()])?;
+    let update = "UPDATE commands SET state = 'taken' WHERE id = $1 AND node = $2 AND state IN ('queued', 'sent')";
+    if transaction.execute(update, &values![id, node])? > 0 {
+        transaction.notify(Notice::Operation);
+    }
+    Ok(())
+}
+
+/// It is in the node's hands, and not concluded, for this reason: its code, and words.
+pub(crate) fn waits(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    id: &str,
+    (code, detail): (&str, &str),
+) -> Result<(), StoreError> {
+    let update = "UPDATE commands SET state = 'taken', code = $1, detail = $2
+        WHERE id = $3 AND node = $4 AND state IN ('queued', 'sent', 'taken')";
+    if transaction.execute(update, &values![code, detail, id, node])? > 0 {
+        transaction.notify(Notice::Operation);
+    }
     Ok(())
 }
 
@@ -194,20 +250,23 @@ pub(crate) fn conclude(
     conclusion: &Conclusion<'_>,
 ) -> Result<bool, StoreError> {
     let update =
-        "UPDATE commands SET state = ?, code = ?, detail = ?, result_jws = ?, ended_at_ms = ?
-        WHERE id = ? AND node = ? AND state IN ('queued', 'sent', 'taken')";
+        "UPDATE commands SET state = $1, code = $2, detail = $3, result_jws = $4, ended_at_ms = $5
+        WHERE id = $6 AND node = $7 AND state IN ('queued', 'sent', 'taken')";
     let changed = transaction.execute(
         update,
-        params![
+        &values![
             name_of(conclusion.state),
             conclusion.code,
             conclusion.detail,
             conclusion.jws,
             conclusion.at_ms,
             id,
-            node.as_str(),
+            node,
         ],
     )?;
+    if changed > 0 {
+        transaction.notify(Notice::Operation);
+    }
     Ok(changed == 1)
 }
 
@@ -218,15 +277,15 @@ pub(crate) fn give_up(
     node: &NodeId,
     now_ms: i64,
 ) -> Result<Vec<(CommandId, OperationState)>, StoreError> {
-    let update = "UPDATE commands SET ended_at_ms = ?2, detail = 'the node joined anew',
+    let update = "UPDATE commands SET ended_at_ms = $2, detail = 'the node joined anew',
             state = CASE state WHEN 'queued' THEN 'expired' ELSE 'indeterminate' END
-        WHERE node = ?1 AND state IN ('queued', 'sent', 'taken') RETURNING id, state";
-    let mut statement = transaction.prepare(update)?;
-    let rows = statement.query_map(params![node.as_str(), now_ms], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-    })?;
-    let given_up = rows.map(|row| {
-        let (id, state) = row?;
+        WHERE node = $1 AND state IN ('queued', 'sent', 'taken') RETURNING id, state";
+    let rows = transaction.query(update, &values![node, now_ms])?;
+    if !rows.is_empty() {
+        transaction.notify(Notice::Operation);
+    }
+    let given_up = rows.iter().map(|row| {
+        let (id, state): (String, String) = (row.get(0)?, row.get(1)?);
         Ok((command_id(&id)?, state_named(&state)?))
     });
     given_up.collect()
@@ -246,7 +305,7 @@ fn state_named(name: &str) -> Result<OperationState, StoreError> {
     Ok(*state)
 }
 
-fn read(row: &Row<'_>) -> Result<OperationRow, StoreError> {
+fn read(row: &Row) -> Result<OperationRow, StoreError> {
     let name: String = row.get(6)?;
     Ok(OperationRow {
         id: row.get(0)?,

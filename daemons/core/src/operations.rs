@@ -1,37 +1,34 @@
 //! Commands from an operator's word to what came of them.
 //!
-//! A command is signed, numbered, written down and put into the audit log in one transaction; then the node's session is woken. What
+//! A command is signed, numbered, written down and put into the audit log in one transaction, which wakes the node's session, at
+//! whichever replica it is. What
 //! the node has signed is believed, and nothing else: neither a lost connection nor a time that is over says what came of a command
 //! that was sent.
 
+use crate::asker::Asker;
 use crate::audit::{self, Asked, Ended};
 use crate::authority::Authority;
-use crate::fleet::Fleet;
+use crate::lease::{self, Lease, LeaseError};
 use crate::node::{self, NodeRow};
 use crate::operation::{self, Conclusion, OperationRow, Signed, Undelivered};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Transaction};
 use hh_ipc::api::core::OperationState;
 use hh_trust::NodeId;
-use hh_trust::audit::{Actor, AuditOutcome, Detail};
+use hh_trust::audit::{AuditOutcome, Detail};
 use hh_trust::command::{Command, CommandError, CommandId, Digest, Order};
 use hh_trust::command_result::{CommandResult, Outcome};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
-use rusqlite::Transaction;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// A command holds for so long: a node that is away for a moment still gets it, and none is carried out long after it was asked for.
 const LIFE_SECONDS: i64 = 120;
 
 /// For a service to stop and start.
 const DEADLINE_SECONDS: u32 = 120;
-
-/// How often commands expire that no node has fetched.
-const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a command was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +46,7 @@ pub(crate) enum OrderError {
 /// What an operator wants of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
-    /// As nodes are told.
-    pub(crate) by: String,
-    /// As the audit log has him.
-    pub(crate) actor: Actor,
+    pub(crate) asker: Asker,
     /// Of what he wrote.
     pub(crate) request: Digest,
     pub(crate) node: NodeId,
@@ -64,17 +58,15 @@ pub(crate) struct Wish {
 pub(crate) struct Operations {
     store: Store,
     authority: Arc<Authority>,
-    fleet: Fleet,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
 }
 
 impl Operations {
-    pub(crate) fn new(store: Store, authority: Arc<Authority>, fleet: Fleet) -> Self {
+    pub(crate) fn new(store: Store, authority: Arc<Authority>) -> Self {
         Self {
             store,
             authority,
-            fleet,
             changes: watch::Sender::new(0),
         }
     }
@@ -84,11 +76,9 @@ impl Operations {
     /// # Errors
     /// There is no such node, or no node would take such a command.
     pub(crate) async fn order(&self, wish: Wish) -> Result<OperationRow, OrderError> {
-        let (authority, node) = (Arc::clone(&self.authority), wish.node.clone());
+        let authority = Arc::clone(&self.authority);
         let order = move |transaction: &Transaction<'_>| order(transaction, &authority, &wish);
-        let row = self.store.call(order).await?;
-        self.fleet.wake(&node);
-        Ok(row)
+        self.store.call(order).await
     }
 
     /// Whether a node may be given commands.
@@ -98,16 +88,16 @@ impl Operations {
     pub(crate) async fn check(&self, node: NodeId) -> Result<(), OrderError> {
         let check =
             move |transaction: &Transaction<'_>| orderable(transaction, &node).map(|_node| ());
-        self.store.call(check).await
+        self.store.read(check).await
     }
 
     /// One of them.
     pub(crate) async fn get(&self, id: String) -> Result<Option<OperationRow>, StoreError> {
         let get = move |transaction: &Transaction<'_>| operation::get(transaction, &id);
-        self.store.call(get).await
+        self.store.read(get).await
     }
 
-    /// One of them, as soon as it is known what came of it, or after so long.
+    /// One of them, as soon as it is known what came of it or that its node's owner is asked, or after so long.
     pub(crate) async fn wait(
         &self,
         id: String,
@@ -118,7 +108,8 @@ impl Operations {
         loop {
             changes.mark_unchanged();
             let row = self.get(id.clone()).await?;
-            let is_open = row.as_ref().is_some_and(|row| !row.state.is_final());
+            let is_open = |row: &OperationRow| !row.state.is_final() && row.code.is_none();
+            let is_open = row.as_ref().is_some_and(is_open);
             let changed = tokio::time::timeout_at(until, changes.changed());
             if !is_open || changed.await.is_err() {
                 return Ok(row);
@@ -130,30 +121,35 @@ impl Operations {
     pub(crate) async fn deliver(
         &self,
         node: &NodeRow,
+        lease: &Lease,
         after: Option<String>,
-    ) -> Result<Vec<Undelivered>, StoreError> {
-        let (id, epoch) = (node.id.clone(), node.epoch);
+    ) -> Result<Vec<Undelivered>, LeaseError> {
+        let (lease, epoch) = (lease.clone(), node.epoch);
         let deliver = move |transaction: &Transaction<'_>| {
-            operation::deliver(transaction, (&id, epoch), after.as_deref())
+            lease::check(transaction, &lease)?;
+            let commands = operation::deliver(transaction, (&lease.node, epoch), after.as_deref());
+            Ok(commands?)
         };
         self.store.call(deliver).await
     }
 
     /// A node has written a command down.
-    pub(crate) async fn taken(&self, node: &NodeRow, id: String) -> Result<(), StoreError> {
-        let node = node.id.clone();
-        let taken = move |transaction: &Transaction<'_>| operation::taken(transaction, &node, &id);
-        self.store.call(taken).await?;
-        self.changed();
-        Ok(())
+    pub(crate) async fn taken(&self, lease: &Lease, id: String) -> Result<(), LeaseError> {
+        let lease = lease.clone();
+        let taken = move |transaction: &Transaction<'_>| {
+            lease::check(transaction, &lease)?;
+            Ok(operation::taken(transaction, &lease.node, &id)?)
+        };
+        self.store.call(taken).await
     }
 
     /// Takes what a node has signed. Gives the id of the command, or none if the node has not signed it.
     pub(crate) async fn conclude(
         &self,
         node: &NodeRow,
+        lease: &Lease,
         jws: String,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<String>, LeaseError> {
         let verified =
             CommandResult::verify(&jws, &self.authority.domain, &node.id, &node.public_key);
         let result = match verified {
@@ -165,36 +161,24 @@ impl Operations {
         };
         let id = result.id.to_string();
         let core = self.authority.replica.clone();
-        let conclude =
-            move |transaction: &Transaction<'_>| conclude(transaction, &core, &result, &jws);
-        self.store.call(conclude).await?;
-        self.changed();
-        Ok(Some(id))
+        let lease = lease.clone();
+        let conclude = move |transaction: &Transaction<'_>| {
+            lease::check(transaction, &lease)?;
+            Ok(conclude(transaction, &core, &result, &jws)?)
+        };
+        let concluded: Result<(), LeaseError> = self.store.call(conclude).await;
+        concluded.map(|()| Some(id))
     }
 
-    /// Lets commands expire, until the daemon stops.
-    pub(crate) async fn expire(self, stop: CancellationToken) {
-        while stop
-            .run_until_cancelled(tokio::time::sleep(EXPIRE_EVERY))
-            .await
-            .is_some()
-        {
-            let core = self.authority.replica.clone();
-            let expire = move |transaction: &Transaction<'_>| expire(transaction, &core);
-            match self.store.call(expire).await {
-                Ok(0) => {}
-                Ok(_) => self.changed(),
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "commands not expired"
-                    );
-                }
-            }
-        }
+    /// Lets commands expire that no node has fetched.
+    pub(crate) async fn expire(&self) -> Result<(), StoreError> {
+        let core = self.authority.replica.clone();
+        let expire = move |transaction: &Transaction<'_>| expire(transaction, &core);
+        self.store.call(expire).await
     }
 
-    fn changed(&self) {
+    /// Something may be known of some command: those who wait look.
+    pub(crate) fn changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -219,7 +203,7 @@ fn order(
     let order = Order {
         domain: authority.domain.clone(),
         node: node.id.clone(),
-        operator: wish.by.clone(),
+        operator: wish.asker.name.clone(),
         id: CommandId::generate()?,
         issued_at: now.as_second(),
         expires_at: now.as_second() + LIFE_SECONDS,
@@ -241,23 +225,20 @@ fn order(
             seq: order.seq,
             jws: &jws,
             command: &command,
-            asked_by: &wish.by,
+            asked_by: &wish.asker.name,
             created_at_ms: now.as_millisecond(),
             expires_at_ms: order.expires_at * 1_000,
         },
     )?;
+    let target = format!("node:{}", node.id);
     let asked = Asked {
-        op: order.id,
-        actor: wish.actor.clone(),
-        via: "control",
-        source: None,
-        action: wish.command.name(),
-        target: format!("node:{}", node.id),
-        request: wish.request,
         detail: Detail::default()
             .with("command", &command)
             .with("epoch", order.epoch)
             .with("seq", order.seq),
+        ..wish
+            .asker
+            .asks(order.id, wish.command.name(), target, wish.request)
     };
     audit::intent(transaction, (&authority.replica, now), &asked)?;
     let id = order.id.to_string();
@@ -277,8 +258,10 @@ fn conclude(
         Outcome::Failed => (OperationState::Failed, AuditOutcome::Failed),
         Outcome::Rejected => (OperationState::Rejected, AuditOutcome::Refused),
         Outcome::Indeterminate => (OperationState::Indeterminate, AuditOutcome::Unknown),
-        // It is in the node's hands, and not concluded.
-        Outcome::AwaitsOwner => return operation::taken(transaction, &result.node, &id),
+        Outcome::AwaitsOwner => {
+            let why = (result.code.as_str(), result.output.as_str());
+            return operation::waits(transaction, &result.node, &id, why);
+        }
     };
     let now = Timestamp::now();
     let conclusion = Conclusion {
@@ -303,17 +286,17 @@ fn conclude(
     audit::outcome(transaction, (core, now), result.id, ended)
 }
 
-fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<usize, StoreError> {
+fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<(), StoreError> {
     let now = Timestamp::now();
     let ids = operation::expire(transaction, now.as_millisecond())?;
     for id in &ids {
         audit::outcome(transaction, (core, now), *id, Ended::refused("expired"))?;
     }
-    Ok(ids.len())
+    Ok(())
 }
 
 /// A command for people.
-fn in_words(command: &Command) -> String {
+pub(crate) fn in_words(command: &Command) -> String {
     match command.service() {
         Some(service) => format!("{} {service}", command.name()),
         None => command.name().to_owned(),

@@ -11,11 +11,14 @@ use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
+use crate::permission::Who;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Intake;
 use futures::future::BoxFuture;
 use hh_daemon::Tasks;
-use hh_ipc::agent::{CoreMessage, NodeMessage, RenewRequest, RenewResponse, TelemetryBatch, path};
+use hh_ipc::agent::{
+    CoreMessage, Method, NodeMessage, RenewRequest, RenewResponse, TelemetryBatch,
+};
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -59,22 +62,26 @@ impl Service for Sessions {
 
 impl Sessions {
     async fn answer_node(self, peer: Peer, node: NodeRow, call: Call) -> Answer {
-        match call.uri().path() {
-            path::SESSION => {
+        let method = match grpc::called(&call, Who::Node) {
+            Ok(method) => method,
+            Err(status) => return status.into_http(),
+        };
+        match method {
+            Method::Session => {
                 let open = move |incoming| self.open(&peer, node, incoming);
                 grpc::streaming(call, open).await
             }
-            path::PUSH_TELEMETRY => {
+            Method::PushTelemetry => {
                 let push = move |batch: TelemetryBatch| async move {
                     self.telemetry.push(node.id, batch).await
                 };
                 grpc::unary(call, push).await
             }
-            path::RENEW => {
+            Method::Renew => {
                 let renew = move |request| async move { self.renew(node, request).await };
                 grpc::unary(call, renew).await
             }
-            _ => grpc::unimplemented(),
+            Method::Enrol => grpc::not_here().into_http(),
         }
     }
 
@@ -93,7 +100,7 @@ impl Sessions {
         };
         let found: Result<Option<NodeRow>, StoreError> = self
             .store
-            .call(move |transaction| {
+            .read(move |transaction| {
                 let known = node::get(transaction, &id)?;
                 let Some(known) = known else {
                     return Ok(None);

@@ -3,13 +3,12 @@
 //! One task writes. It takes what has gathered in one transaction, so that five hundred nodes cost a few syncs a second. Samples are
 //! kept for some hours; what is shown of a node is its last one.
 
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Transaction, Value, values};
 use hh_daemon::Failure;
 use hh_ipc::agent::{MAX_SAMPLES, MAX_SERVICES, Sample, TelemetryAck, TelemetryBatch};
 use hh_trust::NodeId;
 use jiff::Timestamp;
 use prost::Message;
-use rusqlite::{OptionalExtension, Transaction, params};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -141,12 +140,7 @@ impl Writer {
             .unzip();
         let written: Result<Vec<TelemetryAck>, StoreError> = self
             .store
-            .call(move |transaction| {
-                let batches = batches.iter();
-                batches
-                    .map(|(node, batch)| put(transaction, node, batch, now_ms))
-                    .collect()
-            })
+            .rows(move |transaction| put(transaction, &batches, now_ms))
             .await;
         match written {
             Ok(acks) => {
@@ -171,9 +165,9 @@ impl Writer {
         let until = Timestamp::now().as_millisecond().saturating_sub(KEEP_MS);
         let pruned: Result<(), StoreError> = self
             .store
-            .call(move |transaction| {
-                transaction.execute("DELETE FROM samples WHERE at_ms < ?", [until])?;
-                Ok(())
+            .rows(move |transaction| {
+                let delete = "DELETE FROM samples WHERE at_ms < $1";
+                transaction.execute(delete, &values![until]).map(drop)
             })
             .await;
         if let Err(error) = pruned {
@@ -185,52 +179,62 @@ impl Writer {
     }
 }
 
-/// Writes what is new in a batch.
+/// Writes what is new in batches. The node may come by another replica meanwhile: each sample is one row whoever writes it.
 fn put(
     transaction: &Transaction<'_>,
-    node: &NodeId,
-    batch: &TelemetryBatch,
+    batches: &[(NodeId, TelemetryBatch)],
     now_ms: i64,
-) -> Result<TelemetryAck, StoreError> {
-    let through = through_seq(transaction, node, batch.stream)?;
-    let insert = "INSERT INTO samples (node, stream, seq, at_ms, sample) VALUES (?, ?, ?, ?, ?)";
-    let mut statement = transaction.prepare_cached(insert)?;
-    for sample in batch.samples.iter().filter(|sample| sample.seq > through) {
-        let at_ms = sample.at_unix_ms;
-        let at_ms = if at_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
-            now_ms
-        } else {
-            at_ms
-        };
-        let bytes = sample.encode_to_vec();
-        statement.execute(params![
-            node.as_str(),
-            batch.stream,
-            sample.seq,
-            at_ms,
-            bytes
-        ])?;
+) -> Result<Vec<TelemetryAck>, StoreError> {
+    let through = through_seqs(transaction, batches)?;
+    let batches = batches.iter().zip(through);
+    let (mut samples, mut streams, mut acks) = (Vec::new(), Vec::new(), Vec::new());
+    for ((node, batch), through) in batches {
+        let news = batch.samples.iter().filter(|sample| sample.seq > through);
+        samples.extend(news.map(|sample| sample_row(node, batch.stream, sample, now_ms)));
+        let last = batch.samples.last().map_or(0, |sample| sample.seq);
+        let through_seq = through.max(last);
+        let stream = values![node, batch.stream, through_seq, batch.dropped_total, now_ms];
+        streams.push(stream.to_vec());
+        acks.push(TelemetryAck { through_seq });
+        let count = u64::try_from(batch.samples.len()).unwrap_or_default();
+        metrics::counter!("hyperhash_fleet_samples_total").increment(count);
     }
-    let last = batch.samples.last().map_or(0, |sample| sample.seq);
-    let through_seq = through.max(last);
-    transaction.execute(
-        "INSERT INTO telemetry_streams (node, stream, through_seq, dropped_total, heard_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (node, stream) DO UPDATE SET through_seq = ?3, dropped_total = ?4, heard_at_ms = ?5",
-        params![node.as_str(), batch.stream, through_seq, batch.dropped_total, now_ms],
-    )?;
-    let samples = u64::try_from(batch.samples.len()).unwrap_or_default();
-    metrics::counter!("hyperhash_fleet_samples_total").increment(samples);
-    Ok(TelemetryAck { through_seq })
+    let insert =
+        "INSERT INTO samples (node, stream, seq, at_ms, sample) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (node, stream, seq) DO NOTHING";
+    transaction.execute_each(insert, &samples)?;
+    let upsert = "INSERT INTO telemetry_streams AS known (node, stream, through_seq, dropped_total, heard_at_ms)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (node, stream) DO UPDATE SET dropped_total = $4, heard_at_ms = $5,
+            through_seq = CASE WHEN known.through_seq > $3 THEN known.through_seq ELSE $3 END";
+    transaction.execute_each(upsert, &streams)?;
+    Ok(acks)
 }
 
-fn through_seq(
+fn sample_row(node: &NodeId, stream: u64, sample: &Sample, now_ms: i64) -> Vec<Value> {
+    let at_ms = sample.at_unix_ms;
+    let at_ms = if at_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+        now_ms
+    } else {
+        at_ms
+    };
+    values![node, stream, sample.seq, at_ms, sample.encode_to_vec()].to_vec()
+}
+
+/// How far the stream of each batch has come.
+fn through_seqs(
     transaction: &Transaction<'_>,
-    node: &NodeId,
-    stream: u64,
-) -> Result<u64, StoreError> {
-    let query = "SELECT through_seq FROM telemetry_streams WHERE node = ? AND stream = ?";
-    let found = transaction.query_row(query, params![node.as_str(), stream], |row| row.get(0));
-    Ok(found.optional()?.unwrap_or(0))
+    batches: &[(NodeId, TelemetryBatch)],
+) -> Result<Vec<u64>, StoreError> {
+    let query = "SELECT through_seq FROM telemetry_streams WHERE node = $1 AND stream = $2";
+    let streams = batches.iter();
+    let streams = streams.map(|(node, batch)| values![node, batch.stream].to_vec());
+    let streams: Vec<_> = streams.collect();
+    let found = transaction.query_each(query, &streams)?;
+    let through = found
+        .iter()
+        .map(|rows| rows.first().map_or(Ok(0), |row| row.get(0)));
+    through.collect()
 }
 
 /// The last sample of a node; none if none came, or the last is too old to be kept.
@@ -240,14 +244,13 @@ pub(crate) fn latest(
 ) -> Result<Option<Latest>, StoreError> {
     // The newest stream first, so that not all samples of the node are sorted.
     let query = "SELECT sample, dropped_total
-        FROM (SELECT stream, dropped_total FROM telemetry_streams WHERE node = ?1 ORDER BY heard_at_ms DESC LIMIT 1) AS newest
-        JOIN samples ON samples.node = ?1 AND samples.stream = newest.stream ORDER BY seq DESC LIMIT 1";
-    let found = transaction.query_row(query, [node.as_str()], |row| {
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?))
-    });
-    let Some((bytes, dropped_total)) = found.optional()? else {
+        FROM (SELECT stream, dropped_total FROM telemetry_streams WHERE node = $1 ORDER BY heard_at_ms DESC LIMIT 1) AS newest
+        JOIN samples ON samples.node = $1 AND samples.stream = newest.stream ORDER BY seq DESC LIMIT 1";
+    let Some(row) = transaction.find(query, &values![node])? else {
         return Ok(None);
     };
+    let bytes: Vec<u8> = row.get(0)?;
+    let dropped_total = row.get(1)?;
     let sample = Sample::decode(bytes.as_slice()).map_err(|_no| StoreError::Damaged {
         what: format!("a sample of {node} that is none"),
     })?;

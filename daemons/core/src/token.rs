@@ -1,9 +1,8 @@
 //! Tokens with which nodes enrol: their rows. The token itself is nowhere, only its hash.
 
-use crate::store::StoreError;
+use crate::store::{Row, StoreError, Transaction, values};
 use hh_trust::enrolment::{EnrolmentToken, TokenHash, TokenId, TokenRecord, TokenUse};
 use hh_trust::{NodeId, NodePublicKey};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 /// A token as it is known.
 #[derive(Clone, Debug)]
@@ -28,13 +27,13 @@ pub(crate) fn put(
     may_replace: bool,
 ) -> Result<(), StoreError> {
     transaction.execute(
-        "INSERT INTO tokens (id, hash, node, may_replace, made_by, created_at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        params![
+        "INSERT INTO tokens (id, hash, node, may_replace, made_by, created_at_ms, expires_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &values![
             token.jti.to_string(),
-            hash.as_bytes(),
-            token.node.as_str(),
+            *hash.as_bytes(),
+            &token.node,
             may_replace,
-            token.by,
+            token.by.as_str(),
             token.nbf.saturating_mul(1_000),
             token.exp.saturating_mul(1_000),
         ],
@@ -47,9 +46,9 @@ pub(crate) fn shown(
     transaction: &Transaction<'_>,
     hash: TokenHash,
 ) -> Result<Option<TokenRow>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM tokens WHERE hash = ?");
-    let row = transaction.query_row(&query, [hash.as_bytes()], |row| Ok(read(row)));
-    row.optional()?.transpose()
+    let query = format!("SELECT {COLUMNS} FROM tokens WHERE hash = $1");
+    let row = transaction.find(&query, &values![*hash.as_bytes()])?;
+    row.as_ref().map(read).transpose()
 }
 
 /// One token.
@@ -57,9 +56,9 @@ pub(crate) fn get(
     transaction: &Transaction<'_>,
     id: TokenId,
 ) -> Result<Option<TokenRow>, StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?");
-    let row = transaction.query_row(&query, [id.to_string()], |row| Ok(read(row)));
-    row.optional()?.transpose()
+    let query = format!("SELECT {COLUMNS} FROM tokens WHERE id = $1");
+    let row = transaction.find(&query, &values![id.to_string()])?;
+    row.as_ref().map(read).transpose()
 }
 
 /// Tokens, newest first, at most so many, and how many there are.
@@ -67,13 +66,27 @@ pub(crate) fn list(
     transaction: &Transaction<'_>,
     limit: u32,
 ) -> Result<(Vec<TokenRow>, u32), StoreError> {
-    let query = format!("SELECT {COLUMNS} FROM tokens ORDER BY created_at_ms DESC, id LIMIT ?");
-    let mut statement = transaction.prepare(&query)?;
-    let rows = statement.query_map([limit], |row| Ok(read(row)))?;
-    let tokens = rows.map(|row| row?).collect::<Result<_, StoreError>>()?;
-    let total = "SELECT count(*) FROM tokens";
-    let total = transaction.query_row(total, [], |row| row.get(0))?;
-    Ok((tokens, total))
+    let query = format!("SELECT {COLUMNS} FROM tokens ORDER BY created_at_ms DESC, id LIMIT $1");
+    let rows = transaction.query(&query, &values![limit])?;
+    let tokens = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let total = transaction.one("SELECT count(*) FROM tokens", &[])?;
+    Ok((tokens, total.get(0)?))
+}
+
+/// At most so many tokens before that one, newest first.
+pub(crate) fn page(
+    transaction: &Transaction<'_>,
+    after: Option<TokenId>,
+    limit: u32,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let after = after.map(|id| id.to_string());
+    let query = format!(
+        "SELECT {COLUMNS} FROM tokens
+         WHERE $1 IS NULL OR (created_at_ms, id) < (SELECT created_at_ms, id FROM tokens WHERE id = $1)
+         ORDER BY created_at_ms DESC, id DESC LIMIT $2"
+    );
+    let rows = transaction.query(&query, &values![after, limit])?;
+    rows.iter().map(read).collect()
 }
 
 /// Writes down who has used a token. False if somebody was faster.
@@ -82,11 +95,11 @@ pub(crate) fn use_up(
     id: TokenId,
     used: &TokenUse,
 ) -> Result<bool, StoreError> {
-    let update = "UPDATE tokens SET used_at_ms = ?, used_key_hash = ?, used_node_key = ?
-        WHERE id = ? AND used_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms > ?1";
+    let update = "UPDATE tokens SET used_at_ms = $1, used_key_hash = $2, used_node_key = $3
+        WHERE id = $4 AND used_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms > $1";
     let changed = transaction.execute(
         update,
-        params![
+        &values![
             used.at.saturating_mul(1_000),
             used.tls_key_hash,
             used.node_key.to_string(),
@@ -102,12 +115,12 @@ pub(crate) fn revoke(
     id: TokenId,
     at_ms: i64,
 ) -> Result<(), StoreError> {
-    let update = "UPDATE tokens SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL";
-    transaction.execute(update, params![at_ms, id.to_string()])?;
+    let update = "UPDATE tokens SET revoked_at_ms = $1 WHERE id = $2 AND revoked_at_ms IS NULL";
+    transaction.execute(update, &values![at_ms, id.to_string()])?;
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> Result<TokenRow, StoreError> {
+fn read(row: &Row) -> Result<TokenRow, StoreError> {
     let damaged = |what: String| StoreError::Damaged { what };
     let id: String = row.get(0)?;
     let node: String = row.get(1)?;
@@ -134,8 +147,8 @@ fn read(row: &Row<'_>) -> Result<TokenRow, StoreError> {
         made_by: row.get(3)?,
         created_at_ms: row.get(4)?,
         record: TokenRecord {
-            exp: row.get::<_, i64>(5)? / 1_000,
-            is_revoked: row.get::<_, Option<i64>>(9)?.is_some(),
+            exp: row.get::<i64>(5)? / 1_000,
+            is_revoked: row.get::<Option<i64>>(9)?.is_some(),
             used,
         },
     })

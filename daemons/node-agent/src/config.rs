@@ -1,7 +1,9 @@
 //! hh-node-agent's configuration.
 
+mod config_file;
 mod service;
 
+pub use config_file::ConfigFileConfig;
 pub(crate) use service::STOP_SECONDS_MAX;
 pub use service::ServiceConfig;
 
@@ -29,6 +31,9 @@ pub struct AgentConfig {
     pub node_key: Option<SecretRef>,
     #[serde(default)]
     pub services: Vec<ServiceConfig>,
+    /// Configurations of services that core may change, as far as the policy allows it.
+    #[serde(default)]
+    pub config_files: Vec<ConfigFileConfig>,
 }
 
 fn default_data_dir() -> PathBuf {
@@ -64,6 +69,15 @@ impl hh_daemon::Config for AgentConfig {
                 let what = format!("the name {} is taken", service.name);
                 let fix = "give each service a name of its own";
                 mistakes.add(format!("services.{index}.name"), what, fix);
+            }
+        }
+        let mut configured = BTreeSet::new();
+        for (index, file) in self.config_files.iter().enumerate() {
+            file.check(index, mistakes);
+            if !configured.insert(&file.service) {
+                let what = format!("the service {} has one already", file.service);
+                let key = format!("config_files.{index}.service");
+                mistakes.add(key, what, "give each service one file");
             }
         }
         if self.services.len() > hh_ipc::agent::MAX_SERVICES {
@@ -111,6 +125,16 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }
+        let text = "[[config_files]]\nservice = \"a\"\nfile = \"a.toml\"\ncheck = []\n";
+        std::fs::write(&path, text).unwrap();
+        let error = hh_daemon::load::<AgentConfig>(&path)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("config_files.0.file: not an absolute path"),
+            "{error}"
+        );
+        assert!(error.contains("config_files.0.check"), "{error}");
         let names = ["\"a b\"", "\"../x\"", "\"x.service; rm\"", "\"-h\"", "\"\""];
         for name in names {
             let text = format!("[[services]]\nname = {name}\ncommand = [\"/bin/x\"]\n");

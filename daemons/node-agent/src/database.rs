@@ -35,11 +35,12 @@ pub(crate) enum DatabaseError {
 pub(crate) struct Database(Arc<Mutex<Connection>>);
 
 impl Database {
-    /// Opens the file at `path`, for its owner alone, with these tables. What is committed survives a loss of power.
+    /// Opens the file at `path`, for its owner alone, with the tables of these steps, each of which is made once. What is committed
+    /// survives a loss of power.
     ///
     /// # Errors
     /// The disk refuses, or a newer version has written it.
-    pub(crate) fn open(path: &Path, tables: &str) -> Result<Self, DatabaseError> {
+    pub(crate) fn open(path: &Path, steps: &[&str]) -> Result<Self, DatabaseError> {
         let made = File::options()
             .create(true)
             .append(true)
@@ -58,21 +59,18 @@ impl Database {
         configure(&connection).map_err(error)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.map_err(error)?;
-        let version: u32 = transaction
+        let version: usize = transaction
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(error)?;
-        match version {
-            0 => {
-                transaction.execute_batch(tables).map_err(error)?;
-                let set = transaction.pragma_update(None, "user_version", 1);
-                set.map_err(error)?;
-            }
-            1 => {}
-            _ => {
-                let path = path.to_owned();
-                return Err(DatabaseError::Newer { path });
-            }
+        let Some(missing) = steps.get(version..) else {
+            let path = path.to_owned();
+            return Err(DatabaseError::Newer { path });
+        };
+        for step in missing {
+            transaction.execute_batch(step).map_err(error)?;
         }
+        let set = transaction.pragma_update(None, "user_version", steps.len());
+        set.map_err(error)?;
         transaction.commit().map_err(error)?;
         Ok(Self(Arc::new(Mutex::new(connection))))
     }

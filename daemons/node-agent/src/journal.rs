@@ -3,9 +3,14 @@
 //! So an order that comes again is answered and not carried out again, and after a crash it is known which orders were not begun, and
 //! of which nobody knows what came of them.
 
+mod waiting;
+
+pub(crate) use waiting::Waiting;
+
 use crate::database::{Database, DatabaseError};
 use hh_trust::command::{CommandId, Digest};
 use hh_trust::command_gate::{AcceptedOrder, OrderState};
+use hh_trust::consent::ConsentRequest;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::path::Path;
 
@@ -76,7 +81,7 @@ impl Journal {
     }
 
     fn with_limit(path: &Path, kept: u32) -> Result<Self, DatabaseError> {
-        let database = Database::open(path, TABLES)?;
+        let database = Database::open(path, &[TABLES, waiting::TABLES])?;
         Ok(Self { database, kept })
     }
 
@@ -116,13 +121,15 @@ impl Journal {
         self.database.call(read).await
     }
 
-    /// Writes an order down that is to be carried out.
+    /// Writes an order down that is to be carried out, at once or when the owner has consented to it.
     pub(crate) async fn take(
         &self,
         order: &AcceptedOrder,
+        asked: Option<&ConsentRequest>,
         now_ms: i64,
     ) -> Result<(), DatabaseError> {
         let (id, state) = (order.id.to_string(), order.state);
+        let asked = asked.map(|request| waiting::Row::new(request, order.deadline_seconds));
         let write = move |transaction: &Transaction<'_>| {
             let number = "SELECT coalesce(max(number), 0) + 1 FROM orders";
             let number: i64 = transaction.query_row(number, [], |row| row.get(0))?;
@@ -135,6 +142,9 @@ impl Journal {
                  ON CONFLICT (only) DO UPDATE SET epoch = ?1, last_seq = ?2, newest_iat = ?3",
                 params![state.epoch, state.last_seq, state.newest_iat],
             )?;
+            if let Some(asked) = &asked {
+                asked.insert(transaction)?;
+            }
             Ok(())
         };
         self.database.call(write).await
@@ -169,6 +179,7 @@ impl Journal {
             let jws = sign(previous);
             let insert = "INSERT INTO results (number, id, jws) VALUES (?, ?, ?)";
             transaction.execute(insert, params![number, id.to_string(), jws])?;
+            transaction.execute("DELETE FROM waiting WHERE id = ?", [id.to_string()])?;
             // With its order: that would be one without a result.
             for delete in [
                 "DELETE FROM orders WHERE id IN (SELECT id FROM results WHERE number <= ?1 - ?2)",
@@ -181,10 +192,12 @@ impl Journal {
         self.database.call(write).await
     }
 
-    /// The orders that were taken and have no result, in their order.
+    /// The orders that were taken and have no result, in their order; those that wait for the owner are none of them.
     pub(crate) async fn interrupted(&self) -> Result<Vec<Interrupted>, DatabaseError> {
         let query = "SELECT id, epoch, seq, started_at_ms FROM orders
-            WHERE id NOT IN (SELECT id FROM results) ORDER BY number";
+            WHERE id NOT IN (SELECT id FROM results)
+                AND (started_at_ms IS NOT NULL OR id NOT IN (SELECT id FROM waiting))
+            ORDER BY number";
         let read = move |transaction: &Transaction<'_>| {
             let mut statement = transaction.prepare(query)?;
             let rows = statement.query_map([], |row| {
@@ -241,7 +254,7 @@ mod tests {
         let path = dir.path().join("journal.db");
         let journal = Journal::open(&path).unwrap();
         for seq in 1..=3 {
-            journal.take(&order(seq), 10).await.unwrap();
+            journal.take(&order(seq), None, 10).await.unwrap();
         }
         journal.start(order(1).id, 11).await.unwrap();
         journal.start(order(2).id, 12).await.unwrap();

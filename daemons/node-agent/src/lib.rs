@@ -5,14 +5,18 @@
 //!
 //! ```text
 //!  core ◄── TLS, certificate ── link: joins, one session at a time ── orders ──► worker: checks, journals, does, signs
-//!                                   ▲                                              │
+//!                                   ▲                        owner's word ──►       │
 //!  telemetry: samples into a spool ─┘                 supervisor: a keeper per service ◄──┘
 //! ```
 
 mod backoff;
 pub mod config;
+mod config_change;
+mod config_file;
+mod control;
 mod database;
 mod dial;
+mod drain;
 mod enrol;
 mod identity;
 mod journal;
@@ -23,10 +27,15 @@ mod telemetry;
 mod worker;
 
 use config::AgentConfig;
+use config_file::ConfigFile;
+use control::Control;
+use drain::Drain;
 use hh_daemon::{Context, Failure};
+use hh_trust::ChangeJournal;
 use identity::Identity;
 use journal::Journal;
 use link::Link;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use supervisor::Supervisor;
 use telemetry::Telemetry;
@@ -43,25 +52,43 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
     let identity = Identity::open(&config)?;
     let journal = Journal::open(&config.data_dir.join("journal.db"))?;
     let services_dir = config.data_dir.join("services");
-    let supervisor = Supervisor::start(&config.services, &services_dir, &context.tasks)?;
+    let supervisor = Supervisor::start(&config.services, &policy, &services_dir, &context.tasks)?;
 
     let (channel, connected) = watch::channel(None);
-    let telemetry = Telemetry::open(&config.data_dir, supervisor.clone(), connected).await?;
+    let telemetry =
+        Telemetry::open(&config.data_dir, supervisor.clone(), connected.clone()).await?;
     context
         .tasks
         .spawn("telemetry", telemetry.run(stop.clone()));
     let (enrolled, known) = watch::channel(identity.enrolled().cloned());
     let (clock, renew) = (ClockOffset::default(), Arc::new(Notify::new()));
-    let (worker, ends) = Worker::new(Parts {
-        journal,
+    let config_files = config.config_files.iter();
+    let config_files = config_files.map(|one| (one.service.clone(), ConfigFile::new(one)));
+    let config_files: Arc<BTreeMap<_, _>> = Arc::new(config_files.collect());
+    let (worker, ends, decisions) = Worker::new(Parts {
+        journal: journal.clone(),
         policy,
         supervisor: supervisor.clone(),
         node_key: identity.node_key(),
-        enrolled: known,
+        enrolled: known.clone(),
         clock: clock.clone(),
         renew: Arc::clone(&renew),
+        config_files: Arc::clone(&config_files),
+        drain: Drain::new(&context.settings.runtime_dir),
     });
     context.tasks.spawn("worker", worker.run(stop.clone()));
+    let control = Control {
+        context: context.clone(),
+        changes: ChangeJournal::new(config.data_dir.join("changes.jsonl"), context.name),
+        journal,
+        decisions,
+        config_files,
+        supervisor: supervisor.clone(),
+        enrolled: known,
+        channel: connected,
+        clock: clock.clone(),
+    };
+    control.serve()?;
     let link = Link {
         identity,
         token_file: config.token_file.clone(),

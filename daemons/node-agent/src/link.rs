@@ -196,6 +196,8 @@ impl Link {
             until = certificate.validity.not_after,
             "certificate renewed"
         );
+        let enrolled = self.identity.enrolled().cloned();
+        self.enrolled.send_replace(enrolled);
         Ok(())
     }
 

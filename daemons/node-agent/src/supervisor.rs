@@ -1,22 +1,28 @@
-//! The services of this node: each is a child process with a task that keeps it as it is wanted.
+//! The services of this node: each is a child process, or a unit of systemd, with a task that keeps it as it is wanted.
 //!
-//! It owns the children and what is known of them. It starts what the configuration names and nothing else. A child that ends by
+//! It owns the children and what is known of all. It starts what the configuration names, and units that the policy lists, and nothing
+//! else. What a task is ordered is the same for both; only the task differs, and where its log is. A child that ends by
 //! itself is started again, later each time; one that outlived an agent that was killed is ended before its service is started anew, so
 //! that no service ever runs twice.
 
+mod bus;
 mod child;
+mod journald;
 mod keeper;
 mod log;
+mod unit;
 
 use crate::config::ServiceConfig;
 use hh_daemon::{Failure, Tasks};
 use hh_ipc::agent::ServiceReport;
 use hh_trust::command::ServiceName;
+use hh_trust::local_policy::{LocalPolicy, UnitName};
 use keeper::Keeper;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
+use unit::UnitKeeper;
 
 /// Orders of one service that wait: core's come one after the other.
 const QUEUE: usize = 8;
@@ -50,6 +56,8 @@ pub(crate) enum ServiceState {
     Running,
     /// It ended by itself, and is started again later.
     Waiting,
+    /// It ended by itself, and is not started again.
+    Failed,
 }
 
 impl ServiceState {
@@ -59,6 +67,7 @@ impl ServiceState {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Waiting => "waiting",
+            Self::Failed => "failed",
         }
     }
 }
@@ -72,6 +81,15 @@ pub(crate) struct ServiceView {
     pub(crate) restarts: u64,
     pub(crate) pid: Option<u32>,
     pub(crate) last_error: Option<String>,
+    /// What all of its processes use, where somebody keeps count of that.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// What a service uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpu_ms: u64,
 }
 
 /// Who is told what came of an order.
@@ -82,7 +100,14 @@ struct Order {
     done: Done,
 }
 
+/// Who runs it.
+enum Backend {
+    Child,
+    Systemd(UnitName),
+}
+
 struct Service {
+    backend: Backend,
     orders: mpsc::Sender<Order>,
     view: watch::Receiver<ServiceView>,
 }
@@ -95,22 +120,36 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts a task for each service, with their logs and process ids in `dir`.
+    /// Starts a task for each service: for those of the configuration, whose logs and process ids are in `dir`, and for the units
+    /// that the policy lists.
     ///
     /// # Errors
-    /// The directory can't be made.
+    /// The directory can't be made, or a service is both.
     pub(crate) fn start(
         services: &[ServiceConfig],
+        policy: &LocalPolicy,
         dir: &Path,
         tasks: &Tasks,
     ) -> Result<Self, Failure> {
         std::fs::create_dir_all(dir)?;
-        let started = services.iter().map(|service| {
-            let started = start_keeper(service, dir, tasks);
-            (service.name.clone(), started)
-        });
+        let mut started = BTreeMap::new();
+        for (name, listed) in &policy.services {
+            if let Some(unit) = &listed.unit {
+                started.insert(name.clone(), start_unit(unit, tasks));
+            }
+        }
+        for service in services {
+            let other = started.insert(service.name.clone(), start_keeper(service, dir, tasks));
+            if other.is_some() {
+                let name = &service.name;
+                let what = format!(
+                    "the service {name} is a child process by hh-node-agent.toml and a unit by the policy: remove one"
+                );
+                return Err(Failure::config(what));
+            }
+        }
         Ok(Self {
-            services: Arc::new(started.collect()),
+            services: Arc::new(started),
             dir: Arc::new(dir.to_owned()),
         })
     }
@@ -139,22 +178,28 @@ impl Supervisor {
     ///
     /// # Errors
     /// There is no such service or cursor, or the log can't be read.
-    pub(crate) fn log(
+    pub(crate) async fn log(
         &self,
         service: &ServiceName,
         lines: u16,
         after: Option<&str>,
     ) -> Result<String, ActError> {
-        self.known(service)?;
-        let path = child::Files::of(service, &self.dir).log().to_owned();
-        log::tail(&path, lines, after).map_err(|error| ActError::Failed(error.to_string()))
+        let tail = match &self.known(service)?.backend {
+            Backend::Child => {
+                let path = child::Files::of(service, &self.dir).log().to_owned();
+                log::tail(&path, lines, after)
+            }
+            Backend::Systemd(unit) => journald::tail(unit, lines, after).await,
+        };
+        tail.map_err(|error| ActError::Failed(error.to_string()))
     }
 
     /// What all services are doing, with what they use.
     pub(crate) fn report(&self) -> Vec<ServiceReport> {
         let reports = self.services.iter().map(|(name, service)| {
             let view = service.view.borrow().clone();
-            let usage = view.pid.and_then(child::usage).unwrap_or_default();
+            let usage = view.usage.or_else(|| view.pid.and_then(child::usage));
+            let usage = usage.unwrap_or_default();
             ServiceReport {
                 name: name.to_string(),
                 state: view.state.name().to_owned(),
@@ -167,6 +212,18 @@ impl Supervisor {
             }
         });
         reports.collect()
+    }
+
+    /// What a service is doing once it is as the condition says.
+    #[cfg(test)]
+    pub(crate) async fn seen(
+        &self,
+        service: &ServiceName,
+        condition: impl Fn(&ServiceView) -> bool,
+    ) -> ServiceView {
+        let mut view = self.services[service].view.clone();
+        let seen = view.wait_for(condition).await;
+        seen.expect("the task of the service runs").clone()
     }
 
     fn known(&self, service: &ServiceName) -> Result<&Service, ActError> {
@@ -183,7 +240,26 @@ fn start_keeper(service: &ServiceConfig, dir: &Path, tasks: &Tasks) -> Service {
         keeper.run(token).await;
         Ok::<_, Failure>(())
     });
-    Service { orders, view }
+    Service {
+        backend: Backend::Child,
+        orders,
+        view,
+    }
+}
+
+fn start_unit(unit: &UnitName, tasks: &Tasks) -> Service {
+    let (orders, receiver) = mpsc::channel(QUEUE);
+    let (keeper, view) = UnitKeeper::new(unit.clone(), receiver);
+    let token = tasks.token().clone();
+    tasks.spawn("unit", async move {
+        token.run_until_cancelled(keeper.run()).await;
+        Ok::<_, Failure>(())
+    });
+    Service {
+        backend: Backend::Systemd(unit.clone()),
+        orders,
+        view,
+    }
 }
 
 #[cfg(test)]

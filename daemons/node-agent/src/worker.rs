@@ -3,28 +3,45 @@
 //! It owns the journal. The checks are `hh_trust::command_gate`; what may be done at all is the policy's. Reports that find no room are
 //! left out: core asks again for every order of which it knows no end.
 
+mod act;
+mod owner;
+
+pub(crate) use owner::{Decided, Decision, DecisionError};
+
+use crate::config_file::ConfigFile;
 use crate::database::DatabaseError;
+use crate::drain::Drain;
 use crate::identity::Enrolled;
 use crate::journal::{Interrupted, Journal, Known};
-use crate::supervisor::{Act, ActError, Supervisor};
+use crate::supervisor::Supervisor;
 use hh_daemon::Failure;
 use hh_ipc::agent::{Command as Sent, CommandResult as ResultMessage, CommandTaken, node_message};
 use hh_trust::NodeSecretKey;
-use hh_trust::command::{Command, CommandId, Digest};
+use hh_trust::command::{Command, CommandId, Digest, ServiceName};
 use hh_trust::command_gate::{
     AcceptedOrder, CommandGate, CurrentConfig, NodeClock, OrderRefusal, Verdict,
 };
 use hh_trust::command_result::{CommandResult, Outcome};
+use hh_trust::consent::ConsentRequest;
 use hh_trust::local_policy::LocalPolicy;
 use jiff::Timestamp;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Orders that wait for those before them.
 const ORDERS_QUEUE: usize = 128;
+
+/// Words of the owner that wait: he gives them one by one.
+const DECISIONS_QUEUE: usize = 8;
+
+/// How often it is looked whether an order has waited for its owner for too long.
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports that wait for the session.
 const REPORTS_QUEUE: usize = 256;
@@ -38,8 +55,12 @@ impl ClockOffset {
         self.0.store(ahead_ms, Ordering::Relaxed);
     }
 
+    pub(crate) fn milliseconds(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn seconds(&self) -> i64 {
-        self.0.load(Ordering::Relaxed) / 1_000
+        self.milliseconds() / 1_000
     }
 }
 
@@ -47,7 +68,17 @@ impl ClockOffset {
 pub(crate) struct Worker {
     parts: Parts,
     orders: mpsc::Receiver<Sent>,
+    decisions: mpsc::Receiver<Decision>,
     reports: mpsc::Sender<node_message::Body>,
+}
+
+/// What happens to the worker.
+enum Event {
+    Order(Sent),
+    Decision(Decision),
+    /// An order may have waited for too long.
+    Expiry,
+    Stop,
 }
 
 /// The session's ends of the worker.
@@ -67,9 +98,13 @@ pub(crate) struct Parts {
     pub(crate) clock: ClockOffset,
     /// The certificate is to be renewed now.
     pub(crate) renew: Arc<Notify>,
+    /// Of services whose configuration core may change.
+    pub(crate) config_files: Arc<BTreeMap<ServiceName, ConfigFile>>,
+    pub(crate) drain: Drain,
 }
 
 /// How an order ended.
+#[derive(Clone, Debug)]
 struct End {
     outcome: Outcome,
     code: String,
@@ -92,6 +127,14 @@ impl End {
             output: output.into(),
         }
     }
+
+    fn failed(code: &str, output: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            code: code.to_owned(),
+            output: output.into(),
+        }
+    }
 }
 
 /// Of which order a result is.
@@ -104,19 +147,22 @@ struct About {
 }
 
 impl Worker {
-    pub(crate) fn new(parts: Parts) -> (Self, Ends) {
+    /// The worker, the session's ends of it, and the owner's.
+    pub(crate) fn new(parts: Parts) -> (Self, Ends, mpsc::Sender<Decision>) {
         let (orders, waiting) = mpsc::channel(ORDERS_QUEUE);
+        let (decide, decisions) = mpsc::channel(DECISIONS_QUEUE);
         let (reports, reported) = mpsc::channel(REPORTS_QUEUE);
         let worker = Self {
             parts,
             orders: waiting,
+            decisions,
             reports,
         };
         let ends = Ends {
             orders,
             reports: reported,
         };
-        (worker, ends)
+        (worker, ends, decide)
     }
 
     /// Works until the agent stops. What it can't write down it does not do: the node mines on, and core hears no result of that order.
@@ -125,15 +171,23 @@ impl Worker {
     /// The journal can't be read at the start.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
         self.conclude_interrupted().await?;
+        self.carry_out_consented().await?;
+        let mut expiry = tokio::time::interval(EXPIRE_EVERY);
+        expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let sent = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                sent = self.orders.recv() => sent,
+            let event = tokio::select! {
+                () = stop.cancelled() => Event::Stop,
+                sent = self.orders.recv() => sent.map_or(Event::Stop, Event::Order),
+                Some(decision) = self.decisions.recv() => Event::Decision(decision),
+                _ = expiry.tick() => Event::Expiry,
             };
-            let Some(sent) = sent else {
-                return Ok(());
+            let done = match event {
+                Event::Order(sent) => self.handle(sent).await,
+                Event::Decision(decision) => self.decide(decision).await,
+                Event::Expiry => self.expire().await,
+                Event::Stop => return Ok(()),
             };
-            if let Err(error) = self.handle(sent).await {
+            if let Err(error) = done {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "order left: the journal can't be used"
@@ -183,19 +237,12 @@ impl Worker {
                 return Ok(());
             }
             // What comes of it is told when it is known.
-            Known::Taken => return Ok(()),
+            Known::Taken => return self.tell_waiting(&enrolled, id).await,
             Known::No => {}
         }
         match self.verdict(&enrolled, id, &sent.jws).await? {
             Ok(Verdict::Run(order)) => self.carry_out(order).await,
-            Ok(Verdict::AskOwner(order, why)) => {
-                let end = End::rejected(
-                    "owner-consent",
-                    format!("the owner is to consent, on the node: {why}"),
-                );
-                self.take(&order).await?;
-                self.conclude(about(&order), end).await
-            }
+            Ok(Verdict::AskOwner(order, why)) => self.ask_owner(&enrolled, order, why).await,
             Ok(Verdict::Known(signed)) => {
                 tracing::warn!(%id, %signed, "order left: it came by another id than it was signed with");
                 Ok(())
@@ -213,6 +260,8 @@ impl Worker {
         let Some(keys) = enrolled.keys() else {
             return Ok(Err(OrderRefusal::UnknownKey));
         };
+        let generations = self.parts.journal.generations().await?;
+        let generations: BTreeMap<String, u64> = generations.into_iter().collect();
         let gate = CommandGate {
             domain: &enrolled.domain,
             node: &enrolled.node,
@@ -224,9 +273,17 @@ impl Worker {
                 offset: self.parts.clock.seconds(),
             },
         };
+        let text = OnceCell::new();
+        let config = |service: &ServiceName| CurrentConfig {
+            generation: generations
+                .get(&service.to_string())
+                .copied()
+                .unwrap_or_default(),
+            text: text.get_or_init(|| self.config_text(service)).as_deref(),
+        };
         // The journal does not know this id; a signed one may have been used by any name.
         let is_another = |signed: CommandId| signed != id;
-        Ok(gate.check(jws, is_another, |_service| CurrentConfig::default()))
+        Ok(gate.check(jws, is_another, config))
     }
 
     async fn refuse(
@@ -254,8 +311,17 @@ impl Worker {
         Ok(())
     }
 
-    async fn take(&self, order: &AcceptedOrder) -> Result<(), DatabaseError> {
-        self.parts.journal.take(order, now_ms()).await?;
+    fn config_text(&self, service: &ServiceName) -> Option<String> {
+        let file = self.parts.config_files.get(service);
+        file.and_then(ConfigFile::text)
+    }
+
+    async fn take(
+        &self,
+        order: &AcceptedOrder,
+        asked: Option<&ConsentRequest>,
+    ) -> Result<(), DatabaseError> {
+        self.parts.journal.take(order, asked, now_ms()).await?;
         let command_id = order.id.to_string();
         if order.missing > 0 {
             tracing::warn!(
@@ -269,14 +335,32 @@ impl Worker {
     }
 
     async fn carry_out(&self, order: AcceptedOrder) -> Result<(), DatabaseError> {
-        self.take(&order).await?;
+        self.take(&order, None).await?;
         let about = about(&order);
         let (id, command) = (order.id, order.command.name());
         tracing::info!(%id, seq = order.seq, command, operator = order.operator, "order begun");
-        self.parts.journal.start(order.id, about.started_ms).await?;
-        let limit = Duration::from_secs(order.deadline_seconds.into());
-        let end = match tokio::time::timeout(limit, self.act(&order.command)).await {
-            Ok(end) => end,
+        let end = self
+            .begin(about, &order.command, order.deadline_seconds)
+            .await?;
+        self.conclude(about, end).await
+    }
+
+    /// Does it, in its time. That it is begun is on the disk before.
+    async fn begin(
+        &self,
+        about: About,
+        command: &Command,
+        deadline_seconds: u32,
+    ) -> Result<End, DatabaseError> {
+        self.parts.journal.start(about.id, about.started_ms).await?;
+        let limit = Duration::from_secs(deadline_seconds.into());
+        let done = match command {
+            // It has limits of its own, and must not be left in the middle.
+            Command::ConfigApply { .. } => Ok(self.act(command).await),
+            _ => tokio::time::timeout(limit, self.act(command)).await,
+        };
+        let end = match done {
+            Ok(end) => end?,
             Err(_elapsed) => End {
                 outcome: Outcome::Indeterminate,
                 code: "deadline".to_owned(),
@@ -286,50 +370,11 @@ impl Worker {
                 ),
             },
         };
+        let (id, command) = (about.id, command.name());
         tracing::info!(%id, command, code = end.code, "order ended");
         metrics::counter!("hyperhash_agent_orders_total", "outcome" => end.code.clone())
             .increment(1);
-        self.conclude(about, end).await
-    }
-
-    async fn act(&self, command: &Command) -> End {
-        let acted = match command {
-            Command::Ping {} => return End::ok("pong"),
-            Command::ServiceStart { service } => (service, Some(Act::Start)),
-            Command::ServiceStop { service } => (service, Some(Act::Stop)),
-            Command::ServiceRestart { service } => (service, Some(Act::Restart)),
-            Command::ServiceStatus { service } => (service, None),
-            Command::LogsTail {
-                service,
-                lines,
-                after,
-            } => {
-                return ended(self.parts.supervisor.log(service, *lines, after.as_deref()));
-            }
-            Command::CertificateRenew {} => {
-                self.parts.renew.notify_one();
-                return End::ok("the certificate is renewed now");
-            }
-            Command::ConfigApply { .. }
-            | Command::Drain { .. }
-            | Command::WalletRead {}
-            | Command::WalletInvoice { .. }
-            | Command::WalletSpend { .. } => {
-                let output = format!("this agent does not know how to do {}", command.name());
-                return End::rejected("not-supported", output);
-            }
-        };
-        let (service, act) = acted;
-        if let Some(act) = act
-            && let Err(error) = self.parts.supervisor.act(service, act).await
-        {
-            return ended(Err(error));
-        }
-        let view = self.parts.supervisor.view(service);
-        ended(view.map(|view| match view.pid {
-            Some(pid) => format!("{service} is {}, process {pid}", view.state.name()),
-            None => format!("{service} is {}", view.state.name()),
-        }))
+        Ok(end)
     }
 
     async fn conclude(&self, about: About, end: End) -> Result<(), DatabaseError> {
@@ -373,22 +418,6 @@ fn result(enrolled: &Enrolled, about: About, end: End) -> CommandResult {
         finished_ms: now_ms(),
         output: end.output,
         previous: Digest([0; 32]),
-    }
-}
-
-fn ended(done: Result<String, ActError>) -> End {
-    match done {
-        Ok(output) => End::ok(output),
-        Err(error) => End {
-            outcome: Outcome::Failed,
-            code: match error {
-                ActError::Unknown(_) => "unknown-service",
-                ActError::Failed(_) => "failed",
-                ActError::Stopped => "stopping",
-            }
-            .to_owned(),
-            output: error.to_string(),
-        },
     }
 }
 

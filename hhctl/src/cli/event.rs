@@ -49,9 +49,12 @@ pub(crate) enum JournalKeeper {
     Translator,
     #[value(name = "hh-treasury", alias = "treasury")]
     Treasury,
+    #[value(name = "hh-node-agent", alias = "agent")]
+    NodeAgent,
 }
 
 impl JournalKeeper {
+    /// Those of a site; a node's agent is named.
     pub(crate) const ALL: [Self; 3] = [Self::Pool, Self::Translator, Self::Treasury];
 
     pub(crate) fn daemon(self) -> Daemon {
@@ -59,6 +62,7 @@ impl JournalKeeper {
             Self::Pool => Daemon::Pool,
             Self::Translator => Daemon::Translator,
             Self::Treasury => Daemon::Treasury,
+            Self::NodeAgent => Daemon::NodeAgent,
         }
     }
 }

@@ -25,17 +25,62 @@ pub(crate) enum NodeCommand {
                       signs a command for the node, which carries it out if its own policy allows it. A node that is away gets it when it \
                       is back within two minutes.\n\nExit status: 1 if it failed or was refused, 3 if it is not known what came of it."
     )]
-    Restart {
+    Restart(ServiceArgs),
+    /// Have a node start one of its services, and wait for what comes of it
+    #[command(after_help = "Example:\n  hhctl node start berlin-1 hh-translator")]
+    Start(ServiceArgs),
+    /// Have a node stop one of its services, and wait for what comes of it
+    #[command(
+        after_help = "Examples:\n  hhctl node stop berlin-1 hh-translator --dry-run\n  hhctl node stop berlin-1 hh-translator\n\nIt stays \
+                      stopped until it is started, or the node's agent is."
+    )]
+    Stop(ServiceArgs),
+    /// Have a node's translator let no new miner in, on any lane; who is connected stays
+    #[command(
+        after_help = "Examples:\n  hhctl node drain berlin-1\n  hhctl node drain berlin-1 --end\n\nNew connections are closed at once, so \
+                      that miners go on to the next pool of their list. A restart of hh-translator lets them in again."
+    )]
+    Drain {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+        /// Let miners in again
+        #[arg(long)]
+        end: bool,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// Show lines of a service's log on a node
+    #[command(
+        after_help = "Examples:\n  hhctl node logs berlin-1 hh-translator --lines 200\n  hhctl node logs berlin-1 hh-translator --after \
+                      131842:9120\n\nThe first line is the cursor to go on from: `--after` shows the lines that came since, at most \
+                      15 KiB at once. The node's policy must allow it (`logs`)."
+    )]
+    Logs {
         /// The node, as `hhctl node list` shows it
         node: String,
         /// The service, as `hhctl node show` shows it
         service: String,
-        /// Only have it signed and sent
-        #[arg(long)]
-        no_wait: bool,
-        #[command(flatten)]
-        confirmation: Confirmation,
+        /// At most this many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+        lines: u16,
+        /// Those after this cursor
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
     },
+    /// Say whether a node is well: connected, its clock right, its services running
+    #[command(
+        after_help = "Example:\n  hhctl node health berlin-1\n\nExit status: 3 if it is not; for a rollout to wait for."
+    )]
+    Health {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+    },
+    /// Configurations of a node's services
+    #[command(subcommand)]
+    Config(NodeConfigCommand),
+    /// The certificate by which core knows a node
+    #[command(subcommand)]
+    Certificate(NodeCertificateCommand),
     /// Let a node in no more, and close its connections; kept over restarts
     #[command(
         after_help = "Examples:\n  hhctl node revoke berlin-1 --reason \"key stolen\"\n  hhctl node revoke berlin-1 --dry-run\n\nIt is \
@@ -60,10 +105,85 @@ pub(crate) enum NodeCommand {
 }
 
 impl NodeCommand {
+    /// How it is ordered, if it is a command that the node carries out and that changes something.
+    pub(crate) fn order(&self) -> Option<OrderArgs> {
+        match self {
+            Self::Start(args) | Self::Stop(args) | Self::Restart(args) => Some(args.order),
+            Self::Drain { order, .. }
+            | Self::Config(NodeConfigCommand::Apply { order, .. })
+            | Self::Certificate(NodeCertificateCommand::Renew { order, .. }) => Some(*order),
+            Self::List
+            | Self::Show { .. }
+            | Self::Logs { .. }
+            | Self::Health { .. }
+            | Self::Revoke { .. }
+            | Self::Key(_)
+            | Self::Credential(_) => None,
+        }
+    }
+
     /// Whether it is about files of the node, and no daemon is asked.
     pub(crate) fn is_about_files(&self) -> bool {
         matches!(self, Self::Key(_) | Self::Credential(_))
     }
+}
+
+/// A service of a node, and how it is ordered.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// The node, as `hhctl node list` shows it
+    pub(crate) node: String,
+    /// The service, as `hhctl node show` shows it
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) order: OrderArgs,
+}
+
+/// Flags of commands that a node carries out.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OrderArgs {
+    /// Only have it signed and sent
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeConfigCommand {
+    /// Give a service of a node another configuration, and restart it
+    #[command(
+        after_help = "Examples:\n  hhctl node config apply berlin-1 hh-translator hh-translator.toml --dry-run\n  hhctl node config apply berlin-1 \
+                      hh-translator hh-translator.toml\n\nThe service's own program checks it on the node before it takes the place of what \
+                      there is, which is kept, and comes back if the service does not come up. What touches addresses, keys, secrets, \
+                      wallets or destinations waits for the node's owner (`hhctl consent list` there), and so does every key that its \
+                      policy does not name."
+    )]
+    Apply {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+        /// The service, as `hhctl node show` shows it
+        service: String,
+        /// The whole new file
+        file: PathBuf,
+        /// Its number, higher than that of the last one; the time in seconds where it is not given
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u64>,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCertificateCommand {
+    /// Have it renewed now; the agent does that by itself at half of its life
+    #[command(after_help = "Example:\n  hhctl node certificate renew berlin-1")]
+    Renew {
+        /// The node, as `hhctl node list` shows it
+        node: String,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ use crate::cli::{JournalKeeper, VerifyArgs};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::{Connected, Session};
+use hh_ipc::api::node_agent::NodeAgentClient;
 use hh_ipc::api::pool::PoolClient;
 use hh_ipc::api::translator::TranslatorClient;
 use hh_ipc::api::treasury::TreasuryClient;
@@ -49,6 +50,7 @@ enum Keeper {
     Pool(Connected<PoolClient>),
     Translator(Connected<TranslatorClient>),
     Treasury(Connected<TreasuryClient>),
+    NodeAgent(Connected<NodeAgentClient>),
 }
 
 impl Keeper {
@@ -57,6 +59,7 @@ impl Keeper {
             JournalKeeper::Pool => Self::Pool(session.pool().await?),
             JournalKeeper::Translator => Self::Translator(session.translator().await?),
             JournalKeeper::Treasury => Self::Treasury(session.treasury().await?),
+            JournalKeeper::NodeAgent => Self::NodeAgent(session.node_agent().await?),
         })
     }
 
@@ -75,6 +78,10 @@ impl Keeper {
                 daemon.granted(answer)
             }
             Self::Treasury(daemon) => {
+                let answer = daemon.client.journal(daemon.call(), query).await;
+                daemon.granted(answer)
+            }
+            Self::NodeAgent(daemon) => {
                 let answer = daemon.client.journal(daemon.call(), query).await;
                 daemon.granted(answer)
             }

@@ -1,10 +1,13 @@
-//! `hhctl node`: which nodes there are, restarting their services, and letting one in no more.
+//! `hhctl node`: which nodes there are, what they are ordered, and letting one in no more.
 
 mod credential;
 mod fleet;
 pub(super) mod key;
+pub(super) mod order;
 
-use super::{answers, operation};
+pub(super) use fleet::{service_table, until};
+
+use super::answers;
 use crate::change::Plan;
 use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand};
 use crate::failure::{Failure, NOT_RUNNING};
@@ -14,8 +17,26 @@ use hh_ipc::api::pool::{HyperNode, RevokeNodeRequest, RevokedNode};
 use jiff::Timestamp;
 use serde_json::json;
 
+pub(super) async fn report(
+    session: &mut Session,
+    command: &NodeCommand,
+) -> Result<Report, Failure> {
+    match command {
+        NodeCommand::List => list(session).await,
+        NodeCommand::Show { node } => show(session, node).await,
+        NodeCommand::Health { node } => health(session, node).await,
+        NodeCommand::Logs {
+            node,
+            service,
+            lines,
+            after,
+        } => order::logs(session, (node, service), *lines, after.clone()).await,
+        _ => unreachable!("run() has the others planned, or asks no daemon for them"),
+    }
+}
+
 /// What core knows of nodes, and what the pool does. A site may have none of both.
-pub(super) async fn list(session: &mut Session) -> Result<Report, Failure> {
+async fn list(session: &mut Session) -> Result<Report, Failure> {
     let pool = of_pool(session).await;
     let fleet = match fleet::page(session).await {
         Err(failure) if failure.code == NOT_RUNNING => return pool,
@@ -55,38 +76,18 @@ async fn of_pool(session: &mut Session) -> Result<Report, Failure> {
     Ok(Report::list("HyperNodeList", &page.nodes, view))
 }
 
-pub(super) async fn show(session: &mut Session, node: &str) -> Result<Report, Failure> {
+async fn show(session: &mut Session, node: &str) -> Result<Report, Failure> {
     let daemon = session.core().await?;
     let answer = daemon.client.node(daemon.call(), node.to_owned()).await;
     let detail = daemon.granted(answer)?;
     Ok(fleet::report(&detail, session.now()))
 }
 
-/// What a restart would be; it is asked about, since miners lose their connections by it.
-pub(super) async fn plan_restart(
-    session: &mut Session,
-    node: &str,
-    service: &str,
-) -> Result<Plan, Failure> {
-    let operation = operation::order(session, (node, service), true).await?;
-    let summary = format!("would have the node {node} restart {service}");
-    Ok(Plan {
-        report: Report::item("Operation", json!(operation), vec![Part::Note(summary)]),
-        question: Some(format!("Have the node {node} restart {service}")),
-        typed: None,
-    })
-}
-
-pub(super) async fn restart(
-    session: &mut Session,
-    (node, service): (&str, &str),
-    no_wait: bool,
-) -> Result<Report, Failure> {
-    let ordered = operation::order(session, (node, service), false).await?;
-    if no_wait {
-        return Ok(operation::sent(&ordered, session.now()));
-    }
-    operation::wait(session, &ordered.id, operation::RESTART_LIMIT).await
+async fn health(session: &mut Session, node: &str) -> Result<Report, Failure> {
+    let daemon = session.core().await?;
+    let answer = daemon.client.node(daemon.call(), node.to_owned()).await;
+    let detail = daemon.granted(answer)?;
+    Ok(fleet::health(&detail, session.now()))
 }
 
 /// What a revocation would close. It is asked about in any case: it can't be taken back.
@@ -100,7 +101,7 @@ pub(super) async fn plan(
     let question = format!("Let the node {node} in no more and close {closing}");
     let summary = format!("would revoke the node {node} and close {closing}");
     Ok(Plan {
-        report: report(&revoked, session.now(), summary),
+        report: revocation(&revoked, session.now(), summary),
         question: Some(question),
         typed: None,
     })
@@ -113,7 +114,7 @@ pub(super) async fn revoke(
 ) -> Result<Report, Failure> {
     let revoked = call(session, node, reason, false).await?;
     let summary = format!("revoked the node {node}; closed {}", closing(&revoked));
-    Ok(report(&revoked, session.now(), summary))
+    Ok(revocation(&revoked, session.now(), summary))
 }
 
 /// A command on files of the node; it asks no daemon.
@@ -126,12 +127,7 @@ pub(super) fn on_files(command: &NodeCommand, now: Timestamp) -> Result<Report, 
         NodeCommand::Key(NodeKeyCommand::Show { file }) => key::show(file),
         NodeCommand::Credential(CredentialCommand::Issue(args)) => credential::issue(args, now),
         NodeCommand::Credential(CredentialCommand::Show { file }) => credential::show(file, now),
-        NodeCommand::List
-        | NodeCommand::Show { .. }
-        | NodeCommand::Restart { .. }
-        | NodeCommand::Revoke { .. } => {
-            unreachable!("NodeCommand::is_about_files() names these")
-        }
+        _ => unreachable!("NodeCommand::is_about_files() names these"),
     }
 }
 
@@ -155,7 +151,7 @@ fn closing(revoked: &RevokedNode) -> String {
     text::plural(revoked.node.connections.into(), "connection")
 }
 
-fn report(revoked: &RevokedNode, now: Timestamp, summary: String) -> Report {
+fn revocation(revoked: &RevokedNode, now: Timestamp, summary: String) -> Report {
     let nodes = std::slice::from_ref(&revoked.node);
     let view = vec![Part::Table(table(nodes, now)), Part::Note(summary)];
     Report::item("RevokedNode", json!(revoked), view)

@@ -6,15 +6,18 @@ use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
 use hh_ipc::api::core::{
-    Operation, OperationQuery, OperationState, ServiceAction, ServiceOrder, WaitForOperation,
+    NodeOrder, Operation, OperationQuery, OperationState, ServiceOrder, WaitForOperation,
 };
 use jiff::Timestamp;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For a restart: the command holds for two minutes, and the service has to stop and start.
-pub(super) const RESTART_LIMIT: Duration = Duration::from_secs(180);
+/// The command holds for two minutes, and a service may have to stop and start.
+pub(super) const ORDER_LIMIT: Duration = Duration::from_secs(180);
+
+/// Code of a command that waits for the owner of its node.
+const OWNER_CONSENT: &str = "owner-consent";
 
 /// One call waits for so long; then core is asked again.
 const WAIT_STEP: Duration = Duration::from_secs(10);
@@ -59,6 +62,16 @@ pub(super) async fn wait(
     id: &str,
     limit: Duration,
 ) -> Result<Report, Failure> {
+    let ended = ended(session, id, limit).await?;
+    Ok(item(&ended, session.now()))
+}
+
+/// One of them, when it is known what came of it, it waits for the owner of its node, or the time is over.
+pub(super) async fn ended(
+    session: &mut Session,
+    id: &str,
+    limit: Duration,
+) -> Result<Operation, Failure> {
     let until = Instant::now() + limit;
     let daemon = session.core().await?;
     loop {
@@ -72,26 +85,31 @@ pub(super) async fn wait(
         let call = daemon.call_that_waits(step);
         let answer = daemon.client.wait_for_operation(call, wait).await;
         let operation = daemon.granted(answer)?;
-        if operation.state.is_final() || Instant::now() >= until {
-            return Ok(item(&operation, session.now()));
+        let is_over = operation.state.is_final() || waits_for_owner(&operation);
+        if is_over || Instant::now() >= until {
+            return Ok(operation);
         }
     }
 }
 
-/// Has core sign a command to restart a service, or only asks whether it would.
-pub(super) async fn order(
-    session: &mut Session,
-    (node, service): (&str, &str),
-    dry_run: bool,
-) -> Result<Operation, Failure> {
+/// The owner may take a day.
+fn waits_for_owner(operation: &Operation) -> bool {
+    !operation.state.is_final() && operation.code.as_deref() == Some(OWNER_CONSENT)
+}
+
+/// What core is to sign.
+pub(super) enum Order {
+    Service(ServiceOrder),
+    Node(NodeOrder),
+}
+
+/// Has core sign a command, or only asks whether it would.
+pub(super) async fn order(session: &mut Session, order: Order) -> Result<Operation, Failure> {
     let daemon = session.core_control().await?;
-    let order = ServiceOrder {
-        node: node.to_owned(),
-        service: service.to_owned(),
-        action: ServiceAction::Restart,
-        dry_run,
+    let answer = match order {
+        Order::Service(order) => daemon.client.order_service(daemon.call(), order).await,
+        Order::Node(order) => daemon.client.order_node(daemon.call(), order).await,
     };
-    let answer = daemon.client.order_service(daemon.call(), order).await;
     daemon.granted(answer)
 }
 
@@ -107,7 +125,7 @@ pub(super) fn sent(operation: &Operation, now: Timestamp) -> Report {
     report
 }
 
-fn item(operation: &Operation, now: Timestamp) -> Report {
+pub(super) fn item(operation: &Operation, now: Timestamp) -> Report {
     let mut report = Report::item(
         "Operation",
         json!(operation),
@@ -135,7 +153,7 @@ fn fields(operation: &Operation, now: Timestamp) -> Vec<(&'static str, Cell)> {
             "Asked for",
             text::ago(now, Some(operation.created_at)).into(),
         ),
-        ("State", state(operation.state)),
+        ("State", state(operation)),
     ];
     fields.extend(code.map(|code| ("Code", code.into())));
     let detail = operation.detail.as_deref();
@@ -161,15 +179,16 @@ fn table(operations: &[Operation], now: Timestamp) -> Table {
             operation.node.as_str().into(),
             operation.command.as_str().into(),
             operation.by.as_str().into(),
-            state(operation.state),
+            state(operation),
             operation.code.clone().unwrap_or_default().into(),
         ]);
     }
     table
 }
 
-fn state(state: OperationState) -> Cell {
-    let (mark, word) = match state {
+fn state(operation: &Operation) -> Cell {
+    let (mark, word) = match operation.state {
+        _ if waits_for_owner(operation) => (State::Warn, "waits for the node's owner"),
         OperationState::Queued => (State::Unknown, "waits for the node"),
         OperationState::Sent => (State::Unknown, "sent"),
         OperationState::Taken => (State::Unknown, "under way"),

@@ -91,5 +91,6 @@ pub(super) async fn hello(session: &mut Session, daemon: Daemon) -> Result<Hello
         Daemon::Translator => session.translator().await?.hello,
         Daemon::Treasury => session.treasury().await?.hello,
         Daemon::Core => session.core().await?.hello,
+        Daemon::NodeAgent => session.node_agent().await?.hello,
     })
 }

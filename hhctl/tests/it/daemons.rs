@@ -2,6 +2,7 @@
 
 pub(crate) mod core;
 mod job;
+pub(crate) mod node_agent;
 mod pool;
 mod round;
 mod tail;
@@ -10,6 +11,7 @@ pub(crate) mod treasury;
 mod worker;
 
 use hh_ipc::api::core::Core;
+use hh_ipc::api::node_agent::NodeAgent;
 use hh_ipc::api::pool::{
     AccountShares, Ban, Block, BlockState, CoinbaseDetail, CurrentJob, CurrentWork, DoorStatus,
     HyperNode, Lane, LedgerStatus, Miner, Pool, PoolStatus, Retired, RoundAccount, RoundPage,
@@ -183,6 +185,7 @@ impl Fake {
             Daemon::Translator => Box::pin(answer(stream, Translator::serve(self))),
             Daemon::Treasury => Box::pin(answer(stream, Treasury::serve(self))),
             Daemon::Core => Box::pin(answer(stream, Core::serve(self))),
+            Daemon::NodeAgent => Box::pin(answer(stream, NodeAgent::serve(self))),
         }
     }
 

@@ -60,6 +60,63 @@ async fn a_restart_is_asked_about_and_its_exit_says_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn each_command_of_a_node_is_asked_about_and_sent_as_it_was_written() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let file = devnet.path().join("new.toml");
+    std::fs::write(&file, "a = 1\n").unwrap();
+    let apply = format!(
+        "hhctl node config apply berlin hh-translator {} --generation 7",
+        file.display()
+    );
+    for (line, sent) in [
+        ("hhctl node start berlin hh-tp", "berlin Start hh-tp"),
+        ("hhctl node stop berlin hh-tp", "berlin Stop hh-tp"),
+        ("hhctl node drain berlin", "berlin Drain { on: true }"),
+        (
+            "hhctl node drain berlin --end",
+            "berlin Drain { on: false }",
+        ),
+        (
+            "hhctl node certificate renew berlin",
+            "berlin RenewCertificate",
+        ),
+        (
+            &*apply,
+            "berlin ApplyConfig { service: \"hh-translator\", generation: 7, body: \"a = 1\\n\" }",
+        ),
+    ] {
+        let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+        assert_eq!(no.exit, Exit::NotConfirmed, "{no:?}");
+        let dry = operator.types(&format!("{line} --dry-run")).await;
+        assert_eq!(dry.exit, Exit::Done, "{dry:?}");
+        assert!(devnet.changes().is_empty());
+        operator.types(&format!("{line} --yes")).await;
+        assert_eq!(devnet.changes(), [sent]);
+    }
+    let missing = operator
+        .types("hhctl node config apply berlin hh-tp /none -y")
+        .await;
+    assert_eq!(missing.exit, Exit::Failed, "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_log_is_printed_as_it_is_and_health_says_what_is_wrong() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let line = "hhctl node logs berlin hh-translator --lines 5 --after 1:2";
+    let log = operator.types(line).await;
+    assert_eq!(log.exit, Exit::Done, "{log:?}");
+    assert_eq!(
+        devnet.changes(),
+        ["berlin Logs { service: \"hh-translator\", lines: 5, after: Some(\"1:2\") }"]
+    );
+    let health = operator.types("hhctl node health berlin").await;
+    assert_eq!(health.exit, Exit::Degraded, "{health:?}");
+    assert_snapshot!("fleet_node_health", health.transcript());
+}
+
+#[tokio::test]
 async fn operations_are_listed_shown_and_waited_for() {
     let devnet = with_core();
     let operator = Operator::at(&devnet);
@@ -104,6 +161,37 @@ async fn a_token_goes_into_a_file_for_its_owner_alone() {
     let revoked = operator.types(&format!("{line} -y")).await;
     assert_snapshot!("token_revoke", revoked.transcript());
     assert_eq!(devnet.changes().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_of_the_rest_interface_is_shown_once_and_taken_back() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let line = "hhctl api-token create bob --role node-operator --node berlin --node paris";
+    let made = operator.types(line).await;
+    assert_eq!(made.stdout, "hha1.abc\n", "{made:?}");
+    assert_eq!(devnet.changes(), ["api token for bob, node-operator"]);
+    let path = devnet.path().join("bob.token");
+    let made = operator
+        .types(&format!("{line} --out {}", path.display()))
+        .await;
+    assert!(!made.stdout.contains("hha1"), "{made:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "hha1.abc\n");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let list = operator.types("hhctl api-token list").await;
+    assert_snapshot!("api_token_list", list.transcript());
+    devnet.changes();
+    let line = "hhctl api-token revoke 0d0d0d0d0d0d0d0d";
+    let no = Operator::at(&devnet).who_answers("n\n").types(line).await;
+    assert_eq!(no.exit, Exit::NotConfirmed, "{no:?}");
+    let revoked = operator.types(&format!("{line} -y")).await;
+    assert!(revoked.stdout.contains("revoked"), "{revoked:?}");
+    assert_eq!(devnet.changes().len(), 1);
+    let wrong = operator
+        .types("hhctl api-token create bob --role king")
+        .await;
+    assert_eq!(wrong.exit, Exit::Usage, "{wrong:?}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod account;
 mod changes;
 mod commands;
+mod consent;
 mod daemons;
 mod errors;
 mod fleet;

@@ -98,7 +98,9 @@ impl Daemons {
                 Daemon::Pool => answer_pool,
                 Daemon::Translator => answer_translator,
                 Daemon::Treasury => answer_treasury,
-                Daemon::Core => unreachable!("the screens are those of Daemon::ALL"),
+                Daemon::Core | Daemon::NodeAgent => {
+                    unreachable!("the screens are those of Daemon::ALL")
+                }
             };
             listen(checkout, &runtime, *daemon, file, answer);
         }

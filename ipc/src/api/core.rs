@@ -1,16 +1,18 @@
 //! hyperhash-core as an operator sees it.
 
+mod api_token;
 mod audit;
 mod node;
 mod operation;
 mod pki;
 mod token;
 
+pub use api_token::{ApiToken, ApiTokenPage, ApiTokenState, CreateApiToken, IssuedApiToken, Role};
 pub use audit::{AuditPage, AuditQuery};
 pub use node::{FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState};
 pub use operation::{
-    Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
-    WaitForOperation,
+    NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
+    ServiceOrder, WaitForOperation,
 };
 pub use pki::{IssuerStatus, PkiStatus, SigningKeyStatus};
 pub use token::{CreateToken, EnrolmentToken, IssuedToken, TokenPage, TokenState};
@@ -32,6 +34,8 @@ pub trait Core {
     async fn node(id: String) -> Result<FleetNodeDetail, ApiError>;
     /// Signs a command for a service of a node. It is carried out when the node is connected. Refused on a view socket.
     async fn order_service(order: ServiceOrder) -> Result<Operation, ApiError>;
+    /// Signs a command for a node, as [`Self::order_service`] does. Refused on a view socket.
+    async fn order_node(order: NodeOrder) -> Result<Operation, ApiError>;
     /// Commands and what came of them, newest first.
     async fn operations(query: OperationQuery) -> Result<OperationPage, ApiError>;
     /// One of them.
@@ -44,6 +48,12 @@ pub trait Core {
     async fn tokens() -> Result<TokenPage, ApiError>;
     /// Lets a token be of no use any more. Refused on a view socket.
     async fn revoke_token(id: String) -> Result<EnrolmentToken, ApiError>;
+    /// Makes a token with which somebody may call core's REST interface. Refused on a view socket.
+    async fn create_api_token(request: CreateApiToken) -> Result<IssuedApiToken, ApiError>;
+    /// These tokens, newest first; none of them can be used by who sees them here.
+    async fn api_tokens() -> Result<ApiTokenPage, ApiError>;
+    /// Lets one be of no use any more, at once. Refused on a view socket.
+    async fn revoke_api_token(id: String) -> Result<ApiToken, ApiError>;
     /// The certificates that core issues with, the keys that it signs with, and when they end.
     async fn pki() -> Result<PkiStatus, ApiError>;
     /// Lines of the audit log.
@@ -52,6 +62,7 @@ pub trait Core {
 
 /// Everything at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CoreStatus {
     /// The part of names in certificates that is the operator's.
     pub trust_domain: String,

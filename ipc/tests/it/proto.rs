@@ -99,3 +99,14 @@ fn our_messages_are_those_of_the_document() {
     assert!(documented.len() > 50, "{documented:?}");
     assert_eq!(ours, documented);
 }
+
+#[test]
+fn the_calls_are_those_of_the_document() {
+    let documented: Vec<&str> = DOCUMENT
+        .lines()
+        .filter_map(|line| after(line.trim(), "rpc "))
+        .collect();
+    let ours = hh_ipc::agent::Method::ALL;
+    let ours: Vec<&str> = ours.into_iter().map(|method| method.name()).collect();
+    assert_eq!(ours, documented);
+}

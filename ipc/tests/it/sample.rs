@@ -15,10 +15,12 @@ use hh_ipc::api::{Hello, JournalPage, JournalQuery, LinkState, LinkStatus, Share
 use jiff::Timestamp;
 
 mod core;
+mod node_agent;
 mod template_provider;
 mod translator;
 
 pub(crate) use core::*;
+pub(crate) use node_agent::*;
 pub(crate) use template_provider::*;
 pub(crate) use translator::*;
 

@@ -93,15 +93,28 @@ fn messages_of_core_are_as_they_were() {
     assert_wire!(fleet_page);
     assert_wire!(fleet_node_detail);
     assert_wire!(service_orders);
+    assert_wire!(node_orders);
     assert_wire!(operation_query);
     assert_wire!(operation_page);
     assert_wire!(wait_for_operation);
     assert_wire!(create_token);
     assert_wire!(issued_token);
     assert_wire!(token_page);
+    assert_wire!(create_api_token);
+    assert_wire!(issued_api_token);
+    assert_wire!(api_token_page);
     assert_wire!(pki_status);
     assert_wire!(audit_query);
     assert_wire!(audit_page);
+}
+
+#[test]
+fn messages_of_node_agent_are_as_they_were() {
+    assert_wire!(node_agent_status);
+    assert_wire!(waiting_consents);
+    assert_wire!(consent_detail);
+    assert_wire!(consent_decision);
+    assert_wire!(decided_consent);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Nodes for operators.
 
 use super::{Control, MAX_LISTED, store_error, timestamp};
-use crate::fleet::Live;
+use crate::fleet::{Fleet, Live};
+use crate::lease;
 use crate::node::{self, NodeRow};
-use crate::store::StoreError;
+use crate::store::{StoreError, Transaction};
 use crate::telemetry::{self, Latest};
 use hh_ipc::agent::ServiceReport;
 use hh_ipc::api::core::{
@@ -13,22 +14,17 @@ use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::NodeId;
 
 impl Control {
-    pub(super) async fn nodes(&self) -> Result<FleetPage, ApiError> {
+    pub(crate) async fn nodes(&self) -> Result<FleetPage, ApiError> {
+        let (fleet, instance) = (self.fleet.clone(), self.store.instance());
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| {
+            .read(move |transaction| {
                 let (rows, total) = node::list(transaction, MAX_LISTED)?;
-                let with_samples = rows.into_iter().map(|row| {
-                    let latest = telemetry::latest(transaction, &row.id)?;
-                    Ok((row, latest))
-                });
-                let rows = with_samples.collect::<Result<Vec<_>, StoreError>>()?;
-                Ok((rows, total))
+                Ok((with_reports(transaction, rows, &fleet, instance)?, total))
             })
             .await;
         let (rows, total) = read.map_err(|error| store_error(&error))?;
-        let nodes = rows.iter().map(|(row, latest)| {
-            let live = self.fleet.get(&row.id);
+        let nodes = rows.iter().map(|(row, live, latest)| {
             let services = services(live.as_ref(), latest.as_ref());
             fleet_node(row, live.as_ref(), services)
         });
@@ -38,19 +34,44 @@ impl Control {
         })
     }
 
-    pub(super) async fn node(&self, id: &str) -> Result<FleetNodeDetail, ApiError> {
-        let unknown = || no_such_node(id);
-        let name: NodeId = id.parse().ok().ok_or_else(unknown)?;
+    /// At most so many nodes after that one, by name; of all, or `only` these.
+    pub(crate) async fn node_page(
+        &self,
+        only: Option<Vec<String>>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<FleetNode>, ApiError> {
+        let (fleet, instance) = (self.fleet.clone(), self.store.instance());
         let read: Result<_, StoreError> = self
             .store
-            .call(move |transaction| {
-                let row = node::get(transaction, &name)?;
-                Ok((row, telemetry::latest(transaction, &name)?))
+            .read(move |transaction| {
+                let rows = node::page(transaction, only.as_deref(), after.as_deref(), limit)?;
+                with_reports(transaction, rows, &fleet, instance)
             })
             .await;
-        let (row, latest) = read.map_err(|error| store_error(&error))?;
+        let rows = read.map_err(|error| store_error(&error))?;
+        let nodes = rows.iter().map(|(row, live, latest)| {
+            let services = services(live.as_ref(), latest.as_ref());
+            fleet_node(row, live.as_ref(), services)
+        });
+        Ok(nodes.collect())
+    }
+
+    pub(crate) async fn node(&self, id: &str) -> Result<FleetNodeDetail, ApiError> {
+        let unknown = || no_such_node(id);
+        let name: NodeId = id.parse().ok().ok_or_else(unknown)?;
+        let instance = self.store.instance();
+        let read: Result<_, StoreError> = self
+            .store
+            .read(move |transaction| {
+                let row = node::get(transaction, &name)?;
+                let elsewhere = lease::elsewhere(transaction, instance)?.remove(&name);
+                Ok((row, elsewhere, telemetry::latest(transaction, &name)?))
+            })
+            .await;
+        let (row, elsewhere, latest) = read.map_err(|error| store_error(&error))?;
         let row = row.ok_or_else(unknown)?;
-        let live = self.fleet.get(&row.id);
+        let live = self.fleet.get(&row.id).or(elsewhere);
         let reported = services(live.as_ref(), latest.as_ref());
         Ok(FleetNodeDetail {
             node: fleet_node(&row, live.as_ref(), reported),
@@ -63,6 +84,27 @@ impl Control {
             health: latest.as_ref().map(health),
         })
     }
+}
+
+type Reported = (NodeRow, Option<Live>, Option<Latest>);
+
+/// Nodes with their sessions, here or at another replica, and of those that have none the last sample.
+fn with_reports(
+    transaction: &Transaction<'_>,
+    rows: Vec<NodeRow>,
+    fleet: &Fleet,
+    instance: i64,
+) -> Result<Vec<Reported>, StoreError> {
+    let mut elsewhere = lease::elsewhere(transaction, instance)?;
+    let with_reports = rows.into_iter().map(|row| {
+        let live = fleet.get(&row.id).or_else(|| elsewhere.remove(&row.id));
+        let latest = match live {
+            Some(_) => None,
+            None => telemetry::latest(transaction, &row.id)?,
+        };
+        Ok((row, live, latest))
+    });
+    with_reports.collect()
 }
 
 pub(super) fn no_such_node(id: &str) -> ApiError {

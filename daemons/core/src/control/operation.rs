@@ -1,18 +1,18 @@
 //! Commands for operators.
 
 use super::node::no_such_node;
-use super::{Control, MAX_LISTED, actor, digest, operator, store_error, timestamp, usage};
+use super::{Control, MAX_LISTED, digest, store_error, timestamp, usage};
+use crate::asker::Asker;
 use crate::operation::{self, OperationRow};
-use crate::operations::{OrderError, Wish};
+use crate::operations::{OrderError, Wish, in_words};
 use crate::store::StoreError;
-use hh_daemon::Caller;
 use hh_ipc::api::core::{
-    Operation, OperationPage, OperationQuery, OperationState, ServiceAction, ServiceOrder,
-    WaitForOperation,
+    NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
+    ServiceOrder, WaitForOperation,
 };
 use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::NodeId;
-use hh_trust::command::{Command, CommandError, ServiceName};
+use hh_trust::command::{Command, CommandError, Digest, ServiceName};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -20,34 +20,51 @@ use std::time::Duration;
 const WAIT_MS_MAX: u32 = 60_000;
 
 impl Control {
-    pub(super) async fn order_service(
+    pub(crate) async fn order_service(
         &self,
-        caller: &Caller,
+        asker: &Asker,
         order: ServiceOrder,
     ) -> Result<Operation, ApiError> {
-        caller.may_change()?;
-        let node: NodeId = order
-            .node
-            .parse()
-            .ok()
-            .ok_or_else(|| no_such_node(&order.node))?;
-        let service = order.service.parse::<ServiceName>();
-        let service = service.map_err(|error| usage(error.to_string()))?;
+        let service = service_name(&order.service)?;
         let command = match order.action {
             ServiceAction::Start => Command::ServiceStart { service },
             ServiceAction::Stop => Command::ServiceStop { service },
             ServiceAction::Restart => Command::ServiceRestart { service },
         };
-        let by = operator(caller);
-        if order.dry_run {
-            let checked = self.operations.check(node).await;
+        let request = digest(&order);
+        self.order(asker, (&order.node, command), request, order.dry_run)
+            .await
+    }
+
+    pub(crate) async fn order_node(
+        &self,
+        asker: &Asker,
+        order: NodeOrder,
+    ) -> Result<Operation, ApiError> {
+        let request = digest(&order);
+        let command = command(order.action)?;
+        self.order(asker, (&order.node, command), request, order.dry_run)
+            .await
+    }
+
+    async fn order(
+        &self,
+        asker: &Asker,
+        (node, command): (&str, Command),
+        request: Digest,
+        dry_run: bool,
+    ) -> Result<Operation, ApiError> {
+        let node: NodeId = node.parse().ok().ok_or_else(|| no_such_node(node))?;
+        if dry_run {
+            let words = in_words(&command);
+            command.check().map_err(|error| usage(error.to_string()))?;
+            let checked = self.operations.check(node.clone()).await;
             checked.map_err(|error| order_error(&error))?;
-            return Ok(would_be(&order, &command, by));
+            return Ok(would_be(&node, words, asker.name.clone()));
         }
         let wish = Wish {
-            by,
-            actor: actor(caller),
-            request: digest(&order),
+            asker: asker.clone(),
+            request,
             node,
             command,
         };
@@ -65,7 +82,7 @@ impl Control {
         };
         let read: Result<_, StoreError> = self
             .store
-            .call(move |transaction| operation::list(transaction, query.node.as_deref(), limit))
+            .read(move |transaction| operation::list(transaction, query.node.as_deref(), limit))
             .await;
         let (rows, total) = read.map_err(|error| store_error(&error))?;
         Ok(OperationPage {
@@ -74,12 +91,35 @@ impl Control {
         })
     }
 
-    pub(super) async fn operation(&self, id: String) -> Result<Operation, ApiError> {
+    /// At most so many before that one, newest first, of all nodes or `only` of these; none if there is no such one.
+    pub(crate) async fn operation_page(
+        &self,
+        only: Option<Vec<String>>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Option<Vec<Operation>>, ApiError> {
+        let read: Result<_, StoreError> = self
+            .store
+            .read(move |transaction| {
+                if let Some(after) = &after
+                    && operation::get(transaction, after)?.is_none()
+                {
+                    return Ok(None);
+                }
+                let page = operation::page(transaction, only.as_deref(), after.as_deref(), limit);
+                page.map(Some)
+            })
+            .await;
+        let rows = read.map_err(|error| store_error(&error))?;
+        Ok(rows.map(|rows| rows.into_iter().map(answer).collect()))
+    }
+
+    pub(crate) async fn operation(&self, id: String) -> Result<Operation, ApiError> {
         let found = self.operations.get(id.clone()).await;
         known(found, &id)
     }
 
-    pub(super) async fn wait_for_operation(
+    pub(crate) async fn wait_for_operation(
         &self,
         wait: WaitForOperation,
     ) -> Result<Operation, ApiError> {
@@ -111,12 +151,47 @@ fn order_error(error: &OrderError) -> ApiError {
     }
 }
 
-fn would_be(order: &ServiceOrder, command: &Command, by: String) -> Operation {
+fn service_name(text: &str) -> Result<ServiceName, ApiError> {
+    text.parse()
+        .map_err(|error: CommandError| usage(error.to_string()))
+}
+
+fn command(action: NodeAction) -> Result<Command, ApiError> {
+    Ok(match action {
+        NodeAction::Ping => Command::Ping {},
+        NodeAction::ServiceStatus { service } => Command::ServiceStatus {
+            service: service_name(&service)?,
+        },
+        NodeAction::Logs {
+            service,
+            lines,
+            after,
+        } => Command::LogsTail {
+            service: service_name(&service)?,
+            lines,
+            after,
+        },
+        NodeAction::ApplyConfig {
+            service,
+            generation,
+            body,
+        } => Command::ConfigApply {
+            service: service_name(&service)?,
+            generation,
+            sha256: Digest::of(body.as_bytes()),
+            body,
+        },
+        NodeAction::Drain { on } => Command::Drain { on },
+        NodeAction::RenewCertificate => Command::CertificateRenew {},
+    })
+}
+
+fn would_be(node: &NodeId, command: String, by: String) -> Operation {
     let now = Timestamp::now();
     Operation {
         id: String::new(),
-        node: order.node.clone(),
-        command: format!("{} {}", command.name(), order.service),
+        node: node.to_string(),
+        command,
         by,
         state: OperationState::Queued,
         created_at: now,

@@ -5,7 +5,7 @@ use hh_ipc::api::core::{IssuerStatus, PkiStatus, SigningKeyStatus};
 use hh_trust::pki::Validity;
 
 impl Control {
-    pub(super) fn pki(&self) -> PkiStatus {
+    pub(crate) fn pki(&self) -> PkiStatus {
         let authority = &self.authority;
         let key = |purpose: &str, id: String| SigningKeyStatus {
             purpose: purpose.to_owned(),

@@ -1,22 +1,20 @@
 //! Tokens for operators.
 
-use super::{Control, MAX_LISTED, actor, digest, operator, store_error, timestamp, usage};
+use super::{Control, MAX_LISTED, digest, operation_id, store_error, timestamp, usage};
+use crate::asker::Asker;
 use crate::audit::{self, Asked, Ended};
 use crate::node;
-use crate::store::StoreError;
+use crate::store::{StoreError, Transaction};
 use crate::token::{self, TokenRow};
-use hh_daemon::Caller;
 use hh_ipc::api::core::{
     CreateToken, EnrolmentToken as TokenAnswer, IssuedToken, TokenPage, TokenState,
 };
 use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::NodeId;
 use hh_trust::audit::Detail;
-use hh_trust::command::CommandId;
 use hh_trust::enrolment::{EnrolmentToken, TokenHash, TokenId, TokenRequest, Visibility};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
-use rusqlite::Transaction;
 
 /// Shortest life of a token in seconds: somebody has to carry it to a node.
 const SECONDS_MIN: u32 = 60;
@@ -25,12 +23,11 @@ const SECONDS_MIN: u32 = 60;
 const SECONDS_MAX: u32 = 86_400;
 
 impl Control {
-    pub(super) async fn create_token(
+    pub(crate) async fn create_token(
         &self,
-        caller: &Caller,
+        asker: &Asker,
         request: CreateToken,
     ) -> Result<IssuedToken, ApiError> {
-        caller.may_change()?;
         let node: NodeId = request
             .node
             .parse()
@@ -39,7 +36,7 @@ impl Control {
             let message = format!("a token is valid for {SECONDS_MIN} to {SECONDS_MAX} seconds");
             return Err(usage(message));
         }
-        let asked = self.token_request(node, &request, operator(caller));
+        let asked = self.token_request(node, &request, asker.name.clone());
         let now = Timestamp::now();
         let made = EnrolmentToken::create(asked, &self.authority.enrolment_key, now.as_second());
         let (made, secret) = made.map_err(|error| usage(error.to_string()))?;
@@ -49,7 +46,7 @@ impl Control {
                 .with("expires_at", made.exp)
                 .with("may_replace", request.replace)
                 .with("public", request.public),
-            ..asked_for(caller, "token.create", &made.node, &request)?
+            ..asked_for(asker, "token.create", &made.node, &request)?
         };
         let new = NewToken {
             hash: TokenHash::of(&secret),
@@ -87,7 +84,7 @@ impl Control {
     pub(super) async fn tokens(&self) -> Result<TokenPage, ApiError> {
         let read: Result<_, StoreError> = self
             .store
-            .call(|transaction| token::list(transaction, MAX_LISTED))
+            .read(|transaction| token::list(transaction, MAX_LISTED))
             .await;
         let (rows, total) = read.map_err(|error| store_error(&error))?;
         let now = Timestamp::now();
@@ -97,21 +94,47 @@ impl Control {
         })
     }
 
-    pub(super) async fn revoke_token(
+    /// At most so many before that one, newest first; none if there is no such one.
+    pub(crate) async fn token_page(
         &self,
-        caller: &Caller,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Option<Vec<TokenAnswer>>, ApiError> {
+        let after: Option<TokenId> = match after.map(|after| after.parse()) {
+            None => None,
+            Some(Ok(after)) => Some(after),
+            Some(Err(_)) => return Ok(None),
+        };
+        let read: Result<_, StoreError> = self
+            .store
+            .read(move |transaction| {
+                if let Some(after) = after
+                    && token::get(transaction, after)?.is_none()
+                {
+                    return Ok(None);
+                }
+                token::page(transaction, after, limit).map(Some)
+            })
+            .await;
+        let rows = read.map_err(|error| store_error(&error))?;
+        let now = Timestamp::now();
+        Ok(rows.map(|rows| rows.iter().map(|row| answer(row, now)).collect()))
+    }
+
+    pub(crate) async fn revoke_token(
+        &self,
+        asker: &Asker,
         id: &str,
     ) -> Result<TokenAnswer, ApiError> {
-        caller.may_change()?;
         let unknown = || {
             let message = format!("there is no token {id}; `hhctl token list` shows them");
             ApiError::new(ErrorKind::NotFound, "HH5003", message)
         };
         let token: TokenId = id.parse().ok().ok_or_else(unknown)?;
         let (core, now) = (self.authority.replica.clone(), Timestamp::now());
-        let caller = *caller;
+        let asker = asker.clone();
         let revoke =
-            move |transaction: &Transaction<'_>| revoke(transaction, (&core, now), token, &caller);
+            move |transaction: &Transaction<'_>| revoke(transaction, (&core, now), token, &asker);
         let row: Result<Option<TokenRow>, RevokeError> = self.store.call(revoke).await;
         let row = row.map_err(|error| match error {
             RevokeError::Store(error) => store_error(&error),
@@ -147,23 +170,13 @@ impl From<StoreError> for RevokeError {
 }
 
 fn asked_for(
-    caller: &Caller,
+    asker: &Asker,
     action: &'static str,
     node: &NodeId,
     request: &impl serde::Serialize,
 ) -> Result<Asked, ApiError> {
-    let op = CommandId::generate();
-    let op = op.map_err(|error| ApiError::new(ErrorKind::Failed, "HH5011", error.to_string()))?;
-    Ok(Asked {
-        op,
-        actor: actor(caller),
-        via: "control",
-        source: None,
-        action,
-        target: format!("node:{node}"),
-        request: digest(request),
-        detail: Detail::default(),
-    })
+    let op = operation_id()?;
+    Ok(asker.asks(op, action, format!("node:{node}"), digest(request)))
 }
 
 /// Writes the token, and who made it. None where the name is taken, which is written down as well.
@@ -190,12 +203,12 @@ fn revoke(
     transaction: &Transaction<'_>,
     here: (&PeerName, Timestamp),
     id: TokenId,
-    caller: &Caller,
+    asker: &Asker,
 ) -> Result<Option<TokenRow>, RevokeError> {
     let Some(row) = token::get(transaction, id)? else {
         return Ok(None);
     };
-    let asked = asked_for(caller, "token.revoke", &row.node, &id);
+    let asked = asked_for(asker, "token.revoke", &row.node, &id);
     let asked = Asked {
         detail: Detail::default().with("token", id),
         ..asked.map_err(RevokeError::Refused)?

@@ -1,12 +1,22 @@
 use super::*;
+use crate::store::tests::{Base, on_both_engines};
 use hh_trust::NodeSecretKey;
 use hh_trust::audit::AuditVerifier;
 use hh_trust::enrolment::TokenRequest;
 use hh_trust::pki::{LeafKey, PeerCertificate};
 
+on_both_engines!(
+    of_many_who_have_a_token_one_is_the_node,
+    an_answer_that_was_lost_is_given_again_to_the_same_keys_alone,
+    a_certificate_says_what_core_knows,
+    a_request_of_another_connection_or_another_key_is_refused,
+    names_and_keys_are_taken_once_unless_the_token_says_otherwise,
+    who_hammers_is_held_to_a_rate_and_keeps_nobody_else_out,
+);
+
 /// Core without its ports.
 struct Core {
-    _dir: tempfile::TempDir,
+    base: Base,
     enrolment: Enrolment,
 }
 
@@ -49,15 +59,12 @@ fn peer(host: u8) -> Peer {
 }
 
 impl Core {
-    fn start() -> Self {
+    fn start(base: Base) -> Self {
+        // The keys are read once.
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("core.db")).unwrap();
         let authority = Authority::of_test(dir.path());
-        let enrolment = Enrolment::new(authority, store, Fleet::default(), "a:1".to_owned());
-        Self {
-            _dir: dir,
-            enrolment,
-        }
+        let enrolment = Enrolment::new(authority, base.store.clone(), "a:1".to_owned());
+        Self { base, enrolment }
     }
 
     async fn token(&self, node: &str, may_replace: bool) -> String {
@@ -93,7 +100,7 @@ impl Core {
 
     async fn faults(&self) -> usize {
         let lines: Result<_, StoreError> = self
-            .enrolment
+            .base
             .store
             .call(|transaction| audit::page(transaction, 0, 0))
             .await;
@@ -109,9 +116,8 @@ fn refused(answer: Result<EnrolResponse, Status>, code: &str) {
     assert!(status.message().starts_with(code), "{status}");
 }
 
-#[tokio::test]
-async fn of_many_who_have_a_token_one_is_the_node() {
-    let core = Core::start();
+async fn of_many_who_have_a_token_one_is_the_node(base: Base) {
+    let core = Core::start(base);
     let token = core.token("berlin", false).await;
     let machines: Vec<Machine> = (0..25).map(|_| Machine::new()).collect();
     let all = machines.iter().map(|machine| core.enrol(machine, &token));
@@ -124,9 +130,8 @@ async fn of_many_who_have_a_token_one_is_the_node() {
     assert_eq!(core.faults().await, 0);
 }
 
-#[tokio::test]
-async fn an_answer_that_was_lost_is_given_again_to_the_same_keys_alone() {
-    let core = Core::start();
+async fn an_answer_that_was_lost_is_given_again_to_the_same_keys_alone(base: Base) {
+    let core = Core::start(base);
     let token = core.token("berlin", false).await;
     let machine = Machine::new();
     let first = core.enrol(&machine, &token).await.unwrap();
@@ -140,9 +145,8 @@ async fn an_answer_that_was_lost_is_given_again_to_the_same_keys_alone() {
     refused(core.enrol(&other_tls_key, &token).await, "token-reused");
 }
 
-#[tokio::test]
-async fn a_certificate_says_what_core_knows() {
-    let core = Core::start();
+async fn a_certificate_says_what_core_knows(base: Base) {
+    let core = Core::start(base);
     let token = core.token("berlin", false).await;
     let machine = Machine::new();
     let joined = core.enrol(&machine, &token).await.unwrap();
@@ -154,9 +158,8 @@ async fn a_certificate_says_what_core_knows() {
     assert!(life <= 86_400 + 120, "{life}");
 }
 
-#[tokio::test]
-async fn a_request_of_another_connection_or_another_key_is_refused() {
-    let core = Core::start();
+async fn a_request_of_another_connection_or_another_key_is_refused(base: Base) {
+    let core = Core::start(base);
     let token = core.token("berlin", false).await;
     let machine = Machine::new();
     // Somebody in between passes on what he was sent.
@@ -177,9 +180,8 @@ async fn a_request_of_another_connection_or_another_key_is_refused() {
     core.enrol(&machine, &token).await.unwrap();
 }
 
-#[tokio::test]
-async fn names_and_keys_are_taken_once_unless_the_token_says_otherwise() {
-    let core = Core::start();
+async fn names_and_keys_are_taken_once_unless_the_token_says_otherwise(base: Base) {
+    let core = Core::start(base);
     let machine = Machine::new();
     let first = core
         .enrol(&machine, &core.token("berlin", false).await)
@@ -194,9 +196,8 @@ async fn names_and_keys_are_taken_once_unless_the_token_says_otherwise() {
     assert!(anew.epoch > first.epoch);
 }
 
-#[tokio::test]
-async fn who_hammers_is_held_to_a_rate_and_keeps_nobody_else_out() {
-    let core = Core::start();
+async fn who_hammers_is_held_to_a_rate_and_keeps_nobody_else_out(base: Base) {
+    let core = Core::start(base);
     let token = core.token("berlin", false).await;
     let stranger = Machine::new();
     let mut answers = Vec::new();

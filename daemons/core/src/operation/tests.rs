@@ -1,9 +1,16 @@
 use super::*;
 use crate::node::{self, Joining};
-use crate::store::Store;
+use crate::store::tests::{Base, on_both_engines};
 use hh_trust::NodeSecretKey;
 
 const EPOCH: u64 = 5;
+
+on_both_engines!(
+    only_what_was_never_sent_expires,
+    a_session_sends_each_once_in_order_and_the_next_one_all_of_which_no_end_is_known,
+    an_end_is_known_once_and_from_the_node_itself,
+    of_a_node_that_joins_anew_nobody_will_know,
+);
 
 fn node(name: &str) -> NodeId {
     name.parse().unwrap()
@@ -14,10 +21,9 @@ fn id(seq: u64) -> CommandId {
 }
 
 /// A database with two nodes, and three commands for the first that hold until 100.
-async fn with_three(run: impl FnOnce(&Transaction<'_>) + Send + 'static) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("core.db")).unwrap();
-    let done: Result<(), StoreError> = store
+async fn with_three(base: Base, run: impl FnOnce(&Transaction<'_>) + Send + 'static) {
+    let done: Result<(), StoreError> = base
+        .store
         .call(move |transaction| {
             for name in ["berlin", "paris"] {
                 let joining = Joining {
@@ -78,16 +84,19 @@ fn ids(seqs: &[u64]) -> Vec<String> {
     seqs.iter().map(|seq| id(*seq).to_string()).collect()
 }
 
-#[tokio::test]
-async fn only_what_was_never_sent_expires() {
-    with_three(|transaction| {
+async fn only_what_was_never_sent_expires(base: Base) {
+    with_three(base, |transaction| {
         let berlin = node("berlin");
+        assert_eq!(waiting(transaction).unwrap(), [node("berlin")]);
+        assert!(!any_expires(transaction, 99).unwrap());
         assert_eq!(expire(transaction, 99).unwrap(), []);
         transaction
-            .execute("UPDATE commands SET state = 'sent' WHERE seq = 1", [])
+            .execute("UPDATE commands SET state = 'sent' WHERE seq = 1", &[])
             .unwrap();
         taken(transaction, &berlin, &id(2).to_string()).unwrap();
+        assert!(any_expires(transaction, 100).unwrap());
         assert_eq!(expire(transaction, 100).unwrap(), [id(3)]);
+        assert!(waiting(transaction).unwrap().is_empty());
         assert_eq!(state(transaction, 1), OperationState::Sent);
         assert_eq!(state(transaction, 2), OperationState::Taken);
         assert_eq!(state(transaction, 3), OperationState::Expired);
@@ -97,9 +106,10 @@ async fn only_what_was_never_sent_expires() {
     .await;
 }
 
-#[tokio::test]
-async fn a_session_sends_each_once_in_order_and_the_next_one_all_of_which_no_end_is_known() {
-    with_three(|transaction| {
+async fn a_session_sends_each_once_in_order_and_the_next_one_all_of_which_no_end_is_known(
+    base: Base,
+) {
+    with_three(base, |transaction| {
         assert_eq!(delivered(transaction, None), ids(&[1, 2, 3]));
         assert_eq!(delivered(transaction, Some(2)), ids(&[3]));
         assert_eq!(delivered(transaction, Some(3)), ids(&[]));
@@ -110,9 +120,8 @@ async fn a_session_sends_each_once_in_order_and_the_next_one_all_of_which_no_end
     .await;
 }
 
-#[tokio::test]
-async fn an_end_is_known_once_and_from_the_node_itself() {
-    with_three(|transaction| {
+async fn an_end_is_known_once_and_from_the_node_itself(base: Base) {
+    with_three(base, |transaction| {
         let first = id(1).to_string();
         let of =
             |name, conclusion| conclude(transaction, &node(name), &first, &conclusion).unwrap();
@@ -130,9 +139,8 @@ async fn an_end_is_known_once_and_from_the_node_itself() {
     .await;
 }
 
-#[tokio::test]
-async fn of_a_node_that_joins_anew_nobody_will_know() {
-    with_three(|transaction| {
+async fn of_a_node_that_joins_anew_nobody_will_know(base: Base) {
+    with_three(base, |transaction| {
         let berlin = node("berlin");
         taken(transaction, &berlin, &id(1).to_string()).unwrap();
         let given_up = give_up(transaction, &berlin, 60).unwrap();

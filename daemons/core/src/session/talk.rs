@@ -2,14 +2,16 @@
 
 use super::Sessions;
 use crate::fleet::{Fleet, Live, Place};
+use crate::lease::{self, LeaseError};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
     Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, MAX_SERVICES, NodeHello,
     NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
 };
+use hh_trust::pki::PeerName;
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +33,7 @@ const TELEMETRY_SECONDS: u32 = 5;
 pub(super) struct Talk {
     node: NodeRow,
     address: SocketAddr,
+    replica: PeerName,
     key_set: String,
     store: Store,
     fleet: Fleet,
@@ -61,6 +64,15 @@ enum End {
     Store(#[from] StoreError),
 }
 
+impl From<LeaseError> for End {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Lost => Self::Replaced,
+            LeaseError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 enum Event {
     Message(Option<NodeMessage>),
     Failed(tonic::Status),
@@ -78,6 +90,7 @@ impl Talk {
         Self {
             node,
             address,
+            replica: sessions.authority.replica.clone(),
             key_set: sessions.authority.key_set.clone(),
             store: sessions.store.clone(),
             fleet: sessions.fleet.clone(),
@@ -120,11 +133,11 @@ impl Talk {
             Ok(Err(status)) => return Err(End::Lost(status.message().to_owned())),
             Err(_elapsed) => return Err(End::Protocol("it did not say hello in time")),
         };
-        self.deliver().await?;
+        self.deliver(&place).await?;
         loop {
             let event = self.next(&place).await?;
             match event {
-                Event::Wake => self.deliver().await?,
+                Event::Wake => self.deliver(&place).await?,
                 Event::Message(Some(message)) => self.hear(&place, message).await?,
                 Event::Message(None) => return Err(End::Closed),
                 Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
@@ -153,24 +166,14 @@ impl Talk {
             ));
         }
         let now_ms = Timestamp::now().as_millisecond();
-        let place = self.fleet.enter(
-            &self.node.id,
-            Live {
-                peer: self.address,
-                connected_at_ms: now_ms,
-                seen_at_ms: now_ms,
-                clock_ahead_ms: None,
-                services: known_services(hello.services)?,
-            },
-        );
-        let (id, version) = (self.node.id.clone(), hello.agent_version);
-        let is_plain = version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_plain && version != self.node.agent_version {
-            let set = self
-                .store
-                .call(move |transaction| node::set_version(transaction, &id, &version));
-            set.await?;
-        }
+        let live = Live {
+            peer: self.address,
+            connected_at_ms: now_ms,
+            seen_at_ms: now_ms,
+            clock_ahead_ms: None,
+            services: known_services(hello.services)?,
+        };
+        let place = self.enter(live, hello.agent_version).await?;
         tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
         let welcome = Welcome {
             core_unix_ms: now_ms,
@@ -182,11 +185,33 @@ impl Talk {
         Ok(place)
     }
 
+    /// Takes the node's lease, and its place in the fleet.
+    async fn enter(&self, live: Live, version: String) -> Result<Place, End> {
+        let is_plain = version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_graphic());
+        let version = (is_plain && version != self.node.agent_version).then_some(version);
+        let (id, epoch) = (self.node.id.clone(), self.node.epoch);
+        let (replica, instance) = (self.replica.clone(), self.store.instance());
+        let said = live.clone();
+        let enter = move |transaction: &Transaction<'_>| {
+            let node = node::get(transaction, &id)?;
+            if !node.is_some_and(|node| node.epoch == epoch && !node.is_revoked) {
+                return Err(LeaseError::Lost);
+            }
+            if let Some(version) = version {
+                node::set_version(transaction, &id, &version)?;
+            }
+            Ok(lease::take(transaction, (&replica, instance), &id, &said)?)
+        };
+        let lease = self.store.call(enter).await?;
+        Ok(self.fleet.enter(lease, live))
+    }
+
     /// Sends what the node has to get, from where this session is.
-    async fn deliver(&mut self) -> Result<(), End> {
+    async fn deliver(&mut self, place: &Place) -> Result<(), End> {
         loop {
             let after = self.last_sent.clone();
-            let commands = self.operations.deliver(&self.node, after).await?;
+            let delivered = self.operations.deliver(&self.node, &place.lease, after);
+            let commands = delivered.await?;
             let Some(last) = commands.last() else {
                 return Ok(());
             };
@@ -206,12 +231,15 @@ impl Talk {
             Some(node_message::Body::Heartbeat(heartbeat)) => self.beat(place, heartbeat).await,
             Some(node_message::Body::Taken(taken)) => {
                 place.heard(|_live| {});
-                Ok(self.operations.taken(&self.node, taken.command_id).await?)
+                let taken = self.operations.taken(&place.lease, taken.command_id);
+                Ok(taken.await?)
             }
             Some(node_message::Body::Result(result)) => {
                 place.heard(|_live| {});
-                let concluded = self.operations.conclude(&self.node, result.jws).await?;
-                match concluded {
+                let concluded = self
+                    .operations
+                    .conclude(&self.node, &place.lease, result.jws);
+                match concluded.await? {
                     Some(command_id) => {
                         let taken = ResultTaken { command_id };
                         self.say(core_message::Body::ResultTaken(taken)).await

@@ -64,7 +64,7 @@ async fn a_node_joins_and_restarts_a_service_by_a_signed_command() {
 
 #[tokio::test]
 async fn core_killed_between_a_command_and_its_result_loses_neither() {
-    let mut site = Site::start().await;
+    let site = Site::start().await;
     // It takes two seconds to stop, in which core is killed.
     let slow = "[[services]]\nname = \"slow\"\ncommand = [\"/bin/sh\", \"-c\", \"echo begun; trap 'sleep 2; exit' TERM; \
                 while true; do sleep 0.1; done\"]\n";
@@ -135,7 +135,7 @@ async fn an_agent_killed_in_the_act_says_that_nobody_knows() {
     let slow = "[[services]]\nname = \"slow\"\ncommand = [\"/bin/sh\", \"-c\", \"trap '' TERM; while true; do sleep 0.1; done\"]\n\
                 stop_seconds = 5\n";
     let policy = "[services.slow]\nallow = [\"restart\"]\n";
-    let mut agent = site.start_node("berlin-1", slow, policy);
+    let agent = site.start_node("berlin-1", slow, policy);
     let first = site.running("berlin-1", "slow").await;
     let sent = site.hhctl(&[
         "node",
@@ -218,7 +218,7 @@ async fn a_token_is_used_once_and_a_node_that_joins_anew_leaves_its_old_self_out
 
 #[tokio::test]
 async fn an_audit_log_that_was_changed_shows_where() {
-    let mut site = Site::start().await;
+    let site = Site::start().await;
     for node in ["a", "b", "c"] {
         assert_eq!(site.hhctl(&["token", "create", node]).status, 0);
     }

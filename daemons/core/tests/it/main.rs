@@ -2,7 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[path = "../../../lib/ledger/tests/it/cluster.rs"]
+#[expect(dead_code, reason = "the ledger's tests need more of it")]
+mod cluster;
+mod consent;
 mod control_plane;
+mod drain;
 mod hostile;
+mod load;
+mod node_socket;
+mod orders;
 mod renewal;
+mod replicas;
+mod rest;
+mod simulated;
 mod site;
+
+use std::io::Write;
+
+/// Says something where the test runner does not hide it.
+fn say(text: &str) {
+    let mut out = std::io::stderr();
+    out.write_all(format!("{text}\n").as_bytes()).unwrap();
+}

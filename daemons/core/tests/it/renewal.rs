@@ -52,8 +52,8 @@ async fn has_session(site: &Site, agent: &Daemon, sessions: usize) {
 
 #[tokio::test]
 async fn a_renewed_certificate_opens_the_next_session() {
-    let mut site = Site::start().await;
-    let mut agent = site.start_node("berlin-1", "", "");
+    let site = Site::start().await;
+    let agent = site.start_node("berlin-1", "", "");
     has_session(&site, &agent, 1).await;
     site.core.kill();
     let connection = Connection::open(site.database()).unwrap();

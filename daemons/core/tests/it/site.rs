@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For anything that a loaded machine takes its time for.
@@ -32,7 +33,7 @@ pub(crate) async fn wait_for<T>(what: &str, mut probe: impl AsyncFnMut() -> Opti
 }
 
 /// A program that was built beside this test.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().with_file_name(name);
     assert!(
@@ -44,7 +45,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A free port; whoever takes it later is told where it is by this number.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -53,14 +54,23 @@ fn free_port() -> u16 {
 pub(crate) struct Daemon {
     name: &'static str,
     dir: PathBuf,
-    child: Child,
+    child: Mutex<Child>,
 }
 
 impl Daemon {
     fn start(name: &'static str, dir: &Path) -> Self {
+        let child = Self::spawn(name, dir);
+        Self {
+            name,
+            dir: dir.to_owned(),
+            child: Mutex::new(child),
+        }
+    }
+
+    fn spawn(name: &str, dir: &Path) -> Child {
         let log = dir.join(format!("{name}.log"));
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let child = Command::new(program(name))
+        Command::new(program(name))
             .arg("--config")
             .arg(dir.join(format!("{name}.toml")))
             .env_remove("HH_LOG")
@@ -68,24 +78,24 @@ impl Daemon {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap();
-        Self {
-            name,
-            dir: dir.to_owned(),
-            child,
-        }
+            .unwrap()
     }
 
     /// `kill -9`.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().ok();
+        child.wait().ok();
     }
 
     /// Starts it again on the same files.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn restart(&self) {
         self.kill();
-        *self = Self::start(self.name, &self.dir.clone());
+        *self.child.lock().unwrap() = Self::spawn(self.name, &self.dir);
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -97,13 +107,15 @@ impl Drop for Daemon {
     #[expect(clippy::print_stderr, reason = "what a failed test shows")]
     /// By SIGTERM first: an agent that is killed leaves its services behind.
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
         let start = Instant::now();
-        while start.elapsed() < STOP && matches!(self.child.try_wait(), Ok(None)) {
+        while start.elapsed() < STOP && matches!(child.try_wait(), Ok(None)) {
             pause();
         }
-        self.kill();
+        child.kill().ok();
+        child.wait().ok();
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
@@ -127,11 +139,16 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// All of a report in JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).expect("a report in JSON")
+    }
+
     /// The item of a report in JSON.
     #[track_caller]
     pub(crate) fn item(&self) -> Value {
-        let report: Value = serde_json::from_str(&self.stdout).expect("a report in JSON");
-        report["item"].clone()
+        self.json()["item"].clone()
     }
 }
 
@@ -141,11 +158,28 @@ pub(crate) struct Site {
     pub(crate) core: Daemon,
     /// Of enrolment and of sessions.
     pub(crate) ports: [u16; 2],
+    /// Of REST, plain.
+    pub(crate) rest: u16,
+}
+
+/// What is not as it is at a site with one core.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// The site of another replica, whose keys this one has.
+    pub(crate) keys_of: Option<&'a Site>,
+    /// Where nodes find it, of enrolment and of sessions, if not at its own ports.
+    pub(crate) public_ports: Option<[u16; 2]>,
+    /// More of its configuration, before the first table and at the end.
+    pub(crate) more: [String; 2],
 }
 
 impl Site {
     /// Makes the keys of a network with hhctl, and starts a core with them.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub(crate) async fn start_with(setup: Setup<'_>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("hh-core-")
             .tempdir_in("/tmp")
@@ -153,23 +187,21 @@ impl Site {
         let path = dir.path();
         let context = format!("name = \"site\"\nruntime_dir = {path:?}\n");
         fs::write(path.join("context.toml"), context).unwrap();
-        let pki = path.join("pki");
-        let made = hhctl(
-            path,
-            &[
-                "pki",
-                "init",
-                "--trust-domain",
-                "hyperhash.test",
-                pki.to_str().unwrap(),
-            ],
-        );
-        assert_eq!(made.status, 0, "{made:?}");
+        match setup.keys_of {
+            Some(other) => copy_keys(&other.path().join("pki"), &path.join("pki")),
+            None => make_keys(path),
+        }
         fs::create_dir(path.join("data")).unwrap();
-        let ports = [free_port(), free_port()];
-        fs::write(path.join("hyperhash-core.toml"), core_config(path, ports)).unwrap();
+        let (ports, rest) = ([free_port(), free_port()], free_port());
+        let config = core_config(path, ports, &setup) + &rest_config(path, rest);
+        fs::write(path.join("hyperhash-core.toml"), config).unwrap();
         let core = Daemon::start("hyperhash-core", path);
-        let site = Self { dir, core, ports };
+        let site = Self {
+            dir,
+            core,
+            ports,
+            rest,
+        };
         site.client().await;
         site
     }
@@ -277,14 +309,43 @@ impl Site {
     }
 }
 
-fn core_config(dir: &Path, [enrolment, sessions]: [u16; 2]) -> String {
+fn make_keys(dir: &Path) {
+    let pki = dir.join("pki");
+    let made = hhctl(
+        dir,
+        &[
+            "pki",
+            "init",
+            "--trust-domain",
+            "hyperhash.test",
+            pki.to_str().unwrap(),
+        ],
+    );
+    assert_eq!(made.status, 0, "{made:?}");
+}
+
+fn copy_keys(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        if entry.file_type().unwrap().is_file() {
+            // With its mode.
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+fn core_config(dir: &Path, ports: [u16; 2], setup: &Setup<'_>) -> String {
+    let [enrolment, sessions] = ports;
+    let [public_enrolment, public_sessions] = setup.public_ports.unwrap_or(ports);
+    let [first, last] = &setup.more;
     let pki = dir.join("pki");
     let key = |name: &str| format!("file:{}", pki.join(name).display());
     format!(
         "runtime_dir = {dir:?}\ntrust_domain = \"hyperhash.test\"\ndata_dir = {:?}\n\
-         [enrolment]\nlisten_address = \"127.0.0.1:{enrolment}\"\nurl = \"https://127.0.0.1:{enrolment}\"\n\
-         [sessions]\nlisten_address = \"127.0.0.1:{sessions}\"\npublic_address = \"127.0.0.1:{sessions}\"\n\
-         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n",
+         {first}\n\
+         [enrolment]\nlisten_address = \"127.0.0.1:{enrolment}\"\nurl = \"https://127.0.0.1:{public_enrolment}\"\n\
+         [sessions]\nlisten_address = \"127.0.0.1:{sessions}\"\npublic_address = \"127.0.0.1:{public_sessions}\"\n\
+         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n{last}\n",
         dir.join("data"),
         key("node-issuer.key"),
         key("server-issuer.key"),
@@ -293,7 +354,19 @@ fn core_config(dir: &Path, [enrolment, sessions]: [u16; 2]) -> String {
     )
 }
 
-fn hhctl(dir: &Path, words: &[&str]) -> Said {
+/// As many requests as a tool that tries everything sends.
+fn rest_config(dir: &Path, port: u16) -> String {
+    let socket = |daemon: &str| dir.join(daemon).join("view.sock");
+    format!(
+        "[rest]\nlisten_address = \"127.0.0.1:{port}\"\nplain = true\npool_socket = {:?}\ntreasury_socket = {:?}\n\
+         public_requests_per_minute = 1000000\nrequests_per_minute = 1000000\n",
+        socket("hh-pool"),
+        socket("hh-treasury"),
+    )
+}
+
+/// Runs a command of an operator whose context file is in `dir`.
+pub(crate) fn hhctl(dir: &Path, words: &[&str]) -> Said {
     let output = Command::new(program("hhctl"))
         .args(words)
         .current_dir(dir)

@@ -26,6 +26,9 @@ const DAEMON_USERS: [&str; 6] = [
     "hh-node-agent",
 ];
 
+/// A daemon, and the one that may command it all the same: a node's agent starts and stops the node's translator, and drains it first.
+const COMMANDED: [(&str, &str); 1] = [("hh-translator", "hh-node-agent")];
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 
@@ -248,7 +251,8 @@ fn uids(passwd: &str, own_name: &str) -> BTreeSet<u32> {
             let mut fields = line.split(':');
             let name = fields.next()?;
             let uid = fields.nth(1)?.parse().ok()?;
-            (name != own_name && DAEMON_USERS.contains(&name)).then_some(uid)
+            let is_other = name != own_name && DAEMON_USERS.contains(&name);
+            (is_other && !COMMANDED.contains(&(own_name, name))).then_some(uid)
         })
         .collect()
 }

@@ -51,7 +51,10 @@ pub use claim::{Claim, Holder, Refusal, RetireWhere, Retirement, Standing};
 pub use kept_window::{KeptWindow, KeptWindowError};
 pub use location::Location;
 pub use origin::{Origin, OriginError};
-pub use postgres::{PostgresServer, ServerError, ServerOptions};
+pub use postgres::{
+    Listener as PostgresListener, PostgresServer, ServerError, ServerOptions,
+    Session as PostgresSession,
+};
 pub use postgres_config::PostgresConfig;
 pub use reader::{AccountSum, FirstUse, LedgerReader, LogRow, MinuteSum};
 pub use round::{Round, RoundAccount};

@@ -7,6 +7,7 @@
 mod block;
 mod claim;
 mod cut;
+mod listener;
 mod origins;
 mod reader;
 mod schema;
@@ -20,9 +21,10 @@ mod writer;
 
 use std::time::Duration;
 
+pub use listener::Listener;
 pub(crate) use reader::Reader;
 pub use server::{PostgresServer, ServerError, ServerOptions};
-pub(crate) use session::Session;
+pub use session::Session;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Writer;
 

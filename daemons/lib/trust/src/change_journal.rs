@@ -313,7 +313,7 @@ fn shortened(mut text: String) -> String {
 }
 
 /// The name of a user of this machine.
-fn user_name(uid: u32) -> Option<String> {
+pub(crate) fn user_name(uid: u32) -> Option<String> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
     users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -239,7 +239,14 @@ impl Command {
                 let is_cursor = after.as_deref().is_none_or(is_plain);
                 rule(is_cursor, "a cursor of plain letters")
             }
-            Self::ConfigApply { sha256, body, .. } => {
+            Self::ConfigApply {
+                generation,
+                sha256,
+                body,
+                ..
+            } => {
+                let is_kept = i64::try_from(*generation).is_ok();
+                rule(is_kept, "a generation of at most 63 bits")?;
                 rule(body.len() <= CONFIG_BYTES_MAX, "a body of at most 64 KiB")?;
                 rule(
                     Digest::of(body.as_bytes()) == *sha256,

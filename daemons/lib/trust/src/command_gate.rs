@@ -240,7 +240,8 @@ impl CommandGate<'_> {
             return Ok(Verdict::Known(claims.jti));
         }
         let (seq, last) = (claims.seq, self.state.last_seq);
-        if seq <= last {
+        // A journal of SQLite keeps no number above that.
+        if seq <= last || i64::try_from(seq).is_err() {
             return Err(OrderRefusal::StaleSequence { seq, last });
         }
         let command = serde_json::from_str::<Command>(claims.cmd.get());

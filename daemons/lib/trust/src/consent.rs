@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
+use crate::change_journal::user_name;
 use crate::command::{Command, CommandId, Digest};
 use crate::jws::{self, JwsError, Presented};
 use crate::node_key::{NodePublicKey, NodeSecretKey};
@@ -77,6 +78,17 @@ pub struct Owner {
     pub uid: u32,
     /// His name, where he has one.
     pub user: Option<String>,
+}
+
+impl Owner {
+    /// The user of this number on this machine.
+    #[must_use]
+    pub fn of(uid: u32) -> Self {
+        Self {
+            uid,
+            user: user_name(uid),
+        }
+    }
 }
 
 /// A consent that was given.

@@ -6,6 +6,7 @@
 //! Owns formats and their proofs. It never decides who may do what: the control socket does (hh-daemon), and hh-pool says
 //! which nodes it knows. Nothing in front of a miner waits for it.
 
+pub mod api_token;
 pub mod audit;
 pub mod chain;
 pub mod change_journal;

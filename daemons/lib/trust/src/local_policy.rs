@@ -63,6 +63,11 @@ pub enum PolicyError {
         /// What is allowed.
         max: u64,
     },
+    /// No unit of systemd.
+    #[error(
+        "{0:?} is no unit: write one such as hh-translator.service, of letters, digits and @._-"
+    )]
+    Unit(String),
     /// The new configuration is none.
     #[error("the configuration is no TOML")]
     Config,
@@ -98,10 +103,49 @@ pub struct LocalPolicy {
     pub wallet: WalletPolicy,
 }
 
+/// A service unit of systemd, by a name in which nothing is a path, an option or a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// As systemd has it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for UnitName {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        let takes = |byte: u8| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte);
+        let stem = text.strip_suffix(".service").unwrap_or_default();
+        let is_unit = (1..=200).contains(&stem.len())
+            && stem.bytes().all(takes)
+            && stem.starts_with(|first: char| first.is_ascii_alphanumeric());
+        match is_unit {
+            true => Ok(Self(text.to_owned())),
+            false => Err(PolicyError::Unit(text.chars().take(64).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for UnitName {
+    type Error = PolicyError;
+
+    fn try_from(text: String) -> Result<Self, PolicyError> {
+        text.parse()
+    }
+}
+
 /// What may be done to one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServicePolicy {
+    /// The unit of systemd that it is; none where it is a child process of the agent's own configuration.
+    pub unit: Option<UnitName>,
     /// By the core alone.
     pub allow: BTreeSet<Verb>,
     /// Keys of its configuration that may be changed without asking the owner, such as `lanes.*.difficulty`; a star stands for

@@ -1,5 +1,6 @@
 //! A child process: how it is started, ended, and known again after the agent itself was killed.
 
+use super::Usage;
 use crate::config::ServiceConfig;
 use hh_trust::command::ServiceName;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
@@ -22,13 +23,6 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ticks of a second in /proc (`sysconf(_SC_CLK_TCK)`): 100 on every Linux that we run on.
 const TICKS_PER_SECOND: u64 = 100;
-
-/// What a process uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Usage {
-    pub(super) memory_bytes: u64,
-    pub(super) cpu_ms: u64,
-}
 
 /// Where the files of a service are.
 #[derive(Clone, Debug)]

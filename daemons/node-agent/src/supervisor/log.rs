@@ -17,6 +17,12 @@ pub(super) enum LogError {
     Read(#[from] io::Error),
     #[error("{0:?} is no cursor of a log")]
     Cursor(String),
+    #[error("journalctl failed: {0}")]
+    Journalctl(String),
+    #[error("journalctl gave no answer in time")]
+    Silent,
+    #[error("there is nothing in it yet")]
+    Empty,
 }
 
 /// At most so many whole lines after the cursor, or the last ones, with `cursor INODE:PLACE` before them.

@@ -18,7 +18,8 @@ struct Node {
 impl Node {
     fn with(services: &[ServiceConfig]) -> Self {
         let (dir, tasks) = (tempfile::tempdir().unwrap(), Tasks::default());
-        let supervisor = Supervisor::start(services, dir.path(), &tasks).unwrap();
+        let supervisor =
+            Supervisor::start(services, &LocalPolicy::default(), dir.path(), &tasks).unwrap();
         Self {
             _dir: dir,
             tasks,
@@ -31,9 +32,10 @@ impl Node {
         name: &ServiceName,
         condition: impl Fn(&ServiceView) -> bool,
     ) -> ServiceView {
-        let mut view = self.supervisor.services[name].view.clone();
-        let seen = tokio::time::timeout(PATIENCE, view.wait_for(condition)).await;
-        seen.expect("the state comes in time").unwrap().clone()
+        let seen = self.supervisor.seen(name, condition);
+        tokio::time::timeout(PATIENCE, seen)
+            .await
+            .expect("the state comes in time")
     }
 
     async fn running(&self, name: &ServiceName) -> u32 {
@@ -91,7 +93,7 @@ async fn an_order_that_does_not_work_says_so() {
     let node = Node::with(&[service("broken", "echo no config; exit 78")]);
     let error = node.supervisor.act(&name, Act::Restart).await.unwrap_err();
     assert!(error.to_string().contains("ended at once"), "{error}");
-    let log = node.supervisor.log(&name, 10, None).unwrap();
+    let log = node.supervisor.log(&name, 10, None).await.unwrap();
     assert!(log.contains("no config"), "{log}");
     let unknown: ServiceName = "unknown".parse().unwrap();
     let error = node
@@ -125,7 +127,8 @@ async fn a_process_that_outlived_its_agent_ends_before_its_service_starts_anew()
     let mut child = child::spawn(&config, &child::Files::of(&name, dir.path())).unwrap();
     let orphan = child.id().unwrap();
     let tasks = Tasks::default();
-    let supervisor = Supervisor::start(&[config], dir.path(), &tasks).unwrap();
+    let supervisor =
+        Supervisor::start(&[config], &LocalPolicy::default(), dir.path(), &tasks).unwrap();
     let mut view = supervisor.services[&name].view.clone();
     let running = view.wait_for(|view| view.state == ServiceState::Running);
     // Whoever has inherited it waits for it, or it would stay as a zombie.

@@ -42,7 +42,7 @@ impl Spool {
     }
 
     async fn with_limit(path: &Path, limit: u64) -> Result<Self, SpoolError> {
-        let database = Database::open(path, TABLES)?;
+        let database = Database::open(path, &[TABLES])?;
         // SQLite's integers have 63 bits and a sign.
         let stream: i64 = rand::random_range(1..=i64::MAX);
         let insert = "INSERT OR IGNORE INTO spool VALUES (1, ?, 0, 0)";

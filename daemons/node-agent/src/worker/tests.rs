@@ -1,8 +1,9 @@
 use super::*;
-use crate::config::ServiceConfig;
+use crate::config::{ConfigFileConfig, ServiceConfig};
 use hh_daemon::Tasks;
 use hh_trust::NodeId;
 use hh_trust::command::Order;
+use hh_trust::consent::{Owner, WAIT_SECONDS_MAX};
 use hh_trust::control_key::{CommandKey, NetworkKey};
 use hh_trust::key_set::{KeySet, TimedKey};
 use hh_trust::pki::TrustDomain;
@@ -17,7 +18,14 @@ struct Node {
     node_key: Arc<NodeSecretKey>,
     command_key: CommandKey,
     ends: Ends,
+    decisions: mpsc::Sender<Decision>,
+    journal: Journal,
+    clock: ClockOffset,
 }
+
+/// The node's policy; what changes `address` is the owner's.
+const POLICY: &str = "[services.counted]\nallow = [\"restart\", \"config\"]\nconfig_keys = [\"shares\"]\n\
+    [wallet]\nspend = true\n";
 
 fn domain() -> TrustDomain {
     "hyperhash.test".parse().unwrap()
@@ -33,10 +41,18 @@ fn now() -> i64 {
 
 impl Node {
     fn start() -> Self {
-        let (dir, tasks) = (tempfile::tempdir().unwrap(), Tasks::default());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("counted.toml"), "address = \"ours\"\n").unwrap();
+        Self::start_in(dir, NodeSecretKey::generate().unwrap())
+    }
+
+    /// In a folder where another life of it may have been.
+    fn start_in(dir: tempfile::TempDir, node_key: NodeSecretKey) -> Self {
+        let tasks = Tasks::default();
         let service = "name = \"counted\"\ncommand = [\"/bin/sh\", \"-c\", \"echo begun; exec sleep 1000\"]\n";
         let service: ServiceConfig = toml::from_str(service).unwrap();
-        let supervisor = Supervisor::start(&[service], dir.path(), &tasks).unwrap();
+        let policy: LocalPolicy = toml::from_str(POLICY).unwrap();
+        let supervisor = Supervisor::start(&[service], &policy, dir.path(), &tasks).unwrap();
         let network = NetworkKey::generate().unwrap();
         let command_key = CommandKey::generate().unwrap();
         let keys = KeySet {
@@ -51,16 +67,25 @@ impl Node {
         };
         let key_set = keys.sign(&network).unwrap();
         let enrolled = Enrolled::of_test(berlin(), domain(), EPOCH, network.public_key(), key_set);
-        let node_key = Arc::new(NodeSecretKey::generate().unwrap());
-        let policy = "[services.counted]\nallow = [\"restart\"]\n";
-        let (worker, ends) = Worker::new(Parts {
-            journal: Journal::open(&dir.path().join("journal.db")).unwrap(),
-            policy: toml::from_str(policy).unwrap(),
+        let node_key = Arc::new(node_key);
+        let journal = Journal::open(&dir.path().join("journal.db")).unwrap();
+        let file = ConfigFileConfig {
+            service: "counted".parse().unwrap(),
+            file: dir.path().join("counted.toml"),
+            check: vec!["/bin/true".to_owned()],
+        };
+        let clock = ClockOffset::default();
+        let files = [(file.service.clone(), ConfigFile::new(&file))];
+        let (worker, ends, decisions) = Worker::new(Parts {
+            journal: journal.clone(),
+            policy,
             supervisor,
             node_key: Arc::clone(&node_key),
             enrolled: watch::channel(Some(enrolled)).1,
-            clock: ClockOffset::default(),
+            clock: clock.clone(),
             renew: Arc::default(),
+            config_files: Arc::new(files.into()),
+            drain: Drain::new(dir.path()),
         });
         tasks.spawn("worker", worker.run(tasks.token().clone()));
         Self {
@@ -69,7 +94,36 @@ impl Node {
             node_key,
             command_key,
             ends,
+            decisions,
+            journal,
+            clock,
         }
+    }
+
+    /// The owner says yes or no.
+    async fn decide(&self, id: CommandId, is_yes: bool) -> Result<Decided, DecisionError> {
+        let (done, decided) = tokio::sync::oneshot::channel();
+        let owner = Owner::of(0);
+        let decision = Decision {
+            id,
+            is_yes,
+            owner,
+            done,
+        };
+        self.decisions.send(decision).await.unwrap();
+        let decided = tokio::time::timeout(PATIENCE, decided).await;
+        decided.unwrap().unwrap()
+    }
+
+    /// Has it wait for the owner.
+    async fn asked(&mut self, order: &Order, key: &CommandKey) {
+        let (result, _) = self.result_of(order, key).await;
+        assert_eq!(result.outcome, Outcome::AwaitsOwner, "{result:?}");
+        assert_eq!(result.code, "owner-consent");
+    }
+
+    fn config(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("counted.toml")).unwrap()
     }
 
     fn order(seq: u64, command: Command) -> Order {
@@ -106,7 +160,9 @@ impl Node {
             if let node_message::Body::Result(ResultMessage { jws }) = report.unwrap().unwrap() {
                 let key = self.node_key.public_key();
                 let result = CommandResult::verify(&jws, &domain(), &berlin(), &key).unwrap();
-                return (result, jws);
+                if result.id == order.id {
+                    return (result, jws);
+                }
             }
         }
     }
@@ -125,8 +181,19 @@ impl Node {
         log.unwrap_or_default().matches("begun").count()
     }
 
-    async fn end(self) {
+    async fn end(self) -> tempfile::TempDir {
         self.tasks.shutdown(PATIENCE).await.unwrap();
+        self.dir
+    }
+}
+
+fn theft(generation: u64) -> Command {
+    let body = "address = \"theirs\"\n".to_owned();
+    Command::ConfigApply {
+        service: "counted".parse().unwrap(),
+        generation,
+        sha256: Digest::of(body.as_bytes()),
+        body,
     }
 }
 
@@ -230,8 +297,9 @@ async fn what_the_policy_does_not_allow_is_not_done() {
         amount_msat: 1,
         fee_msat_max: 1,
     };
+    // The owner is not asked for what the agent can't do.
     let spend = Node::order(1, spend);
-    node.rejected(&spend, &key, "policy").await;
+    node.rejected(&spend, &key, "not-supported").await;
     node.end().await;
 }
 
@@ -251,4 +319,207 @@ async fn each_result_names_the_one_before() {
 
 fn copy(key: &CommandKey) -> CommandKey {
     key.to_secret_hex().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_the_owners_is_done_when_he_has_said_yes_and_never_twice() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let order = Node::order(1, theft(1));
+    node.asked(&order, &key).await;
+    assert!(node.config().contains("ours"));
+    // Sent again it is told again, and nothing else.
+    node.asked(&order, &key).await;
+    let decided = node.decide(order.id, true).await.unwrap();
+    assert_eq!(decided.outcome, Outcome::Ok, "{decided:?}");
+    assert!(node.config().contains("theirs"));
+    let (result, _) = node.result_of(&order, &key).await;
+    assert_eq!(result.outcome, Outcome::Ok);
+    let again = node.decide(order.id, true).await;
+    assert_eq!(again.unwrap_err(), DecisionError::Unknown(order.id));
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_yes_is_for_one_order_and_a_no_is_kept() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let (first, second) = (Node::order(1, theft(1)), Node::order(2, theft(2)));
+    node.asked(&first, &key).await;
+    let refused = node.decide(first.id, false).await.unwrap();
+    assert_eq!(refused.code, "owner-refused");
+    node.asked(&second, &key).await;
+    let again = node.decide(first.id, true).await;
+    assert_eq!(again.unwrap_err(), DecisionError::Unknown(first.id));
+    assert!(node.config().contains("ours"));
+    let (result, _) = node.result_of(&first, &key).await;
+    assert_eq!(result.code, "owner-refused");
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_consent_that_somebody_else_wrote_into_the_journal_is_none() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let order = Node::order(1, theft(1));
+    node.asked(&order, &key).await;
+    let waiting = node.journal.waiting_order(order.id).await.unwrap().unwrap();
+    // Whoever has core's keys, or any key but the node's.
+    let stranger = NodeSecretKey::generate().unwrap();
+    let forged = waiting.request.consent(Owner::of(0), &stranger, now());
+    node.journal
+        .consented(order.id, forged.unwrap())
+        .await
+        .unwrap();
+    let key_text = node.node_key.to_secret_hex();
+    let dir = node.end().await;
+    let mut node = Node::start_in(dir, key_text.parse().unwrap());
+    let report = tokio::time::timeout(PATIENCE, node.ends.reports.recv()).await;
+    let Some(node_message::Body::Result(ResultMessage { jws })) = report.unwrap() else {
+        panic!("the order is concluded");
+    };
+    let public = node.node_key.public_key();
+    let result = CommandResult::verify(&jws, &domain(), &berlin(), &public).unwrap();
+    assert_eq!((result.id, result.code.as_str()), (order.id, "consent"));
+    assert!(node.config().contains("ours"));
+    node.end().await;
+}
+
+#[tokio::test]
+async fn an_order_with_a_consent_that_was_not_begun_is_done_by_the_next_life() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let order = Node::order(1, theft(1));
+    node.asked(&order, &key).await;
+    let waiting = node.journal.waiting_order(order.id).await.unwrap().unwrap();
+    let consent = waiting.request.consent(Owner::of(0), &node.node_key, now());
+    node.journal
+        .consented(order.id, consent.unwrap())
+        .await
+        .unwrap();
+    let key_text = node.node_key.to_secret_hex();
+    let dir = node.end().await;
+    let mut node = Node::start_in(dir, key_text.parse().unwrap());
+    let report = tokio::time::timeout(PATIENCE, node.ends.reports.recv()).await;
+    assert!(matches!(
+        report.unwrap(),
+        Some(node_message::Body::Result(_))
+    ));
+    assert!(node.config().contains("theirs"));
+    node.end().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_a_day_has_said_no() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let order = Node::order(1, theft(1));
+    node.asked(&order, &key).await;
+    let old = now() - WAIT_SECONDS_MAX;
+    node.journal.age(order.id, old).await.unwrap();
+    match node.decide(order.id, true).await {
+        Ok(late) => assert_eq!(late.code, "owner-silent"),
+        // It was given up a moment before.
+        Err(error) => assert_eq!(error, DecisionError::Unknown(order.id)),
+    }
+    assert!(node.config().contains("ours"));
+    // Nobody needs to ask for that.
+    let order = Node::order(2, theft(2));
+    node.asked(&order, &key).await;
+    node.journal.age(order.id, old).await.unwrap();
+    let key_text = node.node_key.to_secret_hex();
+    let dir = node.end().await;
+    let mut node = Node::start_in(dir, key_text.parse().unwrap());
+    let report = tokio::time::timeout(PATIENCE, node.ends.reports.recv()).await;
+    assert!(matches!(
+        report.unwrap(),
+        Some(node_message::Body::Result(_))
+    ));
+    assert!(node.journal.waiting().await.unwrap().is_empty());
+    node.end().await;
+}
+
+#[tokio::test]
+async fn no_more_wait_for_the_owner_than_he_reads() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    for seq in 1..=16 {
+        node.asked(&Node::order(seq, theft(1)), &key).await;
+    }
+    let more = Node::order(17, theft(1));
+    node.rejected(&more, &key, "too-many-waiting").await;
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_captured_order_is_not_done_again_after_the_journal_is_cut_or_the_clock_set_back() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let order = Node::order(7, restart());
+    let (result, _) = node.result_of(&order, &key).await;
+    assert_eq!(result.outcome, Outcome::Ok);
+    let starts = node.starts();
+    // Its result is forgotten, as that of any order is some day; its number is not.
+    node.journal.forget(order.id).await.unwrap();
+    node.rejected(&order, &key, "stale-sequence").await;
+    let renamed = Order {
+        id: CommandId::generate().unwrap(),
+        ..order
+    };
+    node.rejected(&renamed, &key, "stale-sequence").await;
+    assert_eq!(node.starts(), starts);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_wrong_clock_takes_no_orders_and_says_so() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    for ahead_ms in [3_600_000, -3_600_000] {
+        node.clock.set(ahead_ms);
+        let order = Node::order(1, restart());
+        node.rejected(&order, &key, "clock-skew").await;
+    }
+    node.clock.set(0);
+    let (result, _) = node.result_of(&Node::order(1, restart()), &key).await;
+    assert_eq!(result.outcome, Outcome::Ok);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn numbers_that_no_journal_keeps_stop_no_agent() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let huge = Node::order(u64::MAX, Command::Ping {});
+    node.rejected(&huge, &key, "stale-sequence").await;
+    let (pong, _) = node
+        .result_of(&Node::order(1, Command::Ping {}), &key)
+        .await;
+    assert_eq!(pong.output, "pong");
+    node.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_comes_under_another_name_than_it_was_signed_with_is_left_out() {
+    let mut node = Node::start();
+    let key = copy(&node.command_key);
+    let first = Node::order(1, restart());
+    node.result_of(&first, &key).await;
+    let starts = node.starts();
+    // Its name was used already; the one that it comes with was not.
+    let second = Order {
+        id: first.id,
+        ..Node::order(2, restart())
+    };
+    let sent = Sent {
+        jws: second.sign(&key).unwrap(),
+        command_id: CommandId::generate().unwrap().to_string(),
+    };
+    node.ends.orders.send(sent).await.unwrap();
+    let (pong, _) = node
+        .result_of(&Node::order(2, Command::Ping {}), &key)
+        .await;
+    assert_eq!(pong.output, "pong");
+    assert_eq!(node.starts(), starts);
+    node.end().await;
 }

@@ -1,5 +1,6 @@
 //! The nodes that have enrolled at core.
 
+use crate::Exit;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
@@ -50,6 +51,36 @@ pub(super) fn report(detail: &FleetNodeDetail, now: Timestamp) -> Report {
         Part::Table(service_table(&detail.services, now)),
     ];
     Report::item("FleetNode", json!(detail), view)
+}
+
+/// What keeps a node from being well.
+pub(super) fn health(detail: &FleetNodeDetail, now: Timestamp) -> Report {
+    let node = &detail.node;
+    let mut faults = Vec::new();
+    if node.state != NodeState::Connected {
+        faults.push(format!("it is {}", word(node.state)));
+    }
+    let ahead = detail.clock_ahead_ms.unwrap_or_default().unsigned_abs();
+    if ahead > CLOCK_OFF_MS_MAX {
+        faults.push(format!("its clock is {} ms off", text::count(ahead)));
+    }
+    if node.certificate_until_at <= now {
+        faults.push("its certificate has ended".to_owned());
+    }
+    let services = detail.services.iter();
+    let down = services.filter(|service| service.state != "running");
+    faults.extend(down.map(|service| format!("{} is {}", service.name, service.state)));
+    let state = match faults.is_empty() {
+        true => Cell::state(State::Ok, "well"),
+        false => Cell::state(State::Fail, faults.join("; ")),
+    };
+    let json = json!({"node": node.id, "is_well": faults.is_empty(), "faults": faults});
+    let fields = vec![("Node", node.id.as_str().into()), ("State", state)];
+    let mut report = Report::item("NodeHealth", json, vec![Part::Fields(fields)]);
+    if !faults.is_empty() {
+        report.exit = Exit::Degraded;
+    }
+    report
 }
 
 fn fields(detail: &FleetNodeDetail, now: Timestamp) -> Vec<(&'static str, Cell)> {
@@ -113,7 +144,7 @@ fn machine(health: &NodeHealth, now: Timestamp) -> Vec<(&'static str, Cell)> {
     ]
 }
 
-fn service_table(services: &[NodeService], now: Timestamp) -> Table {
+pub(in crate::command) fn service_table(services: &[NodeService], now: Timestamp) -> Table {
     let columns = vec![
         Column::left("SERVICE"),
         Column::left("STATE"),
@@ -189,7 +220,7 @@ fn clock(ahead_ms: Option<i64>) -> Cell {
     }
 }
 
-fn until(now: Timestamp, at: Timestamp) -> Cell {
+pub(in crate::command) fn until(now: Timestamp, at: Timestamp) -> Cell {
     match at > now {
         true => format!("for {}", text::age(at, now)).into(),
         false => Cell::state(State::Fail, format!("ended {}", text::ago(now, Some(at)))),

@@ -3,10 +3,11 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    AuditPage, AuditQuery, Core, CoreStatus, CreateToken, EnrolmentToken, FleetNode,
-    FleetNodeDetail, FleetPage, IssuedToken, IssuerStatus, NodeHealth, NodeService, NodeState,
-    Operation, OperationPage, OperationQuery, OperationState, PkiStatus, ServiceOrder,
-    SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, Core, CoreStatus, CreateApiToken,
+    CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
+    IssuedToken, IssuerStatus, NodeHealth, NodeOrder, NodeService, NodeState, Operation,
+    OperationPage, OperationQuery, OperationState, PkiStatus, Role, ServiceOrder, SigningKeyStatus,
+    TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
 use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail};
@@ -50,6 +51,13 @@ fn service(name: &str, state: &str) -> NodeService {
     }
 }
 
+pub(super) fn services() -> Vec<NodeService> {
+    vec![
+        service("hh-translator", "running"),
+        service("hh-tp", "waiting"),
+    ]
+}
+
 fn detail() -> FleetNodeDetail {
     FleetNodeDetail {
         node: node("berlin", NodeState::Connected),
@@ -58,10 +66,7 @@ fn detail() -> FleetNodeDetail {
         clock_ahead_ms: Some(-12),
         epoch: 1_763_000_000,
         last_seq: 41,
-        services: vec![
-            service("hh-translator", "running"),
-            service("hh-tp", "waiting"),
-        ],
+        services: services(),
         health: Some(NodeHealth {
             at: seconds_ago(4),
             uptime_seconds: 86_400,
@@ -114,6 +119,21 @@ fn found(id: &str) -> Result<Operation, ApiError> {
             let message = format!("there is no operation {id}; `hhctl operation list` shows them");
             ApiError::new(ErrorKind::NotFound, "HH5002", message)
         })
+}
+
+fn api_token(state: ApiTokenState) -> ApiToken {
+    ApiToken {
+        id: "0d0d0d0d0d0d0d0d".to_owned(),
+        name: "bob".to_owned(),
+        role: Role::NodeOperator,
+        read_only: true,
+        nodes: vec!["berlin".to_owned(), "paris".to_owned()],
+        accounts: Vec::new(),
+        state,
+        by: "local:root".to_owned(),
+        created_at: seconds_ago(60),
+        expires_at: now() + SignedDuration::from_hours(24 * 89),
+    }
 }
 
 fn token(state: TokenState) -> EnrolmentToken {
@@ -207,6 +227,15 @@ impl Core for Fake {
         })
     }
 
+    async fn order_node(self, _: Context, order: NodeOrder) -> Result<Operation, ApiError> {
+        if order.dry_run {
+            return Ok(operation("", OperationState::Queued));
+        }
+        let words = format!("{} {:?}", order.node, order.action);
+        self.changes.lock().unwrap().push(words);
+        found(DONE)
+    }
+
     async fn operations(
         self,
         _: Context,
@@ -249,6 +278,29 @@ impl Core for Fake {
     async fn revoke_token(self, _: Context, id: String) -> Result<EnrolmentToken, ApiError> {
         self.changes.lock().unwrap().push(format!("revoke {id}"));
         Ok(token(TokenState::Revoked))
+    }
+
+    async fn create_api_token(
+        self,
+        _: Context,
+        request: CreateApiToken,
+    ) -> Result<IssuedApiToken, ApiError> {
+        let words = format!("api token for {}, {}", request.name, request.role);
+        self.changes.lock().unwrap().push(words);
+        Ok(IssuedApiToken {
+            token: api_token(ApiTokenState::Active),
+            secret: "hha1.abc".to_owned(),
+        })
+    }
+
+    async fn api_tokens(self, _: Context) -> Result<ApiTokenPage, ApiError> {
+        let tokens = vec![api_token(ApiTokenState::Active)];
+        Ok(ApiTokenPage { tokens, total: 1 })
+    }
+
+    async fn revoke_api_token(self, _: Context, id: String) -> Result<ApiToken, ApiError> {
+        self.changes.lock().unwrap().push(format!("revoke {id}"));
+        Ok(api_token(ApiTokenState::Revoked))
     }
 
     async fn pki(self, _: Context) -> Result<PkiStatus, ApiError> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A node that has enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FleetNode {
     pub id: String,
     pub state: NodeState,
@@ -25,6 +26,7 @@ pub struct FleetNode {
 
 /// What is known of a node's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     Connected,
@@ -43,6 +45,7 @@ pub struct FleetPage {
 
 /// A node, and all that it reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FleetNodeDetail {
     pub node: FleetNode,
     /// Of the session; none while it has none.
@@ -61,6 +64,7 @@ pub struct FleetNodeDetail {
 
 /// A service that a node's policy names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeService {
     pub name: String,
     /// `running`, `starting`, `stopped` or `waiting`.
@@ -75,6 +79,7 @@ pub struct NodeService {
 
 /// A sample of a node's telemetry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeHealth {
     pub at: Timestamp,
     pub uptime_seconds: u64,

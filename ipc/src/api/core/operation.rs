@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What to do with a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceAction {
     Start,
@@ -14,6 +15,7 @@ pub enum ServiceAction {
 
 /// A command for a service of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceOrder {
     pub node: String,
     /// As the node's policy names it.
@@ -24,8 +26,48 @@ pub struct ServiceOrder {
     pub dry_run: bool,
 }
 
+/// What a node is to do, beside what [`ServiceAction`] has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeAction {
+    /// To answer.
+    Ping,
+    /// To say how a service is.
+    ServiceStatus { service: String },
+    /// To show lines of a service's log: those after a cursor, or the last ones.
+    Logs {
+        service: String,
+        /// 1 to 500.
+        lines: u16,
+        after: Option<String>,
+    },
+    /// To give a service another configuration and restart it.
+    ApplyConfig {
+        service: String,
+        /// Higher than that of the last one.
+        generation: u64,
+        /// The TOML text.
+        body: String,
+    },
+    /// To take no new miners, or to take them again.
+    Drain { on: bool },
+    /// To have its certificate renewed now.
+    RenewCertificate,
+}
+
+/// A command for a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeOrder {
+    pub node: String,
+    pub action: NodeAction,
+    /// Only say whether it could be signed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Operation {
     /// Empty for one that was only asked about.
     pub id: String,
@@ -40,7 +82,7 @@ pub struct Operation {
     pub expires_at: Timestamp,
     /// When it was known what came of it.
     pub ended_at: Option<Timestamp>,
-    /// The node's code, such as `ok` or `policy`; none before it is known.
+    /// The node's code, such as `ok` or `policy`; `owner-consent` while it waits for the node's owner; none before it is known.
     pub code: Option<String>,
     /// The node's words, or why nothing is known yet.
     pub detail: Option<String>,
@@ -48,6 +90,7 @@ pub struct Operation {
 
 /// What is known of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
     /// Not sent: the node is away.

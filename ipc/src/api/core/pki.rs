@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// All of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PkiStatus {
     pub trust_domain: String,
     /// What a token pins: `sha256:` and the hash of the root's public key.
@@ -15,6 +16,7 @@ pub struct PkiStatus {
 
 /// A certificate that signs others, or core's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IssuerStatus {
     /// `server-issuer`, `node-issuer` or `server`.
     pub name: String,
@@ -23,6 +25,7 @@ pub struct IssuerStatus {
 
 /// A key that signs texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SigningKeyStatus {
     /// What it signs: `enrolment` or `commands`.
     pub purpose: String,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// For which node to make a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreateToken {
     /// The name that the node gets.
     pub node: String,
@@ -20,6 +21,7 @@ pub struct CreateToken {
 
 /// A token just made. It is shown once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IssuedToken {
     pub token: EnrolmentToken,
     /// What the node is given, in a file for its agent alone to read.
@@ -28,6 +30,7 @@ pub struct IssuedToken {
 
 /// What is known of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrolmentToken {
     pub id: String,
     pub node: String,
@@ -41,6 +44,7 @@ pub struct EnrolmentToken {
 
 /// Whether a token can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenState {
     Open,

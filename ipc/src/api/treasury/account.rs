@@ -21,6 +21,7 @@ pub struct AccountPage {
 
 /// A miner's account, a node or a reserve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Account {
     /// `miner:NAME`, `node:ID`, `reserve:node-network` or `treasury`.
     pub name: String,
@@ -46,6 +47,7 @@ pub struct Account {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DestinationKind {
     LightningAddress,
@@ -56,6 +58,7 @@ pub enum DestinationKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Destination {
     pub kind: DestinationKind,
     /// `user@domain`, a node id, an offer, or an Ed25519 key in hex.
@@ -107,6 +110,7 @@ pub struct ProofRequest {
 
 /// Canonical JSON of the proof (docs/reference/block-report.md) beside the report it leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountProofAnswer {
     pub proof: String,
     pub report: super::BlockReport,

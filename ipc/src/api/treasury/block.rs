@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// How far a block has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RewardBlockState {
     Tracked,
@@ -46,6 +47,7 @@ pub struct RewardBlockPage {
 
 /// A signed report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockReport {
     pub hash: String,
     /// The canonical JSON, to the byte (docs/reference/block-report.md).

@@ -2,10 +2,11 @@
 
 use super::at;
 use hh_ipc::api::core::{
-    AuditPage, AuditQuery, CoreStatus, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail,
-    FleetPage, IssuedToken, IssuerStatus, NodeHealth, NodeService, NodeState, Operation,
-    OperationPage, OperationQuery, OperationState, PkiStatus, ServiceAction, ServiceOrder,
-    SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, CoreStatus, CreateApiToken,
+    CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
+    IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeOrder, NodeService, NodeState,
+    Operation, OperationPage, OperationQuery, OperationState, PkiStatus, Role, ServiceAction,
+    ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 
 pub(crate) fn core_status() -> CoreStatus {
@@ -84,6 +85,32 @@ pub(crate) fn service_orders() -> Vec<ServiceOrder> {
         service: "hh-translator".into(),
         action,
         dry_run: true,
+    };
+    actions.map(order).into()
+}
+
+pub(crate) fn node_orders() -> Vec<NodeOrder> {
+    let service = || "hh-translator".into();
+    let actions = [
+        NodeAction::Ping,
+        NodeAction::ServiceStatus { service: service() },
+        NodeAction::Logs {
+            service: service(),
+            lines: 50,
+            after: Some("1:2".into()),
+        },
+        NodeAction::ApplyConfig {
+            service: service(),
+            generation: 7,
+            body: "a = 1\n".into(),
+        },
+        NodeAction::Drain { on: true },
+        NodeAction::RenewCertificate,
+    ];
+    let order = |action| NodeOrder {
+        node: "berlin-1".into(),
+        action,
+        dry_run: false,
     };
     actions.map(order).into()
 }
@@ -169,6 +196,52 @@ pub(crate) fn token_page() -> TokenPage {
     TokenPage {
         tokens: states.map(token).into(),
         total: 5,
+    }
+}
+
+pub(crate) fn create_api_token() -> CreateApiToken {
+    CreateApiToken {
+        name: "bob".into(),
+        role: Role::NodeOperator,
+        read_only: true,
+        nodes: vec!["berlin-1".into()],
+        accounts: vec!["miner:bob".into()],
+        valid_days: 90,
+    }
+}
+
+fn api_token(role: Role, state: ApiTokenState) -> ApiToken {
+    ApiToken {
+        id: "0d".into(),
+        name: "bob".into(),
+        role,
+        read_only: true,
+        nodes: vec!["berlin-1".into()],
+        accounts: vec!["miner:bob".into()],
+        state,
+        by: "local:root".into(),
+        created_at: at(33),
+        expires_at: at(34),
+    }
+}
+
+pub(crate) fn issued_api_token() -> IssuedApiToken {
+    IssuedApiToken {
+        token: api_token(Role::CoreOperator, ApiTokenState::Active),
+        secret: "hha1.ab".into(),
+    }
+}
+
+pub(crate) fn api_token_page() -> ApiTokenPage {
+    let states = [
+        ApiTokenState::Active,
+        ApiTokenState::Expired,
+        ApiTokenState::Revoked,
+    ];
+    let tokens = Role::ALL.into_iter().zip(states);
+    ApiTokenPage {
+        tokens: tokens.map(|(role, state)| api_token(role, state)).collect(),
+        total: 4,
     }
 }
 

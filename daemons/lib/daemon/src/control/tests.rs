@@ -52,6 +52,11 @@ fn a_path_that_linux_cannot_hold_is_refused_with_its_length() {
 fn the_other_daemons_users_are_known_by_name() {
     let passwd = "root:x:0:0::/:/bin/sh\nhh-pool:x:801:800::/:/x\nhh-treasury:x:802:800::/:/x\n";
     assert_eq!(uids(passwd, "hh-pool"), BTreeSet::from([802]));
+    // The agent drains the translator of its node, and commands nobody else.
+    let node = "hh-translator:x:803:800::/:/x\nhh-node-agent:x:804:800::/:/x\n";
+    assert_eq!(uids(node, "hh-translator"), BTreeSet::new());
+    assert_eq!(uids(node, "hh-pool"), BTreeSet::from([803, 804]));
+    assert_eq!(uids(node, "hh-node-agent"), BTreeSet::from([803]));
 }
 
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use std::fmt;
 use std::pin::{Pin, pin};
 
 use futures::FutureExt;
+use futures::future::try_join_all;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, NoTls, Row, Statement};
@@ -28,16 +29,19 @@ const SETTINGS: &str = "
     SET client_min_messages = warning;
 ";
 
-/// A connection to the server.
-pub(crate) struct Session {
+/// A connection to the server, for one caller at a time.
+pub struct Session {
     client: Client,
     wire: Wire,
-    statements: HashMap<&'static str, Statement>,
+    statements: HashMap<String, Statement>,
 }
 
 impl Session {
     /// Connects and logs in; names without a schema are those of `schema`, which need not be there yet.
-    pub(crate) async fn connect(
+    ///
+    /// # Errors
+    /// The server is not there, refuses, or has a database that can't hold every name.
+    pub async fn connect(
         server: &PostgresServer,
         schema: &'static str,
     ) -> Result<Self, LedgerError> {
@@ -84,19 +88,25 @@ impl Session {
     }
 
     /// Whether the server has not closed the connection while nobody looked.
-    pub(crate) fn is_alive(&mut self) -> bool {
+    pub fn is_alive(&mut self) -> bool {
         self.wire.as_mut().now_or_never().is_none()
     }
 
     /// Runs statements without parameters or results.
-    pub(crate) async fn batch(&mut self, statements: &str) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The server refuses, or is gone.
+    pub async fn batch(&mut self, statements: &str) -> Result<(), Error> {
         drive(&mut self.wire, self.client.batch_execute(statements)).await
     }
 
     /// Runs a query, prepared the first time.
-    pub(crate) async fn query(
+    ///
+    /// # Errors
+    /// The server refuses, or is gone.
+    pub async fn query(
         &mut self,
-        query: &'static str,
+        query: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
         let statement = self.statement(query).await?;
@@ -104,9 +114,12 @@ impl Session {
     }
 
     /// Runs a statement, prepared the first time; says how many rows it changed.
-    pub(crate) async fn execute(
+    ///
+    /// # Errors
+    /// The server refuses, or is gone.
+    pub async fn execute(
         &mut self,
-        query: &'static str,
+        query: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, Error> {
         let statement = self.statement(query).await?;
@@ -116,7 +129,7 @@ impl Session {
     /// Runs a `COPY ... FROM STDIN BINARY` to which `rows` gives rows of these types.
     pub(super) async fn copy(
         &mut self,
-        query: &'static str,
+        query: &str,
         types: &[Type],
         rows: impl AsyncFnOnce(Pin<&mut BinaryCopyInWriter>) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -132,18 +145,53 @@ impl Session {
         drive(&mut self.wire, copy).await
     }
 
+    /// Runs a query once for each of these parameters; all are on their way before the first is answered.
+    ///
+    /// # Errors
+    /// The server refuses one, or is gone.
+    pub async fn query_each(
+        &mut self,
+        query: &str,
+        parameters: &[Vec<&(dyn ToSql + Sync)>],
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let statement = self.statement(query).await?;
+        let calls = parameters
+            .iter()
+            .map(|parameters| self.client.query(&statement, parameters));
+        drive(&mut self.wire, try_join_all(calls)).await
+    }
+
+    /// As [`Self::query_each`], for a statement; says how many rows each changed.
+    ///
+    /// # Errors
+    /// The server refuses one, or is gone.
+    pub async fn execute_each(
+        &mut self,
+        query: &str,
+        parameters: &[Vec<&(dyn ToSql + Sync)>],
+    ) -> Result<Vec<u64>, Error> {
+        let statement = self.statement(query).await?;
+        let calls = parameters
+            .iter()
+            .map(|parameters| self.client.execute(&statement, parameters));
+        drive(&mut self.wire, try_join_all(calls)).await
+    }
+
     /// Says goodbye to the server.
-    pub(crate) async fn close(self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The connection was lost before.
+    pub async fn close(self) -> Result<(), Error> {
         drop(self.client);
         self.wire.await
     }
 
-    async fn statement(&mut self, query: &'static str) -> Result<Statement, Error> {
+    async fn statement(&mut self, query: &str) -> Result<Statement, Error> {
         if let Some(statement) = self.statements.get(query) {
             return Ok(statement.clone());
         }
         let statement = drive(&mut self.wire, self.client.prepare(query)).await?;
-        self.statements.insert(query, statement.clone());
+        self.statements.insert(query.to_owned(), statement.clone());
         Ok(statement)
     }
 }

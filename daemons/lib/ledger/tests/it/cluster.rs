@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hh_ledger::{PostgresServer, ServerOptions};
 use tempfile::TempDir;
 
-use crate::say;
+use super::say;
 
 /// PostgreSQL refuses to run as root: nobody, nogroup.
 const USER_ID: u32 = 65_534;

@@ -181,3 +181,40 @@ proptest! {
         prop_assert!(matches!(judged, Ok(Permission::AskOwner(_))), "{:?}", judged);
     }
 }
+
+#[test]
+fn a_unit_is_a_name_and_never_a_path_an_option_or_a_pattern() {
+    for good in [
+        "hh-translator.service",
+        "bitcoind@main.service",
+        "a_b.c.service",
+    ] {
+        assert_eq!(good.parse::<UnitName>().unwrap().as_str(), good);
+    }
+    let long = format!("{}.service", "a".repeat(201));
+    for bad in [
+        "",
+        ".service",
+        "hh-translator",
+        "hh-translator.target",
+        "-H.service",
+        "--now.service",
+        "../x.service",
+        "a/b.service",
+        "hh-*.service",
+        "hh-[a].service",
+        "a.service; rm",
+        "a b.service",
+        "a\n.service",
+        "a\0.service",
+        "hh@$(id).service",
+        "a\\x2d.service",
+        "\u{430}.service",
+        &long,
+    ] {
+        let error = bad.parse::<UnitName>().unwrap_err();
+        assert!(matches!(error, PolicyError::Unit(_)), "{bad:?}");
+    }
+    let policy = "[services.a]\nunit = \"../a.service\"\n";
+    toml::from_str::<LocalPolicy>(policy).unwrap_err();
+}

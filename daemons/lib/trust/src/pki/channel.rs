@@ -125,6 +125,17 @@ pub fn enrolment_server(own: &Arc<KeySlot>) -> Result<ServerConfig, ChannelError
     Ok(closed(builder.with_cert_resolver(own.clone())))
 }
 
+/// The end of REST, which knows its callers by their tokens: TLS 1.3 all the same, HTTP/1.1 inside.
+///
+/// # Errors
+/// [`ChannelError::Tls`].
+pub fn rest_server(own: &Arc<KeySlot>) -> Result<ServerConfig, ChannelError> {
+    let builder = server()?.with_no_client_auth();
+    let mut config = closed(builder.with_cert_resolver(own.clone()));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// The end of who calls, and shows its certificate: the other one's must come from `root`.
 ///
 /// # Errors

@@ -1,0 +1,86 @@
+//! hh-node-agent as the owner of its node sees it.
+
+use super::core::{NodeService, OperationState};
+use super::{Hello, JournalPage, JournalQuery};
+use crate::ApiError;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Answered on hh-node-agent's sockets.
+#[tarpc::service]
+pub trait NodeAgent {
+    /// Who answers.
+    async fn hello() -> Hello;
+    /// One look at everything.
+    async fn status() -> Result<NodeAgentStatus, ApiError>;
+    /// Commands of core that wait for the owner, in the order in which they came.
+    async fn consents() -> Result<Vec<WaitingConsent>, ApiError>;
+    /// One of them, and what it would change.
+    async fn consent(id: String) -> Result<ConsentDetail, ApiError>;
+    /// Has one carried out, and answers when it is; or lets it not be. Refused on a view socket.
+    async fn decide(decision: ConsentDecision) -> Result<DecidedConsent, ApiError>;
+    /// Lines of the journal of changes.
+    async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
+}
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAgentStatus {
+    /// By which core knows it; none before it has enrolled.
+    pub node: Option<String>,
+    pub trust_domain: Option<String>,
+    /// `HOST:PORT`.
+    pub core_address: Option<String>,
+    /// There is a session.
+    pub is_connected: bool,
+    /// Of commands; another one at every enrolment.
+    pub epoch: u64,
+    /// Our clock less core's, as of core's last word.
+    pub clock_ahead_ms: i64,
+    pub certificate_until_at: Option<Timestamp>,
+    pub services: Vec<NodeService>,
+    /// Commands that wait for the owner.
+    pub consents_waiting: u32,
+}
+
+/// A command of core that is carried out only if the owner consents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingConsent {
+    /// That of the operation.
+    pub id: String,
+    /// Who has asked for it, as core says.
+    pub operator: String,
+    /// Such as `config.apply hh-translator`.
+    pub command: String,
+    /// All that it does, and why the owner is asked.
+    pub question: String,
+    pub since_at: Timestamp,
+    /// From then on it is given up.
+    pub expires_at: Timestamp,
+}
+
+/// One of them, and what it would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentDetail {
+    pub consent: WaitingConsent,
+    /// Keys of the configuration as they are now (`- KEY = VALUE`) and would be (`+ KEY = VALUE`).
+    pub changes: Vec<String>,
+}
+
+/// The owner's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentDecision {
+    pub id: String,
+    pub approve: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedConsent {
+    pub id: String,
+    pub command: String,
+    pub state: OperationState,
+    /// The agent's code, such as `ok`, `owner-refused` or `rolled-back`.
+    pub code: String,
+    pub detail: String,
+}

@@ -1,0 +1,68 @@
+//! The types of hh-node-agent.
+
+use super::at;
+use hh_ipc::api::core::{NodeService, OperationState};
+use hh_ipc::api::node_agent::{
+    ConsentDecision, ConsentDetail, DecidedConsent, NodeAgentStatus, WaitingConsent,
+};
+
+pub(crate) fn node_agent_status() -> NodeAgentStatus {
+    NodeAgentStatus {
+        node: Some("berlin-1".into()),
+        trust_domain: Some("hyperhash.example".into()),
+        core_address: Some("core.hyperhash.example:8445".into()),
+        is_connected: true,
+        epoch: 1_763_000_000,
+        clock_ahead_ms: -12,
+        certificate_until_at: Some(at(10)),
+        services: vec![NodeService {
+            name: "hh-translator".into(),
+            state: "running".into(),
+            since_at: at(10),
+            restarts: 0,
+            pid: Some(4_711),
+            last_error: None,
+            memory_bytes: 48_000_000,
+        }],
+        consents_waiting: 1,
+    }
+}
+
+fn waiting_consent() -> WaitingConsent {
+    WaitingConsent {
+        id: "0a".repeat(16),
+        operator: "local:root".into(),
+        command: "config.apply hh-translator".into(),
+        question: "local:root asks to give hh-translator the configuration 7".into(),
+        since_at: at(10),
+        expires_at: at(10),
+    }
+}
+
+pub(crate) fn waiting_consents() -> Vec<WaitingConsent> {
+    vec![waiting_consent()]
+}
+
+pub(crate) fn consent_detail() -> ConsentDetail {
+    ConsentDetail {
+        consent: waiting_consent(),
+        changes: vec!["- a = 1".into(), "+ a = 2".into()],
+    }
+}
+
+pub(crate) fn consent_decision() -> ConsentDecision {
+    ConsentDecision {
+        id: "0a".repeat(16),
+        approve: true,
+    }
+}
+
+pub(crate) fn decided_consent() -> DecidedConsent {
+    DecidedConsent {
+        id: "0a".repeat(16),
+        command: "config.apply hh-translator".into(),
+        state: OperationState::Done,
+        code: "ok".into(),
+        detail: "7 is in place".into(),
+    }
+}
