@@ -39,7 +39,7 @@ pub(crate) use lightning::{
 pub(crate) use miner::{BanChoice, BanCommand, Gatekeeper, MinerChoice, MinerCommand};
 pub(crate) use node::{
     CredentialCommand, IssueArgs, NodeCertificateCommand, NodeCommand, NodeConfigCommand,
-    NodeKeyCommand,
+    NodeKeyCommand, ServiceArgs,
 };
 pub(crate) use operation::OperationCommand;
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
@@ -260,7 +260,7 @@ impl Command {
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
                 ) | Self::Consent(ConsentCommand::Approve { .. } | ConsentCommand::Refuse { .. })
-                    | Self::Token(TokenCommand::Revoke { .. })
+                    | Self::Token(TokenCommand::Create(_) | TokenCommand::Revoke { .. })
                     | Self::ApiToken(ApiTokenCommand::Revoke { .. })
                     | Self::Pool(
                         PoolCommand::Vardiff(VardiffCommand::Set { .. })

@@ -41,10 +41,9 @@ mod worker;
 use crate::change::{Consent, Plan};
 use crate::cli::{
     ApiTokenCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand,
-    DownstreamCommand,
-    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand,
-    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand,
-    TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
+    DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand,
+    NodeCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand,
+    TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;

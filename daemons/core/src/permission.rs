@@ -43,6 +43,7 @@ pub(crate) enum Who {
 
 impl Who {
     /// All kinds, in the order of the table's columns.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 9] = [
         Self::Anyone,
         Self::Person(Role::Miner, Access::ReadOnly),

@@ -48,7 +48,8 @@ fn collect(path: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
         path => format!("{path}.{name}"),
     };
     match value {
-        Value::Table(table) if !table.is_empty() => {
+        // The whole of an empty text is no key.
+        Value::Table(table) if !table.is_empty() || path.is_empty() => {
             for (name, value) in table {
                 collect(&below(name), value, keys);
             }
@@ -76,7 +77,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "+ b = \"\\u001b[2J\"",
+                "+ b = \"\\u001B[2J\"",
                 "- lanes.0.name = \"x\"",
                 "+ lanes.0.name = \"y\"",
                 "- lanes.0.ports = [1, 2]",

@@ -283,7 +283,7 @@ mod tests {
         for seq in 1..=20 {
             // Every other one is refused: it has a result and was never taken.
             if seq % 2 == 0 {
-                journal.take(&order(seq), 10).await.unwrap();
+                journal.take(&order(seq), None, 10).await.unwrap();
             }
             let result = journal.conclude(order(seq).id, |_| "signed".to_owned());
             result.await.unwrap();

@@ -35,8 +35,8 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role, ServiceAction, ServiceOrder,
-        WaitForOperation,
+        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role,
+        ServiceAction, ServiceOrder, WaitForOperation,
     };
     use std::collections::BTreeSet;
 

@@ -83,7 +83,7 @@ impl Site {
         let (settings, _) = loaded.unwrap();
         let store = Store::open(&dir.path().join("core.db")).unwrap();
         let fleet = Fleet::default();
-        let operations = Operations::new(store.clone(), Arc::clone(&authority), fleet.clone());
+        let operations = Operations::new(store.clone(), Arc::clone(&authority));
         let nowhere = "127.0.0.1:0".parse().unwrap();
         let control = Control {
             context: hh_daemon::Context::new("hyperhash-core", "0", settings),

@@ -78,7 +78,7 @@ impl Remote {
 
     fn connected(&mut self) -> Result<PostgresSession, StoreError> {
         if let Some(mut session) = self.session.take()
-            && self.runtime.block_on(async { session.is_alive() })
+            && self.runtime.block_on(still_alive(&mut session))
         {
             return Ok(session);
         }
@@ -115,6 +115,12 @@ impl Remote {
         }
         Ok(session)
     }
+}
+
+/// The runtime hears what came while it was not running only when it is given a turn.
+async fn still_alive(session: &mut PostgresSession) -> bool {
+    tokio::task::yield_now().await;
+    session.is_alive()
 }
 
 type Done<T, E> = Result<(T, Vec<Notice>), E>;

@@ -145,7 +145,7 @@ async fn a_configuration_that_moves_work_elsewhere_waits_for_the_owner_and_is_do
 async fn a_question_outlives_the_agent_that_asked_it() {
     let site = Site::start().await;
     let node = Node::at(&site);
-    let mut agent = site.start_node("berlin-1", &services(&node.dir), POLICY);
+    let agent = site.start_node("berlin-1", &services(&node.dir), POLICY);
     site.running("berlin-1", "sleeper").await;
     let asked = node.apply(THEFT, "1");
     let id = asked.item()["id"].as_str().unwrap().to_owned();
@@ -188,7 +188,7 @@ async fn what_its_program_refuses_or_dies_of_is_not_left_in_place() {
 /// Who has stolen core has its command key and its database, and signs what he likes.
 #[tokio::test]
 async fn a_stolen_core_gets_no_consent() {
-    let mut site = Site::start().await;
+    let site = Site::start().await;
     let node = Node::at(&site);
     let agent = site.start_node("berlin-1", &services(&node.dir), POLICY);
     site.running("berlin-1", "sleeper").await;

@@ -64,11 +64,8 @@ async fn see(site: &Site, path: &str) -> Value {
 fn token(site: &Site, name: &str, words: &[&str]) -> (String, String) {
     let file = site.path().join(format!("{name}.token"));
     let out = file.to_str().unwrap();
-    let made = [
-        ["api-token", "create", name, "--out", out, "-o", "json"].as_slice(),
-        words,
-    ];
-    let made: Said = site.hhctl(&made.concat());
+    let create = ["api-token", "create", name, "--out", out, "-o", "json"];
+    let made: Said = site.hhctl(&[&create, words].concat());
     assert_eq!(made.status, 0, "{made:?}");
     let id = made.item()["id"].as_str().unwrap().to_owned();
     let secret = std::fs::read_to_string(&file).unwrap();
@@ -133,7 +130,7 @@ async fn a_view_socket_makes_no_token() {
 
 #[tokio::test]
 async fn by_tls_core_shows_the_networks_certificate() {
-    let mut site = Site::start().await;
+    let site = Site::start().await;
     let config = site.path().join("hyperhash-core.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("plain = true", "plain = false")).unwrap();

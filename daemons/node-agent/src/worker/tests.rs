@@ -491,7 +491,7 @@ async fn numbers_that_no_journal_keeps_stop_no_agent() {
     let mut node = Node::start();
     let key = copy(&node.command_key);
     let huge = Node::order(u64::MAX, Command::Ping {});
-    node.rejected(&huge, &key, "stale-sequence").await;
+    node.rejected(&huge, &key, "malformed").await;
     let (pong, _) = node
         .result_of(&Node::order(1, Command::Ping {}), &key)
         .await;

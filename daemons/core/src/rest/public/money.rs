@@ -171,7 +171,8 @@ impl Rest {
             .store
             .call(|transaction: &Transaction<'_>| {
                 let key = values![rand::random::<[u8; 32]>()];
-                let insert = "INSERT INTO pseudonyms (\"only\", key) VALUES (1, $1) ON CONFLICT DO NOTHING";
+                let insert =
+                    "INSERT INTO pseudonyms (\"only\", key) VALUES (1, $1) ON CONFLICT DO NOTHING";
                 transaction.execute(insert, &key)?;
                 transaction.one("SELECT key FROM pseudonyms", &[])?.get(0)
             })
