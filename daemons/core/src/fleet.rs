@@ -2,8 +2,9 @@
 
 use crate::lease::{self, Lease};
 use crate::node;
+use crate::report;
 use crate::store::{Store, StoreError, Transaction};
-use hh_ipc::agent::ServiceReport;
+use hh_ipc::agent::{LaneReport, ServiceReport};
 use hh_trust::NodeId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) struct Live {
     pub(crate) seen_at_ms: i64,
     pub(crate) clock_ahead_ms: Option<i64>,
     pub(crate) services: Vec<ServiceReport>,
+    pub(crate) lanes: Vec<LaneReport>,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,12 @@ impl Fleet {
     /// How many have a session.
     pub(crate) fn count(&self) -> usize {
         self.lock().by_node.len()
+    }
+
+    /// What the lanes of those do that have a session, in hashes a second, and the connections of miners to them.
+    pub(crate) fn total(&self) -> (f64, u64) {
+        let seats = self.lock();
+        report::total(seats.by_node.values().flat_map(|seat| &seat.live.lanes))
     }
 
     /// There may be commands for a node.
@@ -244,6 +252,7 @@ mod tests {
             seen_at_ms: 1,
             clock_ahead_ms: None,
             services: Vec::new(),
+            lanes: Vec::new(),
         }
     }
 

@@ -21,6 +21,7 @@ mod control;
 mod enrolment;
 mod fleet;
 mod grpc;
+mod inventory;
 mod lease;
 mod listener;
 mod metrics_export;
@@ -28,6 +29,7 @@ mod node;
 mod operation;
 mod operations;
 mod permission;
+mod report;
 mod rest;
 mod session;
 mod store;
@@ -145,6 +147,7 @@ fn keepers(
         store: store.clone(),
         fleet: fleet.clone(),
         authority: Arc::clone(authority),
+        passing: context.passing_metrics.clone(),
     };
     spawn(context, "exported metrics", exported.run(stop.clone()));
     intake

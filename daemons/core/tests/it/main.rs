@@ -8,6 +8,7 @@ mod cluster;
 mod consent;
 mod control_plane;
 mod drain;
+mod figures;
 mod hostile;
 mod load;
 mod node_socket;

@@ -6,8 +6,9 @@ mod wire;
 use crate::site::{PATIENCE, Site};
 use futures::future::join_all;
 use hh_ipc::agent::{
-    self, Command, CommandTaken, EnrolRequest, EnrolResponse, Heartbeat, NodeHello, NodeMessage,
-    Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message, node_message, path,
+    self, Command, CommandTaken, EnrolRequest, EnrolResponse, Heartbeat, Inventory, LaneReport,
+    NodeHello, NodeMessage, Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message,
+    node_message, path,
 };
 use hh_ipc::api::core::CreateToken;
 use hh_ipc::client;
@@ -39,6 +40,9 @@ const JOINING: usize = 16;
 
 /// Samples of a push, as of hh-node-agent.
 const BATCH: usize = 64;
+
+/// Of each of a node's two lanes.
+pub(crate) const HASHRATE_HS: f64 = 5e13;
 
 /// All of them.
 pub(crate) struct Fleet {
@@ -219,6 +223,7 @@ impl Node {
                 disk_total_bytes: 500 << 30,
                 disk_available_bytes: 100 << 30,
                 services: services(),
+                lanes: lanes(),
             };
             kept.samples.push_back(sample);
             self.measured.notify_one();
@@ -370,11 +375,18 @@ async fn enrol(
 
 async fn beat(outgoing: &mpsc::Sender<NodeMessage>) -> Result<(), WireError> {
     let mut interval = tokio::time::interval(PERIOD);
+    let mut inventory = Some(Inventory {
+        os: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+        cpus: 4,
+        ..Inventory::default()
+    });
     loop {
         interval.tick().await;
         let heartbeat = Heartbeat {
             sent_at_unix_ms: now_ms(),
             services: services(),
+            lanes: lanes(),
+            inventory: inventory.take(),
         };
         say(outgoing, node_message::Body::Heartbeat(heartbeat)).await?;
     }
@@ -401,6 +413,18 @@ fn services() -> Vec<ServiceReport> {
     ["hh-tp", "hh-translator", "bitcoin-node"]
         .map(service)
         .to_vec()
+}
+
+/// As its translator has them.
+fn lanes() -> Vec<LaneReport> {
+    let lane = |name: &str| LaneReport {
+        name: name.to_owned(),
+        hashrate_10m_hs: HASHRATE_HS,
+        miners: 10,
+        shares_accepted: 81_204,
+        shares_rejected: 7,
+    };
+    ["sv1", "sv2"].map(lane).to_vec()
 }
 
 fn now_ms() -> i64 {
