@@ -1,7 +1,7 @@
 //! Nodes that are no processes, some hundred of them in a test: each has keys of its own, joins by a token from an address of its own,
 //! has a session, pushes what it measures until core has it, and carries each order out once, into a journal in memory.
 
-mod wire;
+pub(crate) mod wire;
 
 use crate::site::{PATIENCE, Site};
 use futures::future::join_all;
@@ -53,21 +53,22 @@ pub(crate) struct Fleet {
 /// One of them.
 pub(crate) struct Node {
     pub(crate) name: String,
-    source: Ipv4Addr,
+    pub(crate) source: Ipv4Addr,
     key: NodeSecretKey,
-    joined: Joined,
+    pub(crate) joined: Joined,
     kept: Mutex<Kept>,
     /// There is something to push.
     measured: Notify,
     is_quiet: AtomicBool,
 }
 
-struct Joined {
+/// What core gave it when it joined.
+pub(crate) struct Joined {
     id: NodeId,
-    domain: TrustDomain,
-    epoch: u64,
-    address: String,
-    tls: Arc<ClientConfig>,
+    pub(crate) domain: TrustDomain,
+    pub(crate) epoch: u64,
+    pub(crate) address: String,
+    pub(crate) tls: Arc<ClientConfig>,
 }
 
 #[derive(Default)]
@@ -141,7 +142,8 @@ impl Drop for Fleet {
 }
 
 impl Node {
-    async fn join(site: &Site, number: usize) -> Self {
+    /// It joins, and has no session yet.
+    pub(crate) async fn join(site: &Site, number: usize) -> Self {
         let name = format!("node-{number}");
         let request = CreateToken {
             node: name.clone(),
