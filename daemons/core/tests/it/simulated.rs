@@ -41,8 +41,11 @@ const JOINING: usize = 16;
 /// Samples of a push, as of hh-node-agent.
 const BATCH: usize = 64;
 
-/// Of each of a node's two lanes.
-pub(crate) const HASHRATE_HS: f64 = 5e13;
+/// What a node's two lanes do together, in hashes a second.
+pub(crate) const HASHRATE_HS: f64 = 1e14;
+
+/// And the connections of miners to both.
+pub(crate) const MINERS: u64 = 20;
 
 /// All of them.
 pub(crate) struct Fleet {
@@ -421,8 +424,8 @@ fn services() -> Vec<ServiceReport> {
 fn lanes() -> Vec<LaneReport> {
     let lane = |name: &str| LaneReport {
         name: name.to_owned(),
-        hashrate_10m_hs: HASHRATE_HS,
-        miners: 10,
+        hashrate_10m_hs: HASHRATE_HS / 2.0,
+        miners: u32::try_from(MINERS / 2).unwrap(),
         shares_accepted: 81_204,
         shares_rejected: 7,
     };
