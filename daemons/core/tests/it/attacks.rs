@@ -2,7 +2,7 @@
 
 use crate::simulated::Node;
 use crate::simulated::wire::{Channel, WireError};
-use crate::site::{Setup, Site, free_port, wait_for};
+use crate::site::{Setup, Site, free_port, scrape, wait_for};
 use hh_ipc::agent::{
     EnrolRequest, EnrolResponse, Heartbeat, LaneReport, MAX_LANES, MAX_MESSAGE_BYTES, Method,
     NodeHello, NodeMessage, RenewRequest, RenewResponse, Sample, ServiceReport, TelemetryAck,
@@ -214,16 +214,6 @@ fn heartbeat(lanes: Vec<LaneReport>) -> NodeMessage {
     NodeMessage {
         body: Some(node_message::Body::Heartbeat(heartbeat)),
     }
-}
-
-/// What Prometheus is told.
-fn scrape(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 #[tokio::test]

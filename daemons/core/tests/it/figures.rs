@@ -1,9 +1,8 @@
 //! What a node's translator does is known at core, lane by lane, and what is gone is told no more.
 
 use crate::drain::with_translator;
-use crate::site::{Setup, Site, free_port, wait_for};
+use crate::site::{Setup, Site, free_port, scrape, wait_for};
 use hh_ipc::api::core::FleetNodeDetail;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -12,16 +11,6 @@ const STAY: Duration = Duration::from_secs(12);
 
 fn connect(port: u16) -> TcpStream {
     TcpStream::connect(("127.0.0.1", port)).unwrap()
-}
-
-/// What Prometheus is told.
-fn scrape(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 async fn told(port: u16, series: &str) -> String {
