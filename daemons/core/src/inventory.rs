@@ -33,3 +33,42 @@ pub(crate) fn get(
     })?;
     Ok(Some((inventory, row.get(1)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{self, Joining};
+    use crate::store::tests::{Base, on_both_engines};
+    use hh_trust::NodeSecretKey;
+
+    on_both_engines!(a_node_is_what_it_told_last);
+
+    async fn a_node_is_what_it_told_last(base: Base) {
+        let id: NodeId = "berlin".parse().unwrap();
+        let joining = Joining {
+            id: id.clone(),
+            epoch: 5,
+            public_key: NodeSecretKey::generate().unwrap().public_key(),
+            is_public: true,
+            agent_version: String::new(),
+            at_ms: 0,
+        };
+        let told = |os: &str| Inventory {
+            os: os.to_owned(),
+            ..Inventory::default()
+        };
+        let (first, second) = (told("Debian 12"), told("Debian 13"));
+        let last = second.clone();
+        let kept: Result<_, StoreError> = base
+            .store
+            .call(move |transaction| {
+                node::join(transaction, &joining)?;
+                assert_eq!(get(transaction, &id)?, None);
+                put(transaction, &id, &first, 1)?;
+                put(transaction, &id, &second, 2)?;
+                get(transaction, &id)
+            })
+            .await;
+        assert_eq!(kept.unwrap(), Some((last, 2)));
+    }
+}
