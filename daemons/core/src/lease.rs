@@ -177,6 +177,7 @@ fn read(row: &Row) -> Result<(NodeId, Live), StoreError> {
         clock_ahead_ms: row.get(4)?,
         services: said.services,
         lanes: said.lanes,
+        measured: None,
     };
     let id: NodeId = node.parse().map_err(|_no| damaged())?;
     Ok((id, live))

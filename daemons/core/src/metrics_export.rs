@@ -1,6 +1,7 @@
 //! Gauges for Prometheus: what nodes report, which can't be scraped where they are, and what is to be renewed in time.
 
 mod fleet_metrics;
+mod machine_metrics;
 
 use crate::authority::Authority;
 use crate::fleet::Fleet;

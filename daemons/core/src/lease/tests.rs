@@ -29,6 +29,7 @@ fn live(seen_at_ms: i64) -> Live {
             hashrate_10m_hs: 42.5,
             ..LaneReport::default()
         }],
+        measured: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A node chooses none of the labels but the names of its services and lanes, and has at most so many of these ([`crate::report`]).
 
+use super::machine_metrics::{MachineMetrics, thousandths};
 use crate::fleet::Live;
 use crate::node::NodeRow;
 use hh_daemon::Family;
@@ -13,9 +14,12 @@ pub(super) struct FleetMetrics {
     last_seen: Family,
     certificate_until: Family,
     service_running: Family,
+    service_restarts: Family,
+    service_memory: Family,
     lane_hashrate: Family,
     lane_miners: Family,
     lane_shares: Family,
+    machine: MachineMetrics,
 }
 
 impl Default for FleetMetrics {
@@ -41,6 +45,14 @@ impl Default for FleetMetrics {
                 "hyperhash_fleet_node_service_running",
                 "1 while a service of the node runs",
             ),
+            service_restarts: Family::counter(
+                "hyperhash_fleet_node_service_restarts_total",
+                "How often a service of the node ended by itself and was started again, since the agent started",
+            ),
+            service_memory: Family::gauge(
+                "hyperhash_fleet_node_service_memory_bytes",
+                "Memory that a service of the node takes",
+            ),
             lane_hashrate: Family::gauge(
                 "hyperhash_fleet_lane_hashrate_hashes_per_second",
                 "Of accepted shares over the last 10 minutes, of a lane of the node's translator",
@@ -53,6 +65,7 @@ impl Default for FleetMetrics {
                 "hyperhash_fleet_lane_shares_total",
                 "Shares of a lane since the node's translator started, by result",
             ),
+            machine: MachineMetrics::default(),
         }
     }
 }
@@ -69,16 +82,27 @@ impl FleetMetrics {
         self.certificate_until.add(&[node], until);
         let seen_ms = live.map(|live| live.seen_at_ms).max(row.last_seen_at_ms);
         if let Some(seen_ms) = seen_ms {
-            self.last_seen.add(&[node], seconds(seen_ms));
+            self.last_seen.add(&[node], thousandths(seen_ms));
         }
-        let Some(live) = live else {
-            return;
-        };
-        for service in &live.services {
-            let is_running = u8::from(service.state == "running");
-            let service = ("service", service.name.as_str());
+        if let Some(live) = live {
+            self.machine.add(node, live);
+            self.add_services(node, live);
+            self.add_lanes(node, live);
+        }
+    }
+
+    fn add_services(&mut self, node: (&str, &str), live: &Live) {
+        for report in &live.services {
+            let service = ("service", report.name.as_str());
+            let is_running = u8::from(report.state == "running");
             self.service_running.add(&[node, service], is_running);
+            self.service_restarts.add(&[node, service], report.restarts);
+            self.service_memory
+                .add(&[node, service], report.memory_bytes);
         }
+    }
+
+    fn add_lanes(&mut self, node: (&str, &str), live: &Live) {
         for report in &live.lanes {
             let lane = ("lane", report.name.as_str());
             self.lane_hashrate
@@ -95,29 +119,27 @@ impl FleetMetrics {
     }
 
     /// As they are served.
-    pub(super) fn families(self) -> [Family; 8] {
-        [
+    pub(super) fn families(self) -> Vec<Family> {
+        let own = [
             self.info,
             self.connected,
             self.last_seen,
             self.certificate_until,
             self.service_running,
+            self.service_restarts,
+            self.service_memory,
             self.lane_hashrate,
             self.lane_miners,
             self.lane_shares,
-        ]
+        ];
+        own.into_iter().chain(self.machine.families()).collect()
     }
-}
-
-/// Unix milliseconds in seconds.
-fn seconds(unix_ms: i64) -> String {
-    let (whole, rest) = (unix_ms.div_euclid(1_000), unix_ms.rem_euclid(1_000));
-    format!("{whole}.{rest:03}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Measured;
     use hh_daemon::PassingMetrics;
     use hh_ipc::agent::{LaneReport, ServiceReport};
     use hh_trust::NodeSecretKey;
@@ -142,10 +164,16 @@ mod tests {
             peer: "192.0.2.1:1000".parse().unwrap(),
             connected_at_ms: 1,
             seen_at_ms: 2_042,
-            clock_ahead_ms: None,
+            clock_ahead_ms: Some(-20),
+            measured: Some(Measured {
+                load_1m_milli: 420,
+                disk_available_bytes: 5,
+                ..Measured::default()
+            }),
             services: vec![ServiceReport {
                 name: "hh-tp".to_owned(),
                 state: "waiting".to_owned(),
+                restarts: 3,
                 ..ServiceReport::default()
             }],
             lanes: vec![LaneReport {
@@ -178,6 +206,10 @@ mod tests {
             "hyperhash_fleet_node_certificate_until_seconds{node=\"berlin\"} 90",
             "hyperhash_fleet_node_service_running{node=\"berlin\",service=\"hh-tp\"} 0",
             "hyperhash_fleet_lane_hashrate_hashes_per_second{node=\"berlin\",lane=\"asics\"} 1000000000000000",
+            "hyperhash_fleet_node_service_restarts_total{node=\"berlin\",service=\"hh-tp\"} 3",
+            "hyperhash_fleet_node_clock_ahead_seconds{node=\"berlin\"} -0.020",
+            "hyperhash_fleet_node_load_1m{node=\"berlin\"} 0.420",
+            "hyperhash_fleet_node_disk_available_bytes{node=\"berlin\"} 5",
             "hyperhash_fleet_lane_miners{node=\"berlin\",lane=\"asics\"} 7",
             "hyperhash_fleet_lane_shares_total{node=\"berlin\",lane=\"asics\",result=\"rejected\"} 1",
         ] {
@@ -190,7 +222,7 @@ mod tests {
         assert!(away.contains("hyperhash_fleet_node_connected{node=\"berlin\"} 0"));
         assert!(away.contains("seconds{node=\"berlin\"} 1.500"), "{away}");
         assert!(
-            !away.contains("lane") && !away.contains("service"),
+            !away.contains("lane") && !away.contains("service=") && !away.contains("load"),
             "{away}"
         );
     }

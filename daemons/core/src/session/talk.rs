@@ -176,6 +176,7 @@ impl Talk {
             clock_ahead_ms: None,
             services: known_services(hello.services)?,
             lanes: Vec::new(),
+            measured: None,
         };
         let place = self.enter(live, hello.agent_version).await?;
         tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");

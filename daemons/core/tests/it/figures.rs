@@ -77,6 +77,11 @@ async fn the_lanes_of_a_node_are_known_while_its_translator_runs() {
     let info = "hyperhash_fleet_node_info{node=\"berlin-1\",version=\"";
     let info = text.lines().find(|line| line.starts_with(info)).unwrap();
     assert!(info.ends_with(",public=\"false\"} 1"), "{info}");
+    told(
+        metrics,
+        "hyperhash_fleet_node_memory_total_bytes{node=\"berlin-1\"} ",
+    )
+    .await;
     let status = site.hhctl(&["node", "show", "berlin-1"]);
     assert!(status.stdout.contains("LANE"), "{status:?}");
 
