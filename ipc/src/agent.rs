@@ -7,8 +7,9 @@ mod message;
 
 pub use message::{
     Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
-    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest, RenewResponse, ResultTaken,
-    Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome, core_message, node_message,
+    Heartbeat, HeartbeatAnswer, Inventory, LaneReport, NodeHello, NodeMessage, ProgramVersion,
+    RenewRequest, RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch,
+    Welcome, core_message, node_message,
 };
 
 /// The calls, as gRPC names them.
@@ -66,3 +67,9 @@ pub const MAX_SAMPLES: usize = 100;
 
 /// Most services that a node reports; a site has a handful.
 pub const MAX_SERVICES: usize = 64;
+
+/// Most lanes that a node reports; a translator has one for each protocol, or two.
+pub const MAX_LANES: usize = 32;
+
+/// Most programs whose versions a node reports: those of this project, and what they are connected to.
+pub const MAX_PROGRAMS: usize = 16;

@@ -262,6 +262,31 @@ fn the_readme_stays_short() {
     assert!(lines < 150, "README.md has {lines} lines");
 }
 
+/// The page of who is trusted names a test for each attack: one that is gone would leave a defence untried, and nobody would see it.
+#[test]
+fn every_test_that_the_page_of_attacks_names_is_there() {
+    let page = checkout().join("docs/security.md");
+    let page = std::fs::read_to_string(page).expect("docs/security.md is there");
+    let (_, attacks) = page
+        .split_once("## What others were attacked by")
+        .expect("the page has its part of attacks");
+    let words = attacks.split('`').skip(1).step_by(2);
+    let is_test = |word: &&str| {
+        let is_name = word
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        is_name && word.matches('_').count() >= 3 && !word.starts_with("hyperhash_")
+    };
+    let named: Vec<&str> = words.filter(is_test).collect();
+    assert!(named.len() > 80, "{named:?}");
+    let code: String = rust_files().map(|(_, text)| text).collect();
+    let gone = named
+        .into_iter()
+        .filter(|name| !code.contains(&format!("fn {name}(")));
+    let gone: Vec<String> = gone.map(str::to_owned).collect();
+    none("tests that docs/security.md names are there", &gone);
+}
+
 fn is_test_code(path: &Path) -> bool {
     path.starts_with("tests")
         || path

@@ -15,6 +15,7 @@ use crate::authority::Authority;
 use crate::fleet::Fleet;
 use crate::lease;
 use crate::operations::Operations;
+use crate::report;
 use crate::store::{Store, StoreError};
 use crate::{node as nodes, operation as operation_rows};
 use hh_daemon::{Caller, Chain, Context, Failure};
@@ -78,19 +79,23 @@ impl Control {
             .read(move |transaction| {
                 let (_, nodes) = nodes::list(transaction, 0)?;
                 let open = operation_rows::count_open(transaction)?;
-                let elsewhere = lease::count_elsewhere(transaction, instance)?;
+                let elsewhere = lease::elsewhere(transaction, instance)?;
                 Ok((nodes, elsewhere, open, audit::head(transaction)?))
             })
             .await;
         let (nodes, elsewhere, operations_open, head) =
             read.map_err(|error| store_error(&error))?;
-        let here = u32::try_from(self.fleet.count()).unwrap_or(u32::MAX);
+        let here = self.fleet.total();
+        let there = report::total(elsewhere.values().flat_map(|live| &live.lanes));
+        let connected = self.fleet.count().saturating_add(elsewhere.len());
         Ok(CoreStatus {
             trust_domain: self.authority.domain.to_string(),
             enrolment_address: self.enrolment_address.to_string(),
             session_address: self.session_address.to_string(),
             nodes,
-            nodes_connected: here.saturating_add(elsewhere),
+            nodes_connected: u32::try_from(connected).unwrap_or(u32::MAX),
+            hashrate_10m_hs: here.0 + there.0,
+            miners: here.1.saturating_add(there.1),
             operations_open,
             audit_head: format!("{}:{}", head.size, head.root),
         })

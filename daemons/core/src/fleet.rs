@@ -2,8 +2,9 @@
 
 use crate::lease::{self, Lease};
 use crate::node;
+use crate::report;
 use crate::store::{Store, StoreError, Transaction};
-use hh_ipc::agent::ServiceReport;
+use hh_ipc::agent::{LaneReport, ServiceReport, TelemetryBatch};
 use hh_trust::NodeId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -27,6 +28,35 @@ pub(crate) struct Live {
     pub(crate) seen_at_ms: i64,
     pub(crate) clock_ahead_ms: Option<i64>,
     pub(crate) services: Vec<ServiceReport>,
+    pub(crate) lanes: Vec<LaneReport>,
+    /// What it has pushed last, here.
+    pub(crate) measured: Option<Measured>,
+}
+
+/// What a node's machine has, of its last sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) load_1m_milli: u32,
+    pub(crate) memory_total_bytes: u64,
+    pub(crate) memory_available_bytes: u64,
+    pub(crate) disk_total_bytes: u64,
+    pub(crate) disk_available_bytes: u64,
+    pub(crate) dropped_total: u64,
+}
+
+impl Measured {
+    /// None of a batch without samples.
+    pub(crate) fn last_of(batch: &TelemetryBatch) -> Option<Self> {
+        let sample = batch.samples.last()?;
+        Some(Self {
+            load_1m_milli: sample.load_1m_milli,
+            memory_total_bytes: sample.memory_total_bytes,
+            memory_available_bytes: sample.memory_available_bytes,
+            disk_total_bytes: sample.disk_total_bytes,
+            disk_available_bytes: sample.disk_available_bytes,
+            dropped_total: batch.dropped_total,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -100,6 +130,19 @@ impl Fleet {
     /// How many have a session.
     pub(crate) fn count(&self) -> usize {
         self.lock().by_node.len()
+    }
+
+    /// A node that has its session here has pushed what it measures.
+    pub(crate) fn measured(&self, node: &NodeId, measured: Measured) {
+        if let Some(seat) = self.lock().by_node.get_mut(node) {
+            seat.live.measured = Some(measured);
+        }
+    }
+
+    /// What the lanes of those do that have a session, in hashes a second, and the connections of miners to them.
+    pub(crate) fn total(&self) -> (f64, u64) {
+        let seats = self.lock();
+        report::total(seats.by_node.values().flat_map(|seat| &seat.live.lanes))
     }
 
     /// There may be commands for a node.
@@ -244,6 +287,8 @@ mod tests {
             seen_at_ms: 1,
             clock_ahead_ms: None,
             services: Vec::new(),
+            lanes: Vec::new(),
+            measured: None,
         }
     }
 

@@ -141,16 +141,6 @@ pub(crate) fn elsewhere(
     rows.iter().map(read).collect()
 }
 
-/// How many nodes have a session at another replica.
-pub(crate) fn count_elsewhere(
-    transaction: &Transaction<'_>,
-    instance: i64,
-) -> Result<u32, StoreError> {
-    let now_ms = transaction.now_ms()?;
-    let query = "SELECT count(*) FROM leases WHERE instance IS NOT NULL AND instance <> $1 AND until_ms > $2";
-    transaction.one(query, &values![instance, now_ms])?.get(0)
-}
-
 /// Where this process is alone with its database: what it held before a restart it holds no more.
 pub(crate) async fn forget_former(store: &Store) -> Result<(), StoreError> {
     if store.is_shared() {
@@ -167,6 +157,8 @@ fn encoded(live: &Live) -> Vec<u8> {
     let said = Heartbeat {
         sent_at_unix_ms: live.seen_at_ms,
         services: live.services.clone(),
+        lanes: live.lanes.clone(),
+        inventory: None,
     };
     said.encode_to_vec()
 }
@@ -184,6 +176,8 @@ fn read(row: &Row) -> Result<(NodeId, Live), StoreError> {
         seen_at_ms: row.get(3)?,
         clock_ahead_ms: row.get(4)?,
         services: said.services,
+        lanes: said.lanes,
+        measured: None,
     };
     let id: NodeId = node.parse().map_err(|_no| damaged())?;
     Ok((id, live))

@@ -18,9 +18,11 @@ mod audit;
 mod authority;
 pub mod config;
 mod control;
+mod door;
 mod enrolment;
 mod fleet;
 mod grpc;
+mod inventory;
 mod lease;
 mod listener;
 mod metrics_export;
@@ -28,6 +30,7 @@ mod node;
 mod operation;
 mod operations;
 mod permission;
+mod report;
 mod rest;
 mod session;
 mod store;
@@ -38,9 +41,10 @@ mod upkeep;
 use authority::Authority;
 use config::{CoreConfig, RestConfig};
 use control::Control;
+use door::Door;
 use enrolment::Enrolment;
 use fleet::Fleet;
-use hh_daemon::{Context, Failure, Places};
+use hh_daemon::{Context, Failure};
 use hh_ledger::Location;
 use listener::{Listener, Service};
 use operations::Operations;
@@ -145,6 +149,7 @@ fn keepers(
         store: store.clone(),
         fleet: fleet.clone(),
         authority: Arc::clone(authority),
+        passing: context.passing_metrics.clone(),
     };
     spawn(context, "exported metrics", exported.run(stop.clone()));
     intake
@@ -167,20 +172,19 @@ async fn open(config: &CoreConfig, context: &Context) -> Result<Store, Failure> 
 
 /// What both ports have in common.
 struct Ports {
-    places: Places,
-    /// Of their own: who looks at figures keeps no node out.
-    rest_places: Places,
-    proxies: Arc<hh_daemon::ProxyProtocol>,
+    door: Door,
+    /// Of its own: who looks at figures keeps no node out.
+    rest_door: Door,
     tasks: hh_daemon::Tasks,
 }
 
 impl Ports {
     fn new(config: &CoreConfig, context: &Context) -> Self {
-        let limits = &config.limits;
+        let (limits, proxies) = (&config.limits, &config.proxy_protocol);
+        let door = |total, of_address| Door::new(total, of_address, proxies.clone());
         Self {
-            places: Places::new(limits.max_connections, limits.max_connections_per_address),
-            rest_places: Places::new(REST_CONNECTIONS_MAX, REST_CONNECTIONS_OF_ADDRESS_MAX),
-            proxies: Arc::new(config.proxy_protocol.clone()),
+            door: door(limits.max_connections, limits.max_connections_per_address),
+            rest_door: door(REST_CONNECTIONS_MAX, REST_CONNECTIONS_OF_ADDRESS_MAX),
             tasks: context.tasks.clone(),
         }
     }
@@ -195,8 +199,7 @@ impl Ports {
         let listener = Listener {
             socket,
             tls: Arc::new(tls),
-            places: self.places.clone(),
-            proxies: Arc::clone(&self.proxies),
+            door: self.door.clone(),
             tasks: self.tasks.clone(),
             service: Arc::new(service),
         };
@@ -220,8 +223,7 @@ impl Ports {
         let server = rest::Server {
             socket,
             tls: tls.map(Arc::new),
-            places: self.rest_places.clone(),
-            proxies: Arc::clone(&self.proxies),
+            door: self.rest_door.clone(),
             tasks: self.tasks.clone(),
             router: rest::router(control, config),
         };

@@ -3,9 +3,10 @@
 //! A connection has a place before anything is read from it, and so long for its handshake. What goes wrong with one of them ends that
 //! one alone: errors never leave the loop that accepts.
 
+use crate::door::{Door, Entrant};
 use crate::grpc::{Answer, Call};
 use futures::future::BoxFuture;
-use hh_daemon::{Failure, Place, Places, ProxyProtocol, Tasks};
+use hh_daemon::{Failure, Place, Tasks};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -65,9 +66,7 @@ pub(crate) trait Service: Send + Sync + 'static {
 pub(crate) struct Listener<S> {
     pub(crate) socket: TcpListener,
     pub(crate) tls: Arc<ServerConfig>,
-    pub(crate) places: Places,
-    /// Load balancers that tell for whom a connection is.
-    pub(crate) proxies: Arc<ProxyProtocol>,
+    pub(crate) door: Door,
     pub(crate) tasks: Tasks,
     pub(crate) service: Arc<S>,
 }
@@ -86,8 +85,8 @@ impl<S: Service> Listener<S> {
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             };
-            let place = match self.places.take(address.ip()) {
-                Ok(place) => place,
+            let entrant = match self.door.accept(address) {
+                Ok(entrant) => entrant,
                 Err(full) => {
                     tracing::debug!(%address, %full, "connection refused");
                     continue;
@@ -95,12 +94,11 @@ impl<S: Service> Listener<S> {
             };
             let connection = Connection {
                 acceptor: TlsAcceptor::from(Arc::clone(&self.tls)),
-                proxies: Arc::clone(&self.proxies),
+                door: self.door.clone(),
                 tasks: self.tasks.clone(),
                 service: Arc::clone(&self.service),
-                _place: place,
             };
-            let serve = connection.serve(stream, address);
+            let serve = connection.serve(stream, address, entrant);
             self.tasks.spawn_session("grpc connection", serve);
         }
     }
@@ -109,17 +107,16 @@ impl<S: Service> Listener<S> {
 /// One connection, from its first byte on.
 struct Connection<S> {
     acceptor: TlsAcceptor,
-    proxies: Arc<ProxyProtocol>,
+    door: Door,
     tasks: Tasks,
     service: Arc<S>,
-    _place: Place,
 }
 
 impl<S: Service> Connection<S> {
-    async fn serve(self, stream: TcpStream, address: SocketAddr) {
-        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, self.handshake(stream, address));
+    async fn serve(self, stream: TcpStream, address: SocketAddr, entrant: Entrant) {
+        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, self.handshake(stream, entrant));
         match handshake.await {
-            Ok(Ok((tls, peer))) => self.answer(tls, peer).await,
+            Ok(Ok((tls, peer, _place))) => self.answer(tls, peer).await,
             Ok(Err(error)) => tracing::debug!(%address, error = %error, "handshake failed"),
             Err(_elapsed) => tracing::debug!(%address, "handshake took too long"),
         }
@@ -128,14 +125,10 @@ impl<S: Service> Connection<S> {
     async fn handshake(
         &self,
         mut stream: TcpStream,
-        address: SocketAddr,
-    ) -> Result<(TlsStream<TcpStream>, Peer), Failure> {
+        entrant: Entrant,
+    ) -> Result<(TlsStream<TcpStream>, Peer, Place), Failure> {
         stream.set_nodelay(true)?;
-        let address = if self.proxies.is_expected_from(address.ip()) {
-            ProxyProtocol::client(&mut stream, address).await?
-        } else {
-            address
-        };
+        let (address, place) = self.door.learn(&mut stream, entrant).await?;
         let tls = self.acceptor.accept(stream).await?;
         let (_, session) = tls.get_ref();
         let certificates = session.peer_certificates().unwrap_or_default();
@@ -149,7 +142,7 @@ impl<S: Service> Connection<S> {
                 .map(CertificateDer::into_owned),
             exported,
         };
-        Ok((tls, peer))
+        Ok((tls, peer, place))
     }
 
     async fn answer(self, tls: TlsStream<TcpStream>, peer: Peer) {

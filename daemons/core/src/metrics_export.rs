@@ -1,10 +1,15 @@
 //! Gauges for Prometheus: what nodes report, which can't be scraped where they are, and what is to be renewed in time.
 
+mod fleet_metrics;
+mod machine_metrics;
+
 use crate::authority::Authority;
 use crate::fleet::Fleet;
 use crate::node;
 use crate::operation;
 use crate::store::{Store, StoreError};
+use fleet_metrics::FleetMetrics;
+use hh_daemon::PassingMetrics;
 use metrics::{Unit, describe_counter, describe_gauge, gauge};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,23 +31,6 @@ pub(crate) fn describe() {
     describe_gauge!(
         "hyperhash_fleet_operations_open",
         "Commands of which it is not known what came of them"
-    );
-    describe_gauge!(
-        "hyperhash_fleet_node_info",
-        "An enrolled node and its agent's version, always 1"
-    );
-    describe_gauge!(
-        "hyperhash_fleet_node_connected",
-        "1 while the node has a session at this replica"
-    );
-    describe_gauge!(
-        "hyperhash_fleet_node_service_running",
-        "1 while a service of the node runs"
-    );
-    describe_gauge!(
-        "hyperhash_fleet_node_certificate_until_seconds",
-        Unit::Seconds,
-        "When the node's certificate ends, in Unix time"
     );
     describe_gauge!(
         "hyperhash_pki_certificate_until_seconds",
@@ -67,6 +55,7 @@ pub(crate) struct Exporter {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) passing: PassingMetrics,
 }
 
 impl Exporter {
@@ -99,20 +88,11 @@ impl Exporter {
         let (rows, total, open) = read?;
         gauge!("hyperhash_fleet_nodes").set(f64::from(total));
         gauge!("hyperhash_fleet_operations_open").set(f64::from(open));
-        for row in rows {
-            let node = row.id.to_string();
-            let live = self.fleet.get(&row.id);
-            gauge!("hyperhash_fleet_node_info", "node" => node.clone(), "version" => row.agent_version).set(1.0);
-            gauge!("hyperhash_fleet_node_connected", "node" => node.clone())
-                .set(f64::from(u8::from(live.is_some())));
-            gauge!("hyperhash_fleet_node_certificate_until_seconds", "node" => node.clone())
-                .set(seconds(row.certificate_until_ms / 1_000));
-            for service in live.iter().flat_map(|live| &live.services) {
-                let is_running = service.state == "running";
-                gauge!("hyperhash_fleet_node_service_running", "node" => node.clone(), "service" => service.name.clone())
-                    .set(f64::from(u8::from(is_running)));
-            }
+        let mut fleet = FleetMetrics::default();
+        for row in rows.iter().filter(|row| !row.is_revoked) {
+            fleet.add(row, self.fleet.get(&row.id).as_ref());
         }
+        self.passing.replace(&fleet.families());
         let authority = &self.authority;
         for (name, validity) in [
             ("node-issuer", authority.node_issuer.validity()),

@@ -6,7 +6,7 @@
 mod talk;
 
 use crate::authority::Authority;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Measured};
 use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
 use crate::node::{self, NodeRow};
@@ -73,7 +73,12 @@ impl Sessions {
             }
             Method::PushTelemetry => {
                 let push = move |batch: TelemetryBatch| async move {
-                    self.telemetry.push(node.id, batch).await
+                    let last = Measured::last_of(&batch);
+                    let ack = self.telemetry.push(node.id.clone(), batch).await?;
+                    if let Some(last) = last {
+                        self.fleet.measured(&node.id, last);
+                    }
+                    Ok::<_, Status>(ack)
                 };
                 grpc::unary(call, push).await
             }

@@ -3,9 +3,10 @@
 //! One task writes. It takes what has gathered in one transaction, so that five hundred nodes cost a few syncs a second. Samples are
 //! kept for some hours; what is shown of a node is its last one.
 
+use crate::report;
 use crate::store::{Store, StoreError, Transaction, Value, values};
 use hh_daemon::Failure;
-use hh_ipc::agent::{MAX_SAMPLES, MAX_SERVICES, Sample, TelemetryAck, TelemetryBatch};
+use hh_ipc::agent::{MAX_LANES, MAX_SAMPLES, MAX_SERVICES, Sample, TelemetryAck, TelemetryBatch};
 use hh_trust::NodeId;
 use jiff::Timestamp;
 use prost::Message;
@@ -89,12 +90,11 @@ fn check(batch: &TelemetryBatch) -> Result<(), Status> {
             "more samples than a batch may have",
         ));
     }
-    if samples
-        .iter()
-        .any(|sample| sample.services.len() > MAX_SERVICES)
-    {
+    let is_full =
+        |sample: &Sample| sample.services.len() > MAX_SERVICES || sample.lanes.len() > MAX_LANES;
+    if samples.iter().any(is_full) {
         return Err(Status::invalid_argument(
-            "more services than a sample may have",
+            "more services or lanes than a sample may have",
         ));
     }
     let is_ordered = samples.is_sorted_by(|a, b| a.seq < b.seq);
@@ -254,6 +254,11 @@ pub(crate) fn latest(
     let sample = Sample::decode(bytes.as_slice()).map_err(|_no| StoreError::Damaged {
         what: format!("a sample of {node} that is none"),
     })?;
+    let sample = Sample {
+        services: report::services(sample.services),
+        lanes: report::lanes(sample.lanes),
+        ..sample
+    };
     Ok(Some(Latest {
         sample,
         dropped_total,

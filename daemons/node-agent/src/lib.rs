@@ -7,6 +7,7 @@
 //!  core ◄── TLS, certificate ── link: joins, one session at a time ── orders ──► worker: checks, journals, does, signs
 //!                                   ▲                        owner's word ──►       │
 //!  telemetry: samples into a spool ─┘                 supervisor: a keeper per service ◄──┘
+//!       ▲ report ◄── figures: asks the node's own daemons, by their view sockets
 //! ```
 
 mod backoff;
@@ -18,10 +19,12 @@ mod database;
 mod dial;
 mod drain;
 mod enrol;
+mod figures;
 mod identity;
 mod journal;
 mod link;
 mod policy;
+mod report;
 mod supervisor;
 mod telemetry;
 mod worker;
@@ -30,11 +33,13 @@ use config::AgentConfig;
 use config_file::ConfigFile;
 use control::Control;
 use drain::Drain;
+use figures::Asking;
 use hh_daemon::{Context, Failure};
 use hh_trust::ChangeJournal;
 use identity::Identity;
 use journal::Journal;
 use link::Link;
+use report::Reporter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use supervisor::Supervisor;
@@ -55,8 +60,10 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
     let supervisor = Supervisor::start(&config.services, &policy, &services_dir, &context.tasks)?;
 
     let (channel, connected) = watch::channel(None);
-    let telemetry =
-        Telemetry::open(&config.data_dir, supervisor.clone(), connected.clone()).await?;
+    let (asking, figures) = Asking::new(&context.settings.runtime_dir);
+    context.tasks.spawn("figures", asking.run(stop.clone()));
+    let reporter = Reporter::new(supervisor.clone(), figures);
+    let telemetry = Telemetry::open(&config.data_dir, reporter.clone(), connected.clone()).await?;
     context
         .tasks
         .spawn("telemetry", telemetry.run(stop.clone()));
@@ -83,7 +90,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         journal,
         decisions,
         config_files,
-        supervisor: supervisor.clone(),
+        supervisor,
         enrolled: known,
         channel: connected,
         clock: clock.clone(),
@@ -94,7 +101,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         token_file: config.token_file.clone(),
         tasks: context.tasks.clone(),
         worker: ends,
-        supervisor,
+        reporter,
         clock,
         renew,
         enrolled,

@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::dial::{self, Channel, DialError, Target};
 use crate::enrol;
 use crate::identity::{Enrolled, Identity, IdentityError};
-use crate::supervisor::Supervisor;
+use crate::report::Reporter;
 use crate::worker::{ClockOffset, Ends};
 use hh_daemon::{Chain, Failure, Tasks};
 use hh_ipc::agent::{RenewRequest, RenewResponse, path};
@@ -50,7 +50,7 @@ pub(crate) struct Link {
     pub(crate) token_file: PathBuf,
     pub(crate) tasks: Tasks,
     pub(crate) worker: Ends,
-    pub(crate) supervisor: Supervisor,
+    pub(crate) reporter: Reporter,
     pub(crate) clock: ClockOffset,
     pub(crate) renew: Arc<Notify>,
     /// What the worker is told of the identity.
@@ -114,7 +114,7 @@ impl Link {
         if Timestamp::now().as_second() >= credentials.renew_at {
             self.renew_certificate(&mut credentials, &channel).await?;
         }
-        let session = Session::open(&channel, &self.identity, &self.supervisor).await?;
+        let session = Session::open(&channel, &self.identity, self.reporter.clone()).await?;
         self.channel.send_replace(Some(channel.clone()));
         metrics::gauge!("hyperhash_agent_connected").set(1.0);
         Ok(self.follow(session, &channel, &mut credentials).await?)
@@ -131,7 +131,7 @@ impl Link {
                 renew_at: credentials.renew_at,
                 renew: &self.renew,
             };
-            let step = session.run(&mut self.worker, &self.clock, &self.supervisor, due);
+            let step = session.run(&mut self.worker, &self.clock, due);
             match step.await {
                 Step::End(end) => return Ok(end),
                 Step::KeySet(text) => {

@@ -7,7 +7,7 @@ mod sample;
 mod spool;
 
 use crate::dial::{Channel, DialError};
-use crate::supervisor::Supervisor;
+use crate::report::Reporter;
 use hh_daemon::Failure;
 use hh_ipc::agent::{TelemetryAck, path};
 use sample::Sampler;
@@ -47,12 +47,12 @@ impl Telemetry {
     /// The disk refuses.
     pub(crate) async fn open(
         dir: &Path,
-        supervisor: Supervisor,
+        reporter: Reporter,
         channel: watch::Receiver<Option<Channel>>,
     ) -> Result<Self, Failure> {
         Ok(Self {
             spool: Spool::open(&dir.join("spool.db")).await?,
-            sampler: Sampler::new(dir, supervisor),
+            sampler: Sampler::new(dir, reporter),
             channel,
         })
     }

@@ -11,9 +11,10 @@ use hh_daemon::ban::AutoBan;
 use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
 use hh_ledger::{Location, PostgresConfig};
 use hh_sv2::AuthorityPublicKey;
+use hh_trust::NodeId;
 use hyper_node::HyperNodeConfig;
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -72,6 +73,9 @@ pub struct PoolConfig {
     /// Edges whose credentials are taken.
     #[serde(default)]
     pub hyper_nodes: Vec<HyperNodeConfig>,
+    /// Nodes that serve accounts of their own alone, and which. Those that are not here serve everybody.
+    #[serde(default)]
+    pub private_nodes: BTreeMap<NodeId, BTreeSet<String>>,
     #[serde(default)]
     pub share_log: ShareLogConfig,
     #[serde(default)]
@@ -347,6 +351,7 @@ impl hh_daemon::Config for PoolConfig {
         self.check_share_log(mistakes);
         self.check_limits(mistakes);
         self.check_hyper_nodes(mistakes);
+        self.check_private_nodes(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }

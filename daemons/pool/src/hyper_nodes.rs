@@ -9,8 +9,8 @@ use crate::difficulty::DifficultyRange;
 use hh_daemon::{StateFile, StateFileError};
 use hh_trust::{CredentialError, NodeId, NodePublicKey, PoolAuthority, PresentedCredential};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The node of shares that came without a credential.
 pub(crate) const CORE_NODE: &str = "core";
@@ -27,6 +27,16 @@ pub(crate) struct Passage {
     pub difficulty: DifficultyRange,
     /// Unix seconds.
     pub not_after_unix: i64,
+    /// Whom a private node serves; everybody where there are none.
+    pub accounts: Option<Arc<BTreeSet<String>>>,
+}
+
+impl Passage {
+    /// Whether work for `account` may come through the node.
+    pub(crate) fn serves(&self, account: &str) -> bool {
+        let accounts = self.accounts.as_ref();
+        accounts.is_none_or(|accounts| accounts.contains(account))
+    }
 }
 
 /// Why a credential is not taken.
@@ -107,6 +117,8 @@ type Revocations = BTreeMap<NodeId, Revocation>;
 pub(crate) struct HyperNodes {
     pool: PoolAuthority,
     nodes: BTreeMap<NodeId, HyperNodeConfig>,
+    /// Whom those serve that don't serve everybody.
+    private: BTreeMap<NodeId, Arc<BTreeSet<String>>>,
     file: StateFile,
     /// Held over a write of the file, so that changes come one after another.
     changes: Mutex<()>,
@@ -128,10 +140,21 @@ impl HyperNodes {
         Ok(Self {
             pool,
             nodes: nodes.collect(),
+            private: BTreeMap::new(),
             file,
             changes: Mutex::default(),
             revoked: Mutex::new(revoked),
         })
+    }
+
+    /// With these of which each serves accounts of its own alone.
+    pub(crate) fn with_private(self, private: &BTreeMap<NodeId, BTreeSet<String>>) -> Self {
+        let private = private.iter();
+        let private = private.map(|(node, accounts)| (node.clone(), Arc::new(accounts.clone())));
+        Self {
+            private: private.collect(),
+            ..self
+        }
     }
 
     /// Through what a connection's shares come that presents `credential` for `lane` at `now_unix`, in seconds.
@@ -160,6 +183,7 @@ impl HyperNodes {
             return Err(CredentialError::UnknownLane { lane }.into());
         };
         Ok(Passage {
+            accounts: self.private.get(&node).cloned(),
             node,
             lane: lane.to_owned(),
             difficulty: known_lane.difficulty(),

@@ -272,7 +272,8 @@ fn ban_book(config: &PoolConfig) -> Result<BanBook, Failure> {
 fn hyper_nodes(config: &PoolConfig, authority: &Authority) -> Result<HyperNodes, Failure> {
     let pool = PoolAuthority::from_bytes(authority.public_key().to_bytes());
     let file = StateFile::new(config.nodes_path());
-    HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)
+    let nodes = HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)?;
+    Ok(nodes.with_private(&config.private_nodes))
 }
 
 async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {

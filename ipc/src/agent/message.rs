@@ -111,6 +111,11 @@ pub struct Heartbeat {
     pub sent_at_unix_ms: i64,
     #[prost(message, repeated, tag = "2")]
     pub services: Vec<ServiceReport>,
+    #[prost(message, repeated, tag = "70")]
+    pub lanes: Vec<LaneReport>,
+    /// Where it is another one than this session was told last.
+    #[prost(message, optional, tag = "71")]
+    pub inventory: Option<Inventory>,
 }
 
 /// A service that the node's policy names.
@@ -136,6 +141,51 @@ pub struct ServiceReport {
     pub memory_bytes: u64,
     #[prost(uint64, tag = "8")]
     pub cpu_ms: u64,
+}
+
+/// A lane of the node's translator.
+#[derive(Clone, PartialEq, Message)]
+pub struct LaneReport {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Of accepted shares over the last 10 minutes, in hashes a second.
+    #[prost(double, tag = "2")]
+    pub hashrate_10m_hs: f64,
+    /// Connections of miners.
+    #[prost(uint32, tag = "3")]
+    pub miners: u32,
+    /// Since the translator started; a pool has said so.
+    #[prost(uint64, tag = "4")]
+    pub shares_accepted: u64,
+    /// Since the translator started, for all reasons.
+    #[prost(uint64, tag = "5")]
+    pub shares_rejected: u64,
+}
+
+/// What the node is. How large its memory and its disk are is in each Sample.
+#[derive(Clone, PartialEq, Message)]
+pub struct Inventory {
+    /// As its os-release has it.
+    #[prost(string, tag = "1")]
+    pub os: String,
+    #[prost(string, tag = "2")]
+    pub kernel: String,
+    /// As Rust names it, such as x86_64.
+    #[prost(string, tag = "3")]
+    pub architecture: String,
+    #[prost(uint32, tag = "4")]
+    pub cpus: u32,
+    /// Those that answer the agent, by name; bitcoin-core is what hh-tp is connected to.
+    #[prost(message, repeated, tag = "5")]
+    pub programs: Vec<ProgramVersion>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Message)]
+pub struct ProgramVersion {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub version: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -242,6 +292,8 @@ pub struct Sample {
     pub disk_available_bytes: u64,
     #[prost(message, repeated, tag = "9")]
     pub services: Vec<ServiceReport>,
+    #[prost(message, repeated, tag = "70")]
+    pub lanes: Vec<LaneReport>,
 }
 
 #[derive(Clone, PartialEq, Message)]

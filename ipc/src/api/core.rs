@@ -9,7 +9,10 @@ mod token;
 
 pub use api_token::{ApiToken, ApiTokenPage, ApiTokenState, CreateApiToken, IssuedApiToken, Role};
 pub use audit::{AuditPage, AuditQuery};
-pub use node::{FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState};
+pub use node::{
+    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeProgram,
+    NodeService, NodeState,
+};
 pub use operation::{
     NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
     ServiceOrder, WaitForOperation,
@@ -61,7 +64,7 @@ pub trait Core {
 }
 
 /// Everything at a glance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CoreStatus {
     /// The part of names in certificates that is the operator's.
@@ -72,6 +75,12 @@ pub struct CoreStatus {
     pub nodes: u32,
     /// Of these, that have a session now.
     pub nodes_connected: u32,
+    /// Of the lanes of these, over the last 10 minutes, in hashes a second.
+    #[serde(default)]
+    pub hashrate_10m_hs: f64,
+    /// Connections of miners to these.
+    #[serde(default)]
+    pub miners: u64,
     /// Commands of which it is not known what came of them.
     pub operations_open: u32,
     /// How many lines the audit log has, and the root of the tree over them, as `LINES:ROOT`.

@@ -2,13 +2,16 @@
 
 use super::{Control, MAX_LISTED, store_error, timestamp};
 use crate::fleet::{Fleet, Live};
+use crate::inventory;
 use crate::lease;
 use crate::node::{self, NodeRow};
+use crate::report;
 use crate::store::{StoreError, Transaction};
 use crate::telemetry::{self, Latest};
-use hh_ipc::agent::ServiceReport;
+use hh_ipc::agent::{Inventory, LaneReport, ServiceReport};
 use hh_ipc::api::core::{
-    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState,
+    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeProgram,
+    NodeService, NodeState,
 };
 use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::NodeId;
@@ -66,10 +69,12 @@ impl Control {
             .read(move |transaction| {
                 let row = node::get(transaction, &name)?;
                 let elsewhere = lease::elsewhere(transaction, instance)?.remove(&name);
-                Ok((row, elsewhere, telemetry::latest(transaction, &name)?))
+                let latest = telemetry::latest(transaction, &name)?;
+                let inventory = inventory::get(transaction, &name)?;
+                Ok((row, elsewhere, latest, inventory))
             })
             .await;
-        let (row, elsewhere, latest) = read.map_err(|error| store_error(&error))?;
+        let (row, elsewhere, latest, inventory) = read.map_err(|error| store_error(&error))?;
         let row = row.ok_or_else(unknown)?;
         let live = self.fleet.get(&row.id).or(elsewhere);
         let reported = services(live.as_ref(), latest.as_ref());
@@ -82,6 +87,11 @@ impl Control {
             last_seq: row.last_seq,
             services: reported.iter().map(node_service).collect(),
             health: latest.as_ref().map(health),
+            lanes: lanes(live.as_ref(), latest.as_ref())
+                .iter()
+                .map(node_lane)
+                .collect(),
+            inventory: inventory.map(|(told, at_ms)| node_inventory(told, at_ms)),
         })
     }
 }
@@ -119,9 +129,17 @@ fn services<'a>(live: Option<&'a Live>, latest: Option<&'a Latest>) -> &'a [Serv
         .unwrap_or_default()
 }
 
+/// Likewise.
+fn lanes<'a>(live: Option<&'a Live>, latest: Option<&'a Latest>) -> &'a [LaneReport] {
+    let said = live.map(|live| live.lanes.as_slice());
+    said.or_else(|| latest.map(|latest| latest.sample.lanes.as_slice()))
+        .unwrap_or_default()
+}
+
 fn fleet_node(row: &NodeRow, live: Option<&Live>, services: &[ServiceReport]) -> FleetNode {
     let running = services.iter().filter(|service| service.state == "running");
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let total = live.map(|live| report::total(&live.lanes));
     FleetNode {
         id: row.id.to_string(),
         state: match live {
@@ -140,6 +158,8 @@ fn fleet_node(row: &NodeRow, live: Option<&Live>, services: &[ServiceReport]) ->
         certificate_until_at: timestamp(row.certificate_until_ms),
         services: count(services.len()),
         services_running: count(running.count()),
+        hashrate_10m_hs: total.map(|(hashrate, _)| hashrate),
+        miners: total.map(|(_, miners)| u32::try_from(miners).unwrap_or(u32::MAX)),
     }
 }
 
@@ -153,6 +173,31 @@ fn node_service(report: &ServiceReport) -> NodeService {
         pid: (report.pid != 0).then_some(report.pid),
         last_error: (!error.is_empty()).then(|| error.clone()),
         memory_bytes: report.memory_bytes,
+    }
+}
+
+fn node_lane(report: &LaneReport) -> NodeLane {
+    NodeLane {
+        name: report.name.clone(),
+        hashrate_10m_hs: report.hashrate_10m_hs,
+        miners: report.miners,
+        shares_accepted: report.shares_accepted,
+        shares_rejected: report.shares_rejected,
+    }
+}
+
+fn node_inventory(told: Inventory, at_ms: i64) -> NodeInventory {
+    let programs = told.programs.into_iter().map(|program| NodeProgram {
+        name: program.name,
+        version: program.version,
+    });
+    NodeInventory {
+        told_at: timestamp(at_ms),
+        os: told.os,
+        kernel: told.kernel,
+        architecture: told.architecture,
+        cpus: told.cpus,
+        programs: programs.collect(),
     }
 }
 

@@ -3,9 +3,10 @@
 //! A connection has a place before anything is read from it, and so long for its handshake and for each request's head.
 
 use super::entrance::Peer;
+use crate::door::{Door, Entrant};
 use axum::Router;
 use axum::extract::Request;
-use hh_daemon::{Failure, Place, Places, ProxyProtocol, Tasks};
+use hh_daemon::{Failure, Place, Tasks};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -46,9 +47,7 @@ pub(crate) struct Server {
     pub(crate) socket: TcpListener,
     /// None where it is plain.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) places: Places,
-    /// Load balancers that tell for whom a connection is.
-    pub(crate) proxies: Arc<ProxyProtocol>,
+    pub(crate) door: Door,
     pub(crate) tasks: Tasks,
     pub(crate) router: Router,
 }
@@ -67,8 +66,8 @@ impl Server {
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             };
-            let place = match self.places.take(address.ip()) {
-                Ok(place) => place,
+            let entrant = match self.door.accept(address) {
+                Ok(entrant) => entrant,
                 Err(full) => {
                     tracing::debug!(%address, %full, "connection refused");
                     continue;
@@ -76,12 +75,11 @@ impl Server {
             };
             let connection = Connection {
                 tls: self.tls.clone(),
-                proxies: Arc::clone(&self.proxies),
+                door: self.door.clone(),
                 tasks: self.tasks.clone(),
                 router: self.router.clone(),
-                _place: place,
             };
-            let serve = connection.serve(stream, address);
+            let serve = connection.serve(stream, address, entrant);
             self.tasks.spawn_session("rest connection", serve);
         }
     }
@@ -90,17 +88,16 @@ impl Server {
 /// One connection, from its first byte on.
 struct Connection {
     tls: Option<Arc<ServerConfig>>,
-    proxies: Arc<ProxyProtocol>,
+    door: Door,
     tasks: Tasks,
     router: Router,
-    _place: Place,
 }
 
 impl Connection {
-    async fn serve(self, mut stream: TcpStream, address: SocketAddr) {
-        let greeted = tokio::time::timeout(HANDSHAKE_LIMIT, self.greet(&mut stream, address));
-        let address = match greeted.await {
-            Ok(Ok(address)) => address,
+    async fn serve(self, mut stream: TcpStream, address: SocketAddr, entrant: Entrant) {
+        let greeted = tokio::time::timeout(HANDSHAKE_LIMIT, self.greet(&mut stream, entrant));
+        let (address, _place) = match greeted.await {
+            Ok(Ok(greeted)) => greeted,
             Ok(Err(error)) => return tracing::debug!(%address, %error, "connection closed"),
             Err(_elapsed) => return tracing::debug!(%address, "connection was silent"),
         };
@@ -118,13 +115,10 @@ impl Connection {
     async fn greet(
         &self,
         stream: &mut TcpStream,
-        address: SocketAddr,
-    ) -> Result<SocketAddr, Failure> {
+        entrant: Entrant,
+    ) -> Result<(SocketAddr, Place), Failure> {
         stream.set_nodelay(true)?;
-        if self.proxies.is_expected_from(address.ip()) {
-            return Ok(ProxyProtocol::client(stream, address).await?);
-        }
-        Ok(address)
+        Ok(self.door.learn(stream, entrant).await?)
     }
 
     async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr) {

@@ -2,14 +2,17 @@
 
 use super::Sessions;
 use crate::fleet::{Fleet, Live, Place};
+use crate::inventory;
 use crate::lease::{self, LeaseError};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
+use crate::report;
 use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, MAX_SERVICES, NodeHello,
-    NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
+    Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, MAX_LANES,
+    MAX_SERVICES, NodeHello, NodeMessage, ResultTaken, ServiceReport, Welcome, core_message,
+    node_message,
 };
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
@@ -172,6 +175,8 @@ impl Talk {
             seen_at_ms: now_ms,
             clock_ahead_ms: None,
             services: known_services(hello.services)?,
+            lanes: Vec::new(),
+            measured: None,
         };
         let place = self.enter(live, hello.agent_version).await?;
         tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
@@ -255,10 +260,15 @@ impl Talk {
 
     async fn beat(&mut self, place: &Place, heartbeat: Heartbeat) -> Result<(), End> {
         let services = known_services(heartbeat.services)?;
+        let lanes = known_lanes(heartbeat.lanes)?;
+        if let Some(told) = heartbeat.inventory {
+            self.take_inventory(place, told).await?;
+        }
         let core_unix_ms = Timestamp::now().as_millisecond();
         let ahead = heartbeat.sent_at_unix_ms.saturating_sub(core_unix_ms);
         place.heard(|live| {
             live.services = services;
+            live.lanes = lanes;
             live.clock_ahead_ms = Some(ahead);
         });
         let answer = HeartbeatAnswer {
@@ -266,6 +276,16 @@ impl Talk {
             core_unix_ms,
         };
         self.say(core_message::Body::Heartbeat(answer)).await
+    }
+
+    async fn take_inventory(&self, place: &Place, told: Inventory) -> Result<(), End> {
+        let (lease, told) = (place.lease.clone(), report::inventory(told));
+        let put = move |transaction: &Transaction<'_>| {
+            lease::check(transaction, &lease)?;
+            let now_ms = Timestamp::now().as_millisecond();
+            Ok::<_, LeaseError>(inventory::put(transaction, &lease.node, &told, now_ms)?)
+        };
+        Ok(self.store.call(put).await?)
     }
 
     /// Waits for room: a node that does not read is found silent by its connection.
@@ -281,5 +301,12 @@ fn known_services(services: Vec<ServiceReport>) -> Result<Vec<ServiceReport>, En
             "it reports more services than a node may have",
         ));
     }
-    Ok(services)
+    Ok(report::services(services))
+}
+
+fn known_lanes(lanes: Vec<LaneReport>) -> Result<Vec<LaneReport>, End> {
+    if lanes.len() > MAX_LANES {
+        return Err(End::Protocol("it reports more lanes than a node may have"));
+    }
+    Ok(report::lanes(lanes))
 }

@@ -4,13 +4,10 @@ use crate::site::{Site, free_port, program, wait_for};
 use std::fs;
 use std::net::TcpStream;
 
-#[tokio::test]
-async fn a_drained_node_lets_nobody_in_until_it_is_told_to() {
-    let site = Site::start().await;
-    let dir = site.path().join("berlin-1");
+/// The services of a node with a translator, whose lane `main` is at this port. Its pool is away.
+pub(crate) fn with_translator(site: &Site, node: &str, port: u16) -> String {
+    let dir = site.path().join(node);
     fs::create_dir_all(&dir).unwrap();
-    let port = free_port();
-    // Its pool is away, which is nothing to a drain.
     let config = dir.join("hh-translator.toml");
     let text = format!(
         "runtime_dir = {dir:?}\ndata_dir = {:?}\n[[lanes]]\nname = \"main\"\nlisten_address = \"127.0.0.1:{port}\"\n[[upstreams]]\n\
@@ -22,13 +19,20 @@ async fn a_drained_node_lets_nobody_in_until_it_is_told_to() {
     fs::write(&config, text).unwrap();
     fs::write(
         dir.join("context.toml"),
-        format!("name = \"berlin-1\"\nruntime_dir = {dir:?}\n"),
+        format!("name = {node:?}\nruntime_dir = {dir:?}\n"),
     )
     .unwrap();
-    let services = format!(
+    format!(
         "[[services]]\nname = \"hh-translator\"\ncommand = [{:?}, \"--config\", {config:?}]\nhealth_address = \"127.0.0.1:{port}\"\n",
         program("hh-translator")
-    );
+    )
+}
+
+#[tokio::test]
+async fn a_drained_node_lets_nobody_in_until_it_is_told_to() {
+    let site = Site::start().await;
+    let (dir, port) = (site.path().join("berlin-1"), free_port());
+    let services = with_translator(&site, "berlin-1", port);
     let policy = "drain = true\n[services.hh-translator]\nallow = [\"logs\"]\n";
     let _agent = site.start_node("berlin-1", &services, policy);
     site.running("berlin-1", "hh-translator").await;

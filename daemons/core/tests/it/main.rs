@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod attacks;
 #[path = "../../../lib/ledger/tests/it/cluster.rs"]
 #[expect(dead_code, reason = "the ledger's tests need more of it")]
 mod cluster;
 mod consent;
 mod control_plane;
 mod drain;
+mod figures;
 mod hostile;
 mod load;
 mod node_socket;

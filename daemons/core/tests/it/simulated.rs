@@ -1,13 +1,14 @@
 //! Nodes that are no processes, some hundred of them in a test: each has keys of its own, joins by a token from an address of its own,
 //! has a session, pushes what it measures until core has it, and carries each order out once, into a journal in memory.
 
-mod wire;
+pub(crate) mod wire;
 
 use crate::site::{PATIENCE, Site};
 use futures::future::join_all;
 use hh_ipc::agent::{
-    self, Command, CommandTaken, EnrolRequest, EnrolResponse, Heartbeat, NodeHello, NodeMessage,
-    Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message, node_message, path,
+    self, Command, CommandTaken, EnrolRequest, EnrolResponse, Heartbeat, Inventory, LaneReport,
+    NodeHello, NodeMessage, Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message,
+    node_message, path,
 };
 use hh_ipc::api::core::CreateToken;
 use hh_ipc::client;
@@ -40,6 +41,12 @@ const JOINING: usize = 16;
 /// Samples of a push, as of hh-node-agent.
 const BATCH: usize = 64;
 
+/// What a node's two lanes do together, in hashes a second.
+pub(crate) const HASHRATE_HS: f64 = 1e14;
+
+/// And the connections of miners to both.
+pub(crate) const MINERS: u64 = 20;
+
 /// All of them.
 pub(crate) struct Fleet {
     pub(crate) nodes: Vec<Arc<Node>>,
@@ -49,21 +56,22 @@ pub(crate) struct Fleet {
 /// One of them.
 pub(crate) struct Node {
     pub(crate) name: String,
-    source: Ipv4Addr,
+    pub(crate) source: Ipv4Addr,
     key: NodeSecretKey,
-    joined: Joined,
+    pub(crate) joined: Joined,
     kept: Mutex<Kept>,
     /// There is something to push.
     measured: Notify,
     is_quiet: AtomicBool,
 }
 
-struct Joined {
+/// What core gave it when it joined.
+pub(crate) struct Joined {
     id: NodeId,
-    domain: TrustDomain,
-    epoch: u64,
-    address: String,
-    tls: Arc<ClientConfig>,
+    pub(crate) domain: TrustDomain,
+    pub(crate) epoch: u64,
+    pub(crate) address: String,
+    pub(crate) tls: Arc<ClientConfig>,
 }
 
 #[derive(Default)]
@@ -137,7 +145,8 @@ impl Drop for Fleet {
 }
 
 impl Node {
-    async fn join(site: &Site, number: usize) -> Self {
+    /// It joins, and has no session yet.
+    pub(crate) async fn join(site: &Site, number: usize) -> Self {
         let name = format!("node-{number}");
         let request = CreateToken {
             node: name.clone(),
@@ -219,6 +228,7 @@ impl Node {
                 disk_total_bytes: 500 << 30,
                 disk_available_bytes: 100 << 30,
                 services: services(),
+                lanes: lanes(),
             };
             kept.samples.push_back(sample);
             self.measured.notify_one();
@@ -370,11 +380,18 @@ async fn enrol(
 
 async fn beat(outgoing: &mpsc::Sender<NodeMessage>) -> Result<(), WireError> {
     let mut interval = tokio::time::interval(PERIOD);
+    let mut inventory = Some(Inventory {
+        os: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+        cpus: 4,
+        ..Inventory::default()
+    });
     loop {
         interval.tick().await;
         let heartbeat = Heartbeat {
             sent_at_unix_ms: now_ms(),
             services: services(),
+            lanes: lanes(),
+            inventory: inventory.take(),
         };
         say(outgoing, node_message::Body::Heartbeat(heartbeat)).await?;
     }
@@ -401,6 +418,18 @@ fn services() -> Vec<ServiceReport> {
     ["hh-tp", "hh-translator", "bitcoin-node"]
         .map(service)
         .to_vec()
+}
+
+/// As its translator has them.
+fn lanes() -> Vec<LaneReport> {
+    let lane = |name: &str| LaneReport {
+        name: name.to_owned(),
+        hashrate_10m_hs: HASHRATE_HS / 2.0,
+        miners: u32::try_from(MINERS / 2).unwrap(),
+        shares_accepted: 81_204,
+        shares_rejected: 7,
+    };
+    ["sv1", "sv2"].map(lane).to_vec()
 }
 
 fn now_ms() -> i64 {

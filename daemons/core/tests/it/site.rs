@@ -4,8 +4,8 @@ use hh_ipc::api::core::{CoreClient, FleetNodeDetail, NodeService, NodeState, Ope
 use hh_ipc::client;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,6 +48,16 @@ pub(crate) fn program(name: &str) -> PathBuf {
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// What Prometheus is told by a daemon whose `metrics_address` has this port.
+pub(crate) fn scrape(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// A daemon; killed when it is dropped.

@@ -1,6 +1,6 @@
 //! What a daemon's `start` is given.
 
-use crate::{Settings, Tasks};
+use crate::{PassingMetrics, Settings, Tasks};
 use hh_ipc::api::Hello;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,8 @@ pub struct Context {
     /// What is spawned here is stopped and waited for at the end.
     pub tasks: Tasks,
     pub settings: Arc<Settings>,
+    /// Of what comes and goes, served beside what is recorded.
+    pub passing_metrics: PassingMetrics,
     started: Instant,
     started_at: jiff::Timestamp,
     ready: Arc<AtomicBool>,
@@ -29,6 +31,7 @@ impl Context {
             version,
             tasks: Tasks::default(),
             settings: Arc::new(settings),
+            passing_metrics: PassingMetrics::default(),
             started: Instant::now(),
             started_at: jiff::Timestamp::now(),
             ready: Arc::default(),

@@ -24,6 +24,7 @@ mod session_threads;
 mod state_file;
 mod tasks;
 
+pub use self::metrics::{Family, PassingMetrics};
 pub use address_range::{AddressRange, AddressRangeError};
 pub use config::{Config, ConfigError, Log, Mistakes, Settings, load};
 pub use connect_rate::{ConnectRate, TooMany};

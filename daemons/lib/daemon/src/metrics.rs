@@ -1,5 +1,9 @@
 //! Metrics: the recorder, and the endpoint that Prometheus scrapes.
 
+mod passing;
+
+pub use passing::{Family, PassingMetrics};
+
 use crate::{Context, Failure, Tasks, listen};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
@@ -109,9 +113,26 @@ pub(crate) async fn serve(
     let listener = listen("metrics_address", address).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "metrics served");
-    let accept = accept(tasks.clone(), listener, handle);
+    let shown = Shown {
+        recorded: handle,
+        passing: context.passing_metrics.clone(),
+    };
+    let accept = accept(tasks.clone(), listener, shown);
     tasks.spawn("metrics", accept);
     Ok(Some(address))
+}
+
+/// What a scrape finds.
+#[derive(Clone)]
+struct Shown {
+    recorded: PrometheusHandle,
+    passing: PassingMetrics,
+}
+
+impl Shown {
+    fn render(&self) -> String {
+        self.recorded.render() + &self.passing.text()
+    }
 }
 
 async fn upkeep(tasks: Tasks, handle: PrometheusHandle) -> Result<(), Failure> {
@@ -127,7 +148,7 @@ async fn upkeep(tasks: Tasks, handle: PrometheusHandle) -> Result<(), Failure> {
 async fn accept(
     tasks: Tasks,
     listener: tokio::net::TcpListener,
-    handle: PrometheusHandle,
+    shown: Shown,
 ) -> Result<(), Failure> {
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -141,20 +162,20 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let handle = handle.clone();
+        let shown = shown.clone();
         let token = tasks.token().clone();
         tasks.spawn_session("metrics-scrape", async move {
             let _permit = permit;
-            let scrape = tokio::time::timeout(CONNECTION_DEADLINE, answer(stream, handle));
+            let scrape = tokio::time::timeout(CONNECTION_DEADLINE, answer(stream, shown));
             token.run_until_cancelled(scrape).await;
         });
     }
 }
 
-async fn answer(stream: TcpStream, handle: PrometheusHandle) {
+async fn answer(stream: TcpStream, shown: Shown) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let handle = handle.clone();
-        async move { Ok::<_, Infallible>(respond(&request, &handle)) }
+        let shown = shown.clone();
+        async move { Ok::<_, Infallible>(respond(&request, &shown)) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -166,11 +187,11 @@ async fn answer(stream: TcpStream, handle: PrometheusHandle) {
     }
 }
 
-fn respond(request: &Request<Incoming>, handle: &PrometheusHandle) -> Response<String> {
+fn respond(request: &Request<Incoming>, shown: &Shown) -> Response<String> {
     let (status, content_type, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
             let prometheus = "text/plain; version=0.0.4; charset=utf-8";
-            (StatusCode::OK, prometheus, handle.render())
+            (StatusCode::OK, prometheus, shown.render())
         }
         (&Method::GET, "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
         _ => (
@@ -211,6 +232,9 @@ mod tests {
             metrics::histogram!("hyperhash_batch_shares").record(7.0);
         });
         let context = Context::new("hh-x", "1.2.3", crate::Settings::default());
+        let mut node = Family::gauge("hyperhash_node_info", "A node, always 1");
+        node.add(&[("node", "berlin")], 1);
+        context.passing_metrics.replace(&[node]);
         let any_port = "127.0.0.1:0".parse().unwrap();
         let address = serve(&context, recorder.handle(), Some(any_port))
             .await
@@ -224,6 +248,7 @@ mod tests {
             "hyperhash_batch_shares_bucket{le=\"10\"} 1",
             "hyperhash_build_info{daemon=\"hh-x\",version=\"1.2.3\"} 1",
             "hyperhash_log_messages_total{level=\"ERROR\"} 0",
+            "\n# TYPE hyperhash_node_info gauge\nhyperhash_node_info{node=\"berlin\"} 1\n",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

@@ -3,11 +3,11 @@
 use super::chain;
 use crate::dial::{Channel, DialError};
 use crate::identity::Identity;
-use crate::supervisor::Supervisor;
+use crate::report::Reporter;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
 use hh_ipc::agent::{
-    CoreMessage, Heartbeat, NodeHello, NodeMessage, core_message, node_message, path,
+    CoreMessage, Heartbeat, Inventory, NodeHello, NodeMessage, core_message, node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -32,6 +32,9 @@ pub(super) struct Session {
     outgoing: mpsc::Sender<NodeMessage>,
     heartbeat: Interval,
     heard: Instant,
+    reporter: Reporter,
+    /// As core was told it in this session.
+    told: Option<Inventory>,
 }
 
 /// Why a session ended.
@@ -83,14 +86,14 @@ impl Session {
     pub(super) async fn open(
         channel: &Channel,
         identity: &Identity,
-        supervisor: &Supervisor,
+        reporter: Reporter,
     ) -> Result<Self, DialError> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
         let hello = NodeHello {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: identity.enrolled().map_or(0, |enrolled| enrolled.epoch),
             last_seq: 0,
-            services: supervisor.report(),
+            services: reporter.services(),
         };
         let hello = node_message::Body::Hello(hello);
         // There is room: it is the first.
@@ -106,6 +109,8 @@ impl Session {
             outgoing,
             heartbeat: interval(HEARTBEAT),
             heard: Instant::now(),
+            reporter,
+            told: None,
         })
     }
 
@@ -114,7 +119,6 @@ impl Session {
         &mut self,
         worker: &mut Ends,
         clock: &ClockOffset,
-        supervisor: &Supervisor,
         due: Due<'_>,
     ) -> Step {
         loop {
@@ -128,7 +132,7 @@ impl Session {
                     Some(report) => self.say(report).await,
                     None => Some(Step::End(End::Stopping)),
                 },
-                _ = self.heartbeat.tick() => self.beat(supervisor).await,
+                _ = self.heartbeat.tick() => self.beat().await,
                 () = due.is_due() => Some(Step::Renew),
             };
             if let Some(step) = step {
@@ -175,13 +179,20 @@ impl Session {
         }
     }
 
-    async fn beat(&mut self, supervisor: &Supervisor) -> Option<Step> {
+    async fn beat(&mut self) -> Option<Step> {
         if self.heard.elapsed() > self.heartbeat.period() * SILENCE {
             return Some(Step::End(End::Silent));
         }
+        let inventory = Some(self.reporter.inventory());
+        let is_news = inventory != self.told;
+        if is_news {
+            self.told.clone_from(&inventory);
+        }
         let heartbeat = Heartbeat {
             sent_at_unix_ms: now_ms(),
-            services: supervisor.report(),
+            services: self.reporter.services(),
+            lanes: self.reporter.lanes(),
+            inventory: inventory.filter(|_inventory| is_news),
         };
         self.say(node_message::Body::Heartbeat(heartbeat)).await
     }

@@ -12,8 +12,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
-/// A log that is longer is put aside when its service is started; the one before it goes.
-const LOG_BYTES_MAX: u64 = 16 << 20;
+/// A log that is longer is put aside when its service is started; the one before it goes. While the service runs its log takes no more of
+/// the disk than this, and what is written until it is looked at.
+pub(super) const LOG_BYTES_MAX: u64 = 16 << 20;
 
 /// How often a process that is no child of ours is looked at until it has ended.
 const POLL: Duration = Duration::from_millis(50);

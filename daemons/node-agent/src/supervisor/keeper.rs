@@ -1,6 +1,7 @@
 //! The task of one service: it has the child, takes orders, and starts the child again when it ends by itself.
 
 use super::child::{self, Files};
+use super::log;
 use super::{Act, ActError, Done, Order, ServiceState, ServiceView};
 use crate::backoff::Backoff;
 use crate::config::ServiceConfig;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// So long a service without a health address must live to count as running: who fails at its configuration ends before.
@@ -25,6 +26,9 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often a health address is tried.
 const HEALTH_POLL: Duration = Duration::from_millis(200);
+
+/// How often it is looked at how long the log is.
+const LOG_LOOK: Duration = Duration::from_secs(5);
 
 /// A service that lived for so long has no failures in a row any more.
 const GOOD_LIFE: Duration = Duration::from_secs(60);
@@ -43,6 +47,7 @@ pub(super) struct Keeper {
     retry_at: Option<Instant>,
     /// Who waits until it is healthy.
     promised: Option<Done>,
+    log_look: Interval,
 }
 
 /// What happens to a keeper.
@@ -53,6 +58,7 @@ enum Event {
     /// It is not healthy, and should be.
     Late,
     Retry,
+    LookAtLog,
     Stop,
 }
 
@@ -77,6 +83,7 @@ impl Keeper {
             starting: false,
             retry_at: None,
             promised: None,
+            log_look: log_look(),
         };
         (keeper, seen)
     }
@@ -97,6 +104,7 @@ impl Keeper {
                 Event::Healthy => self.healthy(),
                 Event::Late => self.late(),
                 Event::Retry => self.retry(),
+                Event::LookAtLog => self.look_at_log(),
                 Event::Stop => break,
             }
         }
@@ -129,6 +137,7 @@ impl Keeper {
             () = health => Event::Healthy,
             () = at(late_at) => Event::Late,
             () = at(self.retry_at) => Event::Retry,
+            _ = self.log_look.tick() => Event::LookAtLog,
         }
     }
 
@@ -187,6 +196,16 @@ impl Keeper {
         self.retry_at = None;
         self.view.send_modify(|view| view.restarts += 1);
         self.start_or_retry();
+    }
+
+    fn look_at_log(&self) {
+        let path = self.files.log();
+        match log::trim(path, child::LOG_BYTES_MAX) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(log = %path.display(), %error, "long log could not be cut, and was emptied where that works");
+            }
+            _ => {}
+        }
     }
 
     fn start_or_retry(&mut self) {
@@ -258,6 +277,12 @@ impl Keeper {
             }
         });
     }
+}
+
+fn log_look() -> Interval {
+    let mut interval = tokio::time::interval(LOG_LOOK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 async fn becomes_healthy(started: Instant, address: Option<SocketAddr>) {

@@ -1,7 +1,11 @@
 //! Lines of a service's log, by cursor.
 //!
 //! A cursor is the file's inode and a place in it: a log that was put aside is another file, and is read from its beginning.
+//!
+//! A service writes its log itself, and goes on while the agent is gone. So a log that gets long can't be put aside under it: its older
+//! part is given back to the disk as a hole. No line that comes meanwhile is lost, and every cursor holds.
 
+use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +13,12 @@ use std::path::Path;
 
 /// Read in one go: what a result holds, and some lines more.
 const READ_BYTES_MAX: u64 = 15 * 1024;
+
+/// Holes end at a multiple of this: no file system has larger blocks, of which a part would stay as zeros.
+const HOLE_UNIT: u64 = 1 << 20;
+
+/// As `st_blocks` counts, whatever the file system's blocks are.
+const BLOCK_BYTES: u64 = 512;
 
 /// Why there are no lines.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +42,8 @@ pub(super) fn tail(path: &Path, lines: u16, after: Option<&str>) -> Result<Strin
     let (inode, length) = (metadata.ino(), metadata.len());
     let after = after.map(place_of).transpose()?;
     let after = after.map(|(of, place)| if of == inode { place.min(length) } else { 0 });
-    let start = after.unwrap_or(length.saturating_sub(READ_BYTES_MAX));
+    let asked = after.unwrap_or(length.saturating_sub(READ_BYTES_MAX));
+    let start = data_from(&file, asked);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -46,7 +57,12 @@ pub(super) fn tail(path: &Path, lines: u16, after: Option<&str>) -> Result<Strin
         .collect();
     let lines = usize::from(lines);
     let (skipped, shown) = match after {
-        Some(_) => (&all[..0], &all[..all.len().min(lines)]),
+        Some(_) => {
+            // What comes after a hole begins with a part of a line.
+            let first = usize::from(start > asked).min(all.len());
+            let (skipped, rest) = all.split_at(first);
+            (skipped, &rest[..rest.len().min(lines)])
+        }
         None => {
             // Where it was cut in the middle, the first is a part of a line.
             let first = usize::from(start > 0).min(all.len());
@@ -62,6 +78,35 @@ pub(super) fn tail(path: &Path, lines: u16, after: Option<&str>) -> Result<Strin
     ))
 }
 
+/// Gives the older part of a log back to the disk where it takes more than that of it; half of that stays at least.
+///
+/// # Errors
+/// The file can't be opened, or the file system knows no holes: then the whole log is emptied.
+pub(super) fn trim(path: &Path, bytes_max: u64) -> io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.blocks().saturating_mul(BLOCK_BYTES) <= bytes_max {
+        return Ok(());
+    }
+    let file = File::options().write(true).open(path)?;
+    let end = metadata.len().saturating_sub(bytes_max / 2);
+    let end = end - end % HOLE_UNIT;
+    if end == 0 {
+        return Ok(());
+    }
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if let Err(error) = fallocate(&file, hole, 0, end) {
+        file.set_len(0)?;
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// The first place from there on that is in no hole.
+fn data_from(file: &File, place: u64) -> u64 {
+    // At the end of the file there is none, and some file systems know no holes.
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Data(place)).unwrap_or(place)
+}
+
 fn place_of(cursor: &str) -> Result<(u64, u64), LogError> {
     let parsed = cursor
         .split_once(':')
@@ -72,6 +117,7 @@ fn place_of(cursor: &str) -> Result<(u64, u64), LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     fn cursor(text: &str) -> String {
         let line = text.lines().next().unwrap();
@@ -99,6 +145,57 @@ mod tests {
         let new = tail(&path, 2, Some(&cursor(&rest))).unwrap();
         assert_eq!(lines(&new), ["7"]);
         tail(&path, 2, Some("x")).unwrap_err();
+    }
+
+    #[test]
+    fn a_log_that_gets_long_gives_its_older_part_back_and_its_cursors_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let max = 4 * HOLE_UNIT;
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .unwrap();
+        let mut number = 0;
+        let mut write = |bytes: u64| {
+            let text: String = std::iter::repeat_with(|| {
+                number += 1;
+                format!("line {number:07}\n")
+            })
+            .take(usize::try_from(bytes / 13).unwrap())
+            .collect();
+            log.write_all(text.as_bytes()).unwrap();
+        };
+        write(HOLE_UNIT);
+        trim(&path, max).unwrap();
+        let early = cursor(&tail(&path, 1, None).unwrap());
+        for _ in 0..16 {
+            write(HOLE_UNIT);
+            trim(&path, max).unwrap();
+            let metadata = std::fs::metadata(&path).unwrap();
+            assert!(metadata.blocks() * BLOCK_BYTES <= max + HOLE_UNIT);
+        }
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert!(metadata.len() > 16 * HOLE_UNIT);
+        // Where it was is a hole now: it goes on at the first whole line after it, and from there without gaps.
+        let mut after = early;
+        let mut next: Option<u64> = None;
+        loop {
+            let page = tail(&path, 500, Some(&after)).unwrap();
+            let read = lines(&page);
+            if read.is_empty() {
+                break;
+            }
+            for line in read {
+                let number: u64 = line.strip_prefix("line ").unwrap().parse().unwrap();
+                assert_eq!(number, next.unwrap_or(number));
+                next = Some(number + 1);
+            }
+            after = cursor(&page);
+        }
+        let last = tail(&path, 1, None).unwrap();
+        assert_eq!(lines(&last), [format!("line {:07}", next.unwrap() - 1)]);
     }
 
     #[test]

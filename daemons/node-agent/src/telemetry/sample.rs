@@ -1,6 +1,6 @@
 //! One look at this machine.
 
-use crate::supervisor::Supervisor;
+use crate::report::Reporter;
 use hh_ipc::agent::Sample;
 use jiff::Timestamp;
 use std::fs;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 pub(super) struct Sampler {
     /// On the disk that counts.
     dir: PathBuf,
-    supervisor: Supervisor,
+    reporter: Reporter,
 }
 
 impl Sampler {
-    pub(super) fn new(dir: &Path, supervisor: Supervisor) -> Self {
+    pub(super) fn new(dir: &Path, reporter: Reporter) -> Self {
         Self {
             dir: dir.to_owned(),
-            supervisor,
+            reporter,
         }
     }
 
@@ -38,7 +38,8 @@ impl Sampler {
             memory_available_bytes: memory_bytes(&memory, "MemAvailable:"),
             disk_total_bytes: disk_bytes(disk.as_ref().map(|disk| disk.f_blocks)),
             disk_available_bytes: disk_bytes(disk.as_ref().map(|disk| disk.f_bavail)),
-            services: self.supervisor.report(),
+            services: self.reporter.services(),
+            lanes: self.reporter.lanes(),
         }
     }
 }

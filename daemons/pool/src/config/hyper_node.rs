@@ -3,6 +3,7 @@
 use super::PoolConfig;
 use crate::difficulty::{DIFFICULTIES, DifficultyRange};
 use hh_daemon::Mistakes;
+use hh_mining::Account;
 use hh_trust::{LaneName, NodeId, NodePublicKey};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -73,6 +74,24 @@ impl PoolConfig {
                 );
             }
             self.check_node_lanes(&table, node, mistakes);
+        }
+    }
+
+    pub(super) fn check_private_nodes(&self, mistakes: &mut Mistakes) {
+        for (node, accounts) in &self.private_nodes {
+            let key = format!("private_nodes.{node}");
+            if accounts.is_empty() {
+                let fix = "name the accounts that it serves, or take it out if it serves everybody";
+                mistakes.add(key.clone(), "a node that serves nobody", fix);
+            }
+            for account in accounts {
+                let spelt = Account::parse(account, self.chain).map(|account| account.to_string());
+                if spelt.as_ref() != Ok(account) {
+                    let what = format!("{account:?} is no account, or not as it is spelt");
+                    let fix = "write it as `hhctl worker list` shows it, without the worker";
+                    mistakes.add(key.clone(), what, fix);
+                }
+            }
         }
     }
 

@@ -127,6 +127,27 @@ fn nodes_are_known_by_name_key_and_lanes() {
 }
 
 #[test]
+fn a_private_node_serves_accounts_that_are_some() {
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hh-pool.toml");
+    let table = format!("[private_nodes]\nberlin-1 = [\"alice\", \"bob\"]\n{LEDGER}");
+    std::fs::write(&path, example.replace(LEDGER, &table)).unwrap();
+    let private = load(&path).unwrap().private_nodes;
+    let (node, accounts) = private.first_key_value().unwrap();
+    assert_eq!((node.as_str(), accounts.len()), ("berlin-1", 2));
+    for (line, expected) in [
+        ("berlin-1 = []", "serves nobody"),
+        ("berlin-1 = [\"alice.rig1\"]", "is no account"),
+        ("berlin-1 = [\"Alice\"]", "is no account"),
+        ("core = [\"alice\"]", "no name of a node"),
+    ] {
+        let table = format!("[private_nodes]\n{line}\n{LEDGER}");
+        check_refused(LEDGER, &table, &[expected]);
+    }
+}
+
+#[test]
 fn a_node_that_can_t_be_told_from_another_or_from_core_is_refused() {
     let one = "id = \"a\"\nlanes = [{ name = \"x\" }]";
     let twice = [one, one];

@@ -25,7 +25,8 @@ use hh_sv2::message::{
 };
 use hh_sv2::setup::{ClientSetup, SETUP_DEADLINE, client_setup};
 use hh_sv2::{Authority, AuthorityPublicKey, AuthoritySecretKey, Connection, Limits, Message};
-use hh_trust::PoolAuthority;
+use hh_trust::{NodeId, PoolAuthority};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -47,6 +48,7 @@ pub(crate) struct Options {
     pub write_deadline: Duration,
     pub proxy_protocol: ProxyProtocol,
     pub hyper_nodes: Vec<HyperNodeConfig>,
+    pub private_nodes: BTreeMap<NodeId, BTreeSet<String>>,
 }
 
 impl Default for Options {
@@ -58,6 +60,7 @@ impl Default for Options {
             write_deadline: hh_sv2::connection::WRITE_DEADLINE,
             proxy_protocol: ProxyProtocol::default(),
             hyper_nodes: Vec::new(),
+            private_nodes: BTreeMap::new(),
             vardiff: VardiffConfig {
                 // Any hash is a share.
                 min_difficulty: 1e-12,
@@ -124,6 +127,7 @@ impl TestPool {
         let pool = PoolAuthority::from_bytes(key.to_bytes());
         let file = StateFile::new(dir.path().join("nodes.json"));
         let hyper_nodes = HyperNodes::open(pool, &options.hyper_nodes, file).unwrap();
+        let hyper_nodes = hyper_nodes.with_private(&options.private_nodes);
         let shared = Arc::new(Shared {
             network: Network::Regtest,
             directory: Directory::new(clock, vec![lane]),

@@ -134,6 +134,11 @@ impl Session {
         if self.shared.bans.is_account_banned(&account, unix_ms()) {
             return Err("unknown-user");
         }
+        if !self.serves(&account) {
+            let peer = self.connection.peer();
+            tracing::info!(%peer, account, "account refused: the private node serves others");
+            return Err("unknown-user");
+        }
         let (node, lane) = self.node_and_lane();
         Origin::new(account, worker, node, lane).or(Err("invalid-user-identity"))
     }

@@ -108,6 +108,12 @@ impl Session {
         Ok(())
     }
 
+    /// Whether channels of an account may be opened: through a private node only its own are.
+    pub(super) fn serves(&self, account: &str) -> bool {
+        let passage = self.passage.as_ref();
+        passage.is_none_or(|passage| passage.serves(account))
+    }
+
     /// Node and lane of shares that come now.
     pub(super) fn node_and_lane(&self) -> (&str, &str) {
         node_and_lane(self.passage.as_ref(), &self.lane)
@@ -138,7 +144,9 @@ fn node_and_lane<'a>(passage: Option<&'a Passage>, lane: &'a LaneView) -> (&'a s
     }
 }
 
+/// What is not the node's to serve comes through none: of a channel that was there before the credential.
 fn origin_through(passage: Option<&Passage>, lane: &LaneView, origin: &Arc<Origin>) -> Arc<Origin> {
+    let passage = passage.filter(|passage| passage.serves(origin.account()));
     let (node, lane) = node_and_lane(passage, lane);
     if (origin.node(), origin.lane()) == (node, lane) {
         return Arc::clone(origin);

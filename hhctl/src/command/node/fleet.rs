@@ -5,7 +5,8 @@ use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
 use hh_ipc::api::core::{
-    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeService, NodeState,
+    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeService,
+    NodeState,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -25,18 +26,27 @@ pub(super) fn table(nodes: &[FleetNode], now: Timestamp) -> Table {
         Column::left("STATE"),
         Column::left("SEEN"),
         Column::right("SERVICES"),
+        Column::right("HASHRATE 10m"),
+        Column::right("MINERS"),
         Column::left("AGENT"),
         Column::left("SERVES"),
         Column::left("CERTIFICATE"),
     ];
     let when_empty = "no node has enrolled at core; `hhctl token create` is how one does";
     let mut table = Table::new(columns, when_empty);
+    let hashrates = nodes.iter().filter_map(|node| node.hashrate_10m_hs);
+    let largest = hashrates.fold(0.0, f64::max);
     for node in nodes {
+        let hashrate = node.hashrate_10m_hs;
+        let hashrate = hashrate.map(|value| text::hashrate_like(value, largest));
+        let miners = node.miners.map(|miners| text::count(miners.into()));
         table.row(vec![
             node.id.as_str().into(),
             state(node.state),
             text::ago(now, node.last_seen_at).into(),
             services(node),
+            hashrate.unwrap_or_default().into(),
+            miners.unwrap_or_default().into(),
             node.agent_version.as_str().into(),
             serves(node).into(),
             until(now, node.certificate_until_at),
@@ -46,10 +56,13 @@ pub(super) fn table(nodes: &[FleetNode], now: Timestamp) -> Table {
 }
 
 pub(super) fn report(detail: &FleetNodeDetail, now: Timestamp) -> Report {
-    let view = vec![
+    let mut view = vec![
         Part::Fields(fields(detail, now)),
         Part::Table(service_table(&detail.services, now)),
     ];
+    if !detail.lanes.is_empty() {
+        view.push(Part::Table(lane_table(&detail.lanes)));
+    }
     Report::item("FleetNode", json!(detail), view)
 }
 
@@ -108,10 +121,59 @@ fn fields(detail: &FleetNodeDetail, now: Timestamp) -> Vec<(&'static str, Cell)>
             format!("{} in epoch {}", text::count(detail.last_seq), detail.epoch).into(),
         ),
     ];
+    if let Some(inventory) = &detail.inventory {
+        fields.extend(inventory_fields(inventory));
+    }
     if let Some(health) = &detail.health {
         fields.extend(machine(health, now));
     }
     fields
+}
+
+fn inventory_fields(inventory: &NodeInventory) -> Vec<(&'static str, Cell)> {
+    let NodeInventory {
+        os,
+        kernel,
+        architecture,
+        cpus,
+        ..
+    } = inventory;
+    let cpus = text::plural(u64::from(*cpus), "CPU");
+    let programs = inventory.programs.iter();
+    let programs: Vec<String> = programs
+        .map(|program| format!("{} {}", program.name, program.version))
+        .collect();
+    vec![
+        ("System", os.as_str().into()),
+        (
+            "Machine",
+            format!("Linux {kernel}, {architecture}, {cpus}").into(),
+        ),
+        ("Programs", programs.join(", ").into()),
+    ]
+}
+
+fn lane_table(lanes: &[NodeLane]) -> Table {
+    let columns = vec![
+        Column::left("LANE"),
+        Column::right("HASHRATE 10m"),
+        Column::right("MINERS"),
+        Column::right("ACCEPTED"),
+        Column::right("REJECTED"),
+    ];
+    let mut table = Table::new(columns, "");
+    let hashrates = lanes.iter().map(|lane| lane.hashrate_10m_hs);
+    let largest = hashrates.fold(0.0, f64::max);
+    for lane in lanes {
+        table.row(vec![
+            lane.name.as_str().into(),
+            text::hashrate_like(lane.hashrate_10m_hs, largest).into(),
+            text::count(lane.miners.into()).into(),
+            text::count(lane.shares_accepted).into(),
+            text::count(lane.shares_rejected).into(),
+        ]);
+    }
+    table
 }
 
 fn machine(health: &NodeHealth, now: Timestamp) -> Vec<(&'static str, Cell)> {

@@ -5,9 +5,9 @@ use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
     ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, Core, CoreStatus, CreateApiToken,
     CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
-    IssuedToken, IssuerStatus, NodeHealth, NodeOrder, NodeService, NodeState, Operation,
-    OperationPage, OperationQuery, OperationState, PkiStatus, Role, ServiceOrder, SigningKeyStatus,
-    TokenPage, TokenState, WaitForOperation,
+    IssuedToken, IssuerStatus, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram,
+    NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus,
+    Role, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
 use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail};
@@ -35,6 +35,8 @@ fn node(id: &str, state: NodeState) -> FleetNode {
         certificate_until_at: now() + SignedDuration::from_hours(17),
         services: 2,
         services_running: if is_here { 2 } else { 1 },
+        hashrate_10m_hs: is_here.then_some(1.25e15),
+        miners: is_here.then_some(1_204),
     }
 }
 
@@ -77,6 +79,36 @@ fn detail() -> FleetNodeDetail {
             disk_available_bytes: 61_000_000_000,
             dropped_total: 3,
         }),
+        lanes: vec![lane("asics", 1.2e15, 1_004), lane("gpus", 5e13, 200)],
+        inventory: Some(NodeInventory {
+            told_at: seconds_ago(3_600),
+            os: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+            kernel: "6.1.0-18-amd64".to_owned(),
+            architecture: "x86_64".to_owned(),
+            cpus: 8,
+            programs: vec![
+                program("bitcoin-core", "31.0"),
+                program("hh-tp", "0.1.0"),
+                program("hh-translator", "0.1.0"),
+            ],
+        }),
+    }
+}
+
+fn lane(name: &str, hashrate_10m_hs: f64, miners: u32) -> NodeLane {
+    NodeLane {
+        name: name.to_owned(),
+        hashrate_10m_hs,
+        miners,
+        shares_accepted: 81_204,
+        shares_rejected: 12,
+    }
+}
+
+fn program(name: &str, version: &str) -> NodeProgram {
+    NodeProgram {
+        name: name.to_owned(),
+        version: version.to_owned(),
     }
 }
 
@@ -195,6 +227,8 @@ impl Core for Fake {
             session_address: "0.0.0.0:8445".to_owned(),
             nodes: 2,
             nodes_connected: 1,
+            hashrate_10m_hs: 1.25e15,
+            miners: 1_204,
             operations_open: 0,
             audit_head: "2:00".to_owned(),
         })

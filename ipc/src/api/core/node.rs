@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A node that has enrolled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FleetNode {
     pub id: String,
@@ -22,6 +22,12 @@ pub struct FleetNode {
     pub services: u32,
     /// Of these, that run.
     pub services_running: u32,
+    /// Of all lanes, over the last 10 minutes, in hashes a second; none while it has no session.
+    #[serde(default)]
+    pub hashrate_10m_hs: Option<f64>,
+    /// Connections of miners to all lanes; none while it has no session.
+    #[serde(default)]
+    pub miners: Option<u32>,
 }
 
 /// What is known of a node's connection.
@@ -35,7 +41,7 @@ pub enum NodeState {
 }
 
 /// The nodes, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FleetPage {
     /// At most 1,000.
     pub nodes: Vec<FleetNode>,
@@ -44,7 +50,7 @@ pub struct FleetPage {
 }
 
 /// A node, and all that it reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FleetNodeDetail {
     pub node: FleetNode,
@@ -60,6 +66,12 @@ pub struct FleetNodeDetail {
     pub services: Vec<NodeService>,
     /// The last that came; none before the first.
     pub health: Option<NodeHealth>,
+    /// Of its translator, by name.
+    #[serde(default)]
+    pub lanes: Vec<NodeLane>,
+    /// None before the node told it.
+    #[serde(default)]
+    pub inventory: Option<NodeInventory>,
 }
 
 /// A service that a node's policy names.
@@ -91,4 +103,42 @@ pub struct NodeHealth {
     pub disk_available_bytes: u64,
     /// Samples that the node's spool had no room for.
     pub dropped_total: u64,
+}
+
+/// A lane of a node's translator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeLane {
+    pub name: String,
+    /// Of accepted shares over the last 10 minutes, in hashes a second.
+    pub hashrate_10m_hs: f64,
+    /// Connections of miners.
+    pub miners: u32,
+    /// Since the translator started.
+    pub shares_accepted: u64,
+    /// Since the translator started, for all reasons.
+    pub shares_rejected: u64,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeInventory {
+    /// When the node told it.
+    pub told_at: Timestamp,
+    pub os: String,
+    pub kernel: String,
+    pub architecture: String,
+    pub cpus: u32,
+    /// By name.
+    pub programs: Vec<NodeProgram>,
+}
+
+/// A program that answers the node's agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeProgram {
+    /// `hh-translator`, `hh-tp` or `bitcoin-core`.
+    pub name: String,
+    pub version: String,
 }

@@ -4,9 +4,10 @@ use super::at;
 use hh_ipc::api::core::{
     ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, CoreStatus, CreateApiToken,
     CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
-    IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeOrder, NodeService, NodeState,
-    Operation, OperationPage, OperationQuery, OperationState, PkiStatus, Role, ServiceAction,
-    ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
+    IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder,
+    NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState,
+    PkiStatus, Role, ServiceAction, ServiceOrder, SigningKeyStatus, TokenPage, TokenState,
+    WaitForOperation,
 };
 
 pub(crate) fn core_status() -> CoreStatus {
@@ -16,6 +17,8 @@ pub(crate) fn core_status() -> CoreStatus {
         session_address: "0.0.0.0:8445".into(),
         nodes: 12,
         nodes_connected: 11,
+        hashrate_10m_hs: 42.5,
+        miners: 42,
         operations_open: 1,
         audit_head: "7:ab".into(),
     }
@@ -33,6 +36,8 @@ fn fleet_node(state: NodeState) -> FleetNode {
         certificate_until_at: at(3),
         services: 2,
         services_running: 1,
+        hashrate_10m_hs: Some(21.25),
+        miners: Some(17),
     }
 }
 
@@ -70,6 +75,24 @@ pub(crate) fn fleet_node_detail() -> FleetNodeDetail {
             disk_total_bytes: 14,
             disk_available_bytes: 15,
             dropped_total: 16,
+        }),
+        lanes: vec![NodeLane {
+            name: "asics".into(),
+            hashrate_10m_hs: 21.25,
+            miners: 17,
+            shares_accepted: 18,
+            shares_rejected: 19,
+        }],
+        inventory: Some(NodeInventory {
+            told_at: at(20),
+            os: "Debian GNU/Linux 12 (bookworm)".into(),
+            kernel: "6.1.0-18-amd64".into(),
+            architecture: "x86_64".into(),
+            cpus: 21,
+            programs: vec![NodeProgram {
+                name: "hh-translator".into(),
+                version: "0.1.0".into(),
+            }],
         }),
     }
 }

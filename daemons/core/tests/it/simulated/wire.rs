@@ -27,7 +27,7 @@ use tonic_prost::ProstCodec;
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     #[error("no connection: {0}")]
     Connect(#[from] io::Error),
     #[error("no HTTP/2: {0}")]
@@ -43,14 +43,14 @@ pub(super) enum WireError {
 }
 
 /// Closed when it is dropped.
-pub(super) struct Channel {
+pub(crate) struct Channel {
     sender: http2::SendRequest<Body>,
-    pub(super) binding: ChannelBinding,
+    pub(crate) binding: ChannelBinding,
     moving: AbortHandle,
 }
 
 impl Channel {
-    pub(super) async fn dial(
+    pub(crate) async fn dial(
         source: Ipv4Addr,
         address: &str,
         domain: &TrustDomain,
@@ -59,7 +59,7 @@ impl Channel {
         tokio::time::timeout(LIMIT, connect(source, address, domain, tls)).await?
     }
 
-    pub(super) async fn unary<Q, A>(&self, call: &'static str, message: Q) -> Result<A, WireError>
+    pub(crate) async fn unary<Q, A>(&self, call: &'static str, message: Q) -> Result<A, WireError>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
@@ -73,7 +73,7 @@ impl Channel {
         Ok(tokio::time::timeout(LIMIT, calling).await??.into_inner())
     }
 
-    pub(super) async fn session(
+    pub(crate) async fn session(
         &self,
         messages: mpsc::Receiver<NodeMessage>,
     ) -> Result<Streaming<CoreMessage>, WireError> {

@@ -1,5 +1,7 @@
 //! Who shares are credited to when a node presents its credential, and what it is worth where it is not its own.
 
+mod private_node;
+
 use crate::difficulty::{Change, DifficultyRange};
 use crate::directory::unix_ms;
 use crate::sample::node::{self, HOUR};
