@@ -161,7 +161,11 @@ fn block_relay(config: &CoreConfig, context: &Context, store: &Store) -> Option<
     }
     let relay = Relay::new(config.relay.chain, context.tasks.clone());
     let stop = context.tasks.token().clone();
-    spawn(context, "block relay", relay.clone().admit(store.clone(), stop));
+    spawn(
+        context,
+        "block relay",
+        relay.clone().admit(store.clone(), stop),
+    );
     Some(relay)
 }
 

@@ -7,6 +7,7 @@
 //!  core ◄── TLS, certificate ── link: joins, one session at a time ── orders ──► worker: checks, journals, does, signs
 //!                                   ▲                        owner's word ──►       │
 //!  telemetry: samples into a spool ─┘                 supervisor: a keeper per service ◄──┘
+//!  core ◄── a connection of its own ── relay: new blocks to and from the node's Bitcoin Core
 //! ```
 
 mod backoff;
@@ -22,6 +23,7 @@ mod identity;
 mod journal;
 mod link;
 mod policy;
+mod relay;
 mod supervisor;
 mod telemetry;
 mod worker;
@@ -35,6 +37,7 @@ use hh_trust::ChangeJournal;
 use identity::Identity;
 use journal::Journal;
 use link::Link;
+use relay::Relay;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use supervisor::Supervisor;
@@ -89,6 +92,10 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         clock: clock.clone(),
     };
     control.serve()?;
+    let (target, reached) = watch::channel(None);
+    if let Some(node) = config.bitcoin.as_ref().filter(|_| config.relay_blocks) {
+        Relay::start(node, reached, &context.tasks)?;
+    }
     let link = Link {
         identity,
         token_file: config.token_file.clone(),
@@ -99,6 +106,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         renew,
         enrolled,
         channel,
+        target,
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);

@@ -86,10 +86,7 @@ impl BlockAssembly {
 }
 
 /// The parts of a block, which share its bytes.
-pub fn chunks_of(
-    hash: [u8; 32],
-    block: &Bytes,
-) -> impl Iterator<Item = RelayChunk> + Send + use<> {
+pub fn chunks_of(hash: [u8; 32], block: &Bytes) -> impl Iterator<Item = RelayChunk> + Send + use<> {
     let block = block.clone();
     // No block has as many bytes as a u32 does not count.
     let total = u32::try_from(block.len()).unwrap_or(u32::MAX);
@@ -145,11 +142,23 @@ mod tests {
         check_refused(|part| part.block_hash = vec![8; 32], ChunkError::OtherBlock);
         check_refused(|part| part.data = Bytes::new(), ChunkError::Empty);
         check_refused(|part| part.offset = 0, ChunkError::Gap(0, CHUNK_BYTES));
-        check_refused(|part| part.offset += 1, ChunkError::Gap(262_145, CHUNK_BYTES));
+        check_refused(
+            |part| part.offset += 1,
+            ChunkError::Gap(262_145, CHUNK_BYTES),
+        );
         check_refused(|part| part.total_bytes -= 1, ChunkError::End);
-        check_refused(|part| part.data = block(2 * CHUNK_BYTES + 1), ChunkError::End);
-        check_refused(|part| part.total_bytes = 4_000_001, ChunkError::TooLarge(4_000_001));
-        check_refused(|part| part.total_bytes = u32::MAX, ChunkError::TooLarge(u32::MAX));
+        check_refused(
+            |part| part.data = block(2 * CHUNK_BYTES + 1),
+            ChunkError::End,
+        );
+        check_refused(
+            |part| part.total_bytes = 4_000_001,
+            ChunkError::TooLarge(4_000_001),
+        );
+        check_refused(
+            |part| part.total_bytes = u32::MAX,
+            ChunkError::TooLarge(u32::MAX),
+        );
         check_refused(|part| part.total_bytes = 0, ChunkError::End);
     }
 }

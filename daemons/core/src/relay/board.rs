@@ -180,7 +180,11 @@ impl Board {
 
     /// A stream has ended.
     pub(super) fn leave(&mut self, node: &NodeId, serial: u64, now: Instant) {
-        if self.seats.get(node).is_some_and(|seat| seat.serial == serial) {
+        if self
+            .seats
+            .get(node)
+            .is_some_and(|seat| seat.serial == serial)
+        {
             self.seats.remove(node);
             self.ask_others(node);
         }
@@ -197,7 +201,9 @@ impl Board {
     /// The nodes that are here, and as of which enrolment.
     pub(super) fn nodes(&self) -> Vec<(NodeId, u64)> {
         let seats = self.seats.iter();
-        seats.map(|(node, seat)| (node.clone(), seat.epoch)).collect()
+        seats
+            .map(|(node, seat)| (node.clone(), seat.epoch))
+            .collect()
     }
 
     /// A node may not be here any more.
@@ -208,7 +214,12 @@ impl Board {
     }
 
     /// Takes so many headers from the budget of a node, whatever they are.
-    pub(super) fn charge(&mut self, node: &NodeId, headers: usize, now: Instant) -> Result<(), Over> {
+    pub(super) fn charge(
+        &mut self,
+        node: &NodeId,
+        headers: usize,
+        now: Instant,
+    ) -> Result<(), Over> {
         self.budget(node, now).headers(headers, now)
     }
 
@@ -218,7 +229,12 @@ impl Board {
     }
 
     /// Takes what a node sends of a block from its budget.
-    pub(super) fn charge_bytes(&mut self, node: &NodeId, bytes: usize, now: Instant) -> Result<(), Over> {
+    pub(super) fn charge_bytes(
+        &mut self,
+        node: &NodeId,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), Over> {
         self.budget(node, now).bytes_in(bytes, now)
     }
 
@@ -362,9 +378,10 @@ impl Board {
 
     /// A node is gone, with all that it was asked for.
     fn ask_others(&mut self, node: &NodeId) {
-        let awaited = self.seen.iter().filter(|seen| {
-            matches!(&seen.body, Body::Awaited { from } if from == node)
-        });
+        let awaited = self
+            .seen
+            .iter()
+            .filter(|seen| matches!(&seen.body, Body::Awaited { from } if from == node));
         let awaited: Vec<BlockHash> = awaited.map(|seen| seen.header.hash()).collect();
         for hash in awaited {
             self.failed(node, hash);

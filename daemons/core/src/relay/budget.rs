@@ -57,9 +57,9 @@ impl Budget {
     }
 
     pub(super) fn anchor(&mut self, now: Instant) -> Result<(), Over> {
-        self.anchors
-            .take(1, now)
-            .map_err(over("6 headers in an hour of which the parent is not known"))
+        self.anchors.take(1, now).map_err(over(
+            "6 headers in an hour of which the parent is not known",
+        ))
     }
 
     pub(super) fn word(&mut self, now: Instant) -> Result<(), Over> {

@@ -289,9 +289,7 @@ impl Stream {
             board.failed(&self.node, header.hash());
         })?;
         let bytes = body.len();
-        self.relay
-            .board()
-            .arrived(&self.node, header.hash(), body);
+        self.relay.board().arrived(&self.node, header.hash(), body);
         tracing::info!(node = %self.node, block = %header.hash(), bytes, "block relayed");
         self.fetch_next();
         Ok(())
@@ -355,8 +353,7 @@ impl Stream {
     }
 
     fn give(&mut self, wanted: &Wanted) {
-        let parts: Vec<RelayChunk> =
-            chunks_of(wanted.hash.to_byte_array(), &wanted.body).collect();
+        let parts: Vec<RelayChunk> = chunks_of(wanted.hash.to_byte_array(), &wanted.body).collect();
         if self.queue.len() + parts.len() > QUEUE_MAX {
             counter!("hyperhash_relay_lost_total").increment(1);
             return;

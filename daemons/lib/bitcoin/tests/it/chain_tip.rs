@@ -14,10 +14,7 @@ async fn the_next_tip_is_told_when_it_is_there_and_the_last_one_when_none_comes(
     assert_eq!(first.height, 1);
     let same = rpc.tip_from(2, Duration::from_millis(50)).await.unwrap();
     assert_eq!(same, first);
-    let (next, mined) = tokio::join!(
-        rpc.tip_from(2, Duration::from_secs(60)),
-        node.generate(1)
-    );
+    let (next, mined) = tokio::join!(rpc.tip_from(2, Duration::from_secs(60)), node.generate(1));
     assert_eq!((next.unwrap().hash, first.height + 1), (mined[0], 2));
 }
 
@@ -46,9 +43,13 @@ async fn headers_and_blocks_are_bytes_and_a_header_is_taken_or_refused_with_the_
     let refused = other.rpc().submit_header(&serialize(&easy)).await.unwrap();
     assert_eq!(refused.as_deref(), Some("high-hash"));
     assert!(other.rpc().submit_header(&[0; 3]).await.unwrap().is_some());
-    wait_for("the header is not the block", Duration::from_secs(1), async || {
-        let known = other.rpc().block_header(hash).await.ok()?;
-        (known.n_tx == 0).then_some(())
-    })
+    wait_for(
+        "the header is not the block",
+        Duration::from_secs(1),
+        async || {
+            let known = other.rpc().block_header(hash).await.ok()?;
+            (known.n_tx == 0).then_some(())
+        },
+    )
     .await;
 }

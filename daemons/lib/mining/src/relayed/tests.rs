@@ -118,7 +118,10 @@ fn no_other_body_passes_as_that_of_a_header() {
         |block| drop(block.txdata.pop()),
         &BodyError::MerkleRoot.to_string(),
     );
-    check_body(|block| block.txdata.clear(), &BodyError::NoCoinbase.to_string());
+    check_body(
+        |block| block.txdata.clear(),
+        &BodyError::NoCoinbase.to_string(),
+    );
     check_body(
         |block| {
             let last = block.txdata.last().unwrap().clone();
@@ -136,7 +139,11 @@ fn no_other_body_passes_as_that_of_a_header() {
     );
     check_body(
         |block| {
-            let mut inputs = block.txdata.iter_mut().skip(1).flat_map(|one| &mut one.input);
+            let mut inputs = block
+                .txdata
+                .iter_mut()
+                .skip(1)
+                .flat_map(|one| &mut one.input);
             inputs
                 .find(|input| !input.witness.is_empty())
                 .unwrap()
