@@ -49,7 +49,7 @@ fn memory_kib(process: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-fn percentile(sorted: &[Duration], hundredths: usize) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], hundredths: usize) -> Duration {
     sorted[(sorted.len() * hundredths / 100).min(sorted.len() - 1)]
 }
 

@@ -17,7 +17,7 @@ use hh_ipc::agent::{
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::Streaming;
 
 /// Messages to core that wait for the connection: two parts of a block, and what is said meanwhile.
@@ -29,8 +29,11 @@ const KNOWN_MAX: usize = 144;
 /// Blocks that are on their way here.
 const WANTED_MAX: usize = MAX_RELAY_HEADERS;
 
-/// Blocks that are read from Bitcoin Core, or given to it, at once: each keeps one of its `rpcthreads` and some MB.
-const WORK_MAX: usize = 4;
+/// Blocks that are read from Bitcoin Core at once: core asks for one after the other, and may give one up.
+const UPLOADS_MAX: usize = 4;
+
+/// Blocks that wait for Bitcoin Core, which takes one after the other, as they came: parents first.
+const SUBMISSIONS: usize = 16;
 
 /// Longest that nothing is announced because core says so.
 const QUIET_MAX: Duration = Duration::from_secs(120);
@@ -59,7 +62,9 @@ pub(super) struct Stream {
     known: VecDeque<BlockHash>,
     wanted: VecDeque<[u8; 32]>,
     download: Option<BlockAssembly>,
-    work: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    /// Whole blocks, on their way to Bitcoin Core.
+    whole: mpsc::Sender<BlockAssembly>,
     /// Core takes no announcement before then.
     quiet_until: Option<Instant>,
 }
@@ -77,6 +82,11 @@ impl Stream {
             Some((message, messages))
         });
         let incoming = channel.streaming(path::RELAY, messages).await?;
+        let (whole, blocks) = mpsc::channel(SUBMISSIONS);
+        let (stop, to) = (tasks.token().clone(), rpc.clone());
+        tasks.spawn_session("block submission", async move {
+            stop.run_until_cancelled(submit(&to, blocks)).await;
+        });
         Ok(Self {
             rpc: rpc.clone(),
             tasks: tasks.clone(),
@@ -86,7 +96,8 @@ impl Stream {
             known: VecDeque::new(),
             wanted: VecDeque::new(),
             download: None,
-            work: Arc::new(Semaphore::new(WORK_MAX)),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            whole,
             quiet_until: None,
         })
     }
@@ -161,7 +172,10 @@ impl Stream {
                 }
                 Ok(())
             }
-            Some(relay_core_message::Body::Want(want)) => self.bring(block_hash(&want.block_hash)?),
+            Some(relay_core_message::Body::Want(want)) => {
+                self.bring(block_hash(&want.block_hash)?);
+                Ok(())
+            }
             Some(relay_core_message::Body::Chunk(chunk)) => self.brought(&chunk),
             Some(relay_core_message::Body::Throttled(throttled)) => {
                 self.hold_back(&throttled);
@@ -212,22 +226,22 @@ impl Stream {
     }
 
     /// Core asks for a block of which it was told.
-    fn bring(&self, hash: BlockHash) -> Result<(), End> {
+    fn bring(&self, hash: BlockHash) {
         if !self.known.contains(&hash) {
-            return Err(End::Protocol("a block of which it was not told"));
+            return;
         }
-        let Some(permit) = self.permit(hash) else {
-            return Ok(());
+        let Ok(permit) = Arc::clone(&self.uploads).try_acquire_owned() else {
+            tracing::warn!(block = %hash, "block not relayed: others are on their way to core");
+            return;
         };
         let (rpc, outgoing) = (self.rpc.clone(), self.outgoing.clone());
         let stop = self.tasks.token().clone();
-        let upload = async move {
+        let uploading = async move {
             let _permit = permit;
             stop.run_until_cancelled(upload(&rpc, hash, &outgoing))
                 .await;
         };
-        self.tasks.spawn_session("block upload", upload);
-        Ok(())
+        self.tasks.spawn_session("block upload", uploading);
     }
 
     /// A part of a block that was asked for.
@@ -243,46 +257,12 @@ impl Stream {
         let Some(mut download) = self.download.take() else {
             return Ok(());
         };
-        match download.push(chunk)? {
-            true => self.submit(download),
-            false => self.download = Some(download),
+        if !download.push(chunk)? {
+            self.download = Some(download);
+        } else if self.whole.try_send(download).is_err() {
+            tracing::warn!("relayed block not submitted: Bitcoin Core is at others");
         }
         Ok(())
-    }
-
-    /// Gives a block to Bitcoin Core.
-    fn submit(&self, whole: BlockAssembly) {
-        let hash = BlockHash::from_byte_array(whole.hash());
-        let Some(permit) = self.permit(hash) else {
-            return;
-        };
-        let (rpc, block) = (self.rpc.clone(), whole.into_bytes());
-        let stop = self.tasks.token().clone();
-        let submission = async move {
-            let _permit = permit;
-            let submitted = stop.run_until_cancelled(submit_once(&rpc, &block)).await;
-            let outcome = match submitted {
-                None => return,
-                Some(Ok(outcome)) => outcome,
-                Some(Err(error)) => {
-                    tracing::warn!(block = %hash, error = %Chain(&error), "relayed block not submitted");
-                    return;
-                }
-            };
-            let word = outcome.as_str();
-            metrics::counter!("hyperhash_agent_relayed_blocks_total", "outcome" => word)
-                .increment(1);
-            tracing::info!(block = %hash, outcome = word, reason = outcome.reason(), "relayed block submitted");
-        };
-        self.tasks.spawn_session("block submission", submission);
-    }
-
-    fn permit(&self, hash: BlockHash) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.work).try_acquire_owned().ok();
-        if permit.is_none() {
-            tracing::warn!(block = %hash, "Bitcoin Core is at other blocks: this one is not relayed");
-        }
-        permit
     }
 
     fn hold_back(&mut self, throttled: &RelayThrottled) {
@@ -314,6 +294,23 @@ impl Stream {
             .send(RelayNodeMessage { body: Some(body) })
             .await;
         sent.map_err(|_gone| End::Closed)
+    }
+}
+
+/// Gives blocks to Bitcoin Core, one after the other, until the stream ends.
+async fn submit(rpc: &Rpc, mut blocks: mpsc::Receiver<BlockAssembly>) {
+    while let Some(block) = blocks.recv().await {
+        let hash = BlockHash::from_byte_array(block.hash());
+        let outcome = match submit_once(rpc, &block.into_bytes()).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::warn!(block = %hash, error = %Chain(&error), "relayed block not submitted");
+                continue;
+            }
+        };
+        let word = outcome.as_str();
+        metrics::counter!("hyperhash_agent_relayed_blocks_total", "outcome" => word).increment(1);
+        tracing::info!(block = %hash, outcome = word, reason = outcome.reason(), "relayed block submitted");
     }
 }
 
