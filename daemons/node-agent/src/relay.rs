@@ -80,7 +80,7 @@ impl Relay {
             }
             let began = Instant::now();
             match self.stream(&target).await {
-                Ok(end) => self.say(&end.to_string()),
+                Ok(end) => self.say(&Chain(&end).to_string()),
                 Err(error) => self.say(&Chain(&error).to_string()),
             }
             if began.elapsed() >= GOOD_STREAM {

@@ -4,6 +4,7 @@
 use super::board::{News, Now, Place, Refusal, Wanted};
 use super::budget::Over;
 use super::{Relay, count};
+use hh_daemon::Chain;
 use hh_ipc::agent::{
     BlockAssembly, ChunkError, MAX_RELAY_HEADERS, RelayAnnounce, RelayChunk, RelayCoreMessage,
     RelayNodeMessage, RelayRefused, RelayThrottled, RelayWant, chunks_of, relay_core_message,
@@ -38,9 +39,9 @@ enum End {
     Lost(String),
     #[error("{0}")]
     Protocol(&'static str),
-    #[error("it sent a part of a block that is none: {0}")]
+    #[error("it sent a part of a block that is none")]
     Chunk(#[from] ChunkError),
-    #[error("it sent another block than that of its header: {0}")]
+    #[error("it sent another block than that of its header")]
     Body(#[from] BodyError),
     #[error("another stream of this node has begun, or it may not be here any more")]
     Replaced,
@@ -118,7 +119,7 @@ impl Stream {
         let node = &self.node;
         match &end {
             End::Protocol(_) | End::Chunk(_) | End::Body(_) => {
-                tracing::warn!(%node, why = %end, "block relay ended");
+                tracing::warn!(%node, why = %Chain(&end), "block relay ended");
             }
             End::Closed | End::Lost(_) | End::Replaced | End::Stopping => {
                 tracing::debug!(%node, why = %end, "block relay ended");

@@ -35,6 +35,10 @@ const UPLOADS_MAX: usize = 4;
 /// Blocks that wait for Bitcoin Core, which takes one after the other, as they came: parents first.
 const SUBMISSIONS: usize = 16;
 
+/// Headers of a minute that Bitcoin Core is asked about, each by two calls: core passes each block on once, and a test chain has one in seconds.
+const OFFERS_PER_MINUTE: u32 = 120;
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Longest that nothing is announced because core says so.
 const QUIET_MAX: Duration = Duration::from_secs(120);
 
@@ -47,7 +51,7 @@ pub(super) enum End {
     Lost(String),
     #[error("core said what is no message of block relay: {0}")]
     Protocol(&'static str),
-    #[error("core sent a part of a block that is none: {0}")]
+    #[error("core sent a part of a block that is none")]
     Chunk(#[from] ChunkError),
     #[error("the agent stops")]
     Stopping,
@@ -59,7 +63,10 @@ pub(super) struct Stream {
     tip: watch::Receiver<Option<ChainTip>>,
     incoming: Streaming<RelayCoreMessage>,
     outgoing: mpsc::Sender<RelayNodeMessage>,
+    /// What core was told of here, or has told of.
     known: VecDeque<BlockHash>,
+    /// Of these, what it was told last.
+    announced: Vec<BlockHash>,
     wanted: VecDeque<[u8; 32]>,
     download: Option<BlockAssembly>,
     uploads: Arc<Semaphore>,
@@ -67,6 +74,8 @@ pub(super) struct Stream {
     whole: mpsc::Sender<BlockAssembly>,
     /// Core takes no announcement before then.
     quiet_until: Option<Instant>,
+    /// Headers that core has told of since then.
+    offers: (Instant, u32),
 }
 
 impl Stream {
@@ -94,11 +103,13 @@ impl Stream {
             incoming,
             outgoing,
             known: VecDeque::new(),
+            announced: Vec::new(),
             wanted: VecDeque::new(),
             download: None,
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             whole,
             quiet_until: None,
+            offers: (Instant::now(), 0),
         })
     }
 
@@ -149,6 +160,7 @@ impl Stream {
         if headers.is_empty() {
             return Ok(());
         }
+        self.announced = headers.iter().map(Header::block_hash).collect();
         for header in &headers {
             self.remember(header.block_hash());
         }
@@ -196,7 +208,7 @@ impl Stream {
     /// Another node has a block: Bitcoin Core says whether it is one.
     async fn offered(&mut self, header: &Header) -> Result<(), End> {
         let hash = header.block_hash();
-        if self.known.contains(&hash) {
+        if self.known.contains(&hash) || !self.may_offer() {
             return Ok(());
         }
         match chain::judge(&self.rpc, header).await {
@@ -223,6 +235,16 @@ impl Stream {
                 Ok(())
             }
         }
+    }
+
+    /// Whether core has told of no more than it may.
+    fn may_offer(&mut self) -> bool {
+        let (since, count) = &mut self.offers;
+        if since.elapsed() >= MINUTE {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= OFFERS_PER_MINUTE
     }
 
     /// Core asks for a block of which it was told.
@@ -273,6 +295,9 @@ impl Stream {
             "core takes no blocks of this node for now"
         );
         self.quiet_until = Some(Instant::now() + pause);
+        // It is told again then.
+        let announced = std::mem::take(&mut self.announced);
+        self.known.retain(|known| !announced.contains(known));
     }
 
     fn remember(&mut self, hash: BlockHash) {
