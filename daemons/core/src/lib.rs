@@ -9,7 +9,7 @@
 //!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            ├► telemetry: one writer for all            │
-//!                            └► relay: new blocks of one node to the others│
+//!                            └► relay: blocks of one node to the rest    │
 //!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
 //! ```
 

@@ -254,7 +254,7 @@ async fn a_large_block_is_soon_at_ten_nodes_and_its_header_at_all() {
         let others: Vec<&Node> = others.map(|(_, node)| node).collect();
         let height = 103 + u32::try_from(round).unwrap();
         measured
-            .follow(tip, (&others, height), (&mut arrivals, count))
+            .follow(tip, (others.as_slice(), height), (&mut arrivals, count))
             .await;
     }
     super::all_at(&nodes, tip).await;
