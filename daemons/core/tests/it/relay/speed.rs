@@ -164,14 +164,13 @@ struct Measured {
 }
 
 impl Measured {
-    /// Waits until the block is everywhere. The clock starts when its finder has it as his tip.
+    /// Waits until the block is everywhere, which was its finder's tip at `start`.
     async fn follow(
         &mut self,
-        hash: BlockHash,
+        (hash, start): (BlockHash, Instant),
         (others, height): (&[&Node], u32),
         (arrivals, told): (&mut mpsc::Receiver<Arrival>, usize),
     ) {
-        let start = Instant::now();
         let real = join_all(others.iter().map(|node| async move {
             let tip = node.rpc().tip_from(height, ROUND_LIMIT).await.unwrap();
             assert_eq!(tip.hash, hash);
@@ -248,13 +247,23 @@ async fn a_large_block_is_soon_at_ten_nodes_and_its_header_at_all() {
         transaction = spend(outputs.collect(), &large_script(), each);
         assert!(serialize(&transaction).len() > BLOCK_BYTES_MIN);
         let finder = round % REAL.len();
-        tip = find(&nodes[finder], &transaction).await;
+        let height = 103 + u32::try_from(round).unwrap();
+        let begun = async {
+            let rpc = nodes[finder].rpc();
+            rpc.tip_from(height, ROUND_LIMIT).await.unwrap();
+            Instant::now()
+        };
+        let (found, start) = tokio::join!(find(&nodes[finder], &transaction), begun);
+        tip = found;
         let others = nodes.iter().enumerate();
         let others = others.filter(|(number, _)| *number != finder);
         let others: Vec<&Node> = others.map(|(_, node)| node).collect();
-        let height = 103 + u32::try_from(round).unwrap();
         measured
-            .follow(tip, (others.as_slice(), height), (&mut arrivals, count))
+            .follow(
+                (tip, start),
+                (others.as_slice(), height),
+                (&mut arrivals, count),
+            )
             .await;
     }
     super::all_at(&nodes, tip).await;
