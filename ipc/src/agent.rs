@@ -3,7 +3,9 @@
 //! The messages are those of `proto/control.proto`, written down by hand with prost's derive: nobody who builds needs a
 //! `protoc`. A test compares the two. Here are formats and limits only; the two ends of a connection are in the daemons.
 
+mod block_chunks;
 mod message;
+mod relay;
 
 pub use message::{
     Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
@@ -12,12 +14,21 @@ pub use message::{
     Welcome, core_message, node_message,
 };
 
+pub use block_chunks::{
+    BlockAssembly, CHUNK_BYTES, ChunkError, MAX_BLOCK_BYTES, MAX_RELAY_HEADERS, chunks_of,
+};
+pub use relay::{
+    RelayAnnounce, RelayChunk, RelayCoreMessage, RelayHave, RelayNodeMessage, RelayRefused,
+    RelayThrottled, RelayWant, relay_core_message, relay_node_message,
+};
+
 /// The calls, as gRPC names them.
 pub mod path {
     pub const ENROL: &str = "/hyperhash.control.v1.Enrolment/Enrol";
     pub const SESSION: &str = "/hyperhash.control.v1.NodeControl/Session";
     pub const RENEW: &str = "/hyperhash.control.v1.NodeControl/Renew";
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
+    pub const RELAY: &str = "/hyperhash.control.v1.NodeControl/Relay";
 }
 
 /// A call: what is decided for each is decided for all of them, or does not compile.
@@ -31,11 +42,19 @@ pub enum Method {
     Renew,
     /// Samples of a node's telemetry.
     PushTelemetry,
+    /// New blocks, both ways.
+    Relay,
 }
 
 impl Method {
     /// All of them, as `control.proto` has them.
-    pub const ALL: [Self; 4] = [Self::Enrol, Self::Session, Self::Renew, Self::PushTelemetry];
+    pub const ALL: [Self; 5] = [
+        Self::Enrol,
+        Self::Session,
+        Self::Renew,
+        Self::PushTelemetry,
+        Self::Relay,
+    ];
 
     /// As gRPC names it.
     pub fn path(self) -> &'static str {
@@ -44,6 +63,7 @@ impl Method {
             Self::Session => path::SESSION,
             Self::Renew => path::RENEW,
             Self::PushTelemetry => path::PUSH_TELEMETRY,
+            Self::Relay => path::RELAY,
         }
     }
 

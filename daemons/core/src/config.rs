@@ -1,5 +1,9 @@
 //! hyperhash-core's configuration.
 
+mod relay;
+
+pub use relay::RelayConfig;
+
 use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
 use hh_ledger::{Location, PostgresConfig};
 use hh_trust::pki::{PeerName, TrustDomain};
@@ -29,6 +33,8 @@ pub struct CoreConfig {
     pub pki: PkiConfig,
     /// Not served where it is not given.
     pub rest: Option<RestConfig>,
+    #[serde(default)]
+    pub relay: RelayConfig,
     #[serde(default)]
     pub limits: LimitsConfig,
     /// Load balancers in front of both ports.
@@ -220,6 +226,7 @@ mod tests {
         let (_, config) = hh_daemon::load::<CoreConfig>(&path).unwrap();
         assert_eq!(config.enrolment.listen_address.port(), 8444);
         assert_eq!(config.sessions.listen_address.port(), 8445);
+        assert!(config.relay.enabled);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
 //!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
-//!                            └► telemetry: one writer for all            │
+//!                            ├► telemetry: one writer for all            │
+//!                            └► relay: blocks of one node to the rest    │
 //!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
 //! ```
 
@@ -31,6 +32,7 @@ mod operation;
 mod operations;
 mod permission;
 mod report;
+mod relay;
 mod rest;
 mod session;
 mod store;
@@ -48,6 +50,7 @@ use hh_daemon::{Context, Failure};
 use hh_ledger::Location;
 use listener::{Listener, Service};
 use operations::Operations;
+use relay::Relay;
 use rustls::ServerConfig;
 use session::Sessions;
 use std::sync::Arc;
@@ -98,6 +101,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         fleet: fleet.clone(),
         operations: operations.clone(),
         telemetry,
+        relay: block_relay(&config, &context, &store),
         tasks: context.tasks.clone(),
     };
     let tls = hh_trust::pki::session_server(&authority.session_slot, &authority.gate)?;
@@ -153,6 +157,21 @@ fn keepers(
     };
     spawn(context, "exported metrics", exported.run(stop.clone()));
     intake
+}
+
+/// Block relay, unless it is off.
+fn block_relay(config: &CoreConfig, context: &Context, store: &Store) -> Option<Relay> {
+    if !config.relay.enabled {
+        return None;
+    }
+    let relay = Relay::new(config.relay.chain, context.tasks.clone());
+    let stop = context.tasks.token().clone();
+    spawn(
+        context,
+        "block relay",
+        relay.clone().admit(store.clone(), stop),
+    );
+    Some(relay)
 }
 
 /// The database, once it answers.

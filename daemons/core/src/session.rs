@@ -12,6 +12,7 @@ use crate::listener::{Peer, Service};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
 use crate::permission::Who;
+use crate::relay::Relay;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Intake;
 use futures::future::BoxFuture;
@@ -38,6 +39,8 @@ pub(crate) struct Sessions {
     pub(crate) fleet: Fleet,
     pub(crate) operations: Operations,
     pub(crate) telemetry: Intake,
+    /// None where blocks are not relayed.
+    pub(crate) relay: Option<Relay>,
     pub(crate) tasks: Tasks,
 }
 
@@ -86,6 +89,13 @@ impl Sessions {
                 let renew = move |request| async move { self.renew(node, request).await };
                 grpc::unary(call, renew).await
             }
+            Method::Relay => match self.relay {
+                Some(relay) => {
+                    let open = move |incoming| relay.open(&node, incoming);
+                    grpc::streaming(call, open).await
+                }
+                None => Status::unavailable("no blocks are relayed here").into_http(),
+            },
             Method::Enrol => grpc::not_here().into_http(),
         }
     }

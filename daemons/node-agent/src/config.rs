@@ -7,6 +7,7 @@ pub use config_file::ConfigFileConfig;
 pub(crate) use service::STOP_SECONDS_MAX;
 pub use service::ServiceConfig;
 
+use hh_bitcoin::NodeConfig;
 use hh_daemon::{Mistakes, SecretRef};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -29,6 +30,12 @@ pub struct AgentConfig {
     /// The Ed25519 key by which pools know the node (`hhctl node key generate`); where it is not given the agent makes one.
     #[serde(default)]
     pub node_key: Option<SecretRef>,
+    /// Whether new blocks go to and from `bitcoin`, by way of core.
+    #[serde(default = "yes")]
+    pub relay_blocks: bool,
+    /// The node's Bitcoin Core, if it has one.
+    #[serde(default)]
+    pub bitcoin: Option<NodeConfig>,
     #[serde(default)]
     pub services: Vec<ServiceConfig>,
     /// Configurations of services that core may change, as far as the policy allows it.
@@ -38,6 +45,10 @@ pub struct AgentConfig {
 
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/hyperhash/hh-node-agent")
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_policy_file() -> PathBuf {
@@ -61,6 +72,10 @@ impl hh_daemon::Config for AgentConfig {
             if !path.is_absolute() {
                 mistakes.add(key, "not an absolute path", "start it with a slash");
             }
+        }
+        if let Some(Err(error)) = self.bitcoin.as_ref().map(NodeConfig::rpc) {
+            let fix = "write `rpc_url`, and `rpc_cookie_file` or `rpc_user` and `rpc_password`";
+            mistakes.add("bitcoin", error.to_string(), fix);
         }
         let mut names = BTreeSet::new();
         for (index, service) in self.services.iter().enumerate() {
@@ -100,6 +115,7 @@ mod tests {
         let policy = std::fs::read_to_string(dir.join("policy.example.toml")).unwrap();
         let policy: hh_trust::local_policy::LocalPolicy = toml::from_str(&policy).unwrap();
         assert!(policy.services.contains_key(&config.services[0].name));
+        assert!(config.relay_blocks && config.bitcoin.is_none());
     }
 
     #[test]
@@ -108,7 +124,8 @@ mod tests {
         let path = dir.path().join("hh-node-agent.toml");
         let text = "data_dir = \"here\"\npolicy_file = \"p\"\n\
             [[services]]\nname = \"a\"\ncommand = [\"sh\"]\nstop_seconds = 0\n\
-            [[services]]\nname = \"a\"\ncommand = [\"/bin/x\"]\nworking_dir = \"y\"\n";
+            [[services]]\nname = \"a\"\ncommand = [\"/bin/x\"]\nworking_dir = \"y\"\n\
+            [bitcoin]\nrpc_url = \"http://127.0.0.1:8332\"\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<AgentConfig>(&path).unwrap_err();
         let ConfigError::Mistakes(mistakes) = error else {
@@ -122,6 +139,7 @@ mod tests {
             "services.0.stop_seconds: out of range",
             "services.1.name: the name a is taken",
             "services.1.working_dir: not an absolute path",
+            "bitcoin: node http://127.0.0.1:8332: give either rpc_cookie_file",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

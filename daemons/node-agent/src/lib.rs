@@ -8,6 +8,7 @@
 //!                                   ▲                        owner's word ──►       │
 //!  telemetry: samples into a spool ─┘                 supervisor: a keeper per service ◄──┘
 //!       ▲ report ◄── figures: asks the node's own daemons, by their view sockets
+//!  core ◄── a connection of its own ── relay: new blocks to and from the node's Bitcoin Core
 //! ```
 
 mod backoff;
@@ -25,6 +26,7 @@ mod journal;
 mod link;
 mod policy;
 mod report;
+mod relay;
 mod supervisor;
 mod telemetry;
 mod worker;
@@ -40,6 +42,7 @@ use identity::Identity;
 use journal::Journal;
 use link::Link;
 use report::Reporter;
+use relay::Relay;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use supervisor::Supervisor;
@@ -96,6 +99,10 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         clock: clock.clone(),
     };
     control.serve()?;
+    let (target, reached) = watch::channel(None);
+    if let Some(node) = config.bitcoin.as_ref().filter(|_| config.relay_blocks) {
+        Relay::start(node, reached, &context.tasks)?;
+    }
     let link = Link {
         identity,
         token_file: config.token_file.clone(),
@@ -106,6 +113,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         renew,
         enrolled,
         channel,
+        target,
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);

@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) enrolled: watch::Sender<Option<Enrolled>>,
     /// The connection, for those who have calls of their own.
     pub(crate) channel: watch::Sender<Option<Channel>>,
+    /// Where core is while there is a session, for those who have connections of their own.
+    pub(crate) target: watch::Sender<Option<Target>>,
 }
 
 /// The identity, as TLS needs it.
@@ -73,6 +75,7 @@ impl Link {
             let began = tokio::time::Instant::now();
             let attempt = stop.run_until_cancelled(self.attempt()).await;
             self.channel.send_replace(None);
+            self.target.send_replace(None);
             metrics::gauge!("hyperhash_agent_connected").set(0.0);
             match attempt {
                 None => return Ok(()),
@@ -116,6 +119,7 @@ impl Link {
         }
         let session = Session::open(&channel, &self.identity, self.reporter.clone()).await?;
         self.channel.send_replace(Some(channel.clone()));
+        self.target.send_replace(Some(credentials.target.clone()));
         metrics::gauge!("hyperhash_agent_connected").set(1.0);
         Ok(self.follow(session, &channel, &mut credentials).await?)
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../proto/control.proto");
-const OURS: &str = include_str!("../../src/agent/message.rs");
+const OURS: [&str; 2] = [
+    include_str!("../../src/agent/message.rs"),
+    include_str!("../../src/agent/relay.rs"),
+];
 
 /// By message and number: name and kind of the field.
 type Fields = BTreeMap<(String, u32), String>;
@@ -80,7 +83,7 @@ fn snake(variant: &str) -> String {
 fn ours() -> Fields {
     let mut fields = Fields::new();
     let mut message = String::new();
-    let mut lines = OURS.lines().map(str::trim);
+    let mut lines = OURS.into_iter().flat_map(str::lines).map(str::trim);
     while let Some(line) = lines.next() {
         if let Some(name) = after(line, "pub struct ") {
             message = name.to_owned();

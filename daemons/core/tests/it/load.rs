@@ -54,7 +54,7 @@ fn memory_bytes(process: u32) -> u64 {
     kib * 1024
 }
 
-fn percentile(sorted: &[Duration], hundredths: usize) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], hundredths: usize) -> Duration {
     sorted[(sorted.len() * hundredths / 100).min(sorted.len() - 1)]
 }
 

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod attacks;
+#[path = "../../../lib/bitcoin/tests/it/node.rs"]
+#[expect(dead_code, reason = "the tests of hh-bitcoin need more of it")]
+mod bitcoin_node;
 #[path = "../../../lib/ledger/tests/it/cluster.rs"]
 #[expect(dead_code, reason = "the ledger's tests need more of it")]
 mod cluster;
@@ -14,6 +17,7 @@ mod hostile;
 mod load;
 mod node_socket;
 mod orders;
+mod relay;
 mod renewal;
 mod replicas;
 mod rest;

@@ -1,7 +1,10 @@
 //! Nodes that are no processes, some hundred of them in a test: each has keys of its own, joins by a token from an address of its own,
 //! has a session, pushes what it measures until core has it, and carries each order out once, into a journal in memory.
 
+mod relay;
 pub(crate) mod wire;
+
+pub(crate) use relay::{RelayStream, Told};
 
 use crate::site::{PATIENCE, Site};
 use futures::future::join_all;

@@ -4,6 +4,7 @@
 //! tell an operator. Never: decides what is mined, who is paid, or speaks Stratum. Nothing here starts a task on the
 //! caller's runtime: JSON-RPC and mining IPC block, so they have threads of their own and answer through channels.
 
+pub mod chain_tip;
 pub mod node;
 pub mod presence;
 pub mod rpc;
@@ -11,6 +12,7 @@ pub mod source;
 pub mod submit;
 pub mod template;
 
+pub use chain_tip::ChainTip;
 pub use node::{IpcSchema, NodeConfig, NodeError, NodeInfo, check_node};
 pub use presence::{Presence, Sight, Sought};
 pub use rpc::{Rpc, RpcAuth, RpcError};

@@ -77,13 +77,25 @@ impl Channel {
         &self,
         messages: mpsc::Receiver<NodeMessage>,
     ) -> Result<Streaming<CoreMessage>, WireError> {
+        self.streaming(path::SESSION, messages).await
+    }
+
+    pub(super) async fn streaming<Q, A>(
+        &self,
+        call: &'static str,
+        messages: mpsc::Receiver<Q>,
+    ) -> Result<Streaming<A>, WireError>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
         let messages = futures::stream::unfold(messages, |mut messages| async move {
             let message = messages.recv().await?;
             Some((message, messages))
         });
         let calling = async {
             let mut grpc = self.grpc().await?;
-            let path = PathAndQuery::from_static(path::SESSION);
+            let path = PathAndQuery::from_static(call);
             let codec = ProstCodec::default();
             grpc.streaming(Request::new(messages), path, codec).await
         };

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bridge;
+mod chain_tip;
 mod gbt;
 mod ipc;
 mod latency;
