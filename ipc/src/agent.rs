@@ -6,9 +6,10 @@
 mod message;
 
 pub use message::{
-    Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
-    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest, RenewResponse, ResultTaken,
-    Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome, core_message, node_message,
+    AuditCheckpoint, AuditSeen, Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest,
+    EnrolResponse, Goodbye, Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest,
+    RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome,
+    core_message, node_message,
 };
 
 /// The calls, as gRPC names them.

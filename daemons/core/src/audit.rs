@@ -5,7 +5,9 @@
 //! all of the database anew, shows only beside what was kept elsewhere: each order that a node is given names how far the log went.
 
 use crate::store::{StoreError, Transaction, values};
-use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail, OperationId};
+use hh_trust::audit::{
+    Actor, AuditChain, AuditEvent, AuditOutcome, Checkpoint, Detail, OperationId,
+};
 use hh_trust::command::{AuditHead, Digest};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
@@ -139,6 +141,19 @@ pub(crate) fn head(transaction: &Transaction<'_>) -> Result<AuditHead, StoreErro
         size: chain.size(),
         root: chain.frontier().root(),
     })
+}
+
+/// So many lines after one, each with its number, and how far the log goes by what is kept beside them.
+pub(crate) fn lines_after(
+    transaction: &Transaction<'_>,
+    after: u64,
+    limit: u32,
+) -> Result<(Vec<(u64, String)>, Checkpoint), StoreError> {
+    let query = "SELECT seq, line FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let rows = transaction.query(query, &values![after, limit])?;
+    let lines = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
+    let lines = lines.collect::<Result<_, StoreError>>()?;
+    Ok((lines, Checkpoint::of(chain(transaction)?.frontier())))
 }
 
 /// Lines as they were written, after one, and the number of the last line there is.

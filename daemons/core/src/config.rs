@@ -74,6 +74,8 @@ pub struct PkiConfig {
     pub enrolment_key: SecretRef,
     /// Signs commands.
     pub command_key: SecretRef,
+    /// Signs checkpoints of the audit log; none are signed where it is not given.
+    pub audit_key: Option<SecretRef>,
 }
 
 /// The REST interface.

@@ -3,7 +3,7 @@
 use crate::lease::{self, Lease};
 use crate::node;
 use crate::store::{Store, StoreError, Transaction};
-use hh_ipc::agent::ServiceReport;
+use hh_ipc::agent::{AuditSeen, ServiceReport};
 use hh_trust::NodeId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub(crate) struct Live {
     pub(crate) seen_at_ms: i64,
     pub(crate) clock_ahead_ms: Option<i64>,
     pub(crate) services: Vec<ServiceReport>,
+    /// Of the audit log; none of an agent that keeps no checkpoints.
+    pub(crate) audit: Option<AuditSeen>,
 }
 
 #[derive(Debug)]
@@ -244,6 +246,7 @@ mod tests {
             seen_at_ms: 1,
             clock_ahead_ms: None,
             services: Vec::new(),
+            audit: None,
         }
     }
 

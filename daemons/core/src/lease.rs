@@ -141,6 +141,18 @@ pub(crate) fn elsewhere(
     rows.iter().map(read).collect()
 }
 
+/// What nodes have said last, here or at another replica, in a session that goes on or has ended; at most so many, by name.
+pub(crate) fn last_said(
+    transaction: &Transaction<'_>,
+    limit: u32,
+) -> Result<Vec<(NodeId, Live)>, StoreError> {
+    let query =
+        "SELECT node, peer, connected_at_ms, seen_at_ms, clock_ahead_ms, services FROM leases
+        ORDER BY node LIMIT $1";
+    let rows = transaction.query(query, &values![limit])?;
+    rows.iter().map(read).collect()
+}
+
 /// How many nodes have a session at another replica.
 pub(crate) fn count_elsewhere(
     transaction: &Transaction<'_>,
@@ -167,6 +179,7 @@ fn encoded(live: &Live) -> Vec<u8> {
     let said = Heartbeat {
         sent_at_unix_ms: live.seen_at_ms,
         services: live.services.clone(),
+        audit: live.audit.clone(),
     };
     said.encode_to_vec()
 }
@@ -184,6 +197,7 @@ fn read(row: &Row) -> Result<(NodeId, Live), StoreError> {
         seen_at_ms: row.get(3)?,
         clock_ahead_ms: row.get(4)?,
         services: said.services,
+        audit: said.audit,
     };
     let id: NodeId = node.parse().map_err(|_no| damaged())?;
     Ok((id, live))

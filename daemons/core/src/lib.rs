@@ -16,6 +16,7 @@ mod api_token;
 mod asker;
 mod audit;
 mod authority;
+mod checkpoint;
 pub mod config;
 mod control;
 mod enrolment;
@@ -36,6 +37,7 @@ mod token;
 mod upkeep;
 
 use authority::Authority;
+use checkpoint::Checkpoints;
 use config::{CoreConfig, RestConfig};
 use control::Control;
 use enrolment::Enrolment;
@@ -79,6 +81,9 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
     let fleet = Fleet::default();
     let operations = Operations::new(store.clone(), Arc::clone(&authority));
     let telemetry = keepers(&context, &authority, &store, &fleet);
+    let checkpoints = Checkpoints::new(store.clone(), Arc::clone(&authority));
+    let signing = checkpoints.clone().run(context.tasks.token().clone());
+    spawn(&context, "checkpoints", signing);
 
     let ports = Ports::new(&config, &context);
     let enrolment = Enrolment::new(
@@ -94,6 +99,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         fleet: fleet.clone(),
         operations: operations.clone(),
         telemetry,
+        checkpoints: checkpoints.clone(),
         tasks: context.tasks.clone(),
     };
     let tls = hh_trust::pki::session_server(&authority.session_slot, &authority.gate)?;
@@ -112,6 +118,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         store,
         fleet,
         operations,
+        checkpoints,
         enrolment_address,
         session_address,
         enrolment_url: config.enrolment.url.clone(),

@@ -49,6 +49,14 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "When a certificate of core's ends, in Unix time"
     );
+    describe_gauge!(
+        "hyperhash_fleet_node_audit_fault",
+        "1 while the node has refused a checkpoint of the audit log: it is not the log that the node has seen"
+    );
+    describe_gauge!(
+        "hyperhash_audit_log_changed",
+        "1 while lines of the audit log are not those that were written"
+    );
     describe_counter!(
         "hyperhash_fleet_samples_total",
         "Samples of telemetry that were taken"
@@ -107,6 +115,11 @@ impl Exporter {
                 .set(f64::from(u8::from(live.is_some())));
             gauge!("hyperhash_fleet_node_certificate_until_seconds", "node" => node.clone())
                 .set(seconds(row.certificate_until_ms / 1_000));
+            let seen = live.as_ref().and_then(|live| live.audit.as_ref());
+            if let Some(seen) = seen {
+                gauge!("hyperhash_fleet_node_audit_fault", "node" => node.clone())
+                    .set(f64::from(u8::from(!seen.fault.is_empty())));
+            }
             for service in live.iter().flat_map(|live| &live.services) {
                 let is_running = service.state == "running";
                 gauge!("hyperhash_fleet_node_service_running", "node" => node.clone(), "service" => service.name.clone())

@@ -6,6 +6,7 @@
 mod talk;
 
 use crate::authority::Authority;
+use crate::checkpoint::Checkpoints;
 use crate::fleet::Fleet;
 use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
@@ -38,6 +39,7 @@ pub(crate) struct Sessions {
     pub(crate) fleet: Fleet,
     pub(crate) operations: Operations,
     pub(crate) telemetry: Intake,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) tasks: Tasks,
 }
 

@@ -27,6 +27,8 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
         CoreRequest::RevokeApiToken { .. } => CoreResponse::RevokeApiToken(Err(error)),
         CoreRequest::Pki { .. } => CoreResponse::Pki(Err(error)),
         CoreRequest::Audit { .. } => CoreResponse::Audit(Err(error)),
+        CoreRequest::AuditCheckpoint { .. } => CoreResponse::AuditCheckpoint(Err(error)),
+        CoreRequest::AuditWitnesses { .. } => CoreResponse::AuditWitnesses(Err(error)),
     };
     Some(refused)
 }
@@ -35,8 +37,8 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role, ServiceAction, ServiceOrder,
-        WaitForOperation,
+        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role,
+        ServiceAction, ServiceOrder, WaitForOperation,
     };
     use std::collections::BTreeSet;
 
@@ -94,6 +96,8 @@ mod tests {
             CoreRequest::Audit {
                 query: AuditQuery::default(),
             },
+            CoreRequest::AuditCheckpoint {},
+            CoreRequest::AuditWitnesses {},
         ]
     }
 

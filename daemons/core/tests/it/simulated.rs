@@ -235,6 +235,7 @@ impl Node {
             epoch: joined.epoch,
             last_seq: 0,
             services: services(),
+            audit: None,
         });
         say(&outgoing, hello).await?;
         let mut incoming = channel.session(messages).await?;
@@ -375,6 +376,7 @@ async fn beat(outgoing: &mpsc::Sender<NodeMessage>) -> Result<(), WireError> {
         let heartbeat = Heartbeat {
             sent_at_unix_ms: now_ms(),
             services: services(),
+            audit: None,
         };
         say(outgoing, node_message::Body::Heartbeat(heartbeat)).await?;
     }

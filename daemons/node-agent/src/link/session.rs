@@ -4,14 +4,16 @@ use super::chain;
 use crate::dial::{Channel, DialError};
 use crate::identity::Identity;
 use crate::supervisor::Supervisor;
+use crate::witness::Seen;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
 use hh_ipc::agent::{
-    CoreMessage, Heartbeat, NodeHello, NodeMessage, core_message, node_message, path,
+    AuditCheckpoint, AuditSeen, CoreMessage, Heartbeat, NodeHello, NodeMessage, core_message,
+    node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::Streaming;
 
@@ -32,6 +34,7 @@ pub(super) struct Session {
     outgoing: mpsc::Sender<NodeMessage>,
     heartbeat: Interval,
     heard: Instant,
+    audit: watch::Receiver<Seen>,
 }
 
 /// Why a session ended.
@@ -54,6 +57,8 @@ pub(super) enum Step {
     End(End),
     /// Core's keys.
     KeySet(String),
+    /// How far core's audit log goes.
+    Audit(AuditCheckpoint),
     /// The certificate is to be renewed.
     Renew,
 }
@@ -84,6 +89,7 @@ impl Session {
         channel: &Channel,
         identity: &Identity,
         supervisor: &Supervisor,
+        audit: watch::Receiver<Seen>,
     ) -> Result<Self, DialError> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
         let hello = NodeHello {
@@ -91,6 +97,7 @@ impl Session {
             epoch: identity.enrolled().map_or(0, |enrolled| enrolled.epoch),
             last_seq: 0,
             services: supervisor.report(),
+            audit: Some(seen(&audit)),
         };
         let hello = node_message::Body::Hello(hello);
         // There is room: it is the first.
@@ -106,6 +113,7 @@ impl Session {
             outgoing,
             heartbeat: interval(HEARTBEAT),
             heard: Instant::now(),
+            audit,
         })
     }
 
@@ -165,6 +173,7 @@ impl Session {
                 );
                 None
             }
+            Some(core_message::Body::Audit(shown)) => Some(Step::Audit(shown)),
             Some(core_message::Body::Goodbye(goodbye)) => {
                 Some(Step::End(End::Goodbye(goodbye.reason)))
             }
@@ -182,6 +191,7 @@ impl Session {
         let heartbeat = Heartbeat {
             sent_at_unix_ms: now_ms(),
             services: supervisor.report(),
+            audit: Some(seen(&self.audit)),
         };
         self.say(node_message::Body::Heartbeat(heartbeat)).await
     }
@@ -189,6 +199,16 @@ impl Session {
     async fn say(&mut self, body: node_message::Body) -> Option<Step> {
         let sent = self.outgoing.send(NodeMessage { body: Some(body) }).await;
         sent.is_err().then_some(Step::End(End::Closed))
+    }
+}
+
+/// What was seen of the audit log, as core is told.
+fn seen(audit: &watch::Receiver<Seen>) -> AuditSeen {
+    let seen = audit.borrow();
+    AuditSeen {
+        size: seen.lines,
+        root: seen.root.map_or_else(Vec::new, |root| root.0.to_vec()),
+        fault: seen.fault.clone().unwrap_or_default(),
     }
 }
 
