@@ -189,7 +189,7 @@ fn trusted(node_issuer: &Issuer, now: i64) -> Result<[TrustedIssuer; 1], Failure
 fn issuer(config: &CoreConfig, kind: IssuerKind, key: &SecretRef) -> Result<Issuer, Failure> {
     let name = format!("{kind}-issuer.crt");
     let certificate = read(&config.pki, &name)?;
-    let key = key.read().map_err(Failure::config)?;
+    let key = key.read().map_err(Failure::secret)?;
     let issuer = Issuer::from_pem(kind, &config.trust_domain, &certificate, key.expose());
     issuer.map_err(unusable(&config.pki, &name))
 }
@@ -198,7 +198,7 @@ fn secret<K: FromStr>(reference: &SecretRef) -> Result<K, Failure>
 where
     K::Err: std::error::Error + Send + Sync + 'static,
 {
-    let text = reference.read().map_err(Failure::config)?;
+    let text = reference.read().map_err(Failure::secret)?;
     text.expose()
         .parse()
         .map_err(|error: K::Err| Failure::config(format!("{reference}: {error}")))
