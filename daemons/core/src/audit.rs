@@ -104,7 +104,8 @@ pub(crate) fn outcome(
     append(transaction, (core, at), event)
 }
 
-fn append(
+/// Writes a line.
+pub(crate) fn append(
     transaction: &Transaction<'_>,
     (core, at): (&PeerName, Timestamp),
     event: AuditEvent,

@@ -9,6 +9,7 @@
 //!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            └► telemetry: one writer for all            │
+//!  other daemons' view sockets ── journals ──► audit log ── checkpoints ──► session: nodes are witnesses
 //!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
 //! ```
 
@@ -22,6 +23,7 @@ mod control;
 mod enrolment;
 mod fleet;
 mod grpc;
+mod journals;
 mod lease;
 mod listener;
 mod metrics_export;
@@ -44,6 +46,7 @@ use enrolment::Enrolment;
 use fleet::Fleet;
 use hh_daemon::{Context, Failure, Places};
 use hh_ledger::Location;
+use journals::Journal;
 use listener::{Listener, Service};
 use operations::Operations;
 use rustls::ServerConfig;
@@ -81,9 +84,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
     let fleet = Fleet::default();
     let operations = Operations::new(store.clone(), Arc::clone(&authority));
     let telemetry = keepers(&context, &authority, &store, &fleet);
-    let checkpoints = Checkpoints::new(store.clone(), Arc::clone(&authority));
-    let signing = checkpoints.clone().run(context.tasks.token().clone());
-    spawn(&context, "checkpoints", signing);
+    let checkpoints = auditors(&context, &config, &authority, &store);
 
     let ports = Ports::new(&config, &context);
     let enrolment = Enrolment::new(
@@ -155,6 +156,28 @@ fn keepers(
     };
     spawn(context, "exported metrics", exported.run(stop.clone()));
     intake
+}
+
+/// What is signed of the audit log, and what goes into it from other daemons.
+fn auditors(
+    context: &Context,
+    config: &CoreConfig,
+    authority: &Arc<Authority>,
+    store: &Store,
+) -> Checkpoints {
+    let stop = context.tasks.token();
+    for journal in &config.audit.journals {
+        let journal = Journal {
+            store: store.clone(),
+            core: authority.replica.clone(),
+            config: journal.clone(),
+        };
+        spawn(context, "journals", journal.run(stop.clone()));
+    }
+    let checkpoints = Checkpoints::new(store.clone(), Arc::clone(authority));
+    let signing = checkpoints.clone().run(stop.clone());
+    spawn(context, "checkpoints", signing);
+    checkpoints
 }
 
 /// The database, once it answers.

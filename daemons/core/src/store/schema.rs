@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 3] = [INITIAL, LEASES, API_TOKENS];
+const MIGRATIONS: [&str; 4] = [INITIAL, LEASES, API_TOKENS, JOURNALS];
 
 /// Times are milliseconds since 1970.
 const INITIAL: &str = "
@@ -162,6 +162,15 @@ CREATE TABLE pseudonyms (
     \"only\" {int} PRIMARY KEY CHECK (\"only\" = 1),
     key {bytes} NOT NULL CHECK (length(key) = 32)
 ){table};
+";
+
+/// The journals of other daemons that are taken into the audit log.
+const JOURNALS: &str = "
+CREATE TABLE audit_journals (
+    daemon {text} PRIMARY KEY,
+    -- The last line that was taken in, as NUMBER:HASH.
+    head {text} NOT NULL
+){keyed};
 ";
 
 const APPEND_ONLY_SQLITE: &str = "
