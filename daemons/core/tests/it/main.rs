@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod audit;
 #[path = "../../../lib/ledger/tests/it/cluster.rs"]
 #[expect(dead_code, reason = "the ledger's tests need more of it")]
 mod cluster;
