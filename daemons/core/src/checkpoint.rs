@@ -67,7 +67,9 @@ impl Checkpoints {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut is_told = false;
         loop {
-            let taken = self.take().await;
+            let Some(taken) = stop.run_until_cancelled(self.take()).await else {
+                return;
+            };
             let is_changed = matches!(taken, Err(CheckpointError::Changed { .. }));
             metrics::gauge!("hyperhash_audit_log_changed").set(f64::from(u8::from(is_changed)));
             match taken {

@@ -68,6 +68,8 @@ pub(crate) struct LogWitness {
     file: StateFile,
     kept: Kept,
     seen: watch::Sender<Seen>,
+    /// What core shows is not signed, and that was told.
+    is_unsigned: bool,
 }
 
 impl LogWitness {
@@ -79,7 +81,12 @@ impl LogWitness {
         let file = StateFile::new(data_dir.join(FILE));
         let kept: Kept = file.read()?.unwrap_or_default();
         let seen = watch::Sender::new(Seen::default());
-        let witness = Self { file, kept, seen };
+        let witness = Self {
+            file,
+            kept,
+            seen,
+            is_unsigned: false,
+        };
         witness.publish();
         Ok(witness)
     }
@@ -102,19 +109,24 @@ impl LogWitness {
         let checkpoint = match signed(enrolled, &shown.note, now) {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "checkpoint of the audit log left aside");
+                if !self.is_unsigned {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "checkpoint of the audit log left aside");
+                }
+                self.is_unsigned = true;
                 metrics::counter!("hyperhash_agent_checkpoints_unsigned_total").increment(1);
                 return Ok(());
             }
         };
-        let mut kept = self.kept.clone();
-        if kept.network != Some(enrolled.network) {
-            kept = Kept {
+        self.is_unsigned = false;
+        if self.kept.network != Some(enrolled.network) {
+            self.kept = Kept {
                 network: Some(enrolled.network),
                 ..Kept::default()
             };
+            self.publish();
         }
+        let mut kept = self.kept.clone();
         let seen = kept.witness.size();
         if checkpoint.size > seen && shown.from_size != seen {
             // Made before core had heard what was seen last: it hears that with the next heartbeat.

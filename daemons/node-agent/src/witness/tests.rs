@@ -140,6 +140,9 @@ fn what_core_has_not_signed_is_left_aside() {
     assert_eq!(seen.borrow().lines, 1);
     // Of another network it has seen nothing yet.
     let elsewhere = enrolled(&site.key, i64::MAX);
+    let asked_before = site.shown(&["x", "y"], 1);
+    witness.hear(&elsewhere, &asked_before).unwrap();
+    assert_eq!(seen.borrow().lines, 0);
     let begun = site.shown(&["x"], 0);
     witness.hear(&elsewhere, &begun).unwrap();
     assert_eq!(
