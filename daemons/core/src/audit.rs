@@ -152,8 +152,10 @@ pub(crate) fn lines_after(
 ) -> Result<(Vec<(u64, String)>, Checkpoint), StoreError> {
     let query = "SELECT seq, line FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
     let rows = transaction.query(query, &values![after, limit])?;
-    let lines = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-    let lines = lines.collect::<Result<_, StoreError>>()?;
+    let mut lines = Vec::with_capacity(rows.len());
+    for row in &rows {
+        lines.push((row.get(0)?, row.get(1)?));
+    }
     Ok((lines, Checkpoint::of(chain(transaction)?.frontier())))
 }
 
