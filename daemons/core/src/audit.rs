@@ -15,6 +15,10 @@ use jiff::Timestamp;
 /// Most lines of a page.
 const PAGE_LINES_MAX: u32 = 200;
 
+/// And most bytes of them, but for the first: a line of another daemon's journal is JSON in JSON, which is twice as long in an answer, and
+/// an answer is a megabyte at most.
+const PAGE_BYTES_MAX: usize = 256 << 10;
+
 /// Something that was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
@@ -159,7 +163,7 @@ pub(crate) fn lines_after(
     Ok((lines, Checkpoint::of(chain(transaction)?.frontier())))
 }
 
-/// Lines as they were written, after one, and the number of the last line there is.
+/// Lines as they were written, after one, and the number of the last line there is. Fewer than asked for are not all there are.
 pub(crate) fn page(
     transaction: &Transaction<'_>,
     after_seq: u64,
@@ -170,10 +174,15 @@ pub(crate) fn page(
         limit => limit.min(PAGE_LINES_MAX),
     };
     let query = "SELECT line FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
-    let lines = transaction.query(query, &values![after_seq, limit])?;
-    let lines = lines
-        .iter()
-        .map(|row| row.get(0))
-        .collect::<Result<_, _>>()?;
+    let rows = transaction.query(query, &values![after_seq, limit])?;
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    for row in &rows {
+        let line: String = row.get(0)?;
+        bytes += line.len();
+        if bytes > PAGE_BYTES_MAX && !lines.is_empty() {
+            break;
+        }
+        lines.push(line);
+    }
     Ok((lines, chain(transaction)?.size()))
 }

@@ -33,6 +33,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Pages of 200 lines that are taken in at a look: a daemon that was broken into writes no more than that into core's log.
 const PAGES_MAX: usize = 5;
 
+/// Longest line in bytes: thrice what a daemon writes.
+const LINE_BYTES_MAX: usize = 8 << 10;
+
 /// Why a journal could not be looked at.
 #[derive(Debug, thiserror::Error)]
 enum IntakeError {
@@ -52,6 +55,8 @@ enum IntakeError {
         daemon: &'static str,
         source: ApiError,
     },
+    #[error("{daemon} gave a line of {bytes} bytes, which it never wrote")]
+    TooLong { daemon: &'static str, bytes: usize },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -141,7 +146,12 @@ impl Journal {
         });
         let answer = answer.await;
         let granted = answer.map_err(|source| IntakeError::Call { daemon, source })?;
-        granted.map_err(|source| IntakeError::Refused { daemon, source })
+        let page = granted.map_err(|source| IntakeError::Refused { daemon, source })?;
+        let longest = page.lines.iter().map(String::len).max().unwrap_or_default();
+        match longest {
+            ..=LINE_BYTES_MAX => Ok(page),
+            bytes => Err(IntakeError::TooLong { daemon, bytes }),
+        }
     }
 
     /// The last line that was taken in.

@@ -126,3 +126,32 @@ async fn replicas_that_read_the_same_page_write_it_once(base: Base) {
     }
     assert_eq!(log(&base.store).await, lines);
 }
+
+/// One page of the log is one answer, however long the lines in it are.
+#[tokio::test]
+async fn a_page_of_long_lines_is_no_longer_than_an_answer() {
+    let base = Base::sqlite();
+    let journal = journal(&base.store);
+    let long = "\"".repeat(LINE_BYTES_MAX);
+    let page = JournalPage {
+        lines: vec![long; 40],
+        last_seq: 40,
+        path: String::new(),
+    };
+    let before = Chain::new().head();
+    journal.take(before, page).await.unwrap();
+    let mut read = 0;
+    loop {
+        let after = read;
+        let page = move |transaction: &Transaction<'_>| audit::page(transaction, after, 0);
+        let (lines, last) = base.store.read::<_, StoreError>(page).await.unwrap();
+        let answer = serde_json::to_vec(&lines).unwrap();
+        assert!(answer.len() < hh_ipc::MAX_FRAME_BYTES, "{}", answer.len());
+        if lines.is_empty() {
+            // Each of them is no entry, which is a line, too.
+            assert_eq!((read, last), (80, 80));
+            break;
+        }
+        read += lines.len() as u64;
+    }
+}

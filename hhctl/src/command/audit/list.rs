@@ -4,7 +4,8 @@ use super::page;
 use crate::cli::AuditListArgs;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
-use crate::session::Session;
+use crate::session::{Connected, Session};
+use hh_ipc::api::core::CoreClient;
 use hh_trust::audit::{
     Actor, AuditEntry, AuditEvent, AuditOutcome, Detail, JournalSource, OperationId,
 };
@@ -70,9 +71,7 @@ pub(super) async fn list(session: &mut Session, args: &AuditListArgs) -> Result<
     let mut is_done = false;
     while end > oldest && !is_done {
         let begin = end.saturating_sub(PAGE_LINES).max(oldest);
-        let limit = u32::try_from(end - begin).unwrap_or(u32::MAX);
-        let page = page(&daemon, begin, limit).await?;
-        for line in page.lines.iter().rev() {
+        for line in between(&daemon, begin, end).await?.iter().rev() {
             // A line that is no entry is what `audit verify` is for.
             let Ok(entry) = serde_json::from_str::<AuditEntry>(line) else {
                 continue;
@@ -97,6 +96,26 @@ pub(super) async fn list(session: &mut Session, args: &AuditListArgs) -> Result<
         )));
     }
     Ok(Report::list("AuditList", &acts, view))
+}
+
+/// The lines after one up to another; core may give them in several pages.
+async fn between(
+    daemon: &Connected<CoreClient>,
+    begin: u64,
+    end: u64,
+) -> Result<Vec<String>, Failure> {
+    let mut lines = Vec::new();
+    let mut after = begin;
+    while after < end {
+        let limit = u32::try_from(end - after).unwrap_or(u32::MAX);
+        let page = page(daemon, after, limit).await?;
+        if page.lines.is_empty() {
+            break;
+        }
+        after += page.lines.len() as u64;
+        lines.extend(page.lines);
+    }
+    Ok(lines)
 }
 
 fn is_asked_for(act: &Act, args: &AuditListArgs) -> bool {
