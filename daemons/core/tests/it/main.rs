@@ -10,12 +10,15 @@ mod consent;
 mod control_plane;
 mod drain;
 mod hostile;
+#[path = "../../../lib/daemon/tests/it/kms.rs"]
+mod kms;
 mod load;
 mod node_socket;
 mod orders;
 mod renewal;
 mod replicas;
 mod rest;
+mod secrets;
 mod simulated;
 mod site;
 

@@ -1,5 +1,9 @@
 use super::*;
+use kms::Kms;
 use std::os::unix::fs::PermissionsExt;
+
+#[path = "../../../tests/it/kms.rs"]
+mod kms;
 
 const CANARY: &str = "hunter2-canary";
 
@@ -159,7 +163,7 @@ fn a_value_is_opened_once_and_again_when_its_file_has_changed() {
 
 /// The environment of scripts/python-tools, if there is one.
 fn tools() -> Option<PathBuf> {
-    let tools = std::env::var_os("HH_PYTHON_TOOLS").map(PathBuf::from);
+    let tools = kms::tools();
     if tools.is_none() {
         eprintln!("skipped: HH_PYTHON_TOOLS does not name an environment of scripts/python-tools");
     }
@@ -229,75 +233,6 @@ fn the_real_sops_opens_its_files_and_none_that_was_changed() {
     assert_eq!(names.count(), 4, "a file more than there should be");
 }
 
-/// AWS KMS as moto plays it, on a port of its own; ended when it is dropped.
-struct Kms {
-    server: std::process::Child,
-    _said: std::io::BufReader<std::process::ChildStderr>,
-    url: String,
-}
-
-impl Kms {
-    fn start(tools: &Path) -> Self {
-        let mut command = Command::new(tools.join("bin/moto_server"));
-        command.args(["-H", "127.0.0.1", "-p", "0"]);
-        let mut server = command
-            .env("PYTHONUNBUFFERED", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = std::io::BufReader::new(server.stderr.take().unwrap());
-        let url = loop {
-            let mut line = String::new();
-            let read = std::io::BufRead::read_line(&mut said, &mut line).unwrap();
-            assert_ne!(read, 0, "moto ended");
-            if let Some((_, url)) = line.split_once("Running on ") {
-                break url.trim().to_owned();
-            }
-        };
-        Self {
-            server,
-            _said: said,
-            url,
-        }
-    }
-
-    /// What a program needs to call it, as an administrator would set it.
-    fn environment(&self) -> Vec<(OsString, OsString)> {
-        let variables = [
-            ("AWS_ACCESS_KEY_ID", "somebody"),
-            ("AWS_SECRET_ACCESS_KEY", "something"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ENDPOINT_URL", self.url.as_str()),
-            ("HOME", "/nonexistent"),
-        ];
-        let set = |(name, value): (&str, &str)| (OsString::from(name), OsString::from(value));
-        variables.map(set).to_vec()
-    }
-
-    /// The name of a key that it makes.
-    fn key(&self, tools: &Path) -> String {
-        let script =
-            "import boto3; print(boto3.client('kms').create_key()['KeyMetadata']['Arn'], end='')";
-        let mut python = Command::new(tools.join("bin/python"));
-        let made = python
-            .args(["-c", script])
-            .envs(self.environment())
-            .env("AWS_DEFAULT_REGION", "eu-west-1")
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
-        String::from_utf8(made.stdout).unwrap()
-    }
-}
-
-impl Drop for Kms {
-    fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
-}
-
 #[test]
 fn a_key_of_aws_opens_a_file_and_without_its_service_nothing_does() {
     let Some(tools) = tools() else { return };
@@ -305,14 +240,7 @@ fn a_key_of_aws_opens_a_file_and_without_its_service_nothing_does() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("core.yaml");
     std::fs::write(&file, format!("keys:\n    command: {CANARY}\n")).unwrap();
-    let mut encrypt = Command::new(tools.join("bin/sops"));
-    let encrypted = encrypt
-        .args(["encrypt", "--in-place", "--kms", &kms.key(&tools)])
-        .arg(&file)
-        .envs(kms.environment())
-        .output()
-        .unwrap();
-    assert!(encrypted.status.success(), "{encrypted:?}");
+    kms.encrypt(&tools, &file);
     assert!(!std::fs::read_to_string(&file).unwrap().contains(CANARY));
     let sops = Sops {
         program: Some(tools.join("bin/sops")),
