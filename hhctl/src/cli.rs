@@ -24,7 +24,7 @@ mod worker;
 
 pub(crate) use account::{AccountCommand, DestinationArgs, DrawArgs, PayoutAddressCommand};
 pub(crate) use api_token::{ApiTokenCommand, CreateApiTokenArgs};
-pub(crate) use audit::AuditCommand;
+pub(crate) use audit::{AuditCommand, AuditListArgs, AuditVerifyArgs};
 pub(crate) use block::BlockCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use consent::{AgentCommand, ConsentCommand};

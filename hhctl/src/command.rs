@@ -40,10 +40,7 @@ mod worker;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{
-    ApiTokenCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand,
-    DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand,
-    NodeCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand,
-    TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
+    ApiTokenCommand, AuditCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand, DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;
@@ -68,7 +65,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::ApiToken(command) => api_token::report(session, command).await,
         Command::Operation(command) => operation::report(session, command).await,
         Command::Pki(_) => pki::status(session).await,
-        Command::Audit(_) => audit::verify(session).await,
+        Command::Audit(command) => audit::report(session, command).await,
         Command::Worker(WorkerCommand::List { account, limit }) => {
             worker::list(session, account.clone(), *limit).await
         }
@@ -312,6 +309,11 @@ pub(crate) fn node_files(command: &NodeCommand, now: Timestamp) -> Result<Report
 /// Runs a command on the files of a network's keys.
 pub(crate) fn pki_files(command: &PkiCommand, now: Timestamp) -> Result<Report, Failure> {
     pki::on_files(command, now)
+}
+
+/// Runs a command on a file of the audit log.
+pub(crate) fn audit_files(command: &AuditCommand) -> Result<Report, Failure> {
+    audit::on_files(command)
 }
 
 /// What an invoice says.

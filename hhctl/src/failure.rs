@@ -236,6 +236,11 @@ impl Failure {
         Self::new("HH0161", Exit::Failed, what, why, fix)
     }
 
+    /// A file of the audit log can't be made or used, or a checkpoint of it.
+    pub(crate) fn audit(what: String, why: String, fix: &str) -> Self {
+        Self::new("HH0163", Exit::Failed, what, why, fix.to_owned())
+    }
+
     /// No block of ours is at this height.
     pub(crate) fn no_report_at(height: u32) -> Self {
         let what = format!("no report of a block at height {height}");

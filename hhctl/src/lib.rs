@@ -125,6 +125,8 @@ pub async fn run(
             command::pki_files(command, now)
                 .and_then(|report| print_once(&cli.global, &report, surroundings))
         }
+        Command::Audit(command) if command.is_about_files() => command::audit_files(command)
+            .and_then(|report| print_once(&cli.global, &report, surroundings)),
         Command::Ln(cli::LightningCommand::Invoice(cli::InvoiceArgs {
             what: Some(cli::InvoiceCommand::Decode { invoice }),
             ..

@@ -20,6 +20,10 @@ pub use block_chunks::{
 pub use relay::{
     RelayAnnounce, RelayChunk, RelayCoreMessage, RelayHave, RelayNodeMessage, RelayRefused,
     RelayThrottled, RelayWant, relay_core_message, relay_node_message,
+    AuditCheckpoint, AuditSeen, Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest,
+    EnrolResponse, Goodbye, Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest,
+    RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome,
+    core_message, node_message,
 };
 
 /// The calls, as gRPC names them.

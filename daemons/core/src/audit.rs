@@ -5,13 +5,19 @@
 //! all of the database anew, shows only beside what was kept elsewhere: each order that a node is given names how far the log went.
 
 use crate::store::{StoreError, Transaction, values};
-use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail, OperationId};
+use hh_trust::audit::{
+    Actor, AuditChain, AuditEvent, AuditOutcome, Checkpoint, Detail, OperationId,
+};
 use hh_trust::command::{AuditHead, Digest};
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
 
 /// Most lines of a page.
 const PAGE_LINES_MAX: u32 = 200;
+
+/// And most bytes of them, but for the first: a line of another daemon's journal is JSON in JSON, which is twice as long in an answer, and
+/// an answer is a megabyte at most.
+const PAGE_BYTES_MAX: usize = 256 << 10;
 
 /// Something that was asked for.
 #[derive(Clone, Debug)]
@@ -102,7 +108,8 @@ pub(crate) fn outcome(
     append(transaction, (core, at), event)
 }
 
-fn append(
+/// Writes a line.
+pub(crate) fn append(
     transaction: &Transaction<'_>,
     (core, at): (&PeerName, Timestamp),
     event: AuditEvent,
@@ -141,7 +148,22 @@ pub(crate) fn head(transaction: &Transaction<'_>) -> Result<AuditHead, StoreErro
     })
 }
 
-/// Lines as they were written, after one, and the number of the last line there is.
+/// So many lines after one, each with its number, and how far the log goes by what is kept beside them.
+pub(crate) fn lines_after(
+    transaction: &Transaction<'_>,
+    after: u64,
+    limit: u32,
+) -> Result<(Vec<(u64, String)>, Checkpoint), StoreError> {
+    let query = "SELECT seq, line FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let rows = transaction.query(query, &values![after, limit])?;
+    let mut lines = Vec::with_capacity(rows.len());
+    for row in &rows {
+        lines.push((row.get(0)?, row.get(1)?));
+    }
+    Ok((lines, Checkpoint::of(chain(transaction)?.frontier())))
+}
+
+/// Lines as they were written, after one, and the number of the last line there is. Fewer than asked for are not all there are.
 pub(crate) fn page(
     transaction: &Transaction<'_>,
     after_seq: u64,
@@ -152,10 +174,15 @@ pub(crate) fn page(
         limit => limit.min(PAGE_LINES_MAX),
     };
     let query = "SELECT line FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
-    let lines = transaction.query(query, &values![after_seq, limit])?;
-    let lines = lines
-        .iter()
-        .map(|row| row.get(0))
-        .collect::<Result<_, _>>()?;
+    let rows = transaction.query(query, &values![after_seq, limit])?;
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    for row in &rows {
+        let line: String = row.get(0)?;
+        bytes += line.len();
+        if bytes > PAGE_BYTES_MAX && !lines.is_empty() {
+            break;
+        }
+        lines.push(line);
+    }
     Ok((lines, chain(transaction)?.size()))
 }

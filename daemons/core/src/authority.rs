@@ -4,7 +4,7 @@
 
 use crate::config::{CoreConfig, PkiConfig};
 use hh_daemon::{Failure, SecretRef};
-use hh_trust::control_key::{CommandKey, EnrolKey, NetworkPublicKey};
+use hh_trust::control_key::{CheckpointKey, CommandKey, EnrolKey, NetworkPublicKey};
 use hh_trust::key_set::KeySet;
 use hh_trust::pki::{
     CaPin, ClientGate, Identity, Issuer, IssuerKind, KeySlot, LeafKey, PeerName, TrustDomain,
@@ -44,6 +44,8 @@ pub(crate) struct Authority {
     pub(crate) server_issuer: Issuer,
     pub(crate) enrolment_key: EnrolKey,
     pub(crate) command_key: CommandKey,
+    /// Signs checkpoints of the audit log.
+    pub(crate) audit_key: Option<CheckpointKey>,
     /// This process, as the audit log names it.
     pub(crate) replica: PeerName,
     own: Mutex<Validity>,
@@ -85,6 +87,7 @@ impl Authority {
             let why = "pki.command_key is not in key-set.jws, or its time is over: no node would take a command of it";
             return Err(Failure::config(why));
         }
+        let audit_key = audit_key(pki, &keys, now)?;
         let (key, chain, validity) = own_certificate(&server_issuer, &config.replica, now)?;
         let gate = trusted(&node_issuer, now)?;
         let gate = ClientGate::new(&domain, &gate, Arc::new(ring::default_provider()));
@@ -96,6 +99,7 @@ impl Authority {
             replica: config.replica.clone(),
             enrolment_key: secret(&pki.enrolment_key)?,
             command_key,
+            audit_key,
             node_issuer,
             server_issuer,
             key_set,
@@ -141,6 +145,20 @@ impl Authority {
     }
 }
 
+/// The key of checkpoints, if there is one: one that nodes don't know of is a mistake.
+fn audit_key(pki: &PkiConfig, keys: &KeySet, now: i64) -> Result<Option<CheckpointKey>, Failure> {
+    let Some(reference) = &pki.audit_key else {
+        return Ok(None);
+    };
+    let key: CheckpointKey = secret(reference)?;
+    if !keys.checkpoints_by(&key.public_key(), now) {
+        let why = "pki.audit_key is not in key-set.jws, or its time is over: no node would take a checkpoint of it; \
+                   `hhctl pki add-audit-key` makes a new one";
+        return Err(Failure::config(why));
+    }
+    Ok(Some(key))
+}
+
 type Own = (LeafKey, Vec<CertificateDer<'static>>, Validity);
 
 fn own_certificate(issuer: &Issuer, replica: &PeerName, now: i64) -> Result<Own, Failure> {
@@ -171,7 +189,7 @@ fn trusted(node_issuer: &Issuer, now: i64) -> Result<[TrustedIssuer; 1], Failure
 fn issuer(config: &CoreConfig, kind: IssuerKind, key: &SecretRef) -> Result<Issuer, Failure> {
     let name = format!("{kind}-issuer.crt");
     let certificate = read(&config.pki, &name)?;
-    let key = key.read().map_err(Failure::config)?;
+    let key = key.read().map_err(Failure::secret)?;
     let issuer = Issuer::from_pem(kind, &config.trust_domain, &certificate, key.expose());
     issuer.map_err(unusable(&config.pki, &name))
 }
@@ -180,7 +198,7 @@ fn secret<K: FromStr>(reference: &SecretRef) -> Result<K, Failure>
 where
     K::Err: std::error::Error + Send + Sync + 'static,
 {
-    let text = reference.read().map_err(Failure::config)?;
+    let text = reference.read().map_err(Failure::secret)?;
     text.expose()
         .parse()
         .map_err(|error: K::Err| Failure::config(format!("{reference}: {error}")))
@@ -236,6 +254,8 @@ impl Authority {
             "enrolment.key",
             EnrolKey::generate().unwrap().to_secret_hex(),
         );
+        let audit = CheckpointKey::generate().unwrap();
+        write("audit.key", audit.to_secret_hex());
         let keys = KeySet {
             version: 1,
             domain: domain.clone(),
@@ -244,14 +264,19 @@ impl Authority {
                 nbf: now - 60,
                 exp: now + 3_600,
             }],
-            checkpoints: Vec::new(),
+            checkpoints: vec![TimedKey {
+                key: audit.public_key(),
+                nbf: now - 60,
+                exp: now + 3_600,
+            }],
         };
         write("key-set.jws", keys.sign(&network).unwrap());
         let config = format!(
             "trust_domain = \"hyperhash.test\"\n[enrolment]\nlisten_address = \"127.0.0.1:0\"\nurl = \"https://a:1\"\n\
              [sessions]\nlisten_address = \"127.0.0.1:0\"\npublic_address = \"a:1\"\n[pki]\ndir = {dir:?}\n\
              node_issuer_key = \"file:{0}/node-issuer.key\"\nserver_issuer_key = \"file:{0}/server-issuer.key\"\n\
-             enrolment_key = \"file:{0}/enrolment.key\"\ncommand_key = \"file:{0}/command.key\"\n",
+             enrolment_key = \"file:{0}/enrolment.key\"\ncommand_key = \"file:{0}/command.key\"\n\
+             audit_key = \"file:{0}/audit.key\"\n",
             dir.display()
         );
         let path = dir.join("core.toml");

@@ -31,6 +31,8 @@ pub struct CoreConfig {
     pub enrolment: EnrolmentConfig,
     pub sessions: SessionsConfig,
     pub pki: PkiConfig,
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Not served where it is not given.
     pub rest: Option<RestConfig>,
     #[serde(default)]
@@ -80,6 +82,50 @@ pub struct PkiConfig {
     pub enrolment_key: SecretRef,
     /// Signs commands.
     pub command_key: SecretRef,
+    /// Signs checkpoints of the audit log; none are signed where it is not given.
+    pub audit_key: Option<SecretRef>,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Of other daemons of this site, which are taken into the log. Where there are several replicas, each is named at one of them.
+    pub journals: Vec<JournalConfig>,
+}
+
+/// Where the journal of a daemon is had from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalConfig {
+    pub daemon: JournalKeeper,
+    /// Its view socket.
+    pub socket: PathBuf,
+}
+
+/// A daemon that writes down what operators change there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum JournalKeeper {
+    #[serde(rename = "hh-pool")]
+    Pool,
+    #[serde(rename = "hh-translator")]
+    Translator,
+    #[serde(rename = "hh-treasury")]
+    Treasury,
+    #[serde(rename = "hh-node-agent")]
+    NodeAgent,
+}
+
+impl JournalKeeper {
+    /// As it is in the audit log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pool => "hh-pool",
+            Self::Translator => "hh-translator",
+            Self::Treasury => "hh-treasury",
+            Self::NodeAgent => "hh-node-agent",
+        }
+    }
 }
 
 /// The REST interface.
@@ -172,12 +218,30 @@ impl hh_daemon::Config for CoreConfig {
             let fix = "write how nodes reach the session port, such as core.example:8445";
             mistakes.add("sessions.public_address", what, fix);
         }
+        self.audit.check(mistakes);
         if let Some(rest) = &self.rest {
             rest.check(mistakes);
         }
         if self.limits.max_connections == 0 || self.limits.max_connections_per_address == 0 {
             let fix = "write how many connections of nodes are taken";
             mistakes.add("limits", "no node can connect", fix);
+        }
+    }
+}
+
+impl AuditConfig {
+    fn check(&self, mistakes: &mut Mistakes) {
+        for (place, journal) in self.journals.iter().enumerate() {
+            let key = format!("audit.journals.{place}");
+            if !journal.socket.is_absolute() {
+                let key = format!("{key}.socket");
+                mistakes.add(key, "not an absolute path", "start it with a slash");
+            }
+            let before = &self.journals[..place];
+            if before.iter().any(|one| one.daemon == journal.daemon) {
+                let what = format!("{} is named before", journal.daemon.name());
+                mistakes.add(key, what, "name each daemon once");
+            }
         }
     }
 }
@@ -240,6 +304,7 @@ mod tests {
             enrolment_key = \"file:/c\"\ncommand_key = \"file:/d\"\n\
             [rest]\nlisten_address = \"0.0.0.0:0\"\nplain = true\npool_socket = \"view.sock\"\nrequests_per_minute = 0\n\
             [limits]\nmax_connections = 0\n\
+            [audit]\njournals = [{ daemon = \"hh-pool\", socket = \"view.sock\" }, { daemon = \"hh-pool\", socket = \"/a\" }]\n\
             [database.postgres]\nhost = \"db.example\"\ndatabase = \"hyperhash\"\n";
         std::fs::write(&path, text).unwrap();
         let error = hh_daemon::load::<CoreConfig>(&path).unwrap_err();
@@ -257,6 +322,8 @@ mod tests {
             "rest.plain: 0.0.0.0:0 is no address of this machine alone",
             "rest.pool_socket: not an absolute path",
             "rest: nobody is answered",
+            "audit.journals.0.socket: not an absolute path",
+            "audit.journals.1: hh-pool is named before",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

@@ -6,12 +6,14 @@ mod node;
 mod operation;
 mod pki;
 mod token;
+mod witness;
 
 pub(crate) use api_token::answer as api_token_answer;
 
 use crate::asker::Asker;
 use crate::audit;
 use crate::authority::Authority;
+use crate::checkpoint::Checkpoints;
 use crate::fleet::Fleet;
 use crate::lease;
 use crate::operations::Operations;
@@ -21,10 +23,10 @@ use crate::{node as nodes, operation as operation_rows};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, AuditPage, AuditQuery, Core, CoreRequest, CoreStatus, CreateApiToken,
-    CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken,
-    NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder, TokenPage,
-    WaitForOperation,
+    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core,
+    CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail,
+    FleetPage, IssuedApiToken, IssuedToken, NodeOrder, Operation, OperationPage, OperationQuery,
+    PkiStatus, ServiceOrder, TokenPage, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::command::{CommandId, Digest};
@@ -42,6 +44,7 @@ pub(crate) struct Control {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) operations: Operations,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) enrolment_address: SocketAddr,
     pub(crate) session_address: SocketAddr,
     /// Where nodes enrol, as it is written into tokens.
@@ -192,6 +195,14 @@ impl Core for Answers {
 
     async fn audit(self, _: Call, query: AuditQuery) -> Result<AuditPage, ApiError> {
         self.control.audit(query).await
+    }
+
+    async fn audit_checkpoint(self, _: Call) -> Result<AuditCheckpoint, ApiError> {
+        self.control.audit_checkpoint().await
+    }
+
+    async fn audit_witnesses(self, _: Call) -> Result<AuditWitnessPage, ApiError> {
+        self.control.audit_witnesses().await
     }
 }
 

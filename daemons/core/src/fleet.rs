@@ -4,7 +4,7 @@ use crate::lease::{self, Lease};
 use crate::node;
 use crate::report;
 use crate::store::{Store, StoreError, Transaction};
-use hh_ipc::agent::{LaneReport, ServiceReport, TelemetryBatch};
+use hh_ipc::agent::{AuditSeen, LaneReport, ServiceReport, TelemetryBatch};
 use hh_trust::NodeId;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -57,6 +57,8 @@ impl Measured {
             dropped_total: batch.dropped_total,
         })
     }
+    /// Of the audit log; none of an agent that keeps no checkpoints.
+    pub(crate) audit: Option<AuditSeen>,
 }
 
 #[derive(Debug)]
@@ -289,6 +291,7 @@ mod tests {
             services: Vec::new(),
             lanes: Vec::new(),
             measured: None,
+            audit: None,
         }
     }
 

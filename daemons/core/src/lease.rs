@@ -141,6 +141,18 @@ pub(crate) fn elsewhere(
     rows.iter().map(read).collect()
 }
 
+/// What nodes have said last, here or at another replica, in a session that goes on or has ended; at most so many, by name.
+pub(crate) fn last_said(
+    transaction: &Transaction<'_>,
+    limit: u32,
+) -> Result<Vec<(NodeId, Live)>, StoreError> {
+    let query =
+        "SELECT node, peer, connected_at_ms, seen_at_ms, clock_ahead_ms, services FROM leases
+        ORDER BY node LIMIT $1";
+    let rows = transaction.query(query, &values![limit])?;
+    rows.iter().map(read).collect()
+}
+
 /// Where this process is alone with its database: what it held before a restart it holds no more.
 pub(crate) async fn forget_former(store: &Store) -> Result<(), StoreError> {
     if store.is_shared() {
@@ -159,6 +171,7 @@ fn encoded(live: &Live) -> Vec<u8> {
         services: live.services.clone(),
         lanes: live.lanes.clone(),
         inventory: None,
+        audit: live.audit.clone(),
     };
     said.encode_to_vec()
 }
@@ -178,6 +191,7 @@ fn read(row: &Row) -> Result<(NodeId, Live), StoreError> {
         services: said.services,
         lanes: said.lanes,
         measured: None,
+        audit: said.audit,
     };
     let id: NodeId = node.parse().map_err(|_no| damaged())?;
     Ok((id, live))

@@ -10,6 +10,7 @@
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            ├► telemetry: one writer for all            │
 //!                            └► relay: blocks of one node to the rest    │
+//!  other daemons' view sockets ── journals ──► audit log ── checkpoints ──► session: nodes are witnesses
 //!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
 //! ```
 
@@ -17,6 +18,7 @@ mod api_token;
 mod asker;
 mod audit;
 mod authority;
+mod checkpoint;
 pub mod config;
 mod control;
 mod door;
@@ -24,6 +26,7 @@ mod enrolment;
 mod fleet;
 mod grpc;
 mod inventory;
+mod journals;
 mod lease;
 mod listener;
 mod metrics_export;
@@ -41,6 +44,7 @@ mod token;
 mod upkeep;
 
 use authority::Authority;
+use checkpoint::Checkpoints;
 use config::{CoreConfig, RestConfig};
 use control::Control;
 use door::Door;
@@ -48,6 +52,7 @@ use enrolment::Enrolment;
 use fleet::Fleet;
 use hh_daemon::{Context, Failure};
 use hh_ledger::Location;
+use journals::Journal;
 use listener::{Listener, Service};
 use operations::Operations;
 use relay::Relay;
@@ -86,6 +91,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
     let fleet = Fleet::default();
     let operations = Operations::new(store.clone(), Arc::clone(&authority));
     let telemetry = keepers(&context, &authority, &store, &fleet);
+    let checkpoints = auditors(&context, &config, &authority, &store);
 
     let ports = Ports::new(&config, &context);
     let enrolment = Enrolment::new(
@@ -102,6 +108,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         operations: operations.clone(),
         telemetry,
         relay: block_relay(&config, &context, &store),
+        checkpoints: checkpoints.clone(),
         tasks: context.tasks.clone(),
     };
     let tls = hh_trust::pki::session_server(&authority.session_slot, &authority.gate)?;
@@ -120,6 +127,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         store,
         fleet,
         operations,
+        checkpoints,
         enrolment_address,
         session_address,
         enrolment_url: config.enrolment.url.clone(),
@@ -172,6 +180,28 @@ fn block_relay(config: &CoreConfig, context: &Context, store: &Store) -> Option<
         relay.clone().admit(store.clone(), stop),
     );
     Some(relay)
+}
+
+/// What is signed of the audit log, and what goes into it from other daemons.
+fn auditors(
+    context: &Context,
+    config: &CoreConfig,
+    authority: &Arc<Authority>,
+    store: &Store,
+) -> Checkpoints {
+    let stop = context.tasks.token();
+    for journal in &config.audit.journals {
+        let journal = Journal {
+            store: store.clone(),
+            core: authority.replica.clone(),
+            config: journal.clone(),
+        };
+        spawn(context, "journals", journal.run(stop.clone()));
+    }
+    let checkpoints = Checkpoints::new(store.clone(), Arc::clone(authority));
+    let signing = checkpoints.clone().run(stop.clone());
+    spawn(context, "checkpoints", signing);
+    checkpoints
 }
 
 /// The database, once it answers.

@@ -37,6 +37,18 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "When a certificate of core's ends, in Unix time"
     );
+    describe_gauge!(
+        "hyperhash_audit_log_changed",
+        "1 while lines of the audit log are not those that were written"
+    );
+    describe_gauge!(
+        "hyperhash_audit_journal_reached",
+        "1 while the journal of a daemon is taken into the audit log"
+    );
+    describe_counter!(
+        "hyperhash_audit_journal_faults_total",
+        "Faults of daemons' journals: lines that were changed, removed or cut off"
+    );
     describe_counter!(
         "hyperhash_fleet_samples_total",
         "Samples of telemetry that were taken"

@@ -7,6 +7,7 @@ mod talk;
 
 use crate::authority::Authority;
 use crate::fleet::{Fleet, Measured};
+use crate::checkpoint::Checkpoints;
 use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
 use crate::node::{self, NodeRow};
@@ -41,6 +42,7 @@ pub(crate) struct Sessions {
     pub(crate) telemetry: Intake,
     /// None where blocks are not relayed.
     pub(crate) relay: Option<Relay>,
+    pub(crate) checkpoints: Checkpoints,
     pub(crate) tasks: Tasks,
 }
 

@@ -7,12 +7,14 @@ use crate::dial::Channel;
 use crate::identity::Enrolled;
 use crate::journal::{Journal, Waiting};
 use crate::supervisor::Supervisor;
+use crate::witness::Seen;
 use crate::worker::{ClockOffset, Decided, Decision, DecisionError};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::agent::ServiceReport;
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
-    ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus, WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus,
+    WaitingConsent,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
@@ -38,6 +40,7 @@ pub(crate) struct Control {
     pub(crate) enrolled: watch::Receiver<Option<Enrolled>>,
     pub(crate) channel: watch::Receiver<Option<Channel>>,
     pub(crate) clock: ClockOffset,
+    pub(crate) audit: watch::Receiver<Seen>,
 }
 
 #[derive(Clone)]
@@ -81,7 +84,17 @@ impl Control {
             certificate_until_at: until,
             services: self.supervisor.report().iter().map(service).collect(),
             consents_waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+            audit: self.audit_seen(),
         })
+    }
+
+    fn audit_seen(&self) -> AuditSeen {
+        let seen = self.audit.borrow();
+        AuditSeen {
+            lines: seen.lines,
+            at: seen.at,
+            fault: seen.fault.clone(),
+        }
     }
 
     async fn consents(&self) -> Result<Vec<WaitingConsent>, ApiError> {

@@ -97,7 +97,7 @@ impl Identity {
         let mut kept = read(&path)?;
         let node_key = match (&config.node_key, &kept.node_key) {
             (Some(reference), _) => {
-                let text = reference.read().map_err(Failure::config)?;
+                let text = reference.read().map_err(Failure::secret)?;
                 text.expose().parse().map_err(Failure::config)?
             }
             (None, Some(text)) => text.parse()?,

@@ -29,6 +29,7 @@ mod report;
 mod relay;
 mod supervisor;
 mod telemetry;
+mod witness;
 mod worker;
 
 use config::AgentConfig;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use supervisor::Supervisor;
 use telemetry::Telemetry;
 use tokio::sync::{Notify, watch};
+use witness::LogWitness;
 use worker::{ClockOffset, Parts, Worker};
 
 /// Starts everything, in this order, and returns when the services are looked after. Core may come later: it is dialled for ever.
@@ -59,6 +61,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
     let policy = policy::load(&config.policy_file).map_err(Failure::config)?;
     let identity = Identity::open(&config)?;
     let journal = Journal::open(&config.data_dir.join("journal.db"))?;
+    let witness = LogWitness::open(&config.data_dir)?;
     let services_dir = config.data_dir.join("services");
     let supervisor = Supervisor::start(&config.services, &policy, &services_dir, &context.tasks)?;
 
@@ -97,6 +100,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         enrolled: known,
         channel: connected,
         clock: clock.clone(),
+        audit: witness.seen(),
     };
     control.serve()?;
     let (target, reached) = watch::channel(None);
@@ -105,6 +109,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
     }
     let link = Link {
         identity,
+        witness,
         token_file: config.token_file.clone(),
         tasks: context.tasks.clone(),
         worker: ends,

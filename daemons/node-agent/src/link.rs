@@ -9,9 +9,10 @@ use crate::dial::{self, Channel, DialError, Target};
 use crate::enrol;
 use crate::identity::{Enrolled, Identity, IdentityError};
 use crate::report::Reporter;
+use crate::witness::LogWitness;
 use crate::worker::{ClockOffset, Ends};
 use hh_daemon::{Chain, Failure, Tasks};
-use hh_ipc::agent::{RenewRequest, RenewResponse, path};
+use hh_ipc::agent::{AuditCheckpoint, RenewRequest, RenewResponse, path};
 use hh_trust::pki::{ChannelError, KeySlot, RequestError};
 use jiff::Timestamp;
 use session::{Due, End, Session, Step};
@@ -47,6 +48,7 @@ enum LinkError {
 /// The task.
 pub(crate) struct Link {
     pub(crate) identity: Identity,
+    pub(crate) witness: LogWitness,
     pub(crate) token_file: PathBuf,
     pub(crate) tasks: Tasks,
     pub(crate) worker: Ends,
@@ -117,7 +119,13 @@ impl Link {
         if Timestamp::now().as_second() >= credentials.renew_at {
             self.renew_certificate(&mut credentials, &channel).await?;
         }
-        let session = Session::open(&channel, &self.identity, self.reporter.clone()).await?;
+        let session = Session::open(
+            &channel,
+            &self.identity,
+            self.reporter.clone(),
+            self.witness.seen(),
+        )
+        .await?;
         self.channel.send_replace(Some(channel.clone()));
         self.target.send_replace(Some(credentials.target.clone()));
         metrics::gauge!("hyperhash_agent_connected").set(1.0);
@@ -145,8 +153,22 @@ impl Link {
                             .send_replace(self.identity.enrolled().cloned());
                     }
                 }
+                Step::Audit(shown) => self.see(&shown),
                 Step::Renew => self.renew_certificate(credentials, channel).await?,
             }
+        }
+    }
+
+    /// What can't be kept now is shown again with the next heartbeat.
+    fn see(&mut self, shown: &AuditCheckpoint) {
+        let Some(enrolled) = self.identity.enrolled() else {
+            return;
+        };
+        if let Err(error) = self.witness.hear(enrolled, shown) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "checkpoint of the audit log not kept"
+            );
         }
     }
 

@@ -258,7 +258,7 @@ fn authority(config: &PoolConfig) -> Result<Authority, Failure> {
     let secret = config
         .authority_secret_key
         .read()
-        .map_err(Failure::config)?;
+        .map_err(Failure::secret)?;
     let secret = secret.expose().trim().parse().map_err(Failure::config)?;
     Ok(Authority::new(secret, CERTIFICATE_VALIDITY))
 }

@@ -125,7 +125,7 @@ fn authority(config: &TpConfig) -> Result<Authority, Failure> {
     let secret = config
         .authority_secret_key
         .read()
-        .map_err(Failure::config)?;
+        .map_err(Failure::secret)?;
     let key: AuthoritySecretKey = secret.expose().parse().map_err(|source| {
         Failure::config(AuthorityKeyError {
             reference: config.authority_secret_key.to_string(),

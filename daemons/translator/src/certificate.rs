@@ -49,6 +49,13 @@ pub(crate) enum CertificateError {
     },
 }
 
+impl CertificateError {
+    /// Whether it may be another time, without another configuration.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Secret { source, .. } if source.is_unavailable())
+    }
+}
+
 /// A lane's certificate. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneCertificate(Arc<Inner>);

@@ -224,7 +224,10 @@ fn upstream_handle(
 /// Of each lane, none where it speaks no TLS.
 fn certificates(config: &TranslatorConfig) -> Result<Vec<Option<LaneCertificate>>, Failure> {
     let loaded: Result<_, _> = config.lanes.iter().map(LaneCertificate::load).collect();
-    loaded.map_err(Failure::config)
+    loaded.map_err(|error| match error.is_unavailable() {
+        true => Failure::unavailable(error),
+        false => Failure::config(error),
+    })
 }
 
 /// What SV2 lanes let miners in with, where there is a key for them.
@@ -232,7 +235,7 @@ fn entrance(config: &TranslatorConfig) -> Result<Option<Entrance>, Failure> {
     let Some(reference) = &config.authority_secret_key else {
         return Ok(None);
     };
-    let secret = reference.read().map_err(Failure::config)?;
+    let secret = reference.read().map_err(Failure::secret)?;
     let secret = secret.expose().trim().parse().map_err(Failure::config)?;
     Ok(Some(Entrance::new(secret, &config.limits)))
 }

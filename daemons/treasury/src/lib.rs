@@ -184,12 +184,12 @@ fn spawn_stop(context: &Context, stores: Stores) {
 }
 
 fn report_key(config: &TreasuryConfig) -> Result<ReportKey, Failure> {
-    let secret = config.report_key.read().map_err(Failure::config)?;
+    let secret = config.report_key.read().map_err(Failure::secret)?;
     secret.expose().trim().parse().map_err(Failure::config)
 }
 
 fn salts(config: &TreasuryConfig) -> Result<SaltSecret, Failure> {
-    let secret = config.salt_secret.read().map_err(Failure::config)?;
+    let secret = config.salt_secret.read().map_err(Failure::secret)?;
     secret.expose().trim().parse().map_err(Failure::config)
 }
 

@@ -175,7 +175,7 @@ impl Backend {
             return Ok(Self::Lnd(LndConfig {
                 address: lnd.address.clone(),
                 certificate: lnd.certificate.clone(),
-                macaroon: lnd.macaroon.read().map_err(Failure::config)?,
+                macaroon: lnd.macaroon.read().map_err(Failure::secret)?,
                 network,
             }));
         }
@@ -198,13 +198,13 @@ impl Backend {
 }
 
 fn ldk_config(config: &TreasuryConfig, ldk_node: &LdkNodeConfig) -> Result<LdkConfig, Failure> {
-    let seed = ldk_node.seed.read().map_err(Failure::config)?;
+    let seed = ldk_node.seed.read().map_err(Failure::secret)?;
     let node = config.nodes.first();
     let node = node.ok_or_else(|| Failure::config("nodes: there is none"))?;
     let auth = match (&node.rpc_cookie_file, &node.rpc_user, &node.rpc_password) {
         (None, Some(user), Some(password)) => BitcoindAuth::Password {
             user: user.clone(),
-            password: password.read().map_err(Failure::config)?,
+            password: password.read().map_err(Failure::secret)?,
         },
         (path, ..) => BitcoindAuth::CookieFile(path.clone().unwrap_or_default()),
     };

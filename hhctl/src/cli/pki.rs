@@ -19,6 +19,23 @@ pub(crate) enum PkiCommand {
         /// Folder to make
         dir: PathBuf,
     },
+    /// Make the key that signs checkpoints of the audit log, for keys that were made without one or when its time is over
+    #[command(
+        after_help = "Example:\n  hhctl pki add-audit-key /etc/hyperhash/pki --offline /mnt/offline\n\nIt signs a newer list of core's keys \
+                      with the network's offline key. Then name the new key in hyperhash-core.toml (pki.audit_key) and restart \
+                      hyperhash-core: nodes take the new list in their next session. An older key stays in the list until its \
+                      time is over. Nothing is overwritten but key-set.jws."
+    )]
+    AddAuditKey {
+        /// The folder that `hhctl pki init` has made
+        dir: PathBuf,
+        /// Where its folder `offline` is now, with network.key in it
+        #[arg(long, value_name = "FOLDER")]
+        offline: PathBuf,
+        /// File in the folder to write the key to
+        #[arg(long, value_name = "NAME", default_value = "audit.key")]
+        name: String,
+    },
     /// Show when core's certificates end, and its keys
     #[command(after_help = "Example:\n  hhctl pki status")]
     Status,
@@ -27,6 +44,6 @@ pub(crate) enum PkiCommand {
 impl PkiCommand {
     /// Whether it is about files, and no daemon is asked.
     pub(crate) fn is_about_files(&self) -> bool {
-        matches!(self, Self::Init { .. })
+        matches!(self, Self::Init { .. } | Self::AddAuditKey { .. })
     }
 }

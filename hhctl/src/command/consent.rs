@@ -122,7 +122,24 @@ fn fields(status: &NodeAgentStatus, now: Timestamp) -> Vec<(&'static str, Cell)>
             },
         ),
         ("Waits for the owner", waiting),
+        ("Audit log", audit(status, now)),
     ]
+}
+
+/// What the node has seen of core's log, of which it is a witness.
+fn audit(status: &NodeAgentStatus, now: Timestamp) -> Cell {
+    let seen = &status.audit;
+    match (&seen.fault, seen.at) {
+        (Some(fault), _) => Cell::state(State::Fail, fault.as_str()),
+        (None, None) => "no checkpoint seen".into(),
+        (None, Some(at)) => {
+            let lines = text::plural(seen.lines, "line");
+            Cell::state(
+                State::Ok,
+                format!("{lines}, the last checkpoint {}", text::ago(now, Some(at))),
+            )
+        }
+    }
 }
 
 async fn detail(session: &mut Session, id: &str) -> Result<ConsentDetail, Failure> {

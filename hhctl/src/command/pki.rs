@@ -1,10 +1,12 @@
 //! `hhctl pki`: the certificates and keys of the control plane.
 
+mod audit_key;
+
 use crate::cli::PkiCommand;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_trust::control_key::{CommandKey, EnrolKey, NetworkKey};
+use hh_trust::control_key::{CheckpointKey, CommandKey, EnrolKey, NetworkKey};
 use hh_trust::key_set::{KeySet, TimedKey};
 use hh_trust::pki::{IssuerKind, Root, TrustDomain};
 use jiff::Timestamp;
@@ -15,7 +17,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Core's command key counts for as long as its issuers: a year, so that its rotation is a habit and no event.
+/// Core's keys count for as long as its issuers: a year, so that its rotation is a habit and no event.
 const KEY_SECONDS: i64 = 365 * 86_400;
 
 /// What ends sooner is told.
@@ -28,6 +30,7 @@ const SOON_SECONDS: i64 = 30 * 86_400;
 pub(super) fn on_files(command: &PkiCommand, now: Timestamp) -> Result<Report, Failure> {
     match command {
         PkiCommand::Init { trust_domain, dir } => init(trust_domain, dir, now),
+        PkiCommand::AddAuditKey { dir, offline, name } => audit_key::add(dir, offline, name, now),
         PkiCommand::Status => unreachable!("PkiCommand::is_about_files() names these"),
     }
 }
@@ -75,20 +78,27 @@ fn make(domain: &TrustDomain, dir: &Path, now: i64) -> Result<String, io::Error>
     secret(&dir.join("enrolment.key"), &enrolment.to_secret_hex())?;
     let command = CommandKey::generate().map_err(other)?;
     secret(&dir.join("command.key"), &command.to_secret_hex())?;
+    let audit = CheckpointKey::generate().map_err(other)?;
+    secret(&dir.join("audit.key"), &audit.to_secret_hex())?;
     let keys = KeySet {
         version: 1,
         domain: domain.clone(),
-        commands: vec![TimedKey {
-            key: command.public_key(),
-            // A node's clock may be a little behind.
-            nbf: now - 3_600,
-            exp: now + KEY_SECONDS,
-        }],
-        checkpoints: Vec::new(),
+        commands: vec![timed(command.public_key(), now)],
+        checkpoints: vec![timed(audit.public_key(), now)],
     };
     let keys = keys.sign(&network).map_err(other)?;
     public(&dir.join("key-set.jws"), &keys)?;
     Ok(root.pin().to_string())
+}
+
+/// A key that counts from now on.
+fn timed<K>(key: K, now: i64) -> TimedKey<K> {
+    TimedKey {
+        key,
+        // A node's clock may be a little behind.
+        nbf: now - 3_600,
+        exp: now + KEY_SECONDS,
+    }
 }
 
 fn other(error: impl Display) -> io::Error {

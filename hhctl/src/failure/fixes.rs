@@ -29,6 +29,10 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
             "if a node that is not yours has used it, let yours join: `hhctl token create` with --replace"
         }
         "HH5006" => "name another node, or say --replace",
+        "HH5080" => {
+            "make the key with `hhctl pki add-audit-key`, and name it in hyperhash-core.toml"
+        }
+        "HH5081" => "`hhctl audit verify` says which line; find out who may write core's database",
         "HH5010" => "read the log of hyperhash-core; its disk may be full",
         "HH4032" => "put that right first, and look at the plan again",
         _ => return None,

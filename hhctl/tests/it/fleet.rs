@@ -1,7 +1,7 @@
 //! The control plane: nodes that have enrolled at core, tokens, commands, certificates, the audit log.
 
-use crate::daemons::core::{DONE, REFUSED};
-use crate::daemons::{Answers, Devnet};
+use crate::daemons::core::{DONE, REFUSED, audit_key};
+use crate::daemons::{Answers, Devnet, now};
 use crate::operator::Operator;
 use hh_ipc::locate::Daemon;
 use hh_trust::control_key::NetworkPublicKey;
@@ -245,4 +245,156 @@ async fn an_audit_log_is_checked_line_by_line() {
     let devnet = Devnet::start_some(changed, &[Daemon::Core]);
     let changed = Operator::at(&devnet).types("hhctl audit verify").await;
     assert_snapshot!("audit_verify_changed", changed.transcript());
+}
+
+#[tokio::test]
+async fn the_audit_log_is_listed_newest_first_and_by_who_and_what() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let all = operator.types("hhctl audit list").await;
+    assert_snapshot!("audit_list", all.transcript());
+    for (flags, is_there) in [
+        ("--actor root", true),
+        ("--actor alice", false),
+        ("--target node:berlin", true),
+        ("--target paris", false),
+        ("--since 1m", true),
+        ("--since 20s", false),
+        ("--limit 1 --since 2020-01-01T00:00:00Z", true),
+    ] {
+        let line = format!("hhctl audit list -o json {flags}");
+        let found = operator.types(&line).await;
+        assert_eq!(found.stdout.contains(DONE), is_there, "{line}: {found:?}");
+    }
+    let wrong = operator.types("hhctl audit list --since yesterday").await;
+    assert_eq!(wrong.exit, Exit::Usage, "{wrong:?}");
+}
+
+#[tokio::test]
+async fn an_audit_log_is_held_against_what_nodes_have_seen_and_who_has_signed_it() {
+    let devnet = with_core();
+    let operator = Operator::at(&devnet);
+    let key = audit_key().public_key();
+    let line = format!("hhctl audit verify --witness --key {key}");
+    let whole = operator.types(&line).await;
+    assert_snapshot!("audit_verify_witness", whole.transcript());
+    // Core's log is another one than it was when the node saw it.
+    let changed = Answers {
+        audit_is_whole: false,
+        ..Answers::good()
+    };
+    let devnet = Devnet::start_some(changed, &[Daemon::Core]);
+    let changed = Operator::at(&devnet)
+        .types("hhctl audit verify --witness")
+        .await;
+    assert_eq!(changed.exit, Exit::Degraded, "{changed:?}");
+    assert!(
+        changed.stdout.contains("has seen another one"),
+        "{changed:?}"
+    );
+    let other = hh_trust::CheckpointKey::generate().unwrap().public_key();
+    let line = format!("hhctl audit verify --key {other}");
+    let stranger = Operator::at(&devnet).types(&line).await;
+    assert!(stranger.stdout.contains("proves nothing"), "{stranger:?}");
+}
+
+#[tokio::test]
+async fn an_exported_audit_log_is_checked_without_core() {
+    let devnet = with_core();
+    let path = devnet.path().join("audit.jsonl");
+    let line = format!("hhctl audit export {}", path.display());
+    let exported = Operator::at(&devnet).types(&line).await;
+    assert_eq!(exported.exit, Exit::Done, "{exported:?}");
+    let again = Operator::at(&devnet).types(&line).await;
+    assert_eq!(again.exit, Exit::Failed, "{again:?}");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 3);
+    drop(devnet);
+
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.jsonl");
+    let operator = Operator::in_dir(dir.path());
+    let line = format!("hhctl audit verify --file {}", copy.display());
+    let none = operator.types(&line).await;
+    assert_eq!(none.exit, Exit::Failed, "{none:?}");
+    std::fs::write(&copy, &text).unwrap();
+    let whole = operator.types(&line).await;
+    assert_snapshot!("audit_verify_file", whole.transcript());
+    let named = format!("{line} --key {}", audit_key().public_key());
+    assert_eq!(operator.types(&named).await.exit, Exit::Done);
+    let (log, end) = text.trim_end().rsplit_once('\n').unwrap();
+    let (first, second) = log.split_once('\n').unwrap();
+    for (changed, says) in [
+        (
+            format!("{}\n{second}\n{end}\n", first.replace("berlin", "paris!")),
+            "line 2",
+        ),
+        (format!("{first}\n{end}\n"), "its end was cut off"),
+        (
+            format!("{first}\n{}\n{end}\n", second.replace("done", "failed")),
+            "checkpoint",
+        ),
+        (
+            format!("{log}\n{second}\n{end}\n"),
+            "the last ones are not signed",
+        ),
+        (
+            format!("{log}\n{}\n", end.replace("/audit", "/audi")),
+            "proves nothing",
+        ),
+    ] {
+        std::fs::write(&copy, &changed).unwrap();
+        let refused = operator.types(&line).await;
+        assert_eq!(refused.exit, Exit::Degraded, "{refused:?}");
+        assert!(refused.stdout.contains(says), "{says}: {refused:?}");
+    }
+    // Without its checkpoint it says only what it can.
+    std::fs::write(&copy, format!("{log}\n")).unwrap();
+    let unsigned = operator.types(&line).await;
+    assert_eq!(unsigned.exit, Exit::Done, "{unsigned:?}");
+    assert!(unsigned.stdout.contains("nobody"), "{unsigned:?}");
+    assert_eq!(operator.types(&named).await.exit, Exit::Degraded);
+}
+
+#[tokio::test]
+async fn keys_that_were_made_without_one_for_the_audit_log_get_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = Operator::in_dir(dir.path());
+    let pki = dir.path().join("pki");
+    let made = format!(
+        "hhctl pki init --trust-domain hyperhash.example {}",
+        pki.display()
+    );
+    assert_eq!(operator.types(&made).await.exit, Exit::Done);
+    let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap();
+    let network: NetworkPublicKey = read("network.pub").trim().parse().unwrap();
+    let list = || KeySet::signed_by(read("key-set.jws").trim(), &network).unwrap();
+    assert_eq!((list().version, list().checkpoints.len()), (1, 1));
+    let line = |offline: &str, name: &str| {
+        format!(
+            "hhctl pki add-audit-key {} --offline {offline} --name {name}",
+            pki.display()
+        )
+    };
+    let offline = pki.join("offline").display().to_string();
+    // The key that is there stays, and no list is made for one that could not be written.
+    let taken = operator.types(&line(&offline, "audit.key")).await;
+    assert_eq!(taken.exit, Exit::Failed, "{taken:?}");
+    assert_eq!(list().version, 1);
+    let added = operator.types(&line(&offline, "audit-2.key")).await;
+    assert_eq!(added.exit, Exit::Done, "{added:?}");
+    assert!(added.stdout.contains("audit_key = \"file:"), "{added:?}");
+    assert_eq!((list().version, list().checkpoints.len()), (2, 2));
+    let key: hh_trust::CheckpointKey = read("audit-2.key").trim().parse().unwrap();
+    assert!(list().checkpoints_by(&key.public_key(), now().as_second()));
+    // The offline key of another network signs no list of this one.
+    let other = dir.path().join("other");
+    let made = format!(
+        "hhctl pki init --trust-domain other.example {}",
+        other.display()
+    );
+    assert_eq!(operator.types(&made).await.exit, Exit::Done);
+    let offline = other.join("offline").display().to_string();
+    let refused = operator.types(&line(&offline, "audit-3.key")).await;
+    assert!(refused.stderr.contains("another network"), "{refused:?}");
 }

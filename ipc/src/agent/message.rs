@@ -89,6 +89,9 @@ pub struct NodeHello {
     pub last_seq: u64,
     #[prost(message, repeated, tag = "4")]
     pub services: Vec<ServiceReport>,
+    /// Not there in what older agents say.
+    #[prost(message, optional, tag = "60")]
+    pub audit: Option<AuditSeen>,
 }
 
 /// The command is in the node's journal.
@@ -116,6 +119,22 @@ pub struct Heartbeat {
     /// Where it is another one than this session was told last.
     #[prost(message, optional, tag = "71")]
     pub inventory: Option<Inventory>,
+    #[prost(message, optional, tag = "60")]
+    pub audit: Option<AuditSeen>,
+}
+
+/// What the node has seen of core's audit log. A newer checkpoint is sent to it with a proof from there.
+#[derive(Clone, PartialEq, Message)]
+pub struct AuditSeen {
+    /// 0 if it has seen none.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// The Merkle root over these lines.
+    #[prost(bytes = "vec", tag = "2")]
+    pub root: Vec<u8>,
+    /// Why it has refused what it was shown; empty if it has not.
+    #[prost(string, tag = "3")]
+    pub fault: String,
 }
 
 /// A service that the node's policy names.
@@ -190,7 +209,7 @@ pub struct ProgramVersion {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct CoreMessage {
-    #[prost(oneof = "core_message::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "core_message::Body", tags = "1, 2, 3, 4, 5, 60")]
     pub body: Option<core_message::Body>,
 }
 
@@ -210,6 +229,8 @@ pub mod core_message {
         Heartbeat(super::HeartbeatAnswer),
         #[prost(message, tag = "5")]
         Goodbye(super::Goodbye),
+        #[prost(message, tag = "60")]
+        Audit(super::AuditCheckpoint),
     }
 }
 
@@ -257,6 +278,20 @@ pub struct HeartbeatAnswer {
 pub struct Goodbye {
     #[prost(string, tag = "1")]
     pub reason: String,
+}
+
+/// How far core's audit log goes.
+#[derive(Clone, PartialEq, Message)]
+pub struct AuditCheckpoint {
+    /// A signed note (C2SP tlog-checkpoint), by a key of the list of keys.
+    #[prost(string, tag = "1")]
+    pub note: String,
+    /// The lines that the node has seen, as it has said.
+    #[prost(uint64, tag = "2")]
+    pub from_size: u64,
+    /// That the log went on from there: a consistency proof of RFC 6962.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub proof: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -8,11 +8,8 @@ mod pki;
 mod token;
 
 pub use api_token::{ApiToken, ApiTokenPage, ApiTokenState, CreateApiToken, IssuedApiToken, Role};
-pub use audit::{AuditPage, AuditQuery};
-pub use node::{
-    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeProgram,
-    NodeService, NodeState,
-};
+pub use audit::{AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage};
+pub use node::{FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeProgram, NodeService, NodeState};
 pub use operation::{
     NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
     ServiceOrder, WaitForOperation,
@@ -61,6 +58,10 @@ pub trait Core {
     async fn pki() -> Result<PkiStatus, ApiError>;
     /// Lines of the audit log.
     async fn audit(query: AuditQuery) -> Result<AuditPage, ApiError>;
+    /// How far the log goes now, signed with the key for checkpoints.
+    async fn audit_checkpoint() -> Result<AuditCheckpoint, ApiError>;
+    /// What nodes have seen of the log.
+    async fn audit_witnesses() -> Result<AuditWitnessPage, ApiError>;
 }
 
 /// Everything at a glance.

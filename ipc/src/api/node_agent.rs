@@ -41,6 +41,19 @@ pub struct NodeAgentStatus {
     pub services: Vec<NodeService>,
     /// Commands that wait for the owner.
     pub consents_waiting: u32,
+    #[serde(default)]
+    pub audit: AuditSeen,
+}
+
+/// What the node has seen of core's audit log, of which it is a witness.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditSeen {
+    /// Lines; 0 before the first checkpoint.
+    pub lines: u64,
+    /// When the last checkpoint came.
+    pub at: Option<Timestamp>,
+    /// Why one was refused: the log was cut, written anew, or there are two.
+    pub fault: Option<String>,
 }
 
 /// A command of core that is carried out only if the owner consents.

@@ -106,6 +106,8 @@ fn messages_of_core_are_as_they_were() {
     assert_wire!(pki_status);
     assert_wire!(audit_query);
     assert_wire!(audit_page);
+    assert_wire!(audit_checkpoint);
+    assert_wire!(audit_witnesses);
 }
 
 #[test]

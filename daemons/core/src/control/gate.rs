@@ -27,6 +27,8 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
         CoreRequest::RevokeApiToken { .. } => CoreResponse::RevokeApiToken(Err(error)),
         CoreRequest::Pki { .. } => CoreResponse::Pki(Err(error)),
         CoreRequest::Audit { .. } => CoreResponse::Audit(Err(error)),
+        CoreRequest::AuditCheckpoint { .. } => CoreResponse::AuditCheckpoint(Err(error)),
+        CoreRequest::AuditWitnesses { .. } => CoreResponse::AuditWitnesses(Err(error)),
     };
     Some(refused)
 }
@@ -94,6 +96,8 @@ mod tests {
             CoreRequest::Audit {
                 query: AuditQuery::default(),
             },
+            CoreRequest::AuditCheckpoint {},
+            CoreRequest::AuditWitnesses {},
         ]
     }
 

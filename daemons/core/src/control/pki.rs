@@ -11,6 +11,8 @@ impl Control {
             purpose: purpose.to_owned(),
             id,
         };
+        let audit = authority.audit_key.as_ref();
+        let audit = audit.map(|audit| key("checkpoints", audit.public_key().to_string()));
         PkiStatus {
             trust_domain: authority.domain.to_string(),
             root_pin: authority.pin.to_string(),
@@ -19,13 +21,16 @@ impl Control {
                 issuer("node-issuer", authority.node_issuer.validity()),
                 issuer("server", authority.own_validity()),
             ],
-            keys: vec![
+            keys: [
                 key(
                     "enrolment",
                     authority.enrolment_key.public_key().to_string(),
                 ),
                 key("commands", authority.command_key.public_key().to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(audit)
+            .collect(),
         }
     }
 }

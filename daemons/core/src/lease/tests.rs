@@ -1,7 +1,7 @@
 use super::*;
 use crate::node::{self, Joining};
 use crate::store::tests::{Base, on_both_engines};
-use hh_ipc::agent::{LaneReport, ServiceReport};
+use hh_ipc::agent::{AuditSeen, LaneReport, ServiceReport};
 use hh_trust::NodeSecretKey;
 
 on_both_engines!(
@@ -30,6 +30,11 @@ fn live(seen_at_ms: i64) -> Live {
             ..LaneReport::default()
         }],
         measured: None,
+        audit: Some(AuditSeen {
+            size: 7,
+            root: vec![1; 32],
+            fault: String::new(),
+        }),
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) struct FleetMetrics {
     connected: Family,
     last_seen: Family,
     certificate_until: Family,
+    audit_fault: Family,
     service_running: Family,
     service_restarts: Family,
     service_memory: Family,
@@ -40,6 +41,10 @@ impl Default for FleetMetrics {
             certificate_until: Family::gauge(
                 "hyperhash_fleet_node_certificate_until_seconds",
                 "When the node's certificate ends, in Unix time",
+            ),
+            audit_fault: Family::gauge(
+                "hyperhash_fleet_node_audit_fault",
+                "1 while the node says that the audit log is not the one that it has seen",
             ),
             service_running: Family::gauge(
                 "hyperhash_fleet_node_service_running",
@@ -86,6 +91,10 @@ impl FleetMetrics {
         }
         if let Some(live) = live {
             self.machine.add(node, live);
+            if let Some(seen) = &live.audit {
+                let has_fault = u8::from(!seen.fault.is_empty());
+                self.audit_fault.add(&[node], has_fault);
+            }
             self.add_services(node, live);
             self.add_lanes(node, live);
         }
@@ -125,6 +134,7 @@ impl FleetMetrics {
             self.connected,
             self.last_seen,
             self.certificate_until,
+            self.audit_fault,
             self.service_running,
             self.service_restarts,
             self.service_memory,
@@ -176,6 +186,7 @@ mod tests {
                 restarts: 3,
                 ..ServiceReport::default()
             }],
+            audit: None,
             lanes: vec![LaneReport {
                 name: "asics".to_owned(),
                 hashrate_10m_hs: 1e15,

@@ -85,6 +85,8 @@ pub(crate) const ROWS: &[Row] = &[
     row(Control, "revoke_api_token", Callers::CoreChangers),
     row(Control, "pki", Callers::CoreReaders),
     row(Control, "audit", Callers::CoreReaders),
+    row(Control, "audit_checkpoint", Callers::CoreReaders),
+    row(Control, "audit_witnesses", Callers::CoreReaders),
     row(Grpc, "Enrol", Callers::Unenrolled),
     row(Grpc, "Session", Callers::Nodes),
     row(Grpc, "Renew", Callers::Nodes),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::api_token::{self, NewApiToken};
 use crate::authority::Authority;
+use crate::checkpoint::Checkpoints;
 use crate::config::CoreConfig;
 use crate::fleet::Fleet;
 use crate::operations::Operations;
@@ -84,6 +85,7 @@ impl Site {
         let store = Store::open(&dir.path().join("core.db")).unwrap();
         let fleet = Fleet::default();
         let operations = Operations::new(store.clone(), Arc::clone(&authority));
+        let checkpoints = Checkpoints::new(store.clone(), Arc::clone(&authority));
         let nowhere = "127.0.0.1:0".parse().unwrap();
         let control = Control {
             context: hh_daemon::Context::new("hyperhash-core", "0", settings),
@@ -91,6 +93,7 @@ impl Site {
             store: store.clone(),
             fleet,
             operations,
+            checkpoints,
             enrolment_address: nowhere,
             session_address: nowhere,
             enrolment_url: "https://127.0.0.1:1".to_owned(),

@@ -1,6 +1,7 @@
 //! One session of one node: commands out; what it has taken, what came of it, and heartbeats in.
 
 use super::Sessions;
+use crate::checkpoint::Checkpoints;
 use crate::fleet::{Fleet, Live, Place};
 use crate::inventory;
 use crate::lease::{self, LeaseError};
@@ -10,10 +11,9 @@ use crate::report;
 use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, MAX_LANES,
-    MAX_SERVICES, NodeHello, NodeMessage, ResultTaken, ServiceReport, Welcome, core_message,
-    node_message,
+    AuditSeen, Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, MAX_LANES, MAX_SERVICES, NodeHello, NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
 };
+use hh_trust::command_result::plain_output;
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
 use std::net::SocketAddr;
@@ -33,6 +33,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(3 * 5 + 1);
 /// A node is told to measure this often.
 const TELEMETRY_SECONDS: u32 = 5;
 
+/// Longest sentence about a refused checkpoint, in bytes; the agent's own have 150.
+const FAULT_BYTES_MAX: usize = 1_024;
+
 pub(super) struct Talk {
     node: NodeRow,
     address: SocketAddr,
@@ -41,6 +44,7 @@ pub(super) struct Talk {
     store: Store,
     fleet: Fleet,
     operations: Operations,
+    checkpoints: Checkpoints,
     tasks: Tasks,
     incoming: Streaming<NodeMessage>,
     outgoing: mpsc::Sender<CoreMessage>,
@@ -98,6 +102,7 @@ impl Talk {
             store: sessions.store.clone(),
             fleet: sessions.fleet.clone(),
             operations: sessions.operations.clone(),
+            checkpoints: sessions.checkpoints.clone(),
             tasks: sessions.tasks.clone(),
             incoming,
             outgoing,
@@ -177,7 +182,9 @@ impl Talk {
             services: known_services(hello.services)?,
             lanes: Vec::new(),
             measured: None,
+            audit: hello.audit.map(known_seen).transpose()?,
         };
+        let seen = live.audit.clone();
         let place = self.enter(live, hello.agent_version).await?;
         tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
         let welcome = Welcome {
@@ -187,6 +194,7 @@ impl Talk {
             key_set: self.key_set.clone(),
         };
         self.say(core_message::Body::Welcome(welcome)).await?;
+        self.tell_checkpoint(seen, false).await?;
         Ok(place)
     }
 
@@ -264,18 +272,38 @@ impl Talk {
         if let Some(told) = heartbeat.inventory {
             self.take_inventory(place, told).await?;
         }
+        let seen = heartbeat.audit.map(known_seen).transpose()?;
         let core_unix_ms = Timestamp::now().as_millisecond();
         let ahead = heartbeat.sent_at_unix_ms.saturating_sub(core_unix_ms);
+        let mut was_told = false;
         place.heard(|live| {
             live.services = services;
             live.lanes = lanes;
             live.clock_ahead_ms = Some(ahead);
+            was_told = has_fault(live.audit.as_ref());
+            live.audit.clone_from(&seen);
         });
         let answer = HeartbeatAnswer {
             sent_at_unix_ms: heartbeat.sent_at_unix_ms,
             core_unix_ms,
         };
-        self.say(core_message::Body::Heartbeat(answer)).await
+        self.say(core_message::Body::Heartbeat(answer)).await?;
+        self.tell_checkpoint(seen, was_told).await
+    }
+
+    /// Tells the node how far the audit log goes, if it has not seen that; and us, once, what it has refused of it.
+    async fn tell_checkpoint(&self, seen: Option<AuditSeen>, was_told: bool) -> Result<(), End> {
+        let Some(seen) = seen else {
+            return Ok(());
+        };
+        if has_fault(Some(&seen)) && !was_told {
+            let (node, lines, fault) = (&self.node.id, seen.size, seen.fault.as_str());
+            tracing::error!(%node, lines, fault, "a node says that the audit log is not the one that it has seen");
+        }
+        match self.checkpoints.news(&seen).await {
+            Some(checkpoint) => self.say(core_message::Body::Audit(checkpoint)).await,
+            None => Ok(()),
+        }
     }
 
     async fn take_inventory(&self, place: &Place, told: Inventory) -> Result<(), End> {
@@ -293,6 +321,19 @@ impl Talk {
         let sent = self.outgoing.send(CoreMessage { body: Some(body) }).await;
         sent.map_err(|_gone| End::Closed)
     }
+}
+
+fn has_fault(seen: Option<&AuditSeen>) -> bool {
+    seen.is_some_and(|seen| !seen.fault.is_empty())
+}
+
+/// It is kept, and shown to operators: a hash, and a sentence.
+fn known_seen(mut seen: AuditSeen) -> Result<AuditSeen, End> {
+    if ![0, 32].contains(&seen.root.len()) || seen.fault.len() > FAULT_BYTES_MAX {
+        return Err(End::Protocol("it has seen something that is no audit log"));
+    }
+    seen.fault = plain_output(&seen.fault);
+    Ok(seen)
 }
 
 fn known_services(services: Vec<ServiceReport>) -> Result<Vec<ServiceReport>, End> {

@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 4] = [INITIAL, LEASES, API_TOKENS, INVENTORIES];
+const MIGRATIONS: [&str; 5] = [INITIAL, LEASES, API_TOKENS, INVENTORIES, JOURNALS];
 
 /// Times are milliseconds since 1970.
 const INITIAL: &str = "
@@ -171,6 +171,15 @@ CREATE TABLE inventories (
     told_at_ms {int} NOT NULL,
     -- As the node told it last, an Inventory of control.proto.
     inventory {bytes} NOT NULL
+){keyed};
+";
+
+/// The journals of other daemons that are taken into the audit log.
+const JOURNALS: &str = "
+CREATE TABLE audit_journals (
+    daemon {text} PRIMARY KEY,
+    -- The last line that was taken in, as NUMBER:HASH.
+    head {text} NOT NULL
 ){keyed};
 ";
 

@@ -1,6 +1,6 @@
 //! The owner of a node has the last word there: what touches where work goes waits for him, with the real programs.
 
-use crate::site::{Said, Site, hhctl, wait_for};
+use crate::site::{Said, Setup, Site, hhctl, wait_for};
 use hh_ipc::api::core::OperationState;
 use hh_trust::command::{Command, CommandId, Order};
 use hh_trust::control_key::CommandKey;
@@ -283,4 +283,70 @@ impl<'a> Thief<'a> {
         self.connection.execute(insert, values).unwrap();
         order.id
     }
+}
+
+#[tokio::test]
+async fn what_the_owner_decides_is_in_the_audit_log_once() {
+    let journal = "[audit]\njournals = [{ daemon = \"hh-node-agent\", socket = \"{dir}/berlin-1/hh-node-agent/view.sock\" }]\n";
+    let setup = Setup {
+        more: [String::new(), journal.to_owned()],
+        ..Setup::default()
+    };
+    let site = Site::start_with(setup).await;
+    let node = Node::at(&site);
+    let _agent = site.start_node("berlin-1", &services(&node.dir), POLICY);
+    site.running("berlin-1", "sleeper").await;
+    let asked = node.apply(THEFT, "1");
+    let id = asked.item()["id"].as_str().unwrap().to_owned();
+    let refused = node.owner(&["consent", "refuse", &id, "--yes"]);
+    assert_eq!(refused.status, 0, "{refused:?}");
+    let decided = || {
+        let list = site.hhctl(&["audit", "list", "--target", "hh-node-agent", "-o", "json"]);
+        assert_eq!(list.status, 0, "{list:?}");
+        list.json()["items"].as_array().unwrap().clone()
+    };
+    let told = wait_for("the journal is taken in", async || {
+        let decided = decided();
+        (decided.first()?["outcome"] == "done").then_some(decided)
+    })
+    .await;
+    assert_eq!(told[0]["action"], "decide", "{told:?}");
+    assert!(told[0]["target"].to_string().contains(&id), "{told:?}");
+
+    // Another core that goes on with it takes in what is new, and nothing twice.
+    site.core.restart();
+    site.client().await;
+    let asked = node.apply(THEFT, "1");
+    let id = asked.item()["id"].as_str().unwrap().to_owned();
+    let refused = node.owner(&["consent", "refuse", &id, "--yes"]);
+    assert_eq!(refused.status, 0, "{refused:?}");
+    wait_for("the next is taken in", async || {
+        let decided = decided();
+        (decided.len() == 2 && decided[0]["outcome"] == "done").then_some(())
+    })
+    .await;
+
+    // The owner of the file writes it anew.
+    let file = node.dir.join("data/changes.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    let cut: String = text
+        .lines()
+        .take(2)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(&file, cut).unwrap();
+    wait_for("the fault is in the log", async || {
+        let faults = decided();
+        let told = faults.iter().find(|act| act["outcome"] == "fault")?;
+        assert!(told["code"].to_string().contains("2 lines, and 4"));
+        Some(())
+    })
+    .await;
+    assert!(
+        site.core
+            .log()
+            .contains("journal of changes was tampered with")
+    );
+    let whole = site.hhctl(&["audit", "verify"]);
+    assert_eq!(whole.status, 0, "{whole:?}");
 }

@@ -6,6 +6,7 @@ mod attacks;
 #[path = "../../../lib/bitcoin/tests/it/node.rs"]
 #[expect(dead_code, reason = "the tests of hh-bitcoin need more of it")]
 mod bitcoin_node;
+mod audit;
 #[path = "../../../lib/ledger/tests/it/cluster.rs"]
 #[expect(dead_code, reason = "the ledger's tests need more of it")]
 mod cluster;
@@ -14,6 +15,8 @@ mod control_plane;
 mod drain;
 mod figures;
 mod hostile;
+#[path = "../../../lib/daemon/tests/it/kms.rs"]
+mod kms;
 mod load;
 mod node_socket;
 mod orders;
@@ -21,6 +24,7 @@ mod relay;
 mod renewal;
 mod replicas;
 mod rest;
+mod secrets;
 mod simulated;
 mod site;
 

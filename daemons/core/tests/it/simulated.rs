@@ -248,6 +248,7 @@ impl Node {
             epoch: joined.epoch,
             last_seq: 0,
             services: services(),
+            audit: None,
         });
         say(&outgoing, hello).await?;
         let mut incoming = channel.session(messages).await?;
@@ -395,6 +396,7 @@ async fn beat(outgoing: &mpsc::Sender<NodeMessage>) -> Result<(), WireError> {
             services: services(),
             lanes: lanes(),
             inventory: inventory.take(),
+            audit: None,
         };
         say(outgoing, node_message::Body::Heartbeat(heartbeat)).await?;
     }

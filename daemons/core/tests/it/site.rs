@@ -179,8 +179,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) keys_of: Option<&'a Site>,
     /// Where nodes find it, of enrolment and of sessions, if not at its own ports.
     pub(crate) public_ports: Option<[u16; 2]>,
-    /// More of its configuration, before the first table and at the end.
+    /// More of its configuration, before the first table and at the end; `{dir}` is its folder.
     pub(crate) more: [String; 2],
+    /// Its keys are from before there was one for the audit log.
+    pub(crate) has_no_audit_key: bool,
 }
 
 impl Site {
@@ -347,7 +349,12 @@ fn copy_keys(from: &Path, to: &Path) {
 fn core_config(dir: &Path, ports: [u16; 2], setup: &Setup<'_>) -> String {
     let [enrolment, sessions] = ports;
     let [public_enrolment, public_sessions] = setup.public_ports.unwrap_or(ports);
-    let [first, last] = &setup.more;
+    let more = setup.more.each_ref();
+    let [first, last] = more.map(|more| more.replace("{dir}", &dir.display().to_string()));
+    let audit_key = match setup.has_no_audit_key {
+        true => String::new(),
+        false => audit_key_line(dir, "audit.key"),
+    };
     let pki = dir.join("pki");
     let key = |name: &str| format!("file:{}", pki.join(name).display());
     format!(
@@ -355,13 +362,19 @@ fn core_config(dir: &Path, ports: [u16; 2], setup: &Setup<'_>) -> String {
          {first}\n\
          [enrolment]\nlisten_address = \"127.0.0.1:{enrolment}\"\nurl = \"https://127.0.0.1:{public_enrolment}\"\n\
          [sessions]\nlisten_address = \"127.0.0.1:{sessions}\"\npublic_address = \"127.0.0.1:{public_sessions}\"\n\
-         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n{last}\n",
+         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n{audit_key}{last}\n",
         dir.join("data"),
         key("node-issuer.key"),
         key("server-issuer.key"),
         key("enrolment.key"),
         key("command.key"),
     )
+}
+
+/// In the section of the keys.
+pub(crate) fn audit_key_line(dir: &Path, name: &str) -> String {
+    let path = dir.join("pki").join(name);
+    format!("audit_key = \"file:{}\"\n", path.display())
 }
 
 /// As many requests as a tool that tries everything sends.

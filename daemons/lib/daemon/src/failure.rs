@@ -1,5 +1,6 @@
 //! Why a daemon stops, and the exit status that tells its supervisor what to do about it.
 
+use crate::SecretError;
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
@@ -33,6 +34,14 @@ impl Failure {
     /// A mistake in the configuration, or in a file that it names.
     pub fn config(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(ExitStatus::Config, source)
+    }
+
+    /// A secret that can't be had: a mistake in the configuration, unless what is asked for it did not answer.
+    pub fn secret(error: SecretError) -> Self {
+        match error.is_unavailable() {
+            true => Self::unavailable(error),
+            false => Self::config(error),
+        }
     }
 
     /// Nothing that the daemon needs has answered within [`crate::Settings::start_timeout`].

@@ -37,6 +37,6 @@ pub use memory::hide_memory;
 pub use places::{Full, Place, Places};
 pub use proxy_protocol::{ProxyError, ProxyProtocol};
 pub use run::run;
-pub use secret::{Secret, SecretError, SecretRef};
+pub use secret::{Secret, SecretError, SecretRef, SopsError};
 pub use state_file::{StateFile, StateFileError};
 pub use tasks::{Stuck, Tasks};

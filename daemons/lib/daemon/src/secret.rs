@@ -1,8 +1,9 @@
 //! References to secrets, and values that do not print themselves.
 //!
-//! A configuration file holds references only. What is opened here: files, systemd credentials, and files encrypted with age, by
-//! an identity that is a credential. References to files of SOPS are understood, so that a daemon says that it can't open them
-//! instead of taking them for a name.
+//! A configuration file holds references only. What is opened here: files, systemd credentials, files encrypted with age, by an
+//! identity that is a credential, and values in files of SOPS, by the operator's own `sops`.
+
+mod sops;
 
 use serde::Deserialize;
 use std::fmt;
@@ -10,6 +11,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub use sops::SopsError;
 
 /// Largest secret file in bytes: any key or token is far smaller, a wrong path may be a disk.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -91,14 +94,20 @@ pub enum SecretError {
         reference: SecretRef,
         source: age::DecryptError,
     },
-    #[error(
-        "the secret {0} is encrypted in a way that is not supported by this daemon; use age:, file: or cred:"
-    )]
-    Unsupported(SecretRef),
+    #[error(transparent)]
+    Sops(#[from] SopsError),
+}
+
+impl SecretError {
+    /// Whether it may be another time, without another configuration: what is asked for it did not answer.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Sops(error) if error.is_unavailable())
+    }
 }
 
 impl SecretRef {
-    /// Reads the secret, without the line break at its end.
+    /// Reads the secret, without the line break at its end. One of SOPS may take as long as its key service, half a minute at most.
     ///
     /// # Errors
     /// The file is missing, can't be read or decrypted, is open to others (mode & 077), or is no short text.
@@ -117,7 +126,7 @@ impl SecretRef {
                 self.read_file(&dir.join(name), false)?
             }
             Self::Age(path) => self.decrypt(path, credentials)?,
-            Self::Sops { .. } => return Err(SecretError::Unsupported(self.clone())),
+            Self::Sops { file, key } => return Ok(sops::read(self, file, key)?),
         };
         let text = std::str::from_utf8(content.expose());
         let text = text.map_err(|_error| SecretError::Content(self.clone()))?;

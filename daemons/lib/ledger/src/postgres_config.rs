@@ -50,7 +50,7 @@ impl PostgresConfig {
     /// The password or the root certificates can't be read.
     pub fn location(&self, user: &str) -> Result<Location, Failure> {
         let password = self.password.as_ref().map(SecretRef::read).transpose();
-        let password = password.map_err(Failure::config)?;
+        let password = password.map_err(Failure::secret)?;
         let password = password.as_ref().map(|password| password.expose().trim());
         let server = PostgresServer::new(&self.options(user), password);
         Ok(Location::Postgres(server.map_err(Failure::config)?))

@@ -17,5 +17,5 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use entry::{Actor, AuditEntry, AuditEvent, AuditOutcome, Detail, JournalSource, OperationId};
 pub use intake::JournalIntake;
 pub use log::{AuditChain, AuditFault, AuditReport, AuditVerifier};
-pub use tree::{Frontier, LeafHash, consistency_proof, extends, includes, inclusion_proof};
+pub use tree::{Frontier, LeafHash, Tree, consistency_proof, extends, includes, inclusion_proof};
 pub use witness::{Witness, WitnessError};

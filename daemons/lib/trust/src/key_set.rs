@@ -103,6 +103,22 @@ impl KeySet {
         domain: &TrustDomain,
         known: u64,
     ) -> Result<Self, KeySetError> {
+        let set = Self::signed_by(text, network)?;
+        if set.domain != *domain {
+            return Err(KeySetError::AnotherNetwork { named: set.domain });
+        }
+        if set.version <= known {
+            let version = set.version;
+            return Err(KeySetError::Older { version, known });
+        }
+        Ok(set)
+    }
+
+    /// The list, if the network's key has signed it: for who makes the next one of it.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn signed_by(text: &str, network: &NetworkPublicKey) -> Result<Self, KeySetError> {
         let presented = Presented::<NetworkPublicKey>::parse(text, TYPE, KEY_SET_BYTES_MAX);
         let presented = presented.map_err(KeySetError::Malformed)?;
         let signed = presented.signed.as_bytes();
@@ -111,13 +127,6 @@ impl KeySet {
         }
         let set: Self = presented.claims().map_err(KeySetError::Malformed)?;
         set.check_form()?;
-        if set.domain != *domain {
-            return Err(KeySetError::AnotherNetwork { named: set.domain });
-        }
-        if set.version <= known {
-            let version = set.version;
-            return Err(KeySetError::Older { version, known });
-        }
         Ok(set)
     }
 

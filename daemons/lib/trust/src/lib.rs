@@ -29,7 +29,6 @@ pub mod pki;
 mod pool_authority;
 pub mod report_key;
 mod salt_secret;
-pub mod sops;
 pub mod ssh_agent;
 pub mod statement;
 

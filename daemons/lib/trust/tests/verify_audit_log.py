@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""A second verifier of the audit log, which shares no line with the first one: LOG.jsonl NOTE.txt KEY.txt
+"""A second verifier of the audit log, which shares no line with the first one: LOG.jsonl NOTE.txt KEY.txt, or EXPORT.jsonl KEY.txt
 
 Follows the chain of the log, builds its Merkle tree (RFC 6962) by halves, and compares the root with that of the checkpoint (a
-signed note of C2SP), whose Ed25519 signature is checked by the curve arithmetic of verify_block_report.py. KEY.txt is in hex.
+signed note of C2SP), whose Ed25519 signature is checked by the curve arithmetic of verify_block_report.py. KEY.txt is in hex, or as
+`hhctl pki status` shows it. A file of `hhctl audit export` has the note in its last line; the key in it is left aside.
 """
 
 import base64
@@ -50,7 +51,21 @@ def verify(log, note, key):
     return None
 
 
-log, note, key = (Path(name).read_bytes() for name in sys.argv[1:4])
-wrong = verify(log, note, bytes.fromhex(key.decode().strip()))
+def split(export):
+    log, last = export.rstrip(b"\n").rsplit(b"\n", 1)
+    return log + b"\n", json.loads(last)["checkpoint"].encode()
+
+
+def read_key(text):
+    if not text.startswith("hhaudit1"):
+        return bytes.fromhex(text)
+    # Five bits a letter (bech32); the last six letters are a checksum.
+    bits = "".join(f"{'qpzry9x8gf2tvdw0s3jn54khce6mua7l'.index(letter):05b}" for letter in text[8:-6])
+    return int(bits[:256], 2).to_bytes(32, "big")
+
+
+*files, key = (Path(name).read_bytes() for name in sys.argv[1:])
+log, note = files if len(files) == 2 else split(files[0])
+wrong = verify(log, note, read_key(key.decode().strip()))
 print(f"wrong: {wrong}" if wrong else f"right: {log.count(10)} lines")
 sys.exit(bool(wrong))

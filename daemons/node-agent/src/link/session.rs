@@ -4,14 +4,16 @@ use super::chain;
 use crate::dial::{Channel, DialError};
 use crate::identity::Identity;
 use crate::report::Reporter;
+use crate::witness::Seen;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
 use hh_ipc::agent::{
-    CoreMessage, Heartbeat, Inventory, NodeHello, NodeMessage, core_message, node_message, path,
+    AuditCheckpoint, AuditSeen, CoreMessage, Heartbeat, Inventory, NodeHello, NodeMessage, core_message,
+    node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::Streaming;
 
@@ -35,6 +37,7 @@ pub(super) struct Session {
     reporter: Reporter,
     /// As core was told it in this session.
     told: Option<Inventory>,
+    audit: watch::Receiver<Seen>,
 }
 
 /// Why a session ended.
@@ -57,6 +60,8 @@ pub(super) enum Step {
     End(End),
     /// Core's keys.
     KeySet(String),
+    /// How far core's audit log goes.
+    Audit(AuditCheckpoint),
     /// The certificate is to be renewed.
     Renew,
 }
@@ -87,6 +92,7 @@ impl Session {
         channel: &Channel,
         identity: &Identity,
         reporter: Reporter,
+        audit: watch::Receiver<Seen>,
     ) -> Result<Self, DialError> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
         let hello = NodeHello {
@@ -94,6 +100,7 @@ impl Session {
             epoch: identity.enrolled().map_or(0, |enrolled| enrolled.epoch),
             last_seq: 0,
             services: reporter.services(),
+            audit: Some(seen(&audit)),
         };
         let hello = node_message::Body::Hello(hello);
         // There is room: it is the first.
@@ -111,6 +118,7 @@ impl Session {
             heard: Instant::now(),
             reporter,
             told: None,
+            audit,
         })
     }
 
@@ -169,6 +177,7 @@ impl Session {
                 );
                 None
             }
+            Some(core_message::Body::Audit(shown)) => Some(Step::Audit(shown)),
             Some(core_message::Body::Goodbye(goodbye)) => {
                 Some(Step::End(End::Goodbye(goodbye.reason)))
             }
@@ -193,6 +202,7 @@ impl Session {
             services: self.reporter.services(),
             lanes: self.reporter.lanes(),
             inventory: inventory.filter(|_inventory| is_news),
+            audit: Some(seen(&self.audit)),
         };
         self.say(node_message::Body::Heartbeat(heartbeat)).await
     }
@@ -200,6 +210,16 @@ impl Session {
     async fn say(&mut self, body: node_message::Body) -> Option<Step> {
         let sent = self.outgoing.send(NodeMessage { body: Some(body) }).await;
         sent.is_err().then_some(Step::End(End::Closed))
+    }
+}
+
+/// What was seen of the audit log, as core is told.
+fn seen(audit: &watch::Receiver<Seen>) -> AuditSeen {
+    let seen = audit.borrow();
+    AuditSeen {
+        size: seen.lines,
+        root: seen.root.map_or_else(Vec::new, |root| root.0.to_vec()),
+        fault: seen.fault.clone().unwrap_or_default(),
     }
 }
 

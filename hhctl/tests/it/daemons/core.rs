@@ -3,15 +3,14 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, Core, CoreStatus, CreateApiToken,
-    CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
-    IssuedToken, IssuerStatus, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, Core, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, IssuerStatus, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram,
     NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus,
     Role, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
-use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Detail};
+use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Checkpoint, Detail};
 use hh_trust::command::{CommandId, Digest};
+use hh_trust::control_key::CheckpointKey;
 use jiff::SignedDuration;
 
 /// The operation of which it is known what came.
@@ -180,8 +179,18 @@ fn token(state: TokenState) -> EnrolmentToken {
     }
 }
 
+/// That checkpoints are signed with.
+pub(crate) fn audit_key() -> CheckpointKey {
+    "05".repeat(32).parse().unwrap()
+}
+
 /// A log of one operation. It is whole, unless the core's version says otherwise.
 fn audit_lines(is_whole: bool) -> Vec<String> {
+    audit_log(is_whole).0
+}
+
+/// With where it ends, had nobody changed it.
+fn audit_log(is_whole: bool) -> (Vec<String>, AuditChain) {
     let op: CommandId = DONE.parse().unwrap();
     let core = "core-1".parse().unwrap();
     let intent = AuditEvent::Intent {
@@ -206,13 +215,13 @@ fn audit_lines(is_whole: bool) -> Vec<String> {
     };
     let chain = AuditChain::default();
     let (first, chain) = chain.append(seconds_ago(30), &core, intent).unwrap();
-    let (second, _) = chain.append(seconds_ago(27), &core, outcome).unwrap();
+    let (second, chain) = chain.append(seconds_ago(27), &core, outcome).unwrap();
     let first = if is_whole {
         first
     } else {
         first.replace("berlin", "paris!")
     };
-    vec![first, second]
+    (vec![first, second], chain)
 }
 
 impl Core for Fake {
@@ -362,5 +371,32 @@ impl Core for Fake {
         let read = usize::try_from(query.after_seq).unwrap().min(lines.len());
         lines.drain(..read);
         Ok(AuditPage { lines, last_seq: 2 })
+    }
+
+    async fn audit_checkpoint(self, _: Context) -> Result<AuditCheckpoint, ApiError> {
+        let (_, chain) = audit_log(true);
+        let domain = "hyperhash.example".parse().unwrap();
+        Ok(AuditCheckpoint {
+            trust_domain: "hyperhash.example".to_owned(),
+            note: Checkpoint::of(chain.frontier()).sign(&domain, &audit_key()),
+            key: audit_key().public_key().to_string(),
+        })
+    }
+
+    async fn audit_witnesses(self, _: Context) -> Result<AuditWitnessPage, ApiError> {
+        let (_, chain) = audit_log(true);
+        let witness = |node: &str, lines, root: Option<Digest>| AuditWitness {
+            node: node.to_owned(),
+            lines,
+            root: root.map(|root| root.to_string()),
+            fault: None,
+            said_at: seconds_ago(3),
+        };
+        Ok(AuditWitnessPage {
+            witnesses: vec![
+                witness("berlin", 2, Some(chain.frontier().root())),
+                witness("paris", 0, None),
+            ],
+        })
     }
 }

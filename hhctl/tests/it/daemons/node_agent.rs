@@ -3,7 +3,8 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::core::OperationState;
 use hh_ipc::api::node_agent::{
-    ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus, WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus,
+    WaitingConsent,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -47,6 +48,11 @@ impl NodeAgent for Fake {
             certificate_until_at: Some(now() + SignedDuration::from_hours(17)),
             services: super::core::services(),
             consents_waiting: 1,
+            audit: AuditSeen {
+                lines: 42,
+                at: Some(seconds_ago(30)),
+                fault: None,
+            },
         })
     }
 

@@ -1,5 +1,6 @@
 //! The audit log.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Which lines to read.
@@ -20,4 +21,36 @@ pub struct AuditPage {
     pub lines: Vec<String>,
     /// The last line of the log, in this part or not; 0 if there is none.
     pub last_seq: u64,
+}
+
+/// How far the log goes, signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditCheckpoint {
+    /// Whose log it is.
+    pub trust_domain: String,
+    /// The note of C2SP, as nodes are sent it.
+    pub note: String,
+    /// `hhaudit1...`: by which it is signed.
+    pub key: String,
+}
+
+/// What a node has seen of the log, as it has said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditWitness {
+    pub node: String,
+    /// Lines; 0 if it has seen none.
+    pub lines: u64,
+    /// The Merkle root over them, in hex; none if it has seen none.
+    pub root: Option<String>,
+    /// Why it has refused what it was shown.
+    pub fault: Option<String>,
+    /// When it has said so.
+    pub said_at: Timestamp,
+}
+
+/// The nodes that have seen something of the log, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditWitnessPage {
+    /// At most 1,000.
+    pub witnesses: Vec<AuditWitness>,
 }

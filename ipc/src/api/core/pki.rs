@@ -27,7 +27,7 @@ pub struct IssuerStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SigningKeyStatus {
-    /// What it signs: `enrolment` or `commands`.
+    /// What it signs: `enrolment`, `commands` or `checkpoints`.
     pub purpose: String,
     /// Its name in what it has signed.
     pub id: String,

@@ -2,10 +2,7 @@
 
 use super::at;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, ApiTokenState, AuditPage, AuditQuery, CoreStatus, CreateApiToken,
-    CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken,
-    IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder,
-    NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState,
     PkiStatus, Role, ServiceAction, ServiceOrder, SigningKeyStatus, TokenPage, TokenState,
     WaitForOperation,
 };
@@ -294,5 +291,25 @@ pub(crate) fn audit_page() -> AuditPage {
     AuditPage {
         lines: vec!["{}".into()],
         last_seq: 4,
+    }
+}
+
+pub(crate) fn audit_checkpoint() -> AuditCheckpoint {
+    AuditCheckpoint {
+        trust_domain: "hyperhash.example".into(),
+        note: "hyperhash.example/audit\n4\nAA==\n\n".into(),
+        key: "hhaudit1q".into(),
+    }
+}
+
+pub(crate) fn audit_witnesses() -> AuditWitnessPage {
+    AuditWitnessPage {
+        witnesses: vec![AuditWitness {
+            node: "berlin-1".into(),
+            lines: 3,
+            root: Some("ab".into()),
+            fault: Some("there are two logs".into()),
+            said_at: at(12),
+        }],
     }
 }

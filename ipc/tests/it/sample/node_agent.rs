@@ -3,7 +3,7 @@
 use super::at;
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
-    ConsentDecision, ConsentDetail, DecidedConsent, NodeAgentStatus, WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgentStatus, WaitingConsent,
 };
 
 pub(crate) fn node_agent_status() -> NodeAgentStatus {
@@ -25,6 +25,11 @@ pub(crate) fn node_agent_status() -> NodeAgentStatus {
             memory_bytes: 48_000_000,
         }],
         consents_waiting: 1,
+        audit: AuditSeen {
+            lines: 42,
+            at: Some(at(11)),
+            fault: Some("there are two logs".into()),
+        },
     }
 }
 

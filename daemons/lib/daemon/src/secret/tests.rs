@@ -52,13 +52,6 @@ fn what_is_no_text_or_no_file_is_refused() {
     assert!(matches!(dir.read(), Err(SecretError::Content(_))));
 }
 
-#[test]
-fn what_is_encrypted_in_another_way_is_refused_with_what_to_use() {
-    let error = "sops:///x#y".parse::<SecretRef>().unwrap();
-    let error = error.read().unwrap_err();
-    assert!(error.to_string().contains("not supported by this daemon"));
-}
-
 /// A directory with the secret of an age file, and the credential `age-identity` with `identity` in it.
 fn encrypted(
     content: &[u8],

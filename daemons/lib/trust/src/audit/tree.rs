@@ -185,6 +185,95 @@ pub fn extends(old_size: u64, old: Digest, new_size: u64, new: Digest, proof: &[
     last == 0 && old_hash == old.0 && new_hash == new.0
 }
 
+/// All full parts of a tree, level by level, so that a root or a proof costs a few look-ups: 64 bytes a line.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// The roots of the parts over 1, 2, 4 and so on lines.
+    levels: Vec<Vec<[u8; 32]>>,
+}
+
+impl Tree {
+    /// Lines so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.leaves() as u64
+    }
+
+    /// Takes the next line.
+    pub fn push(&mut self, leaf: LeafHash) {
+        let (mut level, mut part) = (0, leaf.0);
+        loop {
+            if self.levels.len() == level {
+                self.levels.push(Vec::new());
+            }
+            let parts = &mut self.levels[level];
+            parts.push(part);
+            match parts.as_slice() {
+                [.., left, right] if parts.len().is_multiple_of(2) => part = node(left, right),
+                _ => return,
+            }
+            level += 1;
+        }
+    }
+
+    /// The root over the first so many lines; none if there are fewer.
+    #[must_use]
+    pub fn root_at(&self, size: u64) -> Option<Digest> {
+        let size = usize::try_from(size).ok()?;
+        (size <= self.leaves()).then(|| self.root_of(0, size))
+    }
+
+    /// [`consistency_proof`] from the first `old` lines to the first `new`. Empty if there are no such two.
+    #[must_use]
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Vec<Digest> {
+        let (Ok(old), Ok(new)) = (usize::try_from(old), usize::try_from(new)) else {
+            return Vec::new();
+        };
+        if old == 0 || old >= new || new > self.leaves() {
+            return Vec::new();
+        }
+        let mut proof = Vec::new();
+        let (mut from, mut count, mut old, mut is_whole) = (0, new, old, true);
+        // From the root down to where the old one ends; what lies beside the way is the proof.
+        while old != count {
+            let left = split(count);
+            if old <= left {
+                proof.push(self.root_of(from + left, count - left));
+                count = left;
+            } else {
+                proof.push(self.root_of(from, left));
+                (from, count, old, is_whole) = (from + left, count - left, old - left, false);
+            }
+        }
+        if !is_whole {
+            proof.push(self.root_of(from, count));
+        }
+        proof.reverse();
+        proof
+    }
+
+    fn leaves(&self) -> usize {
+        self.levels.first().map_or(0, Vec::len)
+    }
+
+    /// Over `count` lines from a place on where a part of that size may begin.
+    fn root_of(&self, from: usize, count: usize) -> Digest {
+        if count == 0 {
+            return Digest(hash(&[]));
+        }
+        if count.is_power_of_two() {
+            let level = count.ilog2() as usize;
+            return Digest(self.levels[level][from >> level]);
+        }
+        let left = split(count);
+        let (Digest(first), Digest(rest)) = (
+            self.root_of(from, left),
+            self.root_of(from + left, count - left),
+        );
+        Digest(node(&first, &rest))
+    }
+}
+
 /// The largest power of two below `count`, which is two at least.
 const fn split(count: usize) -> usize {
     1 << (count - 1).ilog2()
@@ -333,6 +422,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tree_that_is_kept_gives_the_same_roots_and_proofs() {
+        let all = leaves(70);
+        let mut tree = Tree::default();
+        assert_eq!(tree.root_at(0), Some(root_of(&[])));
+        for (count, leaf) in (1_usize..).zip(&all) {
+            tree.push(*leaf);
+            assert_eq!(tree.size(), count as u64);
+            assert_eq!(tree.root_at(count as u64 + 1), None);
+        }
+        for new in 1..=all.len() {
+            assert_eq!(tree.root_at(new as u64), Some(root_of(&all[..new])));
+            for old in 0..=new + 1 {
+                let proof = tree.consistency_proof(old as u64, new as u64);
+                assert_eq!(proof, consistency_proof(&all[..new], old), "{old} to {new}");
+            }
+        }
+        assert!(tree.consistency_proof(3, 71).is_empty());
     }
 
     #[test]

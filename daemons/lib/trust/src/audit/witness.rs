@@ -39,6 +39,12 @@ impl Witness {
         self.seen.map_or(0, |(size, _)| size)
     }
 
+    /// The root over these lines; none if the log was never seen.
+    #[must_use]
+    pub fn root(&self) -> Option<Digest> {
+        self.seen.map(|(_, root)| root)
+    }
+
     /// Sees a checkpoint whose signature was checked. `proof` is [`super::consistency_proof`] from [`Self::size`].
     ///
     /// # Errors

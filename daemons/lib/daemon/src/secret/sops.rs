@@ -2,17 +2,22 @@
 //!
 //! The plaintext comes through a pipe: it is in no file, in no argument and in no log. The program sees of our environment only what
 //! it needs to find its keys, so that none of it names another program to be run. What can't be opened stops the daemon's start.
+//!
+//! A value is opened once in a process, and again when its file has changed: some are read at every connection, and a key service that
+//! goes away later stops nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use hh_daemon::{Secret, SecretError, SecretRef};
+use super::{AGE_IDENTITY, Secret, SecretRef};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Largest secret in bytes: any key or token is far smaller.
@@ -70,15 +75,21 @@ const ENVIRONMENT: [&str; 34] = [
     "XDG_CONFIG_HOME",
 ];
 
-/// The credential that encrypted files are opened with where nothing else is set: an identity file of age.
-const AGE_IDENTITY: &str = "age-identity";
+/// What the program ends with when it had the file and got no key for it: refused by a key service, or not answered.
+const NO_DATA_KEY: i32 = 128;
+
+/// What was opened, as long as its file is the one that it was. There are as many as configurations name.
+static OPENED: Mutex<Opened> = Mutex::new(BTreeMap::new());
+
+/// By file and key.
+type Opened = BTreeMap<(PathBuf, String), (Version, Secret<String>)>;
+
+/// By which a file that was changed is told: where it is on the disk, its length, and when it was changed.
+type Version = (u64, u64, u64, i64, i64);
 
 /// Why a secret can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SopsError {
-    /// One that is no file of SOPS.
-    #[error(transparent)]
-    Reference(#[from] SecretError),
     /// There is no such program.
     #[error("can't open {reference}: there is no sops at {places}; install it there", places = PLACES.join(", "))]
     NoProgram {
@@ -100,6 +111,14 @@ pub enum SopsError {
     Key {
         /// The secret.
         reference: SecretRef,
+    },
+    /// Its file is not there.
+    #[error("can't read the file of {reference}")]
+    File {
+        /// The secret.
+        reference: SecretRef,
+        /// The system's answer.
+        source: io::Error,
     },
     /// It could not be run.
     #[error("can't open {reference}: could not run {}", program.display())]
@@ -135,9 +154,33 @@ pub enum SopsError {
     },
 }
 
+impl SopsError {
+    /// Whether it may be another time: a key service that did not answer, or refused.
+    pub(super) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } | Self::Run { .. } => true,
+            Self::Failed { status, .. } => status.code().is_none_or(|code| code == NO_DATA_KEY),
+            Self::NoProgram { .. }
+            | Self::Exposed { .. }
+            | Self::Key { .. }
+            | Self::File { .. }
+            | Self::Content { .. } => false,
+        }
+    }
+}
+
+/// A value of a file, opened now or before.
+pub(super) fn read(
+    reference: &SecretRef,
+    file: &Path,
+    key: &str,
+) -> Result<Secret<String>, SopsError> {
+    Sops::installed().read(reference, file, key)
+}
+
 /// The program that opens files of SOPS.
 #[derive(Clone)]
-pub struct Sops {
+struct Sops {
     program: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
     time_max: Duration,
@@ -145,8 +188,7 @@ pub struct Sops {
 
 impl Sops {
     /// The one that is installed, with the environment that it needs of ours.
-    #[must_use]
-    pub fn installed() -> Self {
+    fn installed() -> Self {
         let kept = ENVIRONMENT.iter().filter_map(|name| {
             let value = std::env::var_os(name)?;
             Some((OsString::from(name), value))
@@ -169,17 +211,25 @@ impl Sops {
         }
     }
 
-    /// Reads any secret that a configuration may name: those of SOPS here, all others as hh-daemon does.
-    ///
-    /// # Errors
-    /// It can't be had; the error shows nothing of it.
-    pub fn read(&self, reference: &SecretRef) -> Result<Secret<String>, SopsError> {
-        match reference {
-            SecretRef::Sops { file, key } => self.open(reference, file, key),
-            SecretRef::File(_) | SecretRef::Credential(_) | SecretRef::Age(_) => {
-                Ok(reference.read()?)
-            }
+    fn read(
+        &self,
+        reference: &SecretRef,
+        file: &Path,
+        key: &str,
+    ) -> Result<Secret<String>, SopsError> {
+        let version = std::fs::metadata(file).map(|found| version(&found));
+        let version = version.map_err(|source| SopsError::File {
+            reference: reference.clone(),
+            source,
+        })?;
+        let name = (file.to_owned(), key.to_owned());
+        let known = opened().get(&name).cloned();
+        if let Some((_, secret)) = known.filter(|(known, _)| *known == version) {
+            return Ok(secret);
         }
+        let secret = self.open(reference, file, key)?;
+        opened().insert(name, (version, secret.clone()));
+        Ok(secret)
     }
 
     fn open(
@@ -233,6 +283,21 @@ impl std::fmt::Debug for Sops {
             .field("program", &self.program)
             .finish_non_exhaustive()
     }
+}
+
+fn opened() -> MutexGuard<'static, Opened> {
+    // Nothing in between can panic.
+    OPENED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn version(found: &Metadata) -> Version {
+    (
+        found.dev(),
+        found.ino(),
+        found.len(),
+        found.mtime(),
+        found.mtime_nsec(),
+    )
 }
 
 /// The key as the program takes it; none if it is no key, so that nothing in it is ever read as something else.
@@ -321,9 +386,14 @@ fn secret_of(output: Vec<u8>) -> Option<Secret<String>> {
 
 /// What the program said, in one line.
 fn reason_of(errors: &[u8]) -> String {
-    let errors = crate::command_result::plain_output(&String::from_utf8_lossy(errors));
+    let errors = String::from_utf8_lossy(errors);
     let words: Vec<&str> = errors.split_whitespace().collect();
     let mut reason = words.join(" ");
+    // What would move a terminal, or turn a line around.
+    reason.retain(|letter| {
+        let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        !letter.is_control() && !turns
+    });
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason
 }
