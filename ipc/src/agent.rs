@@ -7,13 +7,15 @@ mod message;
 
 pub use message::{
     Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
-    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest, RenewResponse, ResultTaken,
-    Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome, core_message, node_message,
+    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RecoverRequest, RecoverResponse,
+    RenewRequest, RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch,
+    Welcome, core_message, node_message,
 };
 
 /// The calls, as gRPC names them.
 pub mod path {
     pub const ENROL: &str = "/hyperhash.control.v1.Enrolment/Enrol";
+    pub const RECOVER: &str = "/hyperhash.control.v1.Enrolment/Recover";
     pub const SESSION: &str = "/hyperhash.control.v1.NodeControl/Session";
     pub const RENEW: &str = "/hyperhash.control.v1.NodeControl/Renew";
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
@@ -24,6 +26,8 @@ pub mod path {
 pub enum Method {
     /// Joins, by a token.
     Enrol,
+    /// Another certificate after the last one has ended.
+    Recover,
     /// Commands out; what comes of them, and heartbeats, in.
     Session,
     /// Another certificate.
@@ -34,12 +38,19 @@ pub enum Method {
 
 impl Method {
     /// All of them, as `control.proto` has them.
-    pub const ALL: [Self; 4] = [Self::Enrol, Self::Session, Self::Renew, Self::PushTelemetry];
+    pub const ALL: [Self; 5] = [
+        Self::Enrol,
+        Self::Recover,
+        Self::Session,
+        Self::Renew,
+        Self::PushTelemetry,
+    ];
 
     /// As gRPC names it.
     pub fn path(self) -> &'static str {
         match self {
             Self::Enrol => path::ENROL,
+            Self::Recover => path::RECOVER,
             Self::Session => path::SESSION,
             Self::Renew => path::RENEW,
             Self::PushTelemetry => path::PUSH_TELEMETRY,
@@ -57,6 +68,12 @@ impl Method {
         path.rsplit_once('/').map_or(path, |(_, name)| name)
     }
 }
+
+/// What core says to a node that was revoked: the code of its [`Goodbye`], and what the text of a refusal begins with, before a colon.
+pub const REVOKED: &str = "revoked";
+
+/// Most `tls_proofs` of a [`RecoverRequest`]: by the key in use, and by one whose renewal was under way.
+pub const MAX_TLS_PROOFS: usize = 2;
 
 /// Largest message in bytes that either side takes: a hundred samples of a node with a dozen services are a tenth of it.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;

@@ -58,6 +58,10 @@ pub(crate) fn describe() {
         "Enrolments, by what came of them"
     );
     describe_counter!(
+        "hyperhash_fleet_recoveries_total",
+        "Requests of nodes whose certificates had ended, by what came of them"
+    );
+    describe_counter!(
         "hyperhash_rest_requests_total",
         "Requests of the REST interface, by what came of them"
     );

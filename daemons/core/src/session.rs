@@ -9,7 +9,7 @@ use crate::authority::Authority;
 use crate::fleet::Fleet;
 use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
-use crate::node::{self, NodeRow};
+use crate::node::{self, Admission, NodeRow};
 use crate::operations::Operations;
 use crate::permission::Who;
 use crate::store::{Store, StoreError};
@@ -17,7 +17,7 @@ use crate::telemetry::Intake;
 use futures::future::BoxFuture;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    CoreMessage, Method, NodeMessage, RenewRequest, RenewResponse, TelemetryBatch,
+    CoreMessage, Method, NodeMessage, REVOKED, RenewRequest, RenewResponse, TelemetryBatch,
 };
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
 use jiff::Timestamp;
@@ -81,7 +81,7 @@ impl Sessions {
                 let renew = move |request| async move { self.renew(node, request).await };
                 grpc::unary(call, renew).await
             }
-            Method::Enrol => grpc::not_here().into_http(),
+            Method::Enrol | Method::Recover => grpc::not_here().into_http(),
         }
     }
 
@@ -98,21 +98,28 @@ impl Sessions {
         let Identity::Node(id) = certificate.identity.clone() else {
             return Err(Status::permission_denied("not a node's certificate"));
         };
-        let found: Result<Option<NodeRow>, StoreError> = self
+        let found: Result<Option<(NodeRow, Admission)>, StoreError> = self
             .store
             .read(move |transaction| {
                 let known = node::get(transaction, &id)?;
                 let Some(known) = known else {
                     return Ok(None);
                 };
-                let is_admitted = node::admits(transaction, &known, &certificate)?;
-                Ok(is_admitted.then_some(known))
+                let admission = node::admission(transaction, &known, &certificate)?;
+                Ok(Some((known, admission)))
             })
             .await;
         match found {
-            Ok(Some(node)) => Ok(node),
-            Ok(None) => {
-                tracing::warn!(address = %peer.address, "node refused: revoked, unknown, or from before it joined anew");
+            Ok(Some((node, Admission::Admitted))) => Ok(node),
+            Ok(Some((node, Admission::Revoked))) => {
+                tracing::warn!(address = %peer.address, node = %node.id, "node refused: it is revoked");
+                // The operator's reason is his own.
+                let text =
+                    "this node was revoked; enrol it with a new token that was made with --replace";
+                Err(Status::permission_denied(format!("{REVOKED}: {text}")))
+            }
+            Ok(Some((_, Admission::Stranger)) | None) => {
+                tracing::warn!(address = %peer.address, "node refused: unknown, or from before it joined anew");
                 Err(Status::permission_denied(
                     "certificate-not-known: enrol this node with a new token",
                 ))
@@ -158,21 +165,31 @@ impl Sessions {
         })?;
         let certificates_der = issued.chain.iter().map(|one| one.to_vec()).collect();
         let id = node.id.clone();
-        let written: Result<(), StoreError> = self
+        let written: Result<bool, StoreError> = self
             .store
             .call(move |transaction| {
+                // It may have been revoked, or have joined anew, since it was let in.
+                let known = node::get(transaction, &node.id)?;
+                if !known.is_some_and(|known| known.is_still(&node)) {
+                    return Ok(false);
+                }
                 let of = (&node.id, node.epoch);
-                let key_hash = request.key_hash();
-                node::put_certificate(transaction, of, key_hash, &issued, now.as_millisecond())
+                let (key_hash, at_ms) = (request.key_hash(), now.as_millisecond());
+                node::put_certificate(transaction, of, key_hash, &issued, at_ms)?;
+                node::set_recoveries(transaction, &node.id, 0)?;
+                Ok(true)
             })
             .await;
-        written.map_err(|error| {
+        let is_written = written.map_err(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "certificate not written"
             );
             Status::unavailable("the database can't be written now")
         })?;
+        if !is_written {
+            return Err(Status::permission_denied("not the node that it was"));
+        }
         tracing::info!(node = %id, "certificate renewed");
         Ok(RenewResponse { certificates_der })
     }

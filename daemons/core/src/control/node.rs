@@ -1,5 +1,6 @@
 //! Nodes for operators.
 
+use super::revocation::revocation;
 use super::{Control, MAX_LISTED, store_error, timestamp};
 use crate::fleet::{Fleet, Live};
 use crate::lease;
@@ -82,6 +83,7 @@ impl Control {
             last_seq: row.last_seq,
             services: reported.iter().map(node_service).collect(),
             health: latest.as_ref().map(health),
+            revocation: row.revoked.as_ref().map(revocation),
         })
     }
 }
@@ -119,13 +121,17 @@ fn services<'a>(live: Option<&'a Live>, latest: Option<&'a Latest>) -> &'a [Serv
         .unwrap_or_default()
 }
 
-fn fleet_node(row: &NodeRow, live: Option<&Live>, services: &[ServiceReport]) -> FleetNode {
+pub(super) fn fleet_node(
+    row: &NodeRow,
+    live: Option<&Live>,
+    services: &[ServiceReport],
+) -> FleetNode {
     let running = services.iter().filter(|service| service.state == "running");
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     FleetNode {
         id: row.id.to_string(),
         state: match live {
-            _ if row.is_revoked => NodeState::Revoked,
+            _ if row.revoked.is_some() => NodeState::Revoked,
             Some(_) => NodeState::Connected,
             None => NodeState::Away,
         },

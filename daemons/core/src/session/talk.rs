@@ -9,7 +9,7 @@ use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
     Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, MAX_SERVICES, NodeHello,
-    NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
+    NodeMessage, REVOKED, ResultTaken, ServiceReport, Welcome, core_message, node_message,
 };
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
@@ -58,6 +58,8 @@ enum End {
     Protocol(&'static str),
     #[error("another session of this node has begun, or it joined anew")]
     Replaced,
+    #[error("this node was revoked; enrol it with a new token that was made with --replace")]
+    Revoked,
     #[error("hyperhash-core stops")]
     Stopping,
     #[error("the database can't be used now")]
@@ -104,6 +106,7 @@ impl Talk {
 
     pub(super) async fn run(mut self) {
         let Err(end) = self.talk().await;
+        let end = self.explained(end).await;
         let (node, address) = (&self.node.id, self.address);
         match &end {
             End::Store(error) => {
@@ -113,6 +116,10 @@ impl Talk {
         }
         let goodbye = Goodbye {
             reason: end.to_string(),
+            code: match end {
+                End::Revoked => REVOKED.to_owned(),
+                _ => String::new(),
+            },
         };
         // Who does not read can't be told.
         let goodbye = core_message::Body::Goodbye(goodbye);
@@ -121,6 +128,23 @@ impl Talk {
                 body: Some(goodbye),
             })
             .ok();
+    }
+
+    /// A session that has lost its lease ends for a reason that is in the database.
+    async fn explained(&self, end: End) -> End {
+        if !matches!(end, End::Replaced) {
+            return end;
+        }
+        let (id, epoch) = (self.node.id.clone(), self.node.epoch);
+        let read: Result<Option<NodeRow>, StoreError> = self
+            .store
+            .read(move |transaction| node::get(transaction, &id))
+            .await;
+        let node = read.ok().flatten().filter(|node| node.epoch == epoch);
+        match node.and_then(|node| node.revoked) {
+            Some(_) => End::Revoked,
+            None => end,
+        }
     }
 
     async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
@@ -189,18 +213,19 @@ impl Talk {
     async fn enter(&self, live: Live, version: String) -> Result<Place, End> {
         let is_plain = version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_graphic());
         let version = (is_plain && version != self.node.agent_version).then_some(version);
-        let (id, epoch) = (self.node.id.clone(), self.node.epoch);
+        let let_in = self.node.clone();
         let (replica, instance) = (self.replica.clone(), self.store.instance());
         let said = live.clone();
         let enter = move |transaction: &Transaction<'_>| {
-            let node = node::get(transaction, &id)?;
-            if !node.is_some_and(|node| node.epoch == epoch && !node.is_revoked) {
+            let node = node::get(transaction, &let_in.id)?;
+            if !node.is_some_and(|node| node.is_still(&let_in)) {
                 return Err(LeaseError::Lost);
             }
+            let id = &let_in.id;
             if let Some(version) = version {
-                node::set_version(transaction, &id, &version)?;
+                node::set_version(transaction, id, &version)?;
             }
-            Ok(lease::take(transaction, (&replica, instance), &id, &said)?)
+            Ok(lease::take(transaction, (&replica, instance), id, &said)?)
         };
         let lease = self.store.call(enter).await?;
         Ok(self.fleet.enter(lease, live))

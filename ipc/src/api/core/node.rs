@@ -1,5 +1,6 @@
 //! Nodes and what they report.
 
+use super::FleetRevocation;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,9 @@ pub struct FleetNodeDetail {
     pub services: Vec<NodeService>,
     /// The last that came; none before the first.
     pub health: Option<NodeHealth>,
+    /// None while it is let in.
+    #[serde(default)]
+    pub revocation: Option<FleetRevocation>,
 }
 
 /// A service that a node's policy names.
