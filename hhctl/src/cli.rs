@@ -260,6 +260,7 @@ impl Command {
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
                 ) | Self::Consent(ConsentCommand::Approve { .. } | ConsentCommand::Refuse { .. })
+                    | Self::Operation(OperationCommand::Cancel { .. })
                     | Self::Token(TokenCommand::Revoke { .. })
                     | Self::ApiToken(ApiTokenCommand::Revoke { .. })
                     | Self::Pool(

@@ -139,6 +139,64 @@ async fn operations_are_listed_shown_and_waited_for() {
 }
 
 #[tokio::test]
+async fn a_node_is_revoked_at_core_and_at_the_pool_by_its_name() {
+    let devnet = with_core();
+    let line = "hhctl node revoke berlin --reason stolen";
+    // A yes is not enough: it takes a new enrolment to undo it.
+    let yes = Operator::at(&devnet).who_answers("y\n").types(line).await;
+    assert_snapshot!("fleet_node_revoke_refused", yes.transcript());
+    let operator = Operator::at(&devnet);
+    let dry = operator.types(&format!("{line} --dry-run")).await;
+    assert!(dry.stdout.contains("would revoke"), "{dry:?}");
+    assert!(devnet.changes().is_empty());
+    let typed = Operator::at(&devnet)
+        .who_answers("berlin\n")
+        .types(line)
+        .await;
+    assert_snapshot!("fleet_node_revoke", typed.transcript());
+    let changes = devnet.changes();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert_eq!(changes[0], "core revokes berlin for Some(\"stolen\")");
+    // A node that neither knows.
+    let nobody = operator.types("hhctl node revoke rome -y").await;
+    assert_eq!(nobody.exit, Exit::NotFound, "{nobody:?}");
+    assert!(devnet.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_core_without_a_pool_revokes_a_node() {
+    let devnet = Devnet::start_some(Answers::good(), &[Daemon::Core]);
+    let operator = Operator::at(&devnet);
+    let revoked = operator.types("hhctl node revoke berlin -y -o json").await;
+    assert_eq!(revoked.exit, Exit::Done, "{revoked:?}");
+    assert!(
+        revoked.stdout.contains("\"RevokedFleetNode\""),
+        "{revoked:?}"
+    );
+    let unknown = operator.types("hhctl node revoke rome -y").await;
+    assert!(unknown.stderr.contains("HH5001"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_command_is_taken_back_after_a_question() {
+    let devnet = with_core();
+    let line = format!("hhctl operation cancel {DONE}");
+    let no = Operator::at(&devnet).who_answers("n\n").types(&line).await;
+    assert_eq!(no.exit, Exit::NotConfirmed, "{no:?}");
+    assert!(devnet.changes().is_empty());
+    let operator = Operator::at(&devnet);
+    let done = operator.types(&format!("{line} -y")).await;
+    assert_eq!(done.exit, Exit::Done, "{done:?}");
+    assert!(done.stdout.contains("taken back"), "{done:?}");
+    assert_eq!(devnet.changes(), [format!("cancel {DONE}")]);
+    let late = operator
+        .types(&format!("hhctl operation cancel {REFUSED} -y"))
+        .await;
+    assert_eq!(late.exit, Exit::Failed, "{late:?}");
+    assert!(late.stderr.contains("hhctl operation show"), "{late:?}");
+}
+
+#[tokio::test]
 async fn a_token_goes_into_a_file_for_its_owner_alone() {
     let devnet = with_core();
     let operator = Operator::at(&devnet);

@@ -71,6 +71,7 @@ const COMMANDS: &[&str] = &[
     "operation list",
     "operation show",
     "operation wait",
+    "operation cancel",
     "pki",
     "pki init",
     "pki status",

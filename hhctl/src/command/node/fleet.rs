@@ -108,6 +108,10 @@ fn fields(detail: &FleetNodeDetail, now: Timestamp) -> Vec<(&'static str, Cell)>
             format!("{} in epoch {}", text::count(detail.last_seq), detail.epoch).into(),
         ),
     ];
+    if let Some(revocation) = &detail.revocation {
+        let ago = text::ago(now, Some(revocation.since_at));
+        fields.push(("Revoked", format!("{ago}: {}", revocation.reason).into()));
+    }
     if let Some(health) = &detail.health {
         fields.extend(machine(health, now));
     }
