@@ -70,7 +70,7 @@ impl Method {
 }
 
 /// What core says to a node that was revoked: the code of its [`Goodbye`], and what the text of a refusal begins with, before a colon.
-pub const REVOKED: &str = "revoked";
+pub const REVOKED: &str = "node-revoked";
 
 /// Most `tls_proofs` of a [`RecoverRequest`]: by the key in use, and by one whose renewal was under way.
 pub const MAX_TLS_PROOFS: usize = 2;

@@ -22,6 +22,7 @@ mod identity;
 mod journal;
 mod link;
 mod policy;
+mod recovery;
 mod supervisor;
 mod telemetry;
 mod worker;
@@ -99,6 +100,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         renew,
         enrolled,
         channel,
+        is_revoked: false,
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);

@@ -12,9 +12,11 @@ mod hostile;
 mod load;
 mod node_socket;
 mod orders;
+mod recovery;
 mod renewal;
 mod replicas;
 mod rest;
+mod revocation;
 mod simulated;
 mod site;
 

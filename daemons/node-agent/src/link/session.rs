@@ -7,7 +7,7 @@ use crate::supervisor::Supervisor;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
 use hh_ipc::agent::{
-    CoreMessage, Heartbeat, NodeHello, NodeMessage, core_message, node_message, path,
+    CoreMessage, Heartbeat, NodeHello, NodeMessage, REVOKED, core_message, node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(super) enum End {
     Closed,
     #[error("core has said goodbye: {0}")]
     Goodbye(String),
+    #[error("core has revoked this node")]
+    Revoked,
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("core was not heard")]
@@ -166,7 +168,10 @@ impl Session {
                 None
             }
             Some(core_message::Body::Goodbye(goodbye)) => {
-                Some(Step::End(End::Goodbye(goodbye.reason)))
+                Some(Step::End(match goodbye.code.as_str() {
+                    REVOKED => End::Revoked,
+                    _ => End::Goodbye(goodbye.reason),
+                }))
             }
             // It need not be told again; the journal keeps it all the same.
             Some(core_message::Body::ResultTaken(_)) => None,

@@ -167,6 +167,6 @@ async fn who_is_revoked_comes_too_late_or_too_often_is_for_an_operator(base: Bas
         })
         .await;
     revoked.unwrap();
-    refused(recover(&core, again()).await, "revoked");
+    refused(recover(&core, again()).await, "node-revoked");
     assert_eq!(core.faults().await, 0);
 }
