@@ -7,9 +7,9 @@ mod message;
 
 pub use message::{
     Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
-    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RecoverRequest, RecoverResponse,
-    RenewRequest, RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch,
-    Welcome, core_message, node_message,
+    Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, PollRequest, PollResponse, RecoverRequest,
+    RecoverResponse, RenewRequest, RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck,
+    TelemetryBatch, Welcome, core_message, node_message,
 };
 
 /// The calls, as gRPC names them.
@@ -19,6 +19,7 @@ pub mod path {
     pub const SESSION: &str = "/hyperhash.control.v1.NodeControl/Session";
     pub const RENEW: &str = "/hyperhash.control.v1.NodeControl/Renew";
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
+    pub const POLL: &str = "/hyperhash.control.v1.NodeControl/Poll";
 }
 
 /// A call: what is decided for each is decided for all of them, or does not compile.
@@ -34,16 +35,19 @@ pub enum Method {
     Renew,
     /// Samples of a node's telemetry.
     PushTelemetry,
+    /// As a session, by one call after the other.
+    Poll,
 }
 
 impl Method {
     /// All of them, as `control.proto` has them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Enrol,
         Self::Recover,
         Self::Session,
         Self::Renew,
         Self::PushTelemetry,
+        Self::Poll,
     ];
 
     /// As gRPC names it.
@@ -54,6 +58,7 @@ impl Method {
             Self::Session => path::SESSION,
             Self::Renew => path::RENEW,
             Self::PushTelemetry => path::PUSH_TELEMETRY,
+            Self::Poll => path::POLL,
         }
     }
 
@@ -77,6 +82,12 @@ pub const MAX_TLS_PROOFS: usize = 2;
 
 /// Largest message in bytes that either side takes: a hundred samples of a node with a dozen services are a tenth of it.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Most messages of one [`PollRequest`]: a burst of results, and all of what a node has to say at other times.
+pub const MAX_POLL_MESSAGES: usize = 64;
+
+/// Most bytes of messages that are put into one [`PollRequest`] or [`PollResponse`]; the one that exceeds it is the last.
+pub const POLL_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
 /// Most samples of one [`TelemetryBatch`]: eight minutes of a node that was cut off, a tenth of a message.
 pub const MAX_SAMPLES: usize = 100;

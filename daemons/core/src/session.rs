@@ -3,6 +3,7 @@
 //! TLS has verified that a certificate is of the node issuer and in its time. Whether it is of the node as it is now is asked of the
 //! database at every call: a node that joined anew, or that was revoked, is refused whatever it shows.
 
+mod incoming;
 mod talk;
 
 use crate::authority::Authority;
@@ -17,10 +18,13 @@ use crate::telemetry::Intake;
 use futures::future::BoxFuture;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    CoreMessage, Method, NodeMessage, REVOKED, RenewRequest, RenewResponse, TelemetryBatch,
+    CoreMessage, MAX_POLL_MESSAGES, Method, NodeMessage, POLL_BYTES, PollRequest, PollResponse,
+    REVOKED, RenewRequest, RenewResponse, TelemetryBatch,
 };
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
+use incoming::Incoming;
 use jiff::Timestamp;
+use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use talk::Talk;
@@ -29,6 +33,9 @@ use tonic::{Status, Streaming};
 
 /// Messages to a node that wait for its connection: a delivery of commands, and a few words more.
 const OUTGOING_QUEUE: usize = 128;
+
+/// A poll waits for so long at most: networks that cut streams cut what is silent, too, and a node is taken to be gone after 16 s.
+const POLL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What answers on the port.
 #[derive(Clone)]
@@ -80,6 +87,10 @@ impl Sessions {
             Method::Renew => {
                 let renew = move |request| async move { self.renew(node, request).await };
                 grpc::unary(call, renew).await
+            }
+            Method::Poll => {
+                let poll = move |request| async move { self.poll(&peer, node, request).await };
+                grpc::unary(call, poll).await
             }
             Method::Enrol | Method::Recover => grpc::not_here().into_http(),
         }
@@ -141,9 +152,38 @@ impl Sessions {
         incoming: Streaming<NodeMessage>,
     ) -> Messages<CoreMessage> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
+        let incoming = Incoming::stream(incoming);
         let talk = Talk::new(self, peer.address, node, incoming, outgoing);
         self.tasks.spawn_session("node session", talk.run());
         Messages(messages)
+    }
+
+    /// A session that lasts for one call. The next one takes its place.
+    async fn poll(
+        &self,
+        peer: &Peer,
+        node: NodeRow,
+        request: PollRequest,
+    ) -> Result<PollResponse, Status> {
+        if request.messages.len() > MAX_POLL_MESSAGES {
+            let text = "more messages than a poll may have";
+            return Err(Status::invalid_argument(text));
+        }
+        let wait = Duration::from_secs(request.wait_seconds.into()).min(POLL_WAIT_MAX);
+        let incoming = Incoming::poll(request.messages, wait);
+        let (outgoing, mut sent) = mpsc::channel(OUTGOING_QUEUE);
+        let talk = Talk::new(self, peer.address, node, incoming, outgoing);
+        let talk = talk.after(request.after_command);
+        self.tasks.spawn_session("node poll", talk.run());
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while bytes < POLL_BYTES
+            && let Some(message) = sent.recv().await
+        {
+            bytes += message.encoded_len();
+            messages.push(message);
+        }
+        // What finds no room comes by the next one.
+        Ok(PollResponse { messages })
     }
 
     /// Another certificate for the node, for a key that it has made anew or kept.

@@ -237,6 +237,26 @@ pub struct Goodbye {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub struct PollRequest {
+    /// As they would be on the stream, the hello first. At most 64.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: Vec<NodeMessage>,
+    /// For how long core may wait for something to send; it waits for 10 at most.
+    #[prost(uint32, tag = "2")]
+    pub wait_seconds: u32,
+    /// The last command that came by an earlier poll: only what follows it is sent. Empty at first.
+    #[prost(string, tag = "3")]
+    pub after_command: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PollResponse {
+    /// As they would be on the stream.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: Vec<CoreMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub struct TelemetryBatch {
     /// Another one when the node's spool is new.
     #[prost(uint64, tag = "1")]

@@ -92,6 +92,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(Grpc, "Session", Callers::Nodes),
     row(Grpc, "Renew", Callers::Nodes),
     row(Grpc, "PushTelemetry", Callers::Nodes),
+    row(Grpc, "Poll", Callers::Nodes),
     row(Rest, "GET /v1/openapi.json", Callers::Everybody),
     row(Rest, "GET /v1/public/pool", Callers::Everybody),
     row(Rest, "GET /v1/public/treasury", Callers::Everybody),

@@ -1,6 +1,7 @@
 //! One session of one node: commands out; what it has taken, what came of it, and heartbeats in.
 
 use super::Sessions;
+use super::incoming::Incoming;
 use crate::fleet::{Fleet, Live, Place};
 use crate::lease::{self, LeaseError};
 use crate::node::{self, NodeRow};
@@ -16,7 +17,6 @@ use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tonic::Streaming;
 
 /// For the first message: the agent has it ready.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -26,6 +26,9 @@ const HEARTBEAT_SECONDS: u32 = 5;
 
 /// And taken to be gone after three that did not come.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3 * 5 + 1);
+
+/// For so long a node is not taken to be gone that has polled: the next poll comes after the answer to the last.
+const BETWEEN_POLLS: Duration = Duration::from_secs(5);
 
 /// A node is told to measure this often.
 const TELEMETRY_SECONDS: u32 = 5;
@@ -39,7 +42,7 @@ pub(super) struct Talk {
     fleet: Fleet,
     operations: Operations,
     tasks: Tasks,
-    incoming: Streaming<NodeMessage>,
+    incoming: Incoming,
     outgoing: mpsc::Sender<CoreMessage>,
     /// The last command that was sent in this session.
     last_sent: Option<String>,
@@ -50,6 +53,8 @@ pub(super) struct Talk {
 enum End {
     #[error("the node has closed it")]
     Closed,
+    #[error("the poll is answered")]
+    Answered,
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("nothing was heard for {} s", SILENCE_LIMIT.as_secs())]
@@ -86,7 +91,7 @@ impl Talk {
         sessions: &Sessions,
         address: SocketAddr,
         node: NodeRow,
-        incoming: Streaming<NodeMessage>,
+        incoming: Incoming,
         outgoing: mpsc::Sender<CoreMessage>,
     ) -> Self {
         Self {
@@ -104,13 +109,24 @@ impl Talk {
         }
     }
 
+    /// Sends only what follows this command; all where it is none.
+    pub(super) fn after(mut self, command_id: String) -> Self {
+        self.last_sent = (!command_id.is_empty()).then_some(command_id);
+        self
+    }
+
     pub(super) async fn run(mut self) {
         let Err(end) = self.talk().await;
         let end = self.explained(end).await;
         let (node, address) = (&self.node.id, self.address);
         match &end {
+            // The next poll goes on.
+            End::Answered => return,
             End::Store(error) => {
                 tracing::error!(%node, %address, error = error as &dyn std::error::Error, "session ended");
+            }
+            end if self.incoming.is_poll() => {
+                tracing::debug!(%node, %address, why = %end, "poll ended");
             }
             end => tracing::info!(%node, %address, why = %end, "session ended"),
         }
@@ -163,10 +179,27 @@ impl Talk {
             match event {
                 Event::Wake => self.deliver(&place).await?,
                 Event::Message(Some(message)) => self.hear(&place, message).await?,
-                Event::Message(None) => return Err(End::Closed),
+                Event::Message(None) => return Err(self.ended(place)),
                 Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
             }
         }
+    }
+
+    /// The node has said all that it had to say.
+    fn ended(&self, place: Place) -> End {
+        if !self.incoming.is_poll() {
+            return End::Closed;
+        }
+        let tasks = self.tasks.clone();
+        self.tasks.spawn_session("node between polls", async move {
+            tokio::select! {
+                () = tasks.cancelled() => {}
+                () = place.end.cancelled() => {}
+                () = tokio::time::sleep(BETWEEN_POLLS) => {}
+            }
+            drop(place);
+        });
+        End::Answered
     }
 
     async fn next(&mut self, place: &Place) -> Result<Event, End> {
@@ -198,7 +231,9 @@ impl Talk {
             services: known_services(hello.services)?,
         };
         let place = self.enter(live, hello.agent_version).await?;
-        tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
+        if !self.incoming.is_poll() {
+            tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
+        }
         let welcome = Welcome {
             core_unix_ms: now_ms,
             heartbeat_seconds: HEARTBEAT_SECONDS,
@@ -241,6 +276,7 @@ impl Talk {
                 return Ok(());
             };
             self.last_sent = Some(last.id.clone());
+            self.incoming.hurry();
             for command in commands {
                 let command = Command {
                     jws: command.jws,
