@@ -58,6 +58,21 @@ pub(crate) enum DialError {
 }
 
 impl DialError {
+    /// There was a connection, and the call came to nothing on it; core itself may have said that it can't now.
+    pub(crate) fn is_cut(&self) -> bool {
+        let Self::Status { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.code(),
+            Code::Unknown
+                | Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Internal
+                | Code::Unavailable
+        )
+    }
+
     /// Core has said that this node is let in no more.
     pub(crate) fn is_revoked(&self) -> bool {
         let Self::Status { source, .. } = self else {

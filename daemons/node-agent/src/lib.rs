@@ -101,6 +101,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         enrolled,
         channel,
         is_revoked: false,
+        way: link::Way::default(),
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);

@@ -2,7 +2,11 @@
 //!
 //! It owns the node's identity. A session is one task; what it can't do without core waits, and nothing of the node's own work does.
 
+mod poller;
 mod session;
+mod way;
+
+pub(crate) use way::Way;
 
 use crate::backoff::Backoff;
 use crate::dial::{self, Channel, DialError, Target};
@@ -20,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether an operator has put a token there.
@@ -75,6 +80,7 @@ pub(crate) struct Link {
     pub(crate) channel: watch::Sender<Option<Channel>>,
     /// Core has revoked this node, which was told.
     pub(crate) is_revoked: bool,
+    pub(crate) way: Way,
 }
 
 /// The identity, as TLS needs it.
@@ -88,7 +94,7 @@ impl Link {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
         let mut backoff = Backoff::default();
         loop {
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             let token = enrol::token_mark(&self.token_file);
             let attempt = stop.run_until_cancelled(self.attempt()).await;
             self.channel.send_replace(None);
@@ -160,12 +166,36 @@ impl Link {
         if Timestamp::now().as_second() >= credentials.renew_at {
             self.renew_certificate(&mut credentials, &channel).await?;
         }
-        let session = Session::open(&channel, &self.identity, &self.supervisor).await?;
+        let (began, polls_until) = (Instant::now(), self.way.polls_until(Instant::now()));
+        let session = self.open(&channel, polls_until).await?;
         self.channel.send_replace(Some(channel.clone()));
         self.is_revoked = false;
         metrics::gauge!("hyperhash_agent_revoked").set(0.0);
         metrics::gauge!("hyperhash_agent_connected").set(1.0);
-        self.follow(session, &channel, &mut credentials).await
+        let end = self.follow(session, &channel, &mut credentials).await?;
+        if polls_until.is_none() {
+            match end.is_of_the_connection() {
+                true => self.way.cut(began.elapsed(), Instant::now()),
+                false => self.way.held(),
+            }
+        }
+        Ok(end)
+    }
+
+    async fn open(
+        &mut self,
+        channel: &Channel,
+        polls_until: Option<Instant>,
+    ) -> Result<Session, DialError> {
+        if let Some(until) = polls_until {
+            let node = (&self.identity, &self.supervisor);
+            return Session::poll(channel, node, &self.tasks, until).await;
+        }
+        let opened = Session::open(channel, &self.identity, &self.supervisor).await;
+        if opened.as_ref().is_err_and(DialError::is_cut) {
+            self.way.cut(Duration::ZERO, Instant::now());
+        }
+        opened
     }
 
     /// Says once what it means, until there is a session again.

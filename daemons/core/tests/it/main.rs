@@ -12,6 +12,7 @@ mod hostile;
 mod load;
 mod node_socket;
 mod orders;
+mod polls;
 mod recovery;
 mod renewal;
 mod replicas;

@@ -1,11 +1,13 @@
 //! One session: orders to the worker, its reports and heartbeats to core.
 
 use super::chain;
+use super::poller::Poller;
 use crate::dial::{Channel, DialError};
 use crate::identity::Identity;
 use crate::supervisor::Supervisor;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
+use hh_daemon::Tasks;
 use hh_ipc::agent::{
     CoreMessage, Heartbeat, NodeHello, NodeMessage, REVOKED, core_message, node_message, path,
 };
@@ -18,6 +20,9 @@ use tonic::Streaming;
 /// Messages to core that wait for the connection.
 const OUTGOING_QUEUE: usize = 64;
 
+/// Messages of core's polls that wait for the worker.
+const HEARD_QUEUE: usize = 16;
+
 /// Until core says otherwise.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -28,10 +33,34 @@ const HEARTBEAT_SECONDS_MAX: u32 = 60;
 const SILENCE: u32 = 3;
 
 pub(super) struct Session {
-    incoming: Streaming<CoreMessage>,
+    incoming: Incoming,
     outgoing: mpsc::Sender<NodeMessage>,
     heartbeat: Interval,
     heard: Instant,
+}
+
+/// Where core's messages come from.
+enum Incoming {
+    Stream(Box<Streaming<CoreMessage>>),
+    Polls(mpsc::Receiver<Result<CoreMessage, DialError>>),
+}
+
+impl Incoming {
+    async fn message(&mut self) -> Result<CoreMessage, End> {
+        match self {
+            Self::Stream(stream) => match stream.message().await {
+                Ok(Some(message)) => Ok(message),
+                Ok(None) => Err(End::Closed),
+                Err(status) => Err(End::Lost(chain(&status))),
+            },
+            Self::Polls(heard) => match heard.recv().await {
+                Some(Ok(message)) => Ok(message),
+                Some(Err(error)) if error.is_revoked() => Err(End::Revoked),
+                Some(Err(error)) => Err(End::Lost(chain(&error))),
+                None => Err(End::PollsOver),
+            },
+        }
+    }
 }
 
 /// Why a session ended.
@@ -47,8 +76,17 @@ pub(super) enum End {
     Lost(String),
     #[error("core was not heard")]
     Silent,
+    #[error("core was polled for long enough; a stream is tried again")]
+    PollsOver,
     #[error("the agent stops")]
     Stopping,
+}
+
+impl End {
+    /// The connection has ended it, and neither core nor this node.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        matches!(self, Self::Closed | Self::Lost(_) | Self::Silent)
+    }
 }
 
 /// What the owner of a session has to see to.
@@ -88,13 +126,7 @@ impl Session {
         supervisor: &Supervisor,
     ) -> Result<Self, DialError> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
-        let hello = NodeHello {
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: identity.enrolled().map_or(0, |enrolled| enrolled.epoch),
-            last_seq: 0,
-            services: supervisor.report(),
-        };
-        let hello = node_message::Body::Hello(hello);
+        let hello = node_message::Body::Hello(hello(identity, supervisor));
         // There is room: it is the first.
         outgoing.try_send(NodeMessage { body: Some(hello) }).ok();
         let messages = stream::unfold(messages, |mut messages| async move {
@@ -103,12 +135,36 @@ impl Session {
         });
         let incoming = channel.streaming(path::SESSION, messages).await?;
         tracing::info!("session with core begun");
-        Ok(Self {
+        Ok(Self::new(Incoming::Stream(Box::new(incoming)), outgoing))
+    }
+
+    /// Has a session by polls, until then at the latest.
+    pub(super) async fn poll(
+        channel: &Channel,
+        (identity, supervisor): (&Identity, &Supervisor),
+        tasks: &Tasks,
+        until: Instant,
+    ) -> Result<Self, DialError> {
+        let (outgoing, said) = mpsc::channel(OUTGOING_QUEUE);
+        let (heard, incoming) = mpsc::channel(HEARD_QUEUE);
+        let hello = hello(identity, supervisor);
+        let mut poller = Poller::new(channel.clone(), hello, said, heard, until);
+        let first = poller.first().await?;
+        let stopped = tasks.token().clone();
+        tasks.spawn_session("polls of core", async move {
+            stopped.run_until_cancelled(poller.run(first)).await;
+        });
+        tracing::info!("polling core");
+        Ok(Self::new(Incoming::Polls(incoming), outgoing))
+    }
+
+    fn new(incoming: Incoming, outgoing: mpsc::Sender<NodeMessage>) -> Self {
+        Self {
             incoming,
             outgoing,
             heartbeat: interval(HEARTBEAT),
             heard: Instant::now(),
-        })
+        }
     }
 
     /// Goes on until there is something to see to. What has come is dealt with before it returns.
@@ -122,9 +178,8 @@ impl Session {
         loop {
             let step = tokio::select! {
                 message = self.incoming.message() => match message {
-                    Ok(Some(message)) => self.hear(message, worker, clock).await,
-                    Ok(None) => Some(Step::End(End::Closed)),
-                    Err(status) => Some(Step::End(End::Lost(chain(&status)))),
+                    Ok(message) => self.hear(message, worker, clock).await,
+                    Err(end) => Some(Step::End(end)),
                 },
                 report = worker.reports.recv() => match report {
                     Some(report) => self.say(report).await,
@@ -194,6 +249,15 @@ impl Session {
     async fn say(&mut self, body: node_message::Body) -> Option<Step> {
         let sent = self.outgoing.send(NodeMessage { body: Some(body) }).await;
         sent.is_err().then_some(Step::End(End::Closed))
+    }
+}
+
+fn hello(identity: &Identity, supervisor: &Supervisor) -> NodeHello {
+    NodeHello {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: identity.enrolled().map_or(0, |enrolled| enrolled.epoch),
+        last_seq: 0,
+        services: supervisor.report(),
     }
 }
 
