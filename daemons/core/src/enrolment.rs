@@ -195,7 +195,7 @@ impl Enrolment {
 
     fn applicant(&self, peer: &Peer, request: &EnrolRequest) -> Result<Applicant, Refusal> {
         let now = Timestamp::now();
-        let keys = [self.authority.enrolment_key.public_key()];
+        let keys = self.authority.enrolment_keys();
         let token = EnrolmentToken::verify(&request.token, &keys, now.as_second())?;
         if token.domain != self.authority.domain {
             return Err(Refusal::Network);

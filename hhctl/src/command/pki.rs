@@ -1,5 +1,7 @@
 //! `hhctl pki`: the certificates and keys of the control plane.
 
+mod rotation;
+
 use crate::cli::PkiCommand;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
@@ -28,6 +30,7 @@ const SOON_SECONDS: i64 = 30 * 86_400;
 pub(super) fn on_files(command: &PkiCommand, now: Timestamp) -> Result<Report, Failure> {
     match command {
         PkiCommand::Init { trust_domain, dir } => init(trust_domain, dir, now),
+        PkiCommand::Rotate(args) => rotation::rotate(args, now),
         PkiCommand::Status => unreachable!("PkiCommand::is_about_files() names these"),
     }
 }

@@ -285,6 +285,64 @@ async fn keys_are_made_once_and_belong_together() {
 }
 
 #[tokio::test]
+async fn another_issuer_or_key_takes_the_place_of_the_one_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = Operator::in_dir(dir.path());
+    let (pki, away) = (dir.path().join("pki"), dir.path().join("away"));
+    let network = "--trust-domain hyperhash.example";
+    let line = format!("hhctl pki init {network} {}", pki.display());
+    operator.types(&line).await;
+    std::fs::rename(pki.join("offline"), &away).unwrap();
+    let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap();
+    let names = ["node-issuer", "server-issuer", "command", "enrolment"];
+    let keys = || names.map(|name| read(&format!("{name}.key")));
+    let (before, issuer) = (keys(), read("node-issuer.crt"));
+    let rotate = |what: &str, offline: &str| {
+        format!(
+            "hhctl pki rotate {what} {} {network} {offline}",
+            pki.display()
+        )
+    };
+    // Without what is kept offline nothing is changed.
+    for what in ["node-issuer", "server-issuer", "command-key"] {
+        let refused = operator.types(&rotate(what, "")).await;
+        assert_eq!(refused.exit, Exit::Failed, "{refused:?}");
+        assert!(refused.stderr.contains("--offline"), "{refused:?}");
+    }
+    assert_eq!(keys(), before);
+    let offline = format!("--offline {}", away.display());
+    for what in [
+        "node-issuer",
+        "server-issuer",
+        "command-key",
+        "enrolment-key",
+    ] {
+        let rotated = operator.types(&rotate(what, &offline)).await;
+        assert_eq!(rotated.exit, Exit::Done, "{rotated:?}");
+    }
+    for (before, now) in before.iter().zip(keys()) {
+        assert_ne!(*before, now);
+    }
+    assert_eq!(read("node-issuer.former.crt"), issuer);
+    let domain = "hyperhash.example".parse().unwrap();
+    for kind in [IssuerKind::Node, IssuerKind::Server] {
+        let (certificate, key) = (format!("{kind}-issuer.crt"), format!("{kind}-issuer.key"));
+        Issuer::from_pem(kind, &domain, &read(&certificate), &read(&key)).unwrap();
+        let mode = std::fs::metadata(pki.join(key))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let network: NetworkPublicKey = read("network.pub").trim().parse().unwrap();
+    let list = KeySet::verify(read("key-set.jws").trim(), &network, &domain, 1).unwrap();
+    assert_eq!((list.version, list.commands.len()), (2, 2));
+    // Two in a day would leave nodes outside.
+    let again = operator.types(&rotate("node-issuer", &offline)).await;
+    assert!(again.stderr.contains("less than a day"), "{again:?}");
+}
+
+#[tokio::test]
 async fn what_ends_soon_is_marked() {
     let devnet = with_core();
     let status = Operator::at(&devnet).types("hhctl pki status").await;

@@ -74,6 +74,7 @@ const COMMANDS: &[&str] = &[
     "operation cancel",
     "pki",
     "pki init",
+    "pki rotate",
     "pki status",
     "audit",
     "audit verify",

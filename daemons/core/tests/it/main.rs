@@ -18,6 +18,7 @@ mod renewal;
 mod replicas;
 mod rest;
 mod revocation;
+mod rotation;
 mod simulated;
 mod site;
 
