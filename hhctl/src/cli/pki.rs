@@ -24,7 +24,7 @@ pub(crate) enum PkiCommand {
         after_help = "Examples:\n  hhctl pki rotate node-issuer /etc/hyperhash/pki --trust-domain hyperhash.example --offline /media/offline\n  hhctl pki \
                       rotate command-key /etc/hyperhash/pki --trust-domain hyperhash.example --offline /media/offline\n\nCore reads the new files at \
                       its next start. What the old one has made stays good until it ends: certificates and tokens for a day, a command key \
-                      as long as its list says. With several replicas copy the folder to each, and restart one after the other."
+                      as long as its list says. With several replicas copy the folder to each, and restart them within minutes."
     )]
     Rotate(RotateArgs),
     /// Show when core's certificates end, and its keys
