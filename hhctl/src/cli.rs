@@ -43,7 +43,7 @@ pub(crate) use node::{
 };
 pub(crate) use operation::OperationCommand;
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
-pub(crate) use pki::PkiCommand;
+pub(crate) use pki::{PkiCommand, RotateArgs, Rotated};
 pub(crate) use share::{ShareCommand, TailArgs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -260,6 +260,7 @@ impl Command {
                         | MinerCommand::Ban { .. }
                         | MinerCommand::Unban { .. }
                 ) | Self::Consent(ConsentCommand::Approve { .. } | ConsentCommand::Refuse { .. })
+                    | Self::Operation(OperationCommand::Cancel { .. })
                     | Self::Token(TokenCommand::Create(_) | TokenCommand::Revoke { .. })
                     | Self::ApiToken(ApiTokenCommand::Revoke { .. })
                     | Self::Pool(

@@ -40,7 +40,7 @@ mod worker;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{
-    ApiTokenCommand, AuditCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand, DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
+    ApiTokenCommand, AuditCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand, DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, OperationCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;
@@ -160,6 +160,7 @@ pub(crate) fn consent(command: &Command) -> Consent {
             ConsentCommand::Approve { confirmation, .. }
             | ConsentCommand::Refuse { confirmation, .. },
         )
+        | Command::Operation(OperationCommand::Cancel { confirmation, .. })
         | Command::Token(TokenCommand::Revoke { confirmation, .. })
         | Command::ApiToken(ApiTokenCommand::Revoke { confirmation, .. })
         | Command::Pool(
@@ -201,6 +202,9 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         }
         Command::Node(command) => node::order::plan(session, command).await,
         Command::Consent(command) => consent::plan(session, command).await,
+        Command::Operation(OperationCommand::Cancel { id, .. }) => {
+            operation::plan(session, id).await
+        }
         Command::Token(TokenCommand::Revoke { id, .. }) => token::plan(session, id).await,
         Command::ApiToken(ApiTokenCommand::Revoke { id, .. }) => api_token::plan(session, id).await,
         Command::Pool(PoolCommand::Vardiff(VardiffCommand::Set {
@@ -259,6 +263,9 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         }
         Command::Node(command) => node::order::apply(session, command).await,
         Command::Consent(command) => consent::apply(session, command).await,
+        Command::Operation(OperationCommand::Cancel { id, .. }) => {
+            operation::cancel(session, id).await
+        }
         Command::Token(TokenCommand::Create(args)) => token::create(session, args).await,
         Command::Token(TokenCommand::Revoke { id, .. }) => token::revoke(session, id).await,
         Command::ApiToken(ApiTokenCommand::Revoke { id, .. }) => {

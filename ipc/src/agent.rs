@@ -9,7 +9,8 @@ mod relay;
 
 pub use message::{
     Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
-    Heartbeat, HeartbeatAnswer, Inventory, LaneReport, NodeHello, NodeMessage, ProgramVersion,
+    AuditCheckpoint, AuditSeen, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, NodeHello,
+    NodeMessage, PollRequest, PollResponse, ProgramVersion, RecoverRequest, RecoverResponse,
     RenewRequest, RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch,
     Welcome, core_message, node_message,
 };
@@ -20,19 +21,17 @@ pub use block_chunks::{
 pub use relay::{
     RelayAnnounce, RelayChunk, RelayCoreMessage, RelayHave, RelayNodeMessage, RelayRefused,
     RelayThrottled, RelayWant, relay_core_message, relay_node_message,
-    AuditCheckpoint, AuditSeen, Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest,
-    EnrolResponse, Goodbye, Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest,
-    RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome,
-    core_message, node_message,
 };
 
 /// The calls, as gRPC names them.
 pub mod path {
     pub const ENROL: &str = "/hyperhash.control.v1.Enrolment/Enrol";
+    pub const RECOVER: &str = "/hyperhash.control.v1.Enrolment/Recover";
     pub const SESSION: &str = "/hyperhash.control.v1.NodeControl/Session";
     pub const RENEW: &str = "/hyperhash.control.v1.NodeControl/Renew";
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
     pub const RELAY: &str = "/hyperhash.control.v1.NodeControl/Relay";
+    pub const POLL: &str = "/hyperhash.control.v1.NodeControl/Poll";
 }
 
 /// A call: what is decided for each is decided for all of them, or does not compile.
@@ -40,6 +39,8 @@ pub mod path {
 pub enum Method {
     /// Joins, by a token.
     Enrol,
+    /// Another certificate after the last one has ended.
+    Recover,
     /// Commands out; what comes of them, and heartbeats, in.
     Session,
     /// Another certificate.
@@ -48,26 +49,32 @@ pub enum Method {
     PushTelemetry,
     /// New blocks, both ways.
     Relay,
+    /// As a session, by one call after the other.
+    Poll,
 }
 
 impl Method {
     /// All of them, as `control.proto` has them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Enrol,
+        Self::Recover,
         Self::Session,
         Self::Renew,
         Self::PushTelemetry,
         Self::Relay,
+        Self::Poll,
     ];
 
     /// As gRPC names it.
     pub fn path(self) -> &'static str {
         match self {
             Self::Enrol => path::ENROL,
+            Self::Recover => path::RECOVER,
             Self::Session => path::SESSION,
             Self::Renew => path::RENEW,
             Self::PushTelemetry => path::PUSH_TELEMETRY,
             Self::Relay => path::RELAY,
+            Self::Poll => path::POLL,
         }
     }
 
@@ -83,8 +90,20 @@ impl Method {
     }
 }
 
+/// What core says to a node that was revoked: the code of its [`Goodbye`], and what the text of a refusal begins with, before a colon.
+pub const REVOKED: &str = "node-revoked";
+
+/// Most `tls_proofs` of a [`RecoverRequest`]: by the key in use, and by one whose renewal was under way.
+pub const MAX_TLS_PROOFS: usize = 2;
+
 /// Largest message in bytes that either side takes: a hundred samples of a node with a dozen services are a tenth of it.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Most messages of one [`PollRequest`]: a burst of results, and all of what a node has to say at other times.
+pub const MAX_POLL_MESSAGES: usize = 64;
+
+/// Most bytes of messages that are put into one [`PollRequest`] or [`PollResponse`]; the one that exceeds it is the last.
+pub const POLL_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
 /// Most samples of one [`TelemetryBatch`]: eight minutes of a node that was cut off, a tenth of a message.
 pub const MAX_SAMPLES: usize = 100;

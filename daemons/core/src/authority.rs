@@ -4,7 +4,7 @@
 
 use crate::config::{CoreConfig, PkiConfig};
 use hh_daemon::{Failure, SecretRef};
-use hh_trust::control_key::{CheckpointKey, CommandKey, EnrolKey, NetworkPublicKey};
+use hh_trust::control_key::{CheckpointKey, CommandKey, EnrolKey, EnrolPublicKey, NetworkPublicKey};
 use hh_trust::key_set::KeySet;
 use hh_trust::pki::{
     CaPin, ClientGate, Identity, Issuer, IssuerKind, KeySlot, LeafKey, PeerName, TrustDomain,
@@ -12,8 +12,8 @@ use hh_trust::pki::{
 };
 use jiff::Timestamp;
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -32,6 +32,13 @@ struct Unusable {
     why: String,
 }
 
+/// An issuer of nodes that `hhctl pki rotate` has replaced. Its key is gone; the last list of what was revoked of it holds for a day, and
+/// who has a certificate of it gets in until then.
+struct FormerIssuer {
+    certificate: CertificateDer<'static>,
+    revoked: CertificateRevocationListDer<'static>,
+}
+
 /// All that core signs with.
 pub(crate) struct Authority {
     pub(crate) domain: TrustDomain,
@@ -41,8 +48,12 @@ pub(crate) struct Authority {
     /// As nodes are given it.
     pub(crate) key_set: String,
     pub(crate) node_issuer: Issuer,
+    /// The one before, where it was changed.
+    former: Option<FormerIssuer>,
     pub(crate) server_issuer: Issuer,
     pub(crate) enrolment_key: EnrolKey,
+    /// The one before, where it was changed: its tokens are good until they end.
+    former_enrolment_key: Option<EnrolPublicKey>,
     pub(crate) command_key: CommandKey,
     /// Signs checkpoints of the audit log.
     pub(crate) audit_key: Option<CheckpointKey>,
@@ -89,7 +100,8 @@ impl Authority {
         }
         let audit_key = audit_key(pki, &keys, now)?;
         let (key, chain, validity) = own_certificate(&server_issuer, &config.replica, now)?;
-        let gate = trusted(&node_issuer, now)?;
+        let former = former_issuer(pki)?;
+        let gate = trusted(&node_issuer, former.as_ref(), now)?;
         let gate = ClientGate::new(&domain, &gate, Arc::new(ring::default_provider()));
         Ok(Self {
             gate: Arc::new(gate?),
@@ -98,9 +110,14 @@ impl Authority {
             own: Mutex::new(validity),
             replica: config.replica.clone(),
             enrolment_key: secret(&pki.enrolment_key)?,
+            former_enrolment_key: match is_there(pki, "enrolment.former.pub") {
+                true => Some(parse(pki, "enrolment.former.pub")?),
+                false => None,
+            },
             command_key,
             audit_key,
             node_issuer,
+            former,
             server_issuer,
             key_set,
             network,
@@ -108,6 +125,12 @@ impl Authority {
             root,
             domain,
         })
+    }
+
+    /// The keys whose tokens are taken.
+    pub(crate) fn enrolment_keys(&self) -> Vec<EnrolPublicKey> {
+        let keys = [self.enrolment_key.public_key()].into_iter();
+        keys.chain(self.former_enrolment_key).collect()
     }
 
     /// When the own certificate holds.
@@ -130,7 +153,8 @@ impl Authority {
     }
 
     fn renew(&self, now: i64) -> Result<(), Failure> {
-        self.gate.replace(&trusted(&self.node_issuer, now)?)?;
+        let trusted = trusted(&self.node_issuer, self.former.as_ref(), now)?;
+        self.gate.replace(&trusted)?;
         // There is one of us: no jitter is needed.
         if now < self.own_validity().renew_at(u16::MAX / 2) {
             return Ok(());
@@ -177,13 +201,43 @@ fn with_root(
 
 /// Whom the session port lets in. Who was revoked is in the database, which is asked at every call: the list is empty, and only says
 /// that it is a list of today.
-fn trusted(node_issuer: &Issuer, now: i64) -> Result<[TrustedIssuer; 1], Failure> {
+fn trusted(
+    node_issuer: &Issuer,
+    former: Option<&FormerIssuer>,
+    now: i64,
+) -> Result<Vec<TrustedIssuer>, Failure> {
     let number = u64::try_from(now).unwrap_or_default();
-    Ok([TrustedIssuer {
+    let current = TrustedIssuer {
         kind: IssuerKind::Node,
         certificate: node_issuer.certificate().clone(),
         revoked: node_issuer.revocation_list(number, &[], now)?,
-    }])
+    };
+    let former = former.map(|former| TrustedIssuer {
+        kind: IssuerKind::Node,
+        certificate: former.certificate.clone(),
+        revoked: former.revoked.clone(),
+    });
+    Ok([current].into_iter().chain(former).collect())
+}
+
+/// None where the issuer of nodes was never changed.
+fn former_issuer(pki: &PkiConfig) -> Result<Option<FormerIssuer>, Failure> {
+    let (certificate, list) = ("node-issuer.former.crt", "node-issuer.former.crl");
+    if !is_there(pki, certificate) {
+        return Ok(None);
+    }
+    let text = read(pki, certificate)?;
+    let certificate =
+        CertificateDer::from_pem_slice(text.as_bytes()).map_err(unusable(pki, certificate))?;
+    let revoked = std::fs::read(pki.dir.join(list)).map_err(unusable(pki, list))?;
+    Ok(Some(FormerIssuer {
+        certificate,
+        revoked: revoked.into(),
+    }))
+}
+
+fn is_there(pki: &PkiConfig, name: &str) -> bool {
+    pki.dir.join(name).exists()
 }
 
 fn issuer(config: &CoreConfig, kind: IssuerKind, key: &SecretRef) -> Result<Issuer, Failure> {

@@ -1,10 +1,12 @@
 //! The calls of `hh_ipc::api::core`. What is converted to the types of the wire goes no further than here.
 
 mod api_token;
+mod cancellation;
 mod gate;
 mod node;
 mod operation;
 mod pki;
+mod revocation;
 mod token;
 mod witness;
 
@@ -23,10 +25,7 @@ use crate::{node as nodes, operation as operation_rows};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core,
-    CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail,
-    FleetPage, IssuedApiToken, IssuedToken, NodeOrder, Operation, OperationPage, OperationQuery,
-    PkiStatus, ServiceOrder, TokenPage, WaitForOperation,
+    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core, CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, RevokeFleetNode, RevokedFleetNode, ServiceOrder, TokenPage, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::command::{CommandId, Digest};
@@ -80,7 +79,7 @@ impl Control {
         let read: Result<_, StoreError> = self
             .store
             .read(move |transaction| {
-                let (_, nodes) = nodes::list(transaction, 0)?;
+                let nodes = nodes::count_let_in(transaction)?;
                 let open = operation_rows::count_open(transaction)?;
                 let elsewhere = lease::elsewhere(transaction, instance)?;
                 Ok((nodes, elsewhere, open, audit::head(transaction)?))
@@ -137,6 +136,14 @@ impl Core for Answers {
         self.control.node(&id).await
     }
 
+    async fn revoke_node(
+        self,
+        _: Call,
+        request: RevokeFleetNode,
+    ) -> Result<RevokedFleetNode, ApiError> {
+        self.control.revoke_node(&self.asker(), request).await
+    }
+
     async fn order_service(self, _: Call, order: ServiceOrder) -> Result<Operation, ApiError> {
         self.control.order_service(&self.asker(), order).await
     }
@@ -159,6 +166,10 @@ impl Core for Answers {
         wait: WaitForOperation,
     ) -> Result<Operation, ApiError> {
         self.control.wait_for_operation(wait).await
+    }
+
+    async fn cancel_operation(self, _: Call, id: String) -> Result<Operation, ApiError> {
+        self.control.cancel_operation(&self.asker(), id).await
     }
 
     async fn create_token(self, _: Call, request: CreateToken) -> Result<IssuedToken, ApiError> {

@@ -1,7 +1,10 @@
 //! The port where a node joins: a token of an operator against a certificate.
 //!
 //! All of it is one transaction: a token is used up with the node that it makes, or not at all. The same request again within ten
-//! minutes gets the same certificate, because an answer may be lost on its way.
+//! minutes gets the same certificate, because an answer may be lost on its way. A node whose certificate has ended comes here as well
+//! (`recovery`).
+
+mod recovery;
 
 use crate::audit::{self, Asked, Ended};
 use crate::authority::Authority;
@@ -10,12 +13,11 @@ use crate::listener::{Peer, Service};
 use crate::node::{self, Joining};
 use crate::permission::Who;
 use crate::store::{Store, StoreError, Transaction};
-use crate::{lease, operation, token};
+use crate::{lease, operations, token};
 use futures::future::BoxFuture;
 use hh_daemon::ConnectRate;
 use hh_ipc::agent::{EnrolRequest, EnrolResponse, Method};
-use hh_ipc::api::core::OperationState;
-use hh_trust::audit::{Actor, AuditOutcome, Detail};
+use hh_trust::audit::{Actor, Detail};
 use hh_trust::command::{CommandError, CommandId, Digest};
 use hh_trust::enrolment::{
     ChannelBinding, EnrolmentToken, Possession, Redemption, TokenError, TokenHash, TokenUse,
@@ -37,6 +39,9 @@ const PER_MINUTE_OF_ADDRESS: u32 = 30;
 
 /// And of all.
 const PER_MINUTE: u32 = 300;
+
+/// Why commands of a node that joins anew are given up: for the audit log, and in words.
+const GIVEN_UP: (&str, &str) = ("joined-anew", "the node joined anew");
 
 /// Longest version of an agent that is written down, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
@@ -106,17 +111,20 @@ pub(crate) struct Enrolment {
 
 impl Service for Enrolment {
     fn answer(&self, peer: Peer, call: Call) -> BoxFuture<'static, Answer> {
-        let refused = match grpc::called(&call, Who::Unenrolled) {
-            Ok(Method::Enrol) => None,
-            Ok(_) => Some(grpc::not_here()),
-            Err(status) => Some(status),
-        };
-        if let Some(status) = refused {
-            return Box::pin(std::future::ready(status.into_http()));
-        }
         let this = self.clone();
-        let enrol = move |request| async move { this.enrol(&peer, request).await };
-        Box::pin(grpc::unary(call, enrol))
+        let refused = match grpc::called(&call, Who::Unenrolled) {
+            Ok(Method::Enrol) => {
+                let enrol = move |request| async move { this.enrol(&peer, request).await };
+                return Box::pin(grpc::unary(call, enrol));
+            }
+            Ok(Method::Recover) => {
+                let recover = move |request| async move { this.recover(&peer, request).await };
+                return Box::pin(grpc::unary(call, recover));
+            }
+            Ok(_) => grpc::not_here(),
+            Err(status) => status,
+        };
+        Box::pin(std::future::ready(refused.into_http()))
     }
 
     fn lifetime(&self, _peer: &Peer) -> Option<Duration> {
@@ -187,7 +195,7 @@ impl Enrolment {
 
     fn applicant(&self, peer: &Peer, request: &EnrolRequest) -> Result<Applicant, Refusal> {
         let now = Timestamp::now();
-        let keys = [self.authority.enrolment_key.public_key()];
+        let keys = self.authority.enrolment_keys();
         let token = EnrolmentToken::verify(&request.token, &keys, now.as_second())?;
         if token.domain != self.authority.domain {
             return Err(Refusal::Network);
@@ -306,22 +314,8 @@ fn join(
     let epoch = u64::try_from(used.at)
         .unwrap_or_default()
         .max(last_epoch + 1);
-    for (command, state) in operation::give_up(transaction, &id, at_ms)? {
-        let outcome = match state {
-            OperationState::Expired => AuditOutcome::Refused,
-            _ => AuditOutcome::Unknown,
-        };
-        let ended = Ended {
-            outcome,
-            ..Ended::refused("joined-anew")
-        };
-        audit::outcome(
-            transaction,
-            (&authority.replica, applicant.now),
-            command,
-            ended,
-        )?;
-    }
+    let here = (&authority.replica, applicant.now);
+    operations::give_up(transaction, here, &id, GIVEN_UP)?;
     let joining = Joining {
         id: id.clone(),
         epoch,
@@ -339,7 +333,6 @@ fn join(
         .issue(&identity, &applicant.request, used.at)?;
     let key_hash = applicant.request.key_hash();
     node::put_certificate(transaction, (&id, epoch), key_hash, &issued, at_ms)?;
-    let here = (&authority.replica, applicant.now);
     audit::intent(transaction, here, &applicant.asked)?;
     let detail = Detail::default()
         .with("epoch", epoch)

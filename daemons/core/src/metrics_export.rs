@@ -58,6 +58,10 @@ pub(crate) fn describe() {
         "Enrolments, by what came of them"
     );
     describe_counter!(
+        "hyperhash_fleet_recoveries_total",
+        "Requests of nodes whose certificates had ended, by what came of them"
+    );
+    describe_counter!(
         "hyperhash_rest_requests_total",
         "Requests of the REST interface, by what came of them"
     );
@@ -101,7 +105,7 @@ impl Exporter {
         gauge!("hyperhash_fleet_nodes").set(f64::from(total));
         gauge!("hyperhash_fleet_operations_open").set(f64::from(open));
         let mut fleet = FleetMetrics::default();
-        for row in rows.iter().filter(|row| !row.is_revoked) {
+        for row in rows.iter().filter(|row| row.revoked.is_none()) {
             fleet.add(row, self.fleet.get(&row.id).as_ref());
         }
         self.passing.replace(&fleet.families());

@@ -21,9 +21,40 @@ pub(crate) struct NodeRow {
     pub(crate) agent_version: String,
     pub(crate) enrolled_at_ms: i64,
     pub(crate) last_seen_at_ms: Option<i64>,
-    pub(crate) is_revoked: bool,
+    /// It is let in no more; none while it is.
+    pub(crate) revoked: Option<RevokedRow>,
+    /// Times in a row that it came back by its keys alone.
+    pub(crate) recoveries: u32,
     /// When the last of its certificates ends.
     pub(crate) certificate_until_ms: i64,
+}
+
+/// That a node was revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RevokedRow {
+    pub(crate) at_ms: i64,
+    pub(crate) reason: String,
+}
+
+/// Whether a certificate that TLS has verified lets a node in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Admitted,
+    /// It was let in until the node was revoked.
+    Revoked,
+    /// It is from before the node joined anew.
+    Stranger,
+}
+
+/// The last certificate that a node was given.
+#[derive(Clone, Debug)]
+pub(crate) struct LastCertificate {
+    pub(crate) serial: String,
+    /// SHA-256 of its public key.
+    pub(crate) key_hash: [u8; 32],
+    /// The node's first, then the issuer's.
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) until_ms: i64,
 }
 
 /// What is written down when a node joins, or joins anew.
@@ -38,7 +69,15 @@ pub(crate) struct Joining {
 }
 
 const COLUMNS: &str = "id, epoch, last_seq, public_key, agent_version, enrolled_at_ms, last_seen_at_ms, revoked_at_ms, \
-    (SELECT max(until_ms) FROM certificates WHERE node = nodes.id AND certificates.epoch = nodes.epoch), is_public";
+    (SELECT max(until_ms) FROM certificates WHERE node = nodes.id AND certificates.epoch = nodes.epoch), is_public, \
+    revoked_reason, recoveries";
+
+impl NodeRow {
+    /// Whether it is the node that was let in, and would still be.
+    pub(crate) fn is_still(&self, let_in: &Self) -> bool {
+        self.epoch == let_in.epoch && self.revoked.is_none()
+    }
+}
 
 /// One node; none if there is none of that name.
 pub(crate) fn get(
@@ -93,7 +132,7 @@ pub(crate) fn join(transaction: &Transaction<'_>, node: &Joining) -> Result<(), 
     transaction.execute(
         "INSERT INTO nodes (id, epoch, public_key, agent_version, enrolled_at_ms, is_public) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (id) DO UPDATE SET epoch = $2, last_seq = 0, public_key = $3, agent_version = $4, enrolled_at_ms = $5, is_public = $6,
-             last_seen_at_ms = NULL, revoked_at_ms = NULL",
+             last_seen_at_ms = NULL, revoked_at_ms = NULL, revoked_reason = NULL, recoveries = 0",
         &values![
             &node.id,
             node.epoch,
@@ -135,16 +174,49 @@ pub(crate) fn set_version(
     Ok(())
 }
 
+/// How many nodes there are that are not revoked.
+pub(crate) fn count_let_in(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
+    let query = "SELECT count(*) FROM nodes WHERE revoked_at_ms IS NULL";
+    transaction.one(query, &[])?.get(0)
+}
+
+/// Lets a node in no more. Nothing but another enrolment undoes it.
+pub(crate) fn revoke(
+    transaction: &Transaction<'_>,
+    id: &NodeId,
+    revoked: &RevokedRow,
+) -> Result<(), StoreError> {
+    let update = "UPDATE nodes SET revoked_at_ms = $1, revoked_reason = $2 WHERE id = $3 AND revoked_at_ms IS NULL";
+    let of = values![revoked.at_ms, revoked.reason.as_str(), id];
+    transaction.execute(update, &of).map(drop)
+}
+
+/// Counts a certificate that a node has got by its keys alone, or, where it has renewed the last one in time, begins anew.
+pub(crate) fn set_recoveries(
+    transaction: &Transaction<'_>,
+    id: &NodeId,
+    recoveries: u32,
+) -> Result<(), StoreError> {
+    let update = "UPDATE nodes SET recoveries = $1 WHERE id = $2 AND recoveries <> $1";
+    transaction
+        .execute(update, &values![recoveries, id])
+        .map(drop)
+}
+
 /// Whether a certificate that TLS has verified is of the node as it is now: not from before it joined anew, and not revoked.
-pub(crate) fn admits(
+pub(crate) fn admission(
     transaction: &Transaction<'_>,
     node: &NodeRow,
     certificate: &PeerCertificate,
-) -> Result<bool, StoreError> {
+) -> Result<Admission, StoreError> {
     let query = "SELECT count(*) FROM certificates WHERE serial = $1 AND node = $2 AND epoch = $3";
     let of = values![certificate.serial.to_string(), &node.id, node.epoch];
     let known: u32 = transaction.one(query, &of)?.get(0)?;
-    Ok(known == 1 && !node.is_revoked)
+    Ok(match &node.revoked {
+        _ if known != 1 => Admission::Stranger,
+        Some(_) => Admission::Revoked,
+        None => Admission::Admitted,
+    })
 }
 
 /// Writes down a certificate, and forgets those that ended long ago.
@@ -155,6 +227,9 @@ pub(crate) fn put_certificate(
     issued: &IssuedCertificate,
     at_ms: i64,
 ) -> Result<(), StoreError> {
+    // The last one is known by its time, whatever the clocks of two replicas say.
+    let after = "SELECT coalesce(max(issued_at_ms), 0) + 1 FROM certificates WHERE node = $1";
+    let after: i64 = transaction.one(after, &values![node])?.get(0)?;
     let chain = encode_chain(issued);
     transaction.execute(
         "INSERT INTO certificates (serial, node, epoch, key_hash, chain, issued_at_ms, until_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -164,7 +239,7 @@ pub(crate) fn put_certificate(
             epoch,
             key_hash,
             chain,
-            at_ms,
+            at_ms.max(after),
             issued.validity.not_after.saturating_mul(1_000),
         ],
     )?;
@@ -184,6 +259,25 @@ pub(crate) fn chain_for_key(
     let found = transaction.find(query, &values![node, epoch, key_hash])?;
     let chain = found.map(|row| decode_chain(&row.get::<Vec<u8>>(0)?));
     chain.transpose()
+}
+
+/// The last certificate that a node was given since it joined.
+pub(crate) fn last_certificate(
+    transaction: &Transaction<'_>,
+    (node, epoch): (&NodeId, u64),
+) -> Result<Option<LastCertificate>, StoreError> {
+    let query =
+        "SELECT key_hash, chain, until_ms, serial FROM certificates WHERE node = $1 AND epoch = $2
+        ORDER BY issued_at_ms DESC LIMIT 1";
+    let Some(row) = transaction.find(query, &values![node, epoch])? else {
+        return Ok(None);
+    };
+    Ok(Some(LastCertificate {
+        key_hash: row.get(0)?,
+        chain: decode_chain(&row.get::<Vec<u8>>(1)?)?,
+        until_ms: row.get(2)?,
+        serial: row.get(3)?,
+    }))
 }
 
 /// Each certificate with its length in four bytes before it.
@@ -230,7 +324,14 @@ fn read(row: &Row) -> Result<NodeRow, StoreError> {
         agent_version: row.get(4)?,
         enrolled_at_ms: row.get(5)?,
         last_seen_at_ms: row.get(6)?,
-        is_revoked: row.get::<Option<i64>>(7)?.is_some(),
+        revoked: match row.get::<Option<i64>>(7)? {
+            Some(at_ms) => Some(RevokedRow {
+                at_ms,
+                reason: row.get::<Option<String>>(10)?.unwrap_or_default(),
+            }),
+            None => None,
+        },
+        recoveries: row.get(11)?,
         certificate_until_ms: row.get::<Option<i64>>(8)?.unwrap_or_default(),
     })
 }

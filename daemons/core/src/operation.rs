@@ -60,7 +60,7 @@ pub(crate) struct Conclusion<'a> {
 const COLUMNS: &str =
     "id, node, command, asked_by, created_at_ms, expires_at_ms, state, ended_at_ms, code, detail";
 
-const STATES: [(OperationState, &str); 8] = [
+const STATES: [(OperationState, &str); 9] = [
     (OperationState::Queued, "queued"),
     (OperationState::Sent, "sent"),
     (OperationState::Taken, "taken"),
@@ -69,6 +69,7 @@ const STATES: [(OperationState, &str); 8] = [
     (OperationState::Rejected, "rejected"),
     (OperationState::Indeterminate, "indeterminate"),
     (OperationState::Expired, "expired"),
+    (OperationState::Cancelled, "cancelled"),
 ];
 
 /// Its name in the database, which is also that on the wire.
@@ -146,6 +147,16 @@ pub(crate) fn page(
 pub(crate) fn count_open(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
     let query = "SELECT count(*) FROM commands WHERE state IN ('queued', 'sent', 'taken')";
     transaction.one(query, &[])?.get(0)
+}
+
+/// Of how many commands of a node it is not known what came of them.
+pub(crate) fn count_open_of(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+) -> Result<u32, StoreError> {
+    let query =
+        "SELECT count(*) FROM commands WHERE node = $1 AND state IN ('queued', 'sent', 'taken')";
+    transaction.one(query, &values![node])?.get(0)
 }
 
 /// Lets commands expire that were never sent: their nodes would refuse them. Gives their ids.
@@ -270,17 +281,32 @@ pub(crate) fn conclude(
     Ok(changed == 1)
 }
 
-/// Commands of a node that joins anew are of no use to it any more: what was never sent expires, and of what was sent nothing will be
-/// known. Gives their ids.
+/// Takes a command back. None if it was sent: nobody but its node can say what came of it.
+pub(crate) fn cancel(
+    transaction: &Transaction<'_>,
+    id: &str,
+    now_ms: i64,
+) -> Result<Option<CommandId>, StoreError> {
+    let update = "UPDATE commands SET state = 'cancelled', ended_at_ms = $1
+        WHERE id = $2 AND state = 'queued' RETURNING id";
+    let Some(row) = transaction.find(update, &values![now_ms, id])? else {
+        return Ok(None);
+    };
+    transaction.notify(Notice::Operation);
+    command_id(&row.get::<String>(0)?).map(Some)
+}
+
+/// Commands of a node that joins anew or is revoked are of no use to it any more: what was never sent expires, and of what was sent
+/// nothing will be known. Gives their ids.
 pub(crate) fn give_up(
     transaction: &Transaction<'_>,
     node: &NodeId,
-    now_ms: i64,
+    (now_ms, why): (i64, &str),
 ) -> Result<Vec<(CommandId, OperationState)>, StoreError> {
-    let update = "UPDATE commands SET ended_at_ms = $2, detail = 'the node joined anew',
+    let update = "UPDATE commands SET ended_at_ms = $2, detail = $3,
             state = CASE state WHEN 'queued' THEN 'expired' ELSE 'indeterminate' END
         WHERE node = $1 AND state IN ('queued', 'sent', 'taken') RETURNING id, state";
-    let rows = transaction.query(update, &values![node, now_ms])?;
+    let rows = transaction.query(update, &values![node, now_ms, why])?;
     if !rows.is_empty() {
         transaction.notify(Notice::Operation);
     }

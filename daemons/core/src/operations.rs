@@ -187,7 +187,7 @@ impl Operations {
 fn orderable(transaction: &Transaction<'_>, id: &NodeId) -> Result<NodeRow, OrderError> {
     let node = node::get(transaction, id)?;
     let node = node.ok_or_else(|| OrderError::UnknownNode(id.to_string()))?;
-    if node.is_revoked {
+    if node.revoked.is_some() {
         return Err(OrderError::Revoked(node.id));
     }
     Ok(node)
@@ -284,6 +284,29 @@ fn conclude(
             .with("finished_ms", result.finished_ms),
     };
     audit::outcome(transaction, (core, now), result.id, ended)
+}
+
+/// Concludes what is open of a node that begins anew or is let in no more: its code for the audit log, and why in words. Gives how many
+/// commands that were.
+pub(crate) fn give_up(
+    transaction: &Transaction<'_>,
+    here: (&PeerName, Timestamp),
+    node: &NodeId,
+    (code, why): (&str, &str),
+) -> Result<u32, StoreError> {
+    let given_up = operation::give_up(transaction, node, (here.1.as_millisecond(), why))?;
+    for (command, state) in &given_up {
+        let outcome = match state {
+            OperationState::Expired => AuditOutcome::Refused,
+            _ => AuditOutcome::Unknown,
+        };
+        let ended = Ended {
+            outcome,
+            ..Ended::refused(code)
+        };
+        audit::outcome(transaction, here, *command, ended)?;
+    }
+    Ok(u32::try_from(given_up.len()).unwrap_or(u32::MAX))
 }
 
 fn expire(transaction: &Transaction<'_>, core: &PeerName) -> Result<(), StoreError> {

@@ -111,7 +111,7 @@ impl Relay {
         let known: Result<Vec<NodeRow>, StoreError> = store
             .read(move |transaction| node::page(transaction, Some(&names), None, limit))
             .await;
-        let known = known?.into_iter().filter(|node| !node.is_revoked);
+        let known = known?.into_iter().filter(|node| node.revoked.is_none());
         let epochs: BTreeMap<NodeId, u64> = known.map(|node| (node.id, node.epoch)).collect();
         let board = self.board();
         for (node, epoch) in here {

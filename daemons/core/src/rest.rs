@@ -12,6 +12,7 @@ mod fleet;
 mod order;
 mod problem;
 mod public;
+mod revocation;
 mod server;
 mod sources;
 
@@ -106,7 +107,8 @@ fn routes() -> (Router<Rest>, OpenApi) {
         .routes(routes!(fleet::pki))
         .routes(routes!(fleet::audit))
         .routes(routes!(order::operations, order::order))
-        .routes(routes!(order::operation))
+        .routes(routes!(order::operation, order::cancel))
+        .routes(routes!(revocation::revoke_node))
         .routes(routes!(order::tokens, order::create_token))
         .routes(routes!(order::revoke_token))
         .routes(routes!(account::account))

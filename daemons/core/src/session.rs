@@ -3,6 +3,7 @@
 //! TLS has verified that a certificate is of the node issuer and in its time. Whether it is of the node as it is now is asked of the
 //! database at every call: a node that joined anew, or that was revoked, is refused whatever it shows.
 
+mod incoming;
 mod talk;
 
 use crate::authority::Authority;
@@ -10,7 +11,7 @@ use crate::fleet::{Fleet, Measured};
 use crate::checkpoint::Checkpoints;
 use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
-use crate::node::{self, NodeRow};
+use crate::node::{self, Admission, NodeRow};
 use crate::operations::Operations;
 use crate::permission::Who;
 use crate::relay::Relay;
@@ -19,10 +20,13 @@ use crate::telemetry::Intake;
 use futures::future::BoxFuture;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    CoreMessage, Method, NodeMessage, RenewRequest, RenewResponse, TelemetryBatch,
+    CoreMessage, MAX_POLL_MESSAGES, Method, NodeMessage, POLL_BYTES, PollRequest, PollResponse,
+    REVOKED, RenewRequest, RenewResponse, TelemetryBatch,
 };
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
+use incoming::Incoming;
 use jiff::Timestamp;
+use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use talk::Talk;
@@ -31,6 +35,9 @@ use tonic::{Status, Streaming};
 
 /// Messages to a node that wait for its connection: a delivery of commands, and a few words more.
 const OUTGOING_QUEUE: usize = 128;
+
+/// A poll waits for so long at most: networks that cut streams cut what is silent, too, and a node is taken to be gone after 16 s.
+const POLL_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What answers on the port.
 #[derive(Clone)]
@@ -98,7 +105,11 @@ impl Sessions {
                 }
                 None => Status::unavailable("no blocks are relayed here").into_http(),
             },
-            Method::Enrol => grpc::not_here().into_http(),
+            Method::Poll => {
+                let poll = move |request| async move { self.poll(&peer, node, request).await };
+                grpc::unary(call, poll).await
+            }
+            Method::Enrol | Method::Recover => grpc::not_here().into_http(),
         }
     }
 
@@ -115,21 +126,28 @@ impl Sessions {
         let Identity::Node(id) = certificate.identity.clone() else {
             return Err(Status::permission_denied("not a node's certificate"));
         };
-        let found: Result<Option<NodeRow>, StoreError> = self
+        let found: Result<Option<(NodeRow, Admission)>, StoreError> = self
             .store
             .read(move |transaction| {
                 let known = node::get(transaction, &id)?;
                 let Some(known) = known else {
                     return Ok(None);
                 };
-                let is_admitted = node::admits(transaction, &known, &certificate)?;
-                Ok(is_admitted.then_some(known))
+                let admission = node::admission(transaction, &known, &certificate)?;
+                Ok(Some((known, admission)))
             })
             .await;
         match found {
-            Ok(Some(node)) => Ok(node),
-            Ok(None) => {
-                tracing::warn!(address = %peer.address, "node refused: revoked, unknown, or from before it joined anew");
+            Ok(Some((node, Admission::Admitted))) => Ok(node),
+            Ok(Some((node, Admission::Revoked))) => {
+                tracing::warn!(address = %peer.address, node = %node.id, "node refused: it is revoked");
+                // The operator's reason is his own.
+                let text =
+                    "this node was revoked; enrol it with a new token that was made with --replace";
+                Err(Status::permission_denied(format!("{REVOKED}: {text}")))
+            }
+            Ok(Some((_, Admission::Stranger)) | None) => {
+                tracing::warn!(address = %peer.address, "node refused: unknown, or from before it joined anew");
                 Err(Status::permission_denied(
                     "certificate-not-known: enrol this node with a new token",
                 ))
@@ -151,9 +169,38 @@ impl Sessions {
         incoming: Streaming<NodeMessage>,
     ) -> Messages<CoreMessage> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
+        let incoming = Incoming::stream(incoming);
         let talk = Talk::new(self, peer.address, node, incoming, outgoing);
         self.tasks.spawn_session("node session", talk.run());
         Messages(messages)
+    }
+
+    /// A session that lasts for one call. The next one takes its place.
+    async fn poll(
+        &self,
+        peer: &Peer,
+        node: NodeRow,
+        request: PollRequest,
+    ) -> Result<PollResponse, Status> {
+        if request.messages.len() > MAX_POLL_MESSAGES {
+            let text = "more messages than a poll may have";
+            return Err(Status::invalid_argument(text));
+        }
+        let wait = Duration::from_secs(request.wait_seconds.into()).min(POLL_WAIT_MAX);
+        let incoming = Incoming::poll(request.messages, wait);
+        let (outgoing, mut sent) = mpsc::channel(OUTGOING_QUEUE);
+        let talk = Talk::new(self, peer.address, node, incoming, outgoing);
+        let talk = talk.after(request.after_command);
+        self.tasks.spawn_session("node poll", talk.run());
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while bytes < POLL_BYTES
+            && let Some(message) = sent.recv().await
+        {
+            bytes += message.encoded_len();
+            messages.push(message);
+        }
+        // What finds no room comes by the next one.
+        Ok(PollResponse { messages })
     }
 
     /// Another certificate for the node, for a key that it has made anew or kept.
@@ -175,21 +222,31 @@ impl Sessions {
         })?;
         let certificates_der = issued.chain.iter().map(|one| one.to_vec()).collect();
         let id = node.id.clone();
-        let written: Result<(), StoreError> = self
+        let written: Result<bool, StoreError> = self
             .store
             .call(move |transaction| {
+                // It may have been revoked, or have joined anew, since it was let in.
+                let known = node::get(transaction, &node.id)?;
+                if !known.is_some_and(|known| known.is_still(&node)) {
+                    return Ok(false);
+                }
                 let of = (&node.id, node.epoch);
-                let key_hash = request.key_hash();
-                node::put_certificate(transaction, of, key_hash, &issued, now.as_millisecond())
+                let (key_hash, at_ms) = (request.key_hash(), now.as_millisecond());
+                node::put_certificate(transaction, of, key_hash, &issued, at_ms)?;
+                node::set_recoveries(transaction, &node.id, 0)?;
+                Ok(true)
             })
             .await;
-        written.map_err(|error| {
+        let is_written = written.map_err(|error| {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "certificate not written"
             );
             Status::unavailable("the database can't be written now")
         })?;
+        if !is_written {
+            return Err(Status::permission_denied("not the node that it was"));
+        }
         tracing::info!(node = %id, "certificate renewed");
         Ok(RenewResponse { certificates_der })
     }

@@ -120,6 +120,28 @@ pub(crate) fn revoke(
     Ok(())
 }
 
+/// How many tokens a node could still enrol anew with.
+pub(crate) fn count_open_of(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    now_ms: i64,
+) -> Result<u32, StoreError> {
+    let query = "SELECT count(*) FROM tokens
+        WHERE node = $1 AND used_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms > $2";
+    transaction.one(query, &values![node, now_ms])?.get(0)
+}
+
+/// Takes these back. Gives how many they were.
+pub(crate) fn revoke_open_of(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    at_ms: i64,
+) -> Result<u64, StoreError> {
+    let update = "UPDATE tokens SET revoked_at_ms = $2
+        WHERE node = $1 AND used_at_ms IS NULL AND revoked_at_ms IS NULL AND expires_at_ms > $2";
+    transaction.execute(update, &values![node, at_ms])
+}
+
 fn read(row: &Row) -> Result<TokenRow, StoreError> {
     let damaged = |what: String| StoreError::Damaged { what };
     let id: String = row.get(0)?;

@@ -2,7 +2,7 @@
 
 use futures::Stream;
 use hh_daemon::Tasks;
-use hh_ipc::agent::MAX_MESSAGE_BYTES;
+use hh_ipc::agent::{MAX_MESSAGE_BYTES, REVOKED};
 use hh_trust::enrolment::{ChannelBinding, EXPORTER_LABEL};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -19,7 +19,7 @@ use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::{BoxFuture, Context, Poll, Service, http};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// To connect, and for the handshakes: over a bad line some seconds.
@@ -55,6 +55,32 @@ pub(crate) enum DialError {
         call: &'static str,
         source: Box<Status>,
     },
+}
+
+impl DialError {
+    /// There was a connection, and the call came to nothing on it; core itself may have said that it can't now.
+    pub(crate) fn is_cut(&self) -> bool {
+        let Self::Status { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.code(),
+            Code::Unknown
+                | Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Internal
+                | Code::Unavailable
+        )
+    }
+
+    /// Core has said that this node is let in no more.
+    pub(crate) fn is_revoked(&self) -> bool {
+        let Self::Status { source, .. } = self else {
+            return false;
+        };
+        let (code, text) = (source.code(), source.message());
+        code == Code::PermissionDenied && text.split(':').next() == Some(REVOKED)
+    }
 }
 
 /// Where core is, and how we know it.

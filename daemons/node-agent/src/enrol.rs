@@ -9,6 +9,7 @@ use hh_trust::key_set::{KeySet, KeySetError};
 use hh_trust::pki::{ChannelError, RequestError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Why the node has not joined.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,22 @@ pub(crate) enum EnrolError {
 /// Whether a token waits to be used.
 pub(crate) fn has_token(path: &Path) -> bool {
     path.exists()
+}
+
+/// By which a token in the file is told from another one that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenMark {
+    written_at: SystemTime,
+    bytes: u64,
+}
+
+/// None if there is no token.
+pub(crate) fn token_mark(path: &Path) -> Option<TokenMark> {
+    let file = path.metadata().ok()?;
+    Some(TokenMark {
+        written_at: file.modified().ok()?,
+        bytes: file.len(),
+    })
 }
 
 /// Joins by the token in the file, which is removed then.
@@ -120,6 +137,7 @@ fn joined(token: EnrolmentToken, response: EnrolResponse) -> Result<Joined, Enro
         domain: token.domain,
         epoch: response.epoch,
         session_address: response.session_address,
+        enrolment_address: address_of(&token.url).to_owned(),
         network: token.network,
         key_set: response.key_set,
         root: response.root_der,

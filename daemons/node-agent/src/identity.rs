@@ -45,6 +45,9 @@ pub(crate) struct Enrolled {
     pub(crate) epoch: u64,
     /// `HOST:PORT`.
     pub(crate) session_address: String,
+    /// Where the node has joined, and comes back after its certificate has ended.
+    #[serde(default)]
+    pub(crate) enrolment_address: Option<String>,
     pub(crate) network: NetworkPublicKey,
     /// Signed by the network's key.
     pub(crate) key_set: String,
@@ -80,6 +83,7 @@ pub(crate) struct Joined {
     pub(crate) domain: TrustDomain,
     pub(crate) epoch: u64,
     pub(crate) session_address: String,
+    pub(crate) enrolment_address: String,
     pub(crate) network: NetworkPublicKey,
     pub(crate) key_set: String,
     pub(crate) root: Vec<u8>,
@@ -156,6 +160,7 @@ impl Identity {
             domain: joined.domain,
             epoch: joined.epoch,
             session_address: joined.session_address,
+            enrolment_address: Some(joined.enrolment_address),
             network: joined.network,
             key_set: joined.key_set,
             root: hex::encode(joined.root),
@@ -220,6 +225,7 @@ impl Enrolled {
             domain,
             epoch,
             session_address: String::new(),
+            enrolment_address: None,
             network,
             key_set,
             root: String::new(),

@@ -27,6 +27,7 @@ mod link;
 mod policy;
 mod report;
 mod relay;
+mod recovery;
 mod supervisor;
 mod telemetry;
 mod witness;
@@ -119,6 +120,8 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         enrolled,
         channel,
         target,
+        is_revoked: false,
+        way: link::Way::default(),
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);

@@ -81,11 +81,14 @@ pub(crate) enum NodeCommand {
     /// The certificate by which core knows a node
     #[command(subcommand)]
     Certificate(NodeCertificateCommand),
-    /// Let a node in no more, and close its connections; kept over restarts
+    /// Let a node in no more, and end its session and its connections; kept over restarts
     #[command(
-        after_help = "Examples:\n  hhctl node revoke berlin-1 --reason \"key stolen\"\n  hhctl node revoke berlin-1 --dry-run\n\nIt is \
-                      the node's key that is revoked. To let the node in again, give it another key (`hhctl node key generate`), \
-                      write its public half into hh-pool.toml, and restart the pool. What came through it stays credited."
+        after_help = "Examples:\n  hhctl node revoke berlin-1 --reason \"key stolen\"\n  hhctl node revoke berlin-1 --dry-run\n\nCore \
+                      ends its session within seconds and takes nothing of it any more; commands that are open are given up. Its \
+                      services run on: they are the owner's. To let it in again, have it enrol anew (`hhctl token create` with \
+                      --replace).\n\nWhere the pool knows the node it is its key that is revoked there. To let the node in again, give it \
+                      another key (`hhctl node key generate`), write its public half into hh-pool.toml, and restart the pool. What \
+                      came through it stays credited."
     )]
     Revoke {
         /// The node, as `hhctl node list` shows it

@@ -1,5 +1,6 @@
 //! `hhctl operation`.
 
+use super::Confirmation;
 use clap::Subcommand;
 use std::time::Duration;
 
@@ -34,5 +35,16 @@ pub(crate) enum OperationCommand {
         /// How long at most
         #[arg(long = "for", value_name = "TIME", default_value = "3m", value_parser = super::time)]
         limit: Duration,
+    },
+    /// Take a command back that waits for its node
+    #[command(
+        after_help = "Example:\n  hhctl operation cancel 0a1b2c3d4e5f60718293a4b5c6d7e8f9\n\nOne that was sent can't be taken back: the node may \
+                      be at it. `hhctl operation wait` tells what comes of it."
+    )]
+    Cancel {
+        /// The operation, as `hhctl operation list` shows it
+        id: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
 }

@@ -1,6 +1,6 @@
 //! `hhctl pki`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use hh_trust::pki::TrustDomain;
 use std::path::PathBuf;
 
@@ -36,6 +36,14 @@ pub(crate) enum PkiCommand {
         #[arg(long, value_name = "NAME", default_value = "audit.key")]
         name: String,
     },
+    /// Make another issuer or key in the place of the one in use, before that ends or when it was stolen
+    #[command(
+        after_help = "Examples:\n  hhctl pki rotate node-issuer /etc/hyperhash/pki --trust-domain hyperhash.example --offline /media/offline\n  hhctl pki \
+                      rotate command-key /etc/hyperhash/pki --trust-domain hyperhash.example --offline /media/offline\n\nCore reads the new files at \
+                      its next start. What the old one has made stays good until it ends: certificates and tokens for a day, a command key \
+                      as long as its list says. With several replicas copy the folder to each, and restart them within minutes."
+    )]
+    Rotate(RotateArgs),
     /// Show when core's certificates end, and its keys
     #[command(after_help = "Example:\n  hhctl pki status")]
     Status,
@@ -44,6 +52,49 @@ pub(crate) enum PkiCommand {
 impl PkiCommand {
     /// Whether it is about files, and no daemon is asked.
     pub(crate) fn is_about_files(&self) -> bool {
-        matches!(self, Self::Init { .. } | Self::AddAuditKey { .. })
+        matches!(
+            self,
+            Self::Init { .. } | Self::AddAuditKey { .. } | Self::Rotate(_)
+        )
+    }
+}
+
+/// What to make anew.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// What to make anew
+    #[arg(value_enum)]
+    pub(crate) what: Rotated,
+    /// The folder that `[pki]` of hyperhash-core.toml names
+    pub(crate) dir: PathBuf,
+    /// Name of the network, as it is in all its certificates
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) trust_domain: TrustDomain,
+    /// The folder `offline` of `pki init`, where it is now; that in DIR where this is not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) offline: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rotated {
+    /// Makes the certificates of nodes
+    NodeIssuer,
+    /// Makes core's own certificate
+    ServerIssuer,
+    /// Signs commands
+    CommandKey,
+    /// Signs tokens for nodes
+    EnrolmentKey,
+}
+
+impl Rotated {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NodeIssuer => "node-issuer",
+            Self::ServerIssuer => "server-issuer",
+            Self::CommandKey => "command-key",
+            Self::EnrolmentKey => "enrolment-key",
+        }
     }
 }

@@ -4,16 +4,17 @@ mod credential;
 mod fleet;
 pub(super) mod key;
 pub(super) mod order;
+mod revocation;
 
 pub(super) use fleet::{service_table, until};
+pub(super) use revocation::{plan, revoke};
 
 use super::answers;
-use crate::change::Plan;
 use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand};
 use crate::failure::{Failure, NOT_RUNNING};
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::pool::{HyperNode, RevokeNodeRequest, RevokedNode};
+use hh_ipc::api::pool::HyperNode;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -90,33 +91,6 @@ async fn health(session: &mut Session, node: &str) -> Result<Report, Failure> {
     Ok(fleet::health(&detail, session.now()))
 }
 
-/// What a revocation would close. It is asked about in any case: it can't be taken back.
-pub(super) async fn plan(
-    session: &mut Session,
-    node: &str,
-    reason: Option<&str>,
-) -> Result<Plan, Failure> {
-    let revoked = call(session, node, reason, true).await?;
-    let closing = closing(&revoked);
-    let question = format!("Let the node {node} in no more and close {closing}");
-    let summary = format!("would revoke the node {node} and close {closing}");
-    Ok(Plan {
-        report: revocation(&revoked, session.now(), summary),
-        question: Some(question),
-        typed: None,
-    })
-}
-
-pub(super) async fn revoke(
-    session: &mut Session,
-    node: &str,
-    reason: Option<&str>,
-) -> Result<Report, Failure> {
-    let revoked = call(session, node, reason, false).await?;
-    let summary = format!("revoked the node {node}; closed {}", closing(&revoked));
-    Ok(revocation(&revoked, session.now(), summary))
-}
-
 /// A command on files of the node; it asks no daemon.
 ///
 /// # Errors
@@ -129,32 +103,6 @@ pub(super) fn on_files(command: &NodeCommand, now: Timestamp) -> Result<Report, 
         NodeCommand::Credential(CredentialCommand::Show { file }) => credential::show(file, now),
         _ => unreachable!("NodeCommand::is_about_files() names these"),
     }
-}
-
-async fn call(
-    session: &mut Session,
-    node: &str,
-    reason: Option<&str>,
-    dry_run: bool,
-) -> Result<RevokedNode, Failure> {
-    let daemon = session.pool_control().await?;
-    let request = RevokeNodeRequest {
-        node: node.to_owned(),
-        reason: reason.map(str::to_owned),
-        dry_run,
-    };
-    let answer = daemon.client.revoke_node(daemon.call(), request).await;
-    daemon.granted(answer)
-}
-
-fn closing(revoked: &RevokedNode) -> String {
-    text::plural(revoked.node.connections.into(), "connection")
-}
-
-fn revocation(revoked: &RevokedNode, now: Timestamp, summary: String) -> Report {
-    let nodes = std::slice::from_ref(&revoked.node);
-    let view = vec![Part::Table(table(nodes, now)), Part::Note(summary)];
-    Report::item("RevokedNode", json!(revoked), view)
 }
 
 fn table(nodes: &[HyperNode], now: Timestamp) -> Table {

@@ -1,6 +1,7 @@
 //! `hhctl operation`: commands that nodes were given, and what came of them.
 
 use crate::Exit;
+use crate::change::Plan;
 use crate::cli::OperationCommand;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
@@ -30,6 +31,7 @@ pub(super) async fn report(
         OperationCommand::List { node, limit } => list(session, node.clone(), *limit).await,
         OperationCommand::Show { id } => show(session, id).await,
         OperationCommand::Wait { id, limit } => wait(session, id, *limit).await,
+        OperationCommand::Cancel { .. } => unreachable!("{}", super::PLANNED),
     }
 }
 
@@ -47,10 +49,47 @@ async fn list(session: &mut Session, node: Option<String>, limit: u32) -> Result
     Ok(Report::list("OperationList", &page.operations, view))
 }
 
-async fn show(session: &mut Session, id: &str) -> Result<Report, Failure> {
+async fn one(session: &mut Session, id: &str) -> Result<Operation, Failure> {
     let daemon = session.core().await?;
     let answer = daemon.client.operation(daemon.call(), id.to_owned()).await;
+    daemon.granted(answer)
+}
+
+/// What would be taken back.
+pub(super) async fn plan(session: &mut Session, id: &str) -> Result<Plan, Failure> {
+    let operation = one(session, id).await?;
+    let (command, node) = (&operation.command, &operation.node);
+    let summary = match operation.state {
+        OperationState::Queued => {
+            format!("would take {command} back, which waits for the node {node}")
+        }
+        _ => format!("{command} does not wait for the node {node} any more: core would refuse"),
+    };
+    let question = format!("Take {command} for the node {node} back");
+    let mut report = item(&operation, session.now());
+    report.exit = Exit::Done;
+    report.view.push(Part::Note(summary));
+    Ok(Plan {
+        report,
+        question: Some(question),
+        typed: None,
+    })
+}
+
+pub(super) async fn cancel(session: &mut Session, id: &str) -> Result<Report, Failure> {
+    let daemon = session.core_control().await?;
+    let answer = daemon
+        .client
+        .cancel_operation(daemon.call(), id.to_owned())
+        .await;
     let operation = daemon.granted(answer)?;
+    let mut report = item(&operation, session.now());
+    report.exit = Exit::Done;
+    Ok(report)
+}
+
+async fn show(session: &mut Session, id: &str) -> Result<Report, Failure> {
+    let operation = one(session, id).await?;
     let mut report = item(&operation, session.now());
     report.exit = Exit::Done;
     Ok(report)
@@ -133,7 +172,10 @@ pub(super) fn item(operation: &Operation, now: Timestamp) -> Report {
     );
     report.exit = match operation.state {
         OperationState::Done => Exit::Done,
-        OperationState::Failed | OperationState::Rejected | OperationState::Expired => Exit::Failed,
+        OperationState::Failed
+        | OperationState::Rejected
+        | OperationState::Expired
+        | OperationState::Cancelled => Exit::Failed,
         OperationState::Queued
         | OperationState::Sent
         | OperationState::Taken
@@ -197,6 +239,7 @@ fn state(operation: &Operation) -> Cell {
         OperationState::Rejected => (State::Fail, "refused by the node"),
         OperationState::Indeterminate => (State::Warn, "nobody knows whether it was done"),
         OperationState::Expired => (State::Fail, "expired, never sent"),
+        OperationState::Cancelled => (State::Warn, "taken back, never sent"),
     };
     Cell::state(mark, word)
 }

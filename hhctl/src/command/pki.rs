@@ -1,6 +1,7 @@
 //! `hhctl pki`: the certificates and keys of the control plane.
 
 mod audit_key;
+mod rotation;
 
 use crate::cli::PkiCommand;
 use crate::failure::Failure;
@@ -31,6 +32,7 @@ pub(super) fn on_files(command: &PkiCommand, now: Timestamp) -> Result<Report, F
     match command {
         PkiCommand::Init { trust_domain, dir } => init(trust_domain, dir, now),
         PkiCommand::AddAuditKey { dir, offline, name } => audit_key::add(dir, offline, name, now),
+        PkiCommand::Rotate(args) => rotation::rotate(args, now),
         PkiCommand::Status => unreachable!("PkiCommand::is_about_files() names these"),
     }
 }

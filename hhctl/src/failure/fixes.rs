@@ -29,6 +29,10 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
             "if a node that is not yours has used it, let yours join: `hhctl token create` with --replace"
         }
         "HH5006" => "name another node, or say --replace",
+        "HH5041" => {
+            "wait for what comes of it with `hhctl operation wait`, then have the node do the opposite"
+        }
+        "HH5042" => "see what came of it with `hhctl operation show`",
         "HH5080" => {
             "make the key with `hhctl pki add-audit-key`, and name it in hyperhash-core.toml"
         }

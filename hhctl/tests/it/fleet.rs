@@ -139,6 +139,64 @@ async fn operations_are_listed_shown_and_waited_for() {
 }
 
 #[tokio::test]
+async fn a_node_is_revoked_at_core_and_at_the_pool_by_its_name() {
+    let devnet = with_core();
+    let line = "hhctl node revoke berlin --reason stolen";
+    // A yes is not enough: it takes a new enrolment to undo it.
+    let yes = Operator::at(&devnet).who_answers("y\n").types(line).await;
+    assert_snapshot!("fleet_node_revoke_refused", yes.transcript());
+    let operator = Operator::at(&devnet);
+    let dry = operator.types(&format!("{line} --dry-run")).await;
+    assert!(dry.stdout.contains("would revoke"), "{dry:?}");
+    assert!(devnet.changes().is_empty());
+    let typed = Operator::at(&devnet)
+        .who_answers("berlin\n")
+        .types(line)
+        .await;
+    assert_snapshot!("fleet_node_revoke", typed.transcript());
+    let changes = devnet.changes();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert_eq!(changes[0], "core revokes berlin for Some(\"stolen\")");
+    // A node that neither knows.
+    let nobody = operator.types("hhctl node revoke rome -y").await;
+    assert_eq!(nobody.exit, Exit::NotFound, "{nobody:?}");
+    assert!(devnet.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_core_without_a_pool_revokes_a_node() {
+    let devnet = Devnet::start_some(Answers::good(), &[Daemon::Core]);
+    let operator = Operator::at(&devnet);
+    let revoked = operator.types("hhctl node revoke berlin -y -o json").await;
+    assert_eq!(revoked.exit, Exit::Done, "{revoked:?}");
+    assert!(
+        revoked.stdout.contains("\"RevokedFleetNode\""),
+        "{revoked:?}"
+    );
+    let unknown = operator.types("hhctl node revoke rome -y").await;
+    assert!(unknown.stderr.contains("HH5001"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_command_is_taken_back_after_a_question() {
+    let devnet = with_core();
+    let line = format!("hhctl operation cancel {DONE}");
+    let no = Operator::at(&devnet).who_answers("n\n").types(&line).await;
+    assert_eq!(no.exit, Exit::NotConfirmed, "{no:?}");
+    assert!(devnet.changes().is_empty());
+    let operator = Operator::at(&devnet);
+    let done = operator.types(&format!("{line} -y")).await;
+    assert_eq!(done.exit, Exit::Done, "{done:?}");
+    assert!(done.stdout.contains("taken back"), "{done:?}");
+    assert_eq!(devnet.changes(), [format!("cancel {DONE}")]);
+    let late = operator
+        .types(&format!("hhctl operation cancel {REFUSED} -y"))
+        .await;
+    assert_eq!(late.exit, Exit::Failed, "{late:?}");
+    assert!(late.stderr.contains("hhctl operation show"), "{late:?}");
+}
+
+#[tokio::test]
 async fn a_token_goes_into_a_file_for_its_owner_alone() {
     let devnet = with_core();
     let operator = Operator::at(&devnet);
@@ -224,6 +282,64 @@ async fn keys_are_made_once_and_belong_together() {
     let again = operator.types(&line).await;
     assert_eq!(again.exit, Exit::Failed, "{again:?}");
     assert_eq!(read("offline/root.key"), before);
+}
+
+#[tokio::test]
+async fn another_issuer_or_key_takes_the_place_of_the_one_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = Operator::in_dir(dir.path());
+    let (pki, away) = (dir.path().join("pki"), dir.path().join("away"));
+    let network = "--trust-domain hyperhash.example";
+    let line = format!("hhctl pki init {network} {}", pki.display());
+    operator.types(&line).await;
+    std::fs::rename(pki.join("offline"), &away).unwrap();
+    let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap();
+    let names = ["node-issuer", "server-issuer", "command", "enrolment"];
+    let keys = || names.map(|name| read(&format!("{name}.key")));
+    let (before, issuer) = (keys(), read("node-issuer.crt"));
+    let rotate = |what: &str, offline: &str| {
+        format!(
+            "hhctl pki rotate {what} {} {network} {offline}",
+            pki.display()
+        )
+    };
+    // Without what is kept offline nothing is changed.
+    for what in ["node-issuer", "server-issuer", "command-key"] {
+        let refused = operator.types(&rotate(what, "")).await;
+        assert_eq!(refused.exit, Exit::Failed, "{refused:?}");
+        assert!(refused.stderr.contains("--offline"), "{refused:?}");
+    }
+    assert_eq!(keys(), before);
+    let offline = format!("--offline {}", away.display());
+    for what in [
+        "node-issuer",
+        "server-issuer",
+        "command-key",
+        "enrolment-key",
+    ] {
+        let rotated = operator.types(&rotate(what, &offline)).await;
+        assert_eq!(rotated.exit, Exit::Done, "{rotated:?}");
+    }
+    for (before, now) in before.iter().zip(keys()) {
+        assert_ne!(*before, now);
+    }
+    assert_eq!(read("node-issuer.former.crt"), issuer);
+    let domain = "hyperhash.example".parse().unwrap();
+    for kind in [IssuerKind::Node, IssuerKind::Server] {
+        let (certificate, key) = (format!("{kind}-issuer.crt"), format!("{kind}-issuer.key"));
+        Issuer::from_pem(kind, &domain, &read(&certificate), &read(&key)).unwrap();
+        let mode = std::fs::metadata(pki.join(key))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let network: NetworkPublicKey = read("network.pub").trim().parse().unwrap();
+    let list = KeySet::verify(read("key-set.jws").trim(), &network, &domain, 1).unwrap();
+    assert_eq!((list.version, list.commands.len()), (2, 2));
+    // Two in a day would leave nodes outside.
+    let again = operator.types(&rotate("node-issuer", &offline)).await;
+    assert!(again.stderr.contains("less than a day"), "{again:?}");
 }
 
 #[tokio::test]

@@ -44,6 +44,30 @@ pub struct EnrolResponse {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub struct RecoverRequest {
+    /// Which node asks.
+    #[prost(string, tag = "1")]
+    pub node_id: String,
+    /// PKCS#10, as in an EnrolRequest.
+    #[prost(bytes = "vec", tag = "2")]
+    pub csr_der: Vec<u8>,
+    /// By the node's key: its signature over the node, the request and this TLS connection.
+    #[prost(bytes = "vec", tag = "3")]
+    pub proof: Vec<u8>,
+    /// The same, signed by the key of the node's last certificate. Where an answer to a renewal was lost the node does not know which
+    /// one that is, and signs with both.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub tls_proofs: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RecoverResponse {
+    /// As in an EnrolResponse.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub certificates_der: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub struct RenewRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub csr_der: Vec<u8>,
@@ -278,6 +302,29 @@ pub struct HeartbeatAnswer {
 pub struct Goodbye {
     #[prost(string, tag = "1")]
     pub reason: String,
+    /// [`super::REVOKED`] where the node has to be enrolled anew; else empty.
+    #[prost(string, tag = "20")]
+    pub code: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PollRequest {
+    /// As they would be on the stream, the hello first. At most 64.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: Vec<NodeMessage>,
+    /// For how long core may wait for something to send; it waits for 10 at most.
+    #[prost(uint32, tag = "2")]
+    pub wait_seconds: u32,
+    /// The last command that came by an earlier poll: only what follows it is sent. Empty at first.
+    #[prost(string, tag = "3")]
+    pub after_command: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PollResponse {
+    /// As they would be on the stream.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: Vec<CoreMessage>,
 }
 
 /// How far core's audit log goes.

@@ -5,6 +5,7 @@ mod audit;
 mod node;
 mod operation;
 mod pki;
+mod revocation;
 mod token;
 
 pub use api_token::{ApiToken, ApiTokenPage, ApiTokenState, CreateApiToken, IssuedApiToken, Role};
@@ -15,6 +16,7 @@ pub use operation::{
     ServiceOrder, WaitForOperation,
 };
 pub use pki::{IssuerStatus, PkiStatus, SigningKeyStatus};
+pub use revocation::{FleetRevocation, RevokeFleetNode, RevokedFleetNode};
 pub use token::{CreateToken, EnrolmentToken, IssuedToken, TokenPage, TokenState};
 
 use super::Hello;
@@ -32,6 +34,8 @@ pub trait Core {
     async fn nodes() -> Result<FleetPage, ApiError>;
     /// One of them, by its name.
     async fn node(id: String) -> Result<FleetNodeDetail, ApiError>;
+    /// Lets a node in no more: its session ends, and it gets nothing. Refused on a view socket.
+    async fn revoke_node(request: RevokeFleetNode) -> Result<RevokedFleetNode, ApiError>;
     /// Signs a command for a service of a node. It is carried out when the node is connected. Refused on a view socket.
     async fn order_service(order: ServiceOrder) -> Result<Operation, ApiError>;
     /// Signs a command for a node, as [`Self::order_service`] does. Refused on a view socket.
@@ -42,6 +46,8 @@ pub trait Core {
     async fn operation(id: String) -> Result<Operation, ApiError>;
     /// One of them, as soon as it is known what came of it, or when the time is over.
     async fn wait_for_operation(wait: WaitForOperation) -> Result<Operation, ApiError>;
+    /// Takes a command back that was never sent. Refused on a view socket.
+    async fn cancel_operation(id: String) -> Result<Operation, ApiError>;
     /// Makes a token with which one node may enrol. Refused on a view socket.
     async fn create_token(request: CreateToken) -> Result<IssuedToken, ApiError>;
     /// Tokens, newest first; none of them can be used by who sees them here.

@@ -92,6 +92,8 @@ fn messages_of_core_are_as_they_were() {
     assert_wire!(core_status);
     assert_wire!(fleet_page);
     assert_wire!(fleet_node_detail);
+    assert_wire!(revoke_fleet_node);
+    assert_wire!(revoked_fleet_node);
     assert_wire!(service_orders);
     assert_wire!(node_orders);
     assert_wire!(operation_query);

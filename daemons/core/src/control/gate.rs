@@ -14,11 +14,13 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
         CoreRequest::Status { .. } => CoreResponse::Status(Err(error)),
         CoreRequest::Nodes { .. } => CoreResponse::Nodes(Err(error)),
         CoreRequest::Node { .. } => CoreResponse::Node(Err(error)),
+        CoreRequest::RevokeNode { .. } => CoreResponse::RevokeNode(Err(error)),
         CoreRequest::OrderService { .. } => CoreResponse::OrderService(Err(error)),
         CoreRequest::OrderNode { .. } => CoreResponse::OrderNode(Err(error)),
         CoreRequest::Operations { .. } => CoreResponse::Operations(Err(error)),
         CoreRequest::Operation { .. } => CoreResponse::Operation(Err(error)),
         CoreRequest::WaitForOperation { .. } => CoreResponse::WaitForOperation(Err(error)),
+        CoreRequest::CancelOperation { .. } => CoreResponse::CancelOperation(Err(error)),
         CoreRequest::CreateToken { .. } => CoreResponse::CreateToken(Err(error)),
         CoreRequest::Tokens { .. } => CoreResponse::Tokens(Err(error)),
         CoreRequest::RevokeToken { .. } => CoreResponse::RevokeToken(Err(error)),
@@ -37,8 +39,7 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role,
-        ServiceAction, ServiceOrder, WaitForOperation,
+    AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, RevokeFleetNode, Role, ServiceAction, ServiceOrder, WaitForOperation,
     };
     use std::collections::BTreeSet;
 
@@ -54,6 +55,11 @@ mod tests {
         let node_order = NodeOrder {
             node: id(),
             action: NodeAction::Ping,
+            dry_run: true,
+        };
+        let revoke = RevokeFleetNode {
+            node: id(),
+            reason: None,
             dry_run: true,
         };
         let token = CreateToken {
@@ -79,6 +85,7 @@ mod tests {
             CoreRequest::Status {},
             CoreRequest::Nodes {},
             CoreRequest::Node { id: id() },
+            CoreRequest::RevokeNode { request: revoke },
             CoreRequest::OrderService { order },
             CoreRequest::OrderNode { order: node_order },
             CoreRequest::Operations {
@@ -86,6 +93,7 @@ mod tests {
             },
             CoreRequest::Operation { id: id() },
             CoreRequest::WaitForOperation { wait },
+            CoreRequest::CancelOperation { id: id() },
             CoreRequest::CreateToken { request: token },
             CoreRequest::Tokens {},
             CoreRequest::RevokeToken { id: id() },

@@ -1,5 +1,6 @@
 //! Nodes for operators.
 
+use super::revocation::revocation;
 use super::{Control, MAX_LISTED, store_error, timestamp};
 use crate::fleet::{Fleet, Live};
 use crate::inventory;
@@ -92,6 +93,7 @@ impl Control {
                 .map(node_lane)
                 .collect(),
             inventory: inventory.map(|(told, at_ms)| node_inventory(told, at_ms)),
+            revocation: row.revoked.as_ref().map(revocation),
         })
     }
 }
@@ -136,14 +138,18 @@ fn lanes<'a>(live: Option<&'a Live>, latest: Option<&'a Latest>) -> &'a [LaneRep
         .unwrap_or_default()
 }
 
-fn fleet_node(row: &NodeRow, live: Option<&Live>, services: &[ServiceReport]) -> FleetNode {
+pub(super) fn fleet_node(
+    row: &NodeRow,
+    live: Option<&Live>,
+    services: &[ServiceReport],
+) -> FleetNode {
     let running = services.iter().filter(|service| service.state == "running");
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let total = live.map(|live| report::total(&live.lanes));
     FleetNode {
         id: row.id.to_string(),
         state: match live {
-            _ if row.is_revoked => NodeState::Revoked,
+            _ if row.revoked.is_some() => NodeState::Revoked,
             Some(_) => NodeState::Connected,
             None => NodeState::Away,
         },

@@ -131,11 +131,12 @@ impl Control {
 
 fn known(found: Result<Option<OperationRow>, StoreError>, id: &str) -> Result<Operation, ApiError> {
     let found = found.map_err(|error| store_error(&error))?;
-    let unknown = || {
-        let message = format!("there is no operation {id}; `hhctl operation list` shows them");
-        ApiError::new(ErrorKind::NotFound, "HH5002", message)
-    };
-    found.map(answer).ok_or_else(unknown)
+    found.map(answer).ok_or_else(|| no_such_operation(id))
+}
+
+pub(super) fn no_such_operation(id: &str) -> ApiError {
+    let message = format!("there is no operation {id}; `hhctl operation list` shows them");
+    ApiError::new(ErrorKind::NotFound, "HH5002", message)
 }
 
 fn order_error(error: &OrderError) -> ApiError {
@@ -202,7 +203,7 @@ fn would_be(node: &NodeId, command: String, by: String) -> Operation {
     }
 }
 
-fn answer(row: OperationRow) -> Operation {
+pub(super) fn answer(row: OperationRow) -> Operation {
     let waiting = match row.state {
         OperationState::Queued => Some("the node is away"),
         OperationState::Sent => Some("the node has not said that it has it"),

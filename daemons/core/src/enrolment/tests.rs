@@ -15,19 +15,19 @@ on_both_engines!(
 );
 
 /// Core without its ports.
-struct Core {
-    base: Base,
-    enrolment: Enrolment,
+pub(super) struct Core {
+    pub(super) base: Base,
+    pub(super) enrolment: Enrolment,
 }
 
 /// A machine that wants to be a node.
-struct Machine {
-    key: NodeSecretKey,
-    tls: LeafKey,
+pub(super) struct Machine {
+    pub(super) key: NodeSecretKey,
+    pub(super) tls: LeafKey,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             key: NodeSecretKey::generate().unwrap(),
             tls: LeafKey::generate().unwrap(),
@@ -50,7 +50,7 @@ impl Machine {
     }
 }
 
-fn peer(host: u8) -> Peer {
+pub(super) fn peer(host: u8) -> Peer {
     Peer {
         address: ([192, 0, 2, host], 1_000).into(),
         certificate: None,
@@ -59,7 +59,7 @@ fn peer(host: u8) -> Peer {
 }
 
 impl Core {
-    fn start(base: Base) -> Self {
+    pub(super) fn start(base: Base) -> Self {
         // The keys are read once.
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::of_test(dir.path());
@@ -67,7 +67,7 @@ impl Core {
         Self { base, enrolment }
     }
 
-    async fn token(&self, node: &str, may_replace: bool) -> String {
+    pub(super) async fn token(&self, node: &str, may_replace: bool) -> String {
         let authority = &self.enrolment.authority;
         let request = TokenRequest {
             domain: authority.domain.clone(),
@@ -92,13 +92,17 @@ impl Core {
         text
     }
 
-    async fn enrol(&self, machine: &Machine, token: &str) -> Result<EnrolResponse, Status> {
+    pub(super) async fn enrol(
+        &self,
+        machine: &Machine,
+        token: &str,
+    ) -> Result<EnrolResponse, Status> {
         let peer = peer(1);
         let request = machine.request(token, peer.exported);
         self.enrolment.enrol(&peer, request).await
     }
 
-    async fn faults(&self) -> usize {
+    pub(super) async fn faults(&self) -> usize {
         let lines: Result<_, StoreError> = self
             .base
             .store

@@ -164,7 +164,7 @@ mod tests {
             agent_version: "0.1.0".to_owned(),
             enrolled_at_ms: 0,
             last_seen_at_ms: Some(1_500),
-            is_revoked: false,
+            revoked: None,
             certificate_until_ms: 90_000,
         }
     }

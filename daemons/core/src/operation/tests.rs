@@ -10,6 +10,7 @@ on_both_engines!(
     a_session_sends_each_once_in_order_and_the_next_one_all_of_which_no_end_is_known,
     an_end_is_known_once_and_from_the_node_itself,
     of_a_node_that_joins_anew_nobody_will_know,
+    only_what_was_never_sent_is_taken_back,
 );
 
 fn node(name: &str) -> NodeId {
@@ -143,11 +144,32 @@ async fn of_a_node_that_joins_anew_nobody_will_know(base: Base) {
     with_three(base, |transaction| {
         let berlin = node("berlin");
         taken(transaction, &berlin, &id(1).to_string()).unwrap();
-        let given_up = give_up(transaction, &berlin, 60).unwrap();
+        let given_up = give_up(transaction, &berlin, (60, "the node joined anew")).unwrap();
         assert_eq!(given_up.len(), 3);
         assert_eq!(state(transaction, 1), OperationState::Indeterminate);
         assert_eq!(state(transaction, 2), OperationState::Expired);
         assert_eq!(delivered(transaction, None), ids(&[]));
+    })
+    .await;
+}
+
+async fn only_what_was_never_sent_is_taken_back(base: Base) {
+    with_three(base, |transaction| {
+        let berlin = node("berlin");
+        let cancelled = |seq, at_ms| cancel(transaction, &id(seq).to_string(), at_ms).unwrap();
+        assert_eq!(cancelled(1, 60), Some(id(1)));
+        assert_eq!(state(transaction, 1), OperationState::Cancelled);
+        assert_eq!(cancelled(1, 61), None);
+        // It is not sent any more, and it does not expire.
+        assert_eq!(delivered(transaction, None), ids(&[2, 3]));
+        assert_eq!(expire(transaction, 100).unwrap(), []);
+        for seq in [2, 3] {
+            assert_eq!(cancelled(seq, 60), None);
+        }
+        assert_eq!(state(transaction, 2), OperationState::Sent);
+        assert!(conclude(transaction, &berlin, &id(2).to_string(), &conclusion()).unwrap());
+        assert!(!conclude(transaction, &berlin, &id(1).to_string(), &conclusion()).unwrap());
+        assert_eq!(count_open(transaction).unwrap(), 1);
     })
     .await;
 }

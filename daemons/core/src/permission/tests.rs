@@ -47,7 +47,7 @@ fn what_has_no_row_is_for_nobody() {
 /// The words by which a method is known to change something, apart from the table.
 fn changes(interface: Interface, method: &str) -> bool {
     match interface {
-        Interface::Control => ["create_", "revoke_", "order_"]
+        Interface::Control => ["create_", "revoke_", "order_", "cancel_"]
             .iter()
             .any(|verb| method.starts_with(verb)),
         Interface::Rest => !method.starts_with("GET "),

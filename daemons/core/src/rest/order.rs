@@ -82,6 +82,27 @@ pub(super) async fn operation(
     Ok(Json(rest.control.wait_for_operation(wait).await?))
 }
 
+/// Takes a command back that was never sent. One that was sent can't be: its node may be carrying it out.
+#[utoipa::path(delete, path = "/v1/operations/{id}", tag = "operators", security(("token" = [])),
+    params(("id" = String, Path, description = "Its id", max_length = 256)),
+    responses((status = 200, description = "The operation, cancelled", body = Operation), TokenProblems))]
+pub(super) async fn cancel(
+    State(rest): State<Rest>,
+    Holder(holder): Holder,
+    peer: Peer,
+    InPath(id): InPath<String>,
+) -> Result<Json<Operation>, Problem> {
+    let id = plain(id)?;
+    let now = rest.control.operation(id.clone()).await?;
+    if !holder.speaks_of_node(&now.node) {
+        return Err(Problem::not_found(
+            "no node of this token has such an operation",
+        ));
+    }
+    let asker = Asker::holder(&holder, peer.0);
+    Ok(Json(rest.control.cancel_operation(&asker, id).await?))
+}
+
 /// Signs a command for a service of a node, which is carried out when the node is connected and its policy allows it.
 #[utoipa::path(post, path = "/v1/operations", tag = "operators", security(("token" = [])), request_body = ServiceOrder,
     responses((status = 202, description = "The operation; of a dry run one without an id", body = Operation), TokenProblems))]

@@ -2,6 +2,7 @@
 
 use super::Sessions;
 use crate::checkpoint::Checkpoints;
+use super::incoming::Incoming;
 use crate::fleet::{Fleet, Live, Place};
 use crate::inventory;
 use crate::lease::{self, LeaseError};
@@ -11,7 +12,7 @@ use crate::report;
 use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    AuditSeen, Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, MAX_LANES, MAX_SERVICES, NodeHello, NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
+    AuditSeen, Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, MAX_LANES, MAX_SERVICES, NodeHello, NodeMessage, REVOKED, ResultTaken, ServiceReport, Welcome, core_message, node_message,
 };
 use hh_trust::command_result::plain_output;
 use hh_trust::pki::PeerName;
@@ -19,7 +20,6 @@ use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tonic::Streaming;
 
 /// For the first message: the agent has it ready.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -29,6 +29,9 @@ const HEARTBEAT_SECONDS: u32 = 5;
 
 /// And taken to be gone after three that did not come.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3 * 5 + 1);
+
+/// For so long a node is not taken to be gone that has polled: the next poll comes after the answer to the last.
+const BETWEEN_POLLS: Duration = Duration::from_secs(5);
 
 /// A node is told to measure this often.
 const TELEMETRY_SECONDS: u32 = 5;
@@ -46,7 +49,7 @@ pub(super) struct Talk {
     operations: Operations,
     checkpoints: Checkpoints,
     tasks: Tasks,
-    incoming: Streaming<NodeMessage>,
+    incoming: Incoming,
     outgoing: mpsc::Sender<CoreMessage>,
     /// The last command that was sent in this session.
     last_sent: Option<String>,
@@ -57,6 +60,8 @@ pub(super) struct Talk {
 enum End {
     #[error("the node has closed it")]
     Closed,
+    #[error("the poll is answered")]
+    Answered,
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("nothing was heard for {} s", SILENCE_LIMIT.as_secs())]
@@ -65,6 +70,8 @@ enum End {
     Protocol(&'static str),
     #[error("another session of this node has begun, or it joined anew")]
     Replaced,
+    #[error("this node was revoked; enrol it with a new token that was made with --replace")]
+    Revoked,
     #[error("hyperhash-core stops")]
     Stopping,
     #[error("the database can't be used now")]
@@ -91,7 +98,7 @@ impl Talk {
         sessions: &Sessions,
         address: SocketAddr,
         node: NodeRow,
-        incoming: Streaming<NodeMessage>,
+        incoming: Incoming,
         outgoing: mpsc::Sender<CoreMessage>,
     ) -> Self {
         Self {
@@ -110,17 +117,33 @@ impl Talk {
         }
     }
 
+    /// Sends only what follows this command; all where it is none.
+    pub(super) fn after(mut self, command_id: String) -> Self {
+        self.last_sent = (!command_id.is_empty()).then_some(command_id);
+        self
+    }
+
     pub(super) async fn run(mut self) {
         let Err(end) = self.talk().await;
+        let end = self.explained(end).await;
         let (node, address) = (&self.node.id, self.address);
         match &end {
+            // The next poll goes on.
+            End::Answered => return,
             End::Store(error) => {
                 tracing::error!(%node, %address, error = error as &dyn std::error::Error, "session ended");
+            }
+            end if self.incoming.is_poll() => {
+                tracing::debug!(%node, %address, why = %end, "poll ended");
             }
             end => tracing::info!(%node, %address, why = %end, "session ended"),
         }
         let goodbye = Goodbye {
             reason: end.to_string(),
+            code: match end {
+                End::Revoked => REVOKED.to_owned(),
+                _ => String::new(),
+            },
         };
         // Who does not read can't be told.
         let goodbye = core_message::Body::Goodbye(goodbye);
@@ -129,6 +152,23 @@ impl Talk {
                 body: Some(goodbye),
             })
             .ok();
+    }
+
+    /// A session that has lost its lease ends for a reason that is in the database.
+    async fn explained(&self, end: End) -> End {
+        if !matches!(end, End::Replaced) {
+            return end;
+        }
+        let (id, epoch) = (self.node.id.clone(), self.node.epoch);
+        let read: Result<Option<NodeRow>, StoreError> = self
+            .store
+            .read(move |transaction| node::get(transaction, &id))
+            .await;
+        let node = read.ok().flatten().filter(|node| node.epoch == epoch);
+        match node.and_then(|node| node.revoked) {
+            Some(_) => End::Revoked,
+            None => end,
+        }
     }
 
     async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
@@ -147,10 +187,27 @@ impl Talk {
             match event {
                 Event::Wake => self.deliver(&place).await?,
                 Event::Message(Some(message)) => self.hear(&place, message).await?,
-                Event::Message(None) => return Err(End::Closed),
+                Event::Message(None) => return Err(self.ended(place)),
                 Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
             }
         }
+    }
+
+    /// The node has said all that it had to say.
+    fn ended(&self, place: Place) -> End {
+        if !self.incoming.is_poll() {
+            return End::Closed;
+        }
+        let tasks = self.tasks.clone();
+        self.tasks.spawn_session("node between polls", async move {
+            tokio::select! {
+                () = tasks.cancelled() => {}
+                () = place.end.cancelled() => {}
+                () = tokio::time::sleep(BETWEEN_POLLS) => {}
+            }
+            drop(place);
+        });
+        End::Answered
     }
 
     async fn next(&mut self, place: &Place) -> Result<Event, End> {
@@ -186,7 +243,9 @@ impl Talk {
         };
         let seen = live.audit.clone();
         let place = self.enter(live, hello.agent_version).await?;
-        tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
+        if !self.incoming.is_poll() {
+            tracing::info!(node = %self.node.id, address = %self.address, last_seq = hello.last_seq, "session begun");
+        }
         let welcome = Welcome {
             core_unix_ms: now_ms,
             heartbeat_seconds: HEARTBEAT_SECONDS,
@@ -202,18 +261,19 @@ impl Talk {
     async fn enter(&self, live: Live, version: String) -> Result<Place, End> {
         let is_plain = version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_graphic());
         let version = (is_plain && version != self.node.agent_version).then_some(version);
-        let (id, epoch) = (self.node.id.clone(), self.node.epoch);
+        let let_in = self.node.clone();
         let (replica, instance) = (self.replica.clone(), self.store.instance());
         let said = live.clone();
         let enter = move |transaction: &Transaction<'_>| {
-            let node = node::get(transaction, &id)?;
-            if !node.is_some_and(|node| node.epoch == epoch && !node.is_revoked) {
+            let node = node::get(transaction, &let_in.id)?;
+            if !node.is_some_and(|node| node.is_still(&let_in)) {
                 return Err(LeaseError::Lost);
             }
+            let id = &let_in.id;
             if let Some(version) = version {
-                node::set_version(transaction, &id, &version)?;
+                node::set_version(transaction, id, &version)?;
             }
-            Ok(lease::take(transaction, (&replica, instance), &id, &said)?)
+            Ok(lease::take(transaction, (&replica, instance), id, &said)?)
         };
         let lease = self.store.call(enter).await?;
         Ok(self.fleet.enter(lease, live))
@@ -229,6 +289,7 @@ impl Talk {
                 return Ok(());
             };
             self.last_sent = Some(last.id.clone());
+            self.incoming.hurry();
             for command in commands {
                 let command = Command {
                     jws: command.jws,

@@ -17,7 +17,9 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 5] = [INITIAL, LEASES, API_TOKENS, INVENTORIES, JOURNALS];
+const MIGRATIONS: [&str; 7] = [
+    INITIAL, LEASES, API_TOKENS, REVOCATION, CANCELLED, INVENTORIES, JOURNALS,
+];
 
 /// Times are milliseconds since 1970.
 const INITIAL: &str = "
@@ -162,6 +164,44 @@ CREATE TABLE pseudonyms (
     \"only\" {int} PRIMARY KEY CHECK (\"only\" = 1),
     key {bytes} NOT NULL CHECK (length(key) = 32)
 ){table};
+";
+
+/// Why a node was revoked, and how often it has come back by its keys alone.
+const REVOCATION: &str = "
+ALTER TABLE nodes ADD COLUMN revoked_reason {text};
+-- In a row: an ordinary renewal begins anew.
+ALTER TABLE nodes ADD COLUMN recoveries {int} NOT NULL DEFAULT 0;
+";
+
+/// Commands that were taken back. SQLite changes no CHECK, so the table is made anew: what another migration has added to it before this
+/// one is to be in both lists.
+const CANCELLED: &str = "
+CREATE TABLE commands_anew (
+    id {text} PRIMARY KEY,
+    node {text} NOT NULL REFERENCES nodes,
+    epoch {int} NOT NULL,
+    seq {int} NOT NULL,
+    jws {text} NOT NULL,
+    command {text} NOT NULL,
+    asked_by {text} NOT NULL,
+    created_at_ms {int} NOT NULL,
+    expires_at_ms {int} NOT NULL,
+    state {text} NOT NULL CHECK (state IN ('queued', 'sent', 'taken', 'done', 'failed', 'rejected', 'indeterminate', 'expired', 'cancelled')),
+    ended_at_ms {int},
+    code {text},
+    detail {text},
+    -- As the node signed it.
+    result_jws {text},
+    UNIQUE (node, epoch, seq)
+){keyed};
+INSERT INTO commands_anew
+    (id, node, epoch, seq, jws, command, asked_by, created_at_ms, expires_at_ms, state, ended_at_ms, code, detail, result_jws)
+    SELECT id, node, epoch, seq, jws, command, asked_by, created_at_ms, expires_at_ms, state, ended_at_ms, code, detail, result_jws
+    FROM commands;
+DROP TABLE commands;
+ALTER TABLE commands_anew RENAME TO commands;
+CREATE INDEX commands_by_time ON commands (created_at_ms);
+CREATE INDEX commands_open ON commands (node, epoch, seq) WHERE state IN ('queued', 'sent', 'taken');
 ";
 
 /// What nodes are.

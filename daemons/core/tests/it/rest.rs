@@ -117,6 +117,53 @@ async fn an_operator_has_a_node_restart_a_service_over_rest() {
 }
 
 #[tokio::test]
+async fn an_operator_takes_a_command_back_and_one_of_core_revokes_a_node_over_rest() {
+    let site = Site::start().await;
+    let agent = site.start_node("berlin-1", "", "");
+    wait_for("the node is known", async || site.node("berlin-1").await).await;
+    agent.kill();
+    site.away("berlin-1").await;
+    let words = ["--role", "node-operator", "--node", "berlin-1"];
+    let (_, bob) = token(&site, "bob", &words);
+    let words = ["--role", "node-operator", "--node", "paris"];
+    let (_, carol) = token(&site, "carol", &words);
+    let (_, alice) = token(&site, "alice", &["--role", "core-operator"]);
+    let order = r#"{"node":"berlin-1","service":"sleeper","action":"restart"}"#;
+    let sent = ask(&site, "POST /v1/operations", Some(&bob), order).await;
+    let cancel = format!(
+        "DELETE /v1/operations/{}",
+        sent.body["id"].as_str().unwrap()
+    );
+    let of_another = ask(&site, &cancel, Some(&carol), "").await;
+    assert_eq!(of_another.status, 404, "{of_another:?}");
+    let cancelled = ask(&site, &cancel, Some(&bob), "").await;
+    assert_eq!(
+        (cancelled.status, &cancelled.body["state"]),
+        (200, &json!("cancelled"))
+    );
+    let again = ask(&site, &cancel, Some(&bob), "").await;
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("HH5042")));
+
+    let revoke = "POST /v1/nodes/berlin-1/revoke";
+    let refused = ask(&site, revoke, Some(&bob), "{}").await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let long = json!({"reason": "x".repeat(201)}).to_string();
+    let refused = ask(&site, revoke, Some(&alice), &long).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let revoked = ask(&site, revoke, Some(&alice), r#"{"reason":"stolen"}"#).await;
+    assert_eq!(
+        (revoked.status, &revoked.body["node"]["state"]),
+        (200, &json!("revoked"))
+    );
+    let order = ask(&site, "POST /v1/operations", Some(&bob), order).await;
+    assert_eq!((order.status, &order.body["code"]), (409, &json!("HH5004")));
+    let public = see(&site, "/v1/public/nodes").await;
+    assert_eq!(public["items"], json!([]));
+    let verified = site.hhctl(&["audit", "verify"]);
+    assert_eq!(verified.status, 0, "{verified:?}");
+}
+
+#[tokio::test]
 async fn a_view_socket_makes_no_token() {
     let site = Site::start().await;
     let view = site.path().join("hyperhash-core/view.sock");

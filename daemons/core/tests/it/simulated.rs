@@ -10,7 +10,7 @@ use crate::site::{PATIENCE, Site};
 use futures::future::join_all;
 use hh_ipc::agent::{
     self, Command, CommandTaken, EnrolRequest, EnrolResponse, Heartbeat, Inventory, LaneReport,
-    NodeHello, NodeMessage, Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message,
+    NodeHello, NodeMessage, PollRequest, PollResponse, Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message,
     node_message, path,
 };
 use hh_ipc::api::core::CreateToken;
@@ -186,6 +186,52 @@ impl Node {
             measured: Notify::new(),
             is_quiet: AtomicBool::new(false),
         }
+    }
+
+    /// One long poll, on a connection of its own, and what core said.
+    ///
+    /// # Errors
+    /// Core's words.
+    pub(crate) async fn poll(
+        &self,
+        said: Vec<node_message::Body>,
+        wait_seconds: u32,
+        after: &str,
+    ) -> Result<Vec<core_message::Body>, String> {
+        let joined = &self.joined;
+        let (address, tls) = (&joined.address, &joined.tls);
+        let polling = async {
+            let channel = Channel::dial(self.source, address, &joined.domain, tls).await?;
+            let messages = said
+                .into_iter()
+                .map(|body| NodeMessage { body: Some(body) });
+            let request = PollRequest {
+                messages: messages.collect(),
+                wait_seconds,
+                after_command: after.to_owned(),
+            };
+            let answer: PollResponse = channel.unary(path::POLL, request).await?;
+            Ok::<_, WireError>(answer.messages)
+        };
+        let messages = polling.await.map_err(|error| error.to_string())?;
+        let bodies = messages.into_iter().filter_map(|message| message.body);
+        Ok(bodies.collect())
+    }
+
+    /// Who is here.
+    pub(crate) fn hello(&self) -> node_message::Body {
+        node_message::Body::Hello(NodeHello {
+            agent_version: "0.1.0".to_owned(),
+            epoch: self.joined.epoch,
+            last_seq: 0,
+            services: services(),
+        })
+    }
+
+    /// That it has carried an order out.
+    pub(crate) fn done(&self, id: &str, seq: u64) -> node_message::Body {
+        let jws = self.result(id, seq).sign(&self.key);
+        node_message::Body::Result(agent::CommandResult { jws })
     }
 
     /// Whether core does not have all that it measured.

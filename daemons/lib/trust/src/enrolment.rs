@@ -15,7 +15,7 @@ use crate::NodeId;
 use crate::control_key::{EnrolKey, EnrolPublicKey, NetworkPublicKey};
 use crate::jws::{self, JwsError, Presented};
 use crate::node_key::{NodePublicKey, NodeSecretKey};
-use crate::pki::{CaPin, TrustDomain};
+use crate::pki::{self, CaPin, LeafKey, RequestError, TrustDomain};
 
 /// Longest life of a token: who has not used it in a day asks again.
 pub const TOKEN_SECONDS_MAX: i64 = 86_400;
@@ -388,6 +388,33 @@ impl NodePublicKey {
     ) -> bool {
         self.has_signed(&what.message(channel, request), proof)
     }
+}
+
+impl LeafKey {
+    /// Proves on this connection that the node has the key of a certificate that it was given.
+    ///
+    /// # Errors
+    /// The key does not sign.
+    pub fn prove(
+        &self,
+        what: Possession<'_>,
+        channel: &ChannelBinding,
+        request: &[u8],
+    ) -> Result<Vec<u8>, RequestError> {
+        self.sign(&what.message(channel, request))
+    }
+}
+
+/// Whether `proof` is that of the key of a certificate in DER, on this connection and for this request.
+#[must_use]
+pub fn certificate_has_proved(
+    certificate: &[u8],
+    what: Possession<'_>,
+    channel: &ChannelBinding,
+    request: &[u8],
+    proof: &[u8],
+) -> bool {
+    pki::has_signed(certificate, &what.message(channel, request), proof)
 }
 
 impl TokenHash {

@@ -14,6 +14,7 @@ mod lifetime;
 mod request;
 
 pub use authority::{AuthorityError, IssuedCertificate, Issuer, IssuerKind, RevokedSerial, Root};
+pub(crate) use certificate::has_signed;
 pub use certificate::{CaPin, CertificateError, PeerCertificate, Serial};
 pub use channel::{
     ChannelError, KeySlot, enrolment_client, enrolment_server, rest_server, session_client,

@@ -1,15 +1,17 @@
 //! One session: orders to the worker, its reports and heartbeats to core.
 
 use super::chain;
+use super::poller::Poller;
 use crate::dial::{Channel, DialError};
 use crate::identity::Identity;
 use crate::report::Reporter;
 use crate::witness::Seen;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
+use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    AuditCheckpoint, AuditSeen, CoreMessage, Heartbeat, Inventory, NodeHello, NodeMessage, core_message,
-    node_message, path,
+    AuditCheckpoint, AuditSeen, CoreMessage, Heartbeat, Inventory, NodeHello, NodeMessage, REVOKED,
+    core_message, node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -19,6 +21,9 @@ use tonic::Streaming;
 
 /// Messages to core that wait for the connection.
 const OUTGOING_QUEUE: usize = 64;
+
+/// Messages of core's polls that wait for the worker.
+const HEARD_QUEUE: usize = 16;
 
 /// Until core says otherwise.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -30,7 +35,7 @@ const HEARTBEAT_SECONDS_MAX: u32 = 60;
 const SILENCE: u32 = 3;
 
 pub(super) struct Session {
-    incoming: Streaming<CoreMessage>,
+    incoming: Incoming,
     outgoing: mpsc::Sender<NodeMessage>,
     heartbeat: Interval,
     heard: Instant,
@@ -40,6 +45,30 @@ pub(super) struct Session {
     audit: watch::Receiver<Seen>,
 }
 
+/// Where core's messages come from.
+enum Incoming {
+    Stream(Box<Streaming<CoreMessage>>),
+    Polls(mpsc::Receiver<Result<CoreMessage, DialError>>),
+}
+
+impl Incoming {
+    async fn message(&mut self) -> Result<CoreMessage, End> {
+        match self {
+            Self::Stream(stream) => match stream.message().await {
+                Ok(Some(message)) => Ok(message),
+                Ok(None) => Err(End::Closed),
+                Err(status) => Err(End::Lost(chain(&status))),
+            },
+            Self::Polls(heard) => match heard.recv().await {
+                Some(Ok(message)) => Ok(message),
+                Some(Err(error)) if error.is_revoked() => Err(End::Revoked),
+                Some(Err(error)) => Err(End::Lost(chain(&error))),
+                None => Err(End::PollsOver),
+            },
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum End {
@@ -47,12 +76,23 @@ pub(super) enum End {
     Closed,
     #[error("core has said goodbye: {0}")]
     Goodbye(String),
+    #[error("core has revoked this node")]
+    Revoked,
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("core was not heard")]
     Silent,
+    #[error("core was polled for long enough; a stream is tried again")]
+    PollsOver,
     #[error("the agent stops")]
     Stopping,
+}
+
+impl End {
+    /// The connection has ended it, and neither core nor this node.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        matches!(self, Self::Closed | Self::Lost(_) | Self::Silent)
+    }
 }
 
 /// What the owner of a session has to see to.
@@ -86,23 +126,36 @@ impl Due<'_> {
     }
 }
 
+/// Who has the session, and what he tells in it.
+pub(super) struct Speaker<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) reporter: Reporter,
+    pub(super) audit: watch::Receiver<Seen>,
+}
+
+impl Speaker<'_> {
+    fn hello(&self) -> NodeHello {
+        NodeHello {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: self
+                .identity
+                .enrolled()
+                .map_or(0, |enrolled| enrolled.epoch),
+            last_seq: 0,
+            services: self.reporter.services(),
+            audit: Some(seen(&self.audit)),
+        }
+    }
+}
+
 impl Session {
     /// Opens a session, and says who is here.
     pub(super) async fn open(
         channel: &Channel,
-        identity: &Identity,
-        reporter: Reporter,
-        audit: watch::Receiver<Seen>,
+        speaker: Speaker<'_>,
     ) -> Result<Self, DialError> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
-        let hello = NodeHello {
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: identity.enrolled().map_or(0, |enrolled| enrolled.epoch),
-            last_seq: 0,
-            services: reporter.services(),
-            audit: Some(seen(&audit)),
-        };
-        let hello = node_message::Body::Hello(hello);
+        let hello = node_message::Body::Hello(speaker.hello());
         // There is room: it is the first.
         outgoing.try_send(NodeMessage { body: Some(hello) }).ok();
         let messages = stream::unfold(messages, |mut messages| async move {
@@ -111,15 +164,46 @@ impl Session {
         });
         let incoming = channel.streaming(path::SESSION, messages).await?;
         tracing::info!("session with core begun");
-        Ok(Self {
+        Ok(Self::new(
+            Incoming::Stream(Box::new(incoming)),
+            outgoing,
+            speaker,
+        ))
+    }
+
+    /// Has a session by polls, until then at the latest.
+    pub(super) async fn poll(
+        channel: &Channel,
+        speaker: Speaker<'_>,
+        tasks: &Tasks,
+        until: Instant,
+    ) -> Result<Self, DialError> {
+        let (outgoing, said) = mpsc::channel(OUTGOING_QUEUE);
+        let (heard, incoming) = mpsc::channel(HEARD_QUEUE);
+        let mut poller = Poller::new(channel.clone(), speaker.hello(), said, heard, until);
+        let first = poller.first().await?;
+        let stopped = tasks.token().clone();
+        tasks.spawn_session("polls of core", async move {
+            stopped.run_until_cancelled(poller.run(first)).await;
+        });
+        tracing::info!("polling core");
+        Ok(Self::new(Incoming::Polls(incoming), outgoing, speaker))
+    }
+
+    fn new(
+        incoming: Incoming,
+        outgoing: mpsc::Sender<NodeMessage>,
+        speaker: Speaker<'_>,
+    ) -> Self {
+        Self {
             incoming,
             outgoing,
             heartbeat: interval(HEARTBEAT),
             heard: Instant::now(),
-            reporter,
+            reporter: speaker.reporter,
             told: None,
-            audit,
-        })
+            audit: speaker.audit,
+        }
     }
 
     /// Goes on until there is something to see to. What has come is dealt with before it returns.
@@ -132,9 +216,8 @@ impl Session {
         loop {
             let step = tokio::select! {
                 message = self.incoming.message() => match message {
-                    Ok(Some(message)) => self.hear(message, worker, clock).await,
-                    Ok(None) => Some(Step::End(End::Closed)),
-                    Err(status) => Some(Step::End(End::Lost(chain(&status)))),
+                    Ok(message) => self.hear(message, worker, clock).await,
+                    Err(end) => Some(Step::End(end)),
                 },
                 report = worker.reports.recv() => match report {
                     Some(report) => self.say(report).await,
@@ -179,7 +262,10 @@ impl Session {
             }
             Some(core_message::Body::Audit(shown)) => Some(Step::Audit(shown)),
             Some(core_message::Body::Goodbye(goodbye)) => {
-                Some(Step::End(End::Goodbye(goodbye.reason)))
+                Some(Step::End(match goodbye.code.as_str() {
+                    REVOKED => End::Revoked,
+                    _ => End::Goodbye(goodbye.reason),
+                }))
             }
             // It need not be told again; the journal keeps it all the same.
             Some(core_message::Body::ResultTaken(_)) => None,

@@ -124,6 +124,10 @@ fn fields(detail: &FleetNodeDetail, now: Timestamp) -> Vec<(&'static str, Cell)>
     if let Some(inventory) = &detail.inventory {
         fields.extend(inventory_fields(inventory));
     }
+    if let Some(revocation) = &detail.revocation {
+        let ago = text::ago(now, Some(revocation.since_at));
+        fields.push(("Revoked", format!("{ago}: {}", revocation.reason).into()));
+    }
     if let Some(health) = &detail.health {
         fields.extend(machine(health, now));
     }

@@ -3,9 +3,7 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, Core, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, IssuerStatus, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram,
-    NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus,
-    Role, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, Core, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, FleetRevocation, IssuedApiToken, IssuedToken, IssuerStatus, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus, RevokeFleetNode, RevokedFleetNode, Role, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
 use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Checkpoint, Detail};
@@ -91,6 +89,7 @@ fn detail() -> FleetNodeDetail {
                 program("hh-translator", "0.1.0"),
             ],
         }),
+        revocation: None,
     }
 }
 
@@ -255,6 +254,45 @@ impl Core for Fake {
         let message = format!("no node {id} has enrolled; `hhctl node list` shows those that have");
         let unknown = ApiError::new(ErrorKind::NotFound, "HH5001", message);
         (id == "berlin").then(detail).ok_or(unknown)
+    }
+
+    async fn revoke_node(
+        self,
+        _: Context,
+        request: RevokeFleetNode,
+    ) -> Result<RevokedFleetNode, ApiError> {
+        if request.node != "berlin" {
+            let message = format!("no node {} has enrolled", request.node);
+            return Err(ApiError::new(ErrorKind::NotFound, "HH5001", message));
+        }
+        let state = match request.dry_run {
+            true => NodeState::Connected,
+            false => NodeState::Revoked,
+        };
+        if !request.dry_run {
+            let words = format!("core revokes {} for {:?}", request.node, request.reason);
+            self.changes.lock().unwrap().push(words);
+        }
+        Ok(RevokedFleetNode {
+            node: node("berlin", state),
+            revocation: FleetRevocation {
+                reason: request.reason.unwrap_or_default(),
+                since_at: now(),
+            },
+            was_connected: true,
+            operations_given_up: 2,
+            tokens_revoked: 0,
+        })
+    }
+
+    async fn cancel_operation(self, _: Context, id: String) -> Result<Operation, ApiError> {
+        let ended = found(&id)?;
+        if ended.state == OperationState::Rejected {
+            let message = format!("the operation {id} has ended: rejected");
+            return Err(ApiError::new(ErrorKind::Failed, "HH5042", message));
+        }
+        self.changes.lock().unwrap().push(format!("cancel {id}"));
+        Ok(operation(&id, OperationState::Cancelled))
     }
 
     async fn order_service(self, _: Context, order: ServiceOrder) -> Result<Operation, ApiError> {

@@ -1,5 +1,6 @@
 //! Nodes and what they report.
 
+use super::FleetRevocation;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,9 @@ pub struct FleetNodeDetail {
     /// None before the node told it.
     #[serde(default)]
     pub inventory: Option<NodeInventory>,
+    /// None while it is let in.
+    #[serde(default)]
+    pub revocation: Option<FleetRevocation>,
 }
 
 /// A service that a node's policy names.

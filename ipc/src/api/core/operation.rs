@@ -108,6 +108,8 @@ pub enum OperationState {
     Indeterminate,
     /// Never sent, and it is too late.
     Expired,
+    /// Never sent, and an operator has taken it back.
+    Cancelled,
 }
 
 impl OperationState {

@@ -2,9 +2,7 @@
 
 use super::at;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState,
-    PkiStatus, Role, ServiceAction, ServiceOrder, SigningKeyStatus, TokenPage, TokenState,
-    WaitForOperation,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, FleetRevocation, IssuedApiToken, IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus, RevokeFleetNode, RevokedFleetNode, Role, ServiceAction, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 
 pub(crate) fn core_status() -> CoreStatus {
@@ -91,6 +89,32 @@ pub(crate) fn fleet_node_detail() -> FleetNodeDetail {
                 version: "0.1.0".into(),
             }],
         }),
+        revocation: Some(fleet_revocation()),
+    }
+}
+
+fn fleet_revocation() -> FleetRevocation {
+    FleetRevocation {
+        reason: "stolen".into(),
+        since_at: at(10),
+    }
+}
+
+pub(crate) fn revoke_fleet_node() -> RevokeFleetNode {
+    RevokeFleetNode {
+        node: "berlin-1".into(),
+        reason: Some("stolen".into()),
+        dry_run: true,
+    }
+}
+
+pub(crate) fn revoked_fleet_node() -> RevokedFleetNode {
+    RevokedFleetNode {
+        node: fleet_node(NodeState::Revoked),
+        revocation: fleet_revocation(),
+        was_connected: true,
+        operations_given_up: 2,
+        tokens_revoked: 1,
     }
 }
 
@@ -152,6 +176,7 @@ pub(crate) fn operation_page() -> OperationPage {
         OperationState::Rejected,
         OperationState::Indeterminate,
         OperationState::Expired,
+        OperationState::Cancelled,
     ];
     let operation = |state| Operation {
         id: "0a".into(),

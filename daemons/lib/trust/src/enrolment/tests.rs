@@ -245,6 +245,37 @@ fn a_proof_is_of_one_key_one_channel_one_request_and_one_purpose() {
     assert!(!format!("{here:?}").contains('1'));
 }
 
+#[test]
+fn a_proof_of_a_certificates_key_is_of_that_key_one_channel_and_one_request() {
+    use crate::pki::{Identity, IssuerKind, Root};
+    let node: NodeId = "berlin-1".parse().unwrap();
+    let root = Root::create(&"hyperhash.example".parse().unwrap(), NOW).unwrap();
+    let issuer = root.make_issuer(IssuerKind::Node, NOW).unwrap();
+    let (key, other) = (LeafKey::generate().unwrap(), LeafKey::generate().unwrap());
+    let identity = Identity::Node(node.clone());
+    let certificate = |key: &LeafKey| {
+        let issued = issuer.issue(&identity, &key.as_request(), NOW).unwrap();
+        issued.chain[0].to_vec()
+    };
+    let (of_key, of_other) = (certificate(&key), certificate(&other));
+    let (here, there) = (ChannelBinding([1; 32]), ChannelBinding([2; 32]));
+    let what = Possession::Recover(&node);
+    let proof = key.prove(what, &here, b"request").unwrap();
+    let proves = |certificate: &[u8], channel, request: &[u8]| {
+        certificate_has_proved(certificate, what, channel, request, &proof)
+    };
+    assert!(proves(&of_key, &here, b"request"));
+    assert!(!proves(&of_other, &here, b"request"));
+    assert!(!proves(&of_key, &there, b"request"));
+    assert!(!proves(&of_key, &here, b"another"));
+    assert!(!proves(b"no certificate", &here, b"request"));
+    let paris: NodeId = "paris".parse().unwrap();
+    let of_paris = Possession::Recover(&paris);
+    assert!(!certificate_has_proved(
+        &of_key, of_paris, &here, b"request", &proof
+    ));
+}
+
 proptest! {
     #[test]
     fn a_changed_byte_is_refused(at: prop::sample::Index, flip in 1..=255_u8) {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use bitcoin::hashes::{Hash, sha256};
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SubjectPublicKeyInfo};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm};
 use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -132,6 +134,23 @@ fn serial_of(certificate: &X509Certificate<'_>) -> Result<Serial, CertificateErr
     let start = SERIAL_BYTES.checked_sub(bytes.len()).ok_or(error)?;
     serial[start..].copy_from_slice(&bytes);
     Ok(Serial(serial))
+}
+
+/// Whether the key of a certificate in DER has signed `message`. A key of another kind than ours has signed nothing.
+pub(crate) fn has_signed(der: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let Ok(certificate) = parsed(der) else {
+        return false;
+    };
+    let Ok(key) = SubjectPublicKeyInfo::from_der(certificate.public_key().raw) else {
+        return false;
+    };
+    let algorithm: &'static dyn VerificationAlgorithm = match key.algorithm() {
+        kind if kind == &PKCS_ECDSA_P256_SHA256 => &ECDSA_P256_SHA256_ASN1,
+        kind if kind == &PKCS_ED25519 => &ED25519,
+        _ => return false,
+    };
+    let key = UnparsedPublicKey::new(algorithm, key.der_bytes());
+    key.verify(message, signature).is_ok()
 }
 
 /// SHA-256 of a public key's info in DER.

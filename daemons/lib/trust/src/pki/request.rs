@@ -6,7 +6,7 @@
 use std::fmt;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
-use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
+use rcgen::{PublicKeyData, SigningKey, SubjectPublicKeyInfo};
 use rustls::pki_types::PrivateKeyDer;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
@@ -122,6 +122,11 @@ impl LeafKey {
         let key = SubjectPublicKeyInfo::from_der(&self.0.subject_public_key_info());
         let key = key.expect("the info of a key of ours is read as it was written");
         CertificateRequest { key }
+    }
+
+    /// A signature over `message`, as its certificate's key checks it ([`super::certificate::has_signed`]).
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, RequestError> {
+        self.0.sign(message).map_err(RequestError::Key)
     }
 
     pub(super) fn private(&self) -> PrivateKeyDer<'static> {
