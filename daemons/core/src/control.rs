@@ -5,6 +5,7 @@ mod gate;
 mod node;
 mod operation;
 mod pki;
+mod record;
 mod token;
 
 pub(crate) use api_token::answer as api_token_answer;
@@ -22,8 +23,8 @@ use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
     ApiToken, ApiTokenPage, AuditPage, AuditQuery, Core, CoreRequest, CoreStatus, CreateApiToken,
     CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken,
-    NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, ServiceOrder, TokenPage,
-    WaitForOperation,
+    KeptRecord, NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, RecordPage,
+    RecordQuery, RevokeRecord, ServiceOrder, SignedRecord, TokenPage, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::command::{CommandId, Digest};
@@ -179,6 +180,18 @@ impl Core for Answers {
 
     async fn revoke_api_token(self, _: Call, id: String) -> Result<ApiToken, ApiError> {
         self.control.revoke_api_token(&self.asker(), id).await
+    }
+
+    async fn records(self, _: Call, query: RecordQuery) -> Result<RecordPage, ApiError> {
+        self.control.records(query).await
+    }
+
+    async fn create_record(self, _: Call, record: SignedRecord) -> Result<KeptRecord, ApiError> {
+        self.control.create_record(&self.asker(), record).await
+    }
+
+    async fn revoke_record(self, _: Call, request: RevokeRecord) -> Result<KeptRecord, ApiError> {
+        self.control.revoke_record(&self.asker(), request).await
     }
 
     async fn pki(self, _: Call) -> Result<PkiStatus, ApiError> {

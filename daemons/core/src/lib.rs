@@ -28,6 +28,7 @@ mod node;
 mod operation;
 mod operations;
 mod permission;
+mod record;
 mod rest;
 mod session;
 mod store;

@@ -179,21 +179,42 @@ impl Directory {
         Ok(taken)
     }
 
-    /// A node is none any more, from `now` on: nobody must sign that.
-    pub fn revoke_node(&mut self, node: &NodeId, now: i64) {
-        if self.revoked_nodes.len() < ENTRIES_MAX {
-            let since = self.revoked_nodes.entry(node.clone()).or_insert(now);
-            *since = now.max(*since);
+    /// A node is none any more, revoked at `at`: nobody must sign that. A record that was signed later stays.
+    pub fn revoke_node(&mut self, node: &NodeId, at: i64) {
+        let is_later = |kept: &Kept<NodeRecord>| kept.record.at > at;
+        if !self.nodes.get(node).is_some_and(is_later) && self.revoked_nodes.len() < ENTRIES_MAX {
+            let since = self.revoked_nodes.entry(node.clone()).or_insert(at);
+            *since = at.max(*since);
         }
     }
 
-    /// An operator is none any more, from `now` on. One whom the configuration lists stays one: he is taken out of it there.
-    pub fn revoke_operator(&mut self, operator: &OperatorName, now: i64) {
-        if self.revoked_operators.len() < ENTRIES_MAX {
+    /// An operator is none any more, revoked at `at`. A record that was signed later stays, and so does one whom the configuration
+    /// lists: he is taken out of it there.
+    pub fn revoke_operator(&mut self, operator: &OperatorName, at: i64) {
+        let is_later = |kept: &Kept<OperatorRecord>| kept.record.at > at;
+        let is_later = self.operators.get(operator).is_some_and(is_later);
+        if !is_later && self.revoked_operators.len() < ENTRIES_MAX {
             let since = self.revoked_operators.entry(operator.clone());
-            let since = since.or_insert(now);
-            *since = now.max(*since);
+            let since = since.or_insert(at);
+            *since = at.max(*since);
         }
+    }
+
+    /// Whether a node was revoked, and no record was signed since.
+    #[must_use]
+    pub fn is_node_revoked(&self, node: &NodeId) -> bool {
+        self.revoked_nodes.contains_key(node)
+    }
+
+    /// The last record of a node, revoked or not.
+    #[must_use]
+    pub fn last_record(&self, node: &NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(node).map(|kept| &kept.record)
+    }
+
+    /// The last record of every node, revoked or not.
+    pub fn last_records(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.nodes.values().map(|kept| &kept.record)
     }
 
     /// The node of that name, if it is one and was not revoked.
