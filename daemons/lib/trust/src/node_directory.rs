@@ -53,6 +53,14 @@ pub enum DirectoryError {
         /// Who has it.
         other: String,
     },
+    /// It is from the future.
+    #[error(
+        "the record was signed {ahead_seconds} s from now: set the clock of who signed it right"
+    )]
+    Ahead {
+        /// How far.
+        ahead_seconds: i64,
+    },
     /// There is no room.
     #[error("there are {ENTRIES_MAX} records, and no more are taken")]
     Full,
