@@ -31,6 +31,7 @@ mod listener;
 mod node_watch;
 mod pruner;
 mod rate;
+mod record_watch;
 mod rejects;
 mod rounds;
 #[cfg(test)]
@@ -57,6 +58,7 @@ use hh_ledger::Ledger;
 use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
 use hh_sv2::Authority;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
+use hh_trust::directory_feed::DirectoryFeed;
 use hh_trust::{ChangeJournal, PoolAuthority};
 use hyper_nodes::HyperNodes;
 use links::Links;
@@ -104,6 +106,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let (blocks, keeper) = block_keeper(&config, &context, &nodes, stores, &work).await?;
     let difficulty = Arc::new(difficulty_board(&config)?);
     let bans = Arc::new(ban_book(&config)?);
+    let (hyper_nodes, directory_feed) = hyper_nodes(&config, &authority)?;
     let shared = Arc::new(Shared {
         network: config.chain,
         directory,
@@ -112,7 +115,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         blocks,
         rejects: Rejects::default(),
         bans: Arc::clone(&bans),
-        hyper_nodes: Arc::new(hyper_nodes(&config, &authority)?),
+        hyper_nodes: Arc::new(hyper_nodes),
         work: work.clone(),
         difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
@@ -147,6 +150,9 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let watchers = Watchers::new(&config, nodes, &ledger, &keeper, &shipper);
     watchers.spawn(&context, &shared, &admission);
     spawn(&context, "block keeper", keeper.run());
+    if let Some(feed) = directory_feed {
+        spawn(&context, "directory", feed.run(stop.clone()));
+    }
     spawn_shipper(&context, shipper, &admission);
     control.serve()?;
     listen(&config, sockets, &shared, &authority, &admission, &context);
@@ -192,6 +198,9 @@ impl Watchers {
         let rounds = rounds::keep(ledger, stop.clone());
         spawn(context, "rounds", rounds);
         spawn(context, "pruner", self.pruner.run(stop.clone()));
+        let (of, admitted) = (Arc::clone(shared), Arc::clone(admission));
+        let watching = record_watch::watch(of, admitted, stop.clone());
+        spawn(context, "record watch", watching);
         let (shared, admission) = (Arc::clone(shared), Arc::clone(admission));
         let exported = exported::keep(shared, admission, self.shipping, stop.clone());
         spawn(context, "exported metrics", exported);
@@ -269,10 +278,17 @@ fn ban_book(config: &PoolConfig) -> Result<BanBook, Failure> {
     book.map_err(Failure::config)
 }
 
-fn hyper_nodes(config: &PoolConfig, authority: &Authority) -> Result<HyperNodes, Failure> {
+fn hyper_nodes(
+    config: &PoolConfig,
+    authority: &Authority,
+) -> Result<(HyperNodes, Option<DirectoryFeed>), Failure> {
     let pool = PoolAuthority::from_bytes(authority.public_key().to_bytes());
     let file = StateFile::new(config.nodes_path());
-    HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)
+    let nodes = HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)?;
+    let file = StateFile::new(config.directory_path());
+    let opened = config.trust().open(config.chain.to_core_arg(), file);
+    let (feed, directory) = opened.map_err(Failure::config)?;
+    Ok((nodes.beside(directory), feed))
 }
 
 async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {

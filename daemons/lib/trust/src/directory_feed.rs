@@ -103,6 +103,32 @@ impl TrustConfig<'_> {
     }
 }
 
+impl TrustConfig<'_> {
+    /// The network and a chain of it; none where the configuration names no network.
+    #[must_use]
+    pub fn place(&self, chain: &str) -> Option<Place> {
+        let domain = self.domain?.clone();
+        let chain = chain.to_owned();
+        Some(Place { domain, chain })
+    }
+
+    /// The feed of the directory, and what to watch; no feed where the configuration names no core to ask.
+    ///
+    /// # Errors
+    /// As [`DirectoryFeed::open`].
+    pub fn open(
+        &self,
+        chain: &str,
+        file: StateFile,
+    ) -> Result<(Option<DirectoryFeed>, watch::Receiver<Arc<Directory>>), FeedError> {
+        let (Some(config), Some(place)) = (self.directory, self.place(chain)) else {
+            return Ok((None, watch::channel(Arc::default()).1));
+        };
+        let (feed, watching) = DirectoryFeed::open(config, place, self.operators.clone(), file)?;
+        Ok((Some(feed), watching))
+    }
+}
+
 fn is_host_and_port(text: &str) -> bool {
     let parts = text.rsplit_once(':');
     parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
@@ -181,7 +207,7 @@ impl DirectoryFeed {
     }
 
     async fn follow(&self) {
-        let mut known = None;
+        let mut known: Option<String> = None;
         let mut is_heard = true;
         loop {
             match self.source.records(known.as_deref(), self.refresh).await {
