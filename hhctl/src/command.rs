@@ -21,12 +21,15 @@ mod link;
 mod miner;
 mod node;
 mod operation;
+mod operator;
 mod payout;
 mod pki;
 mod pool;
+mod record;
 mod retire;
 mod round;
 mod share;
+mod signature;
 mod status;
 mod template;
 mod token;
@@ -41,10 +44,9 @@ mod worker;
 use crate::change::{Consent, Plan};
 use crate::cli::{
     ApiTokenCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand,
-    DownstreamCommand,
-    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand,
-    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand,
-    TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
+    DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand,
+    NodeCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand,
+    TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;
@@ -62,6 +64,8 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Ban(BanCommand::List { daemon }) => ban::list(session, *daemon).await,
+        Command::Node(NodeCommand::Record(_)) => node::record::list(session).await,
+        Command::Operator(_) => operator::list(session).await,
         Command::Node(command) => node::report(session, command).await,
         Command::Consent(command) => consent::report(session, command).await,
         Command::Agent(_) => consent::agent(session).await,
@@ -149,6 +153,10 @@ pub(crate) fn consent(command: &Command) -> Consent {
         return order.confirmation.into();
     }
     match command {
+        Command::Node(NodeCommand::Record(command)) => {
+            command.confirmation().unwrap_or_default().into()
+        }
+        Command::Operator(command) => command.confirmation().unwrap_or_default().into(),
         Command::Treasury(command) => treasury::consent(command),
         Command::Payout(command) => payout::consent(command),
         Command::Ln(command) => lightning::consent(command),
@@ -203,6 +211,8 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::plan(session, node, reason.as_deref()).await
         }
+        Command::Node(NodeCommand::Record(command)) => node::record::plan(session, command).await,
+        Command::Operator(command) => operator::plan(session, command).await,
         Command::Node(command) => node::order::plan(session, command).await,
         Command::Consent(command) => consent::plan(session, command).await,
         Command::Token(TokenCommand::Revoke { id, .. }) => token::plan(session, id).await,
@@ -261,6 +271,8 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::revoke(session, node, reason.as_deref()).await
         }
+        Command::Node(NodeCommand::Record(command)) => node::record::apply(session, command).await,
+        Command::Operator(command) => operator::apply(session, command).await,
         Command::Node(command) => node::order::apply(session, command).await,
         Command::Consent(command) => consent::apply(session, command).await,
         Command::Token(TokenCommand::Create(args)) => token::create(session, args).await,

@@ -191,7 +191,8 @@ impl TreasuryConfig {
         self.trust().check(mistakes);
         if self.operators.iter().count() == 1 {
             let what = "one operator alone approves nothing";
-            let fix = "list the SSH key of another one, or none: then two users of this machine approve";
+            let fix =
+                "list the SSH key of another one, or none: then two users of this machine approve";
             mistakes.add("operators", what, fix);
         }
     }

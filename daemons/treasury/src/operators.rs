@@ -70,11 +70,7 @@ impl Operators {
     /// What an operator signs now to approve a payout; nothing where the configuration lists none.
     pub(crate) fn draft(&self, payout: &Payout) -> Option<Signed> {
         let until = now() + APPROVAL_SECONDS_MAX - MARGIN_SECONDS;
-        Some(Signed::draft(&approval(
-            self.place.clone()?,
-            payout,
-            until,
-        )))
+        Some(Signed::draft(&approval(self.place.clone()?, payout, until)))
     }
 
     /// Who approves exactly this payout by what he has signed.

@@ -34,10 +34,10 @@ pub use onchain::{
     WithdrawalLimits, WithdrawalState,
 };
 pub use payout::{
-    ApprovalDraft, ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, DrawRequest,
-    HoldRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan,
-    PayoutQuery, PayoutState, PlannedPayout, RunRequest, SignedApproval, SubmitInvoiceRequest,
-    WalletSight, WalletSightState,
+    ApprovalDraft, ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest,
+    DrawRequest, HoldRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent, PayoutPage,
+    PayoutPlan, PayoutQuery, PayoutState, PlannedPayout, RunRequest, SignedApproval,
+    SubmitInvoiceRequest, WalletSight, WalletSightState,
 };
 
 use super::{Hello, JournalPage, JournalQuery};

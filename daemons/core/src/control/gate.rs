@@ -38,8 +38,9 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, Role, ServiceAction, ServiceOrder,
-        RecordKind, RecordQuery, RevokeRecord, SignedRecord, WaitForOperation,
+        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, RecordKind,
+        RecordQuery, RevokeRecord, Role, ServiceAction, ServiceOrder, SignedRecord,
+        WaitForOperation,
     };
     use std::collections::BTreeSet;
 

@@ -152,7 +152,8 @@ impl TestPool {
         };
         tasks.spawn_session("listener", listener.run());
         let token = tasks.token().clone();
-        let watching = crate::record_watch::watch(Arc::clone(&shared), Arc::clone(&admission), token);
+        let watching =
+            crate::record_watch::watch(Arc::clone(&shared), Arc::clone(&admission), token);
         tasks.spawn_session("record watch", watching);
         Self {
             address,

@@ -10,14 +10,12 @@ use crate::payouts::{Ask, Plan, is_open};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
-    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
-    RunRequest, SubmitInvoiceRequest,
+    Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout, PayoutDetail,
+    PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout, RunRequest,
+    SubmitInvoiceRequest,
 };
 use hh_ledger::books::Payee;
-use hh_ledger::books::{
-    self, Held, NodeInvoice, Page, PayoutFilter, PayoutId, PayoutStory,
-};
+use hh_ledger::books::{self, Held, NodeInvoice, Page, PayoutFilter, PayoutId, PayoutStory};
 use hh_mining::Msat;
 use hh_trust::NodeId;
 use serde_json::json;

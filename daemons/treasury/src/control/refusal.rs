@@ -57,7 +57,8 @@ pub(super) fn unproven(error: &(impl Error + 'static)) -> ApiError {
 
 /// A user's word is none where operators have keys.
 pub(super) fn unsigned() -> ApiError {
-    let message = "this treasury takes the approvals of operators that it lists, signed by their keys";
+    let message =
+        "this treasury takes the approvals of operators that it lists, signed by their keys";
     ApiError::new(ErrorKind::Permission, "HH4033", message)
 }
 

@@ -1,7 +1,7 @@
 use super::*;
+use crate::NodeSecretKey;
 use crate::operator_key::tests::Signer;
 use crate::statement::Statement;
-use crate::NodeSecretKey;
 
 const NOW: i64 = 1_800_000_000;
 const LIGHTNING: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
