@@ -7,6 +7,7 @@
 mod cluster;
 mod consent;
 mod control_plane;
+mod directory;
 mod drain;
 mod hostile;
 mod load;
