@@ -154,3 +154,6 @@ pub(crate) fn parse(text: &str) -> Result<Bolt11Invoice, NoInvoice> {
         .parse()
         .map_err(|_error| NoInvoice::Unreadable(shown()))
 }
+
+#[cfg(test)]
+mod tests;
