@@ -58,7 +58,6 @@ use hh_ledger::Ledger;
 use hh_mining::{ExtranoncePrefix, PrefixAllocator, ServerId};
 use hh_sv2::Authority;
 use hh_sv2::authority::CERTIFICATE_VALIDITY;
-use hh_trust::directory_feed::DirectoryFeed;
 use hh_trust::{ChangeJournal, PoolAuthority};
 use hyper_nodes::HyperNodes;
 use links::Links;
@@ -106,7 +105,6 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let (blocks, keeper) = block_keeper(&config, &context, &nodes, stores, &work).await?;
     let difficulty = Arc::new(difficulty_board(&config)?);
     let bans = Arc::new(ban_book(&config)?);
-    let (hyper_nodes, directory_feed) = hyper_nodes(&config, &authority)?;
     let shared = Arc::new(Shared {
         network: config.chain,
         directory,
@@ -115,7 +113,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         blocks,
         rejects: Rejects::default(),
         bans: Arc::clone(&bans),
-        hyper_nodes: Arc::new(hyper_nodes),
+        hyper_nodes: Arc::new(hyper_nodes(&config, &authority, &context)?),
         work: work.clone(),
         difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
@@ -150,9 +148,6 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
     let watchers = Watchers::new(&config, nodes, &ledger, &keeper, &shipper);
     watchers.spawn(&context, &shared, &admission);
     spawn(&context, "block keeper", keeper.run());
-    if let Some(feed) = directory_feed {
-        spawn(&context, "directory", feed.run(stop.clone()));
-    }
     spawn_shipper(&context, shipper, &admission);
     control.serve()?;
     listen(&config, sockets, &shared, &authority, &admission, &context);
@@ -278,17 +273,26 @@ fn ban_book(config: &PoolConfig) -> Result<BanBook, Failure> {
     book.map_err(Failure::config)
 }
 
+/// With the directory beside the configuration, which is kept up to date from now on.
 fn hyper_nodes(
     config: &PoolConfig,
     authority: &Authority,
-) -> Result<(HyperNodes, Option<DirectoryFeed>), Failure> {
+    context: &Context,
+) -> Result<HyperNodes, Failure> {
     let pool = PoolAuthority::from_bytes(authority.public_key().to_bytes());
     let file = StateFile::new(config.nodes_path());
     let nodes = HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)?;
     let file = StateFile::new(config.directory_path());
     let opened = config.trust().open(config.chain.to_core_arg(), file);
     let (feed, directory) = opened.map_err(Failure::config)?;
-    Ok((nodes.beside(directory), feed))
+    if let Some(feed) = feed {
+        spawn(
+            context,
+            "directory",
+            feed.run(context.tasks.token().clone()),
+        );
+    }
+    Ok(nodes.beside(directory))
 }
 
 async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {

@@ -122,9 +122,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
 
     let stop = context.tasks.token();
     spawn(&context, "follower", follower.run(stop.clone()));
-    if let Some(feed) = feed {
-        spawn(&context, "directory", feed.run(stop.clone()));
-    }
+    spawn_feed(&context, feed);
     let events = lightning::follow(stores.wallet.clone(), payer, nudges, stop.clone());
     spawn(&context, "wallet events", events);
     let forwards = lightning::read_forwards(stores.clone(), stop.clone());
@@ -164,6 +162,17 @@ impl Stores {
             ledger_link: Link::new(ledger_location.to_string()),
             wallet: WalletLink::start(config, context).await?,
         })
+    }
+}
+
+/// Keeps the directory of nodes up to date, where the configuration says whom to ask.
+fn spawn_feed(context: &Context, feed: Option<DirectoryFeed>) {
+    if let Some(feed) = feed {
+        spawn(
+            context,
+            "directory",
+            feed.run(context.tasks.token().clone()),
+        );
     }
 }
 

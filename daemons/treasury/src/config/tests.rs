@@ -142,8 +142,20 @@ fn one_operator_alone_is_a_mistake_and_so_is_one_without_a_network() {
         .replace(domain, "\ntrust_domain = ");
     assert_eq!(load_text(&two).unwrap().operators.iter().count(), 2);
     // Two names for one person.
-    let key = two.split("alice = ").nth(1).unwrap().lines().next().unwrap();
-    let bob = two.split("\nbob = ").nth(1).unwrap().lines().next().unwrap();
+    let key = two
+        .split("alice = ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    let bob = two
+        .split("\nbob = ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
     let refused = load_text(&two.replace(bob, key)).unwrap_err();
     assert!(refused.contains("have the same key"), "{refused}");
 }
