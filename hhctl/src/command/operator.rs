@@ -85,7 +85,7 @@ pub(super) async fn apply(
         }
         OperatorCommand::Revoke { name, reason, .. } => {
             let name = name.to_string();
-            record::revoke(session, (RecordKind::Operator, &name), reason).await
+            record::revoke(session, (RecordKind::Operator, name.as_str()), reason).await
         }
         OperatorCommand::List => unreachable!("{}", super::NOTHING_CHANGES),
     }
@@ -98,8 +98,9 @@ async fn draft(
     signing: &SigningArgs,
 ) -> Result<Draft<OperatorRecord>, Failure> {
     let key = signature::read_key(public_key)?;
-    let of = (RecordKind::Operator, name.to_string());
-    let known = record::known::<OperatorRecord>(session, (of.0, &of.1), signing).await?;
+    let text = name.to_string();
+    let of = (RecordKind::Operator, text.as_str());
+    let known = record::known::<OperatorRecord>(session, of, signing).await?;
     let record = OperatorRecord {
         place: known.place.clone(),
         operator: name.clone(),

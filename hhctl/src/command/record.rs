@@ -116,20 +116,24 @@ pub(super) async fn known<S: Statement>(
     })
 }
 
-impl<S: Statement + Clone> Known<S> {
+impl<S: Statement> Known<S> {
     /// The draft of `record`; that of the last one again, where `is_same` as that and it was not revoked.
     pub(super) fn draft(self, record: S, is_same: impl FnOnce(&S) -> bool) -> Draft<S> {
-        match self.last {
-            Some((last, kept)) if !is_revoked(&kept) && is_same(&last) => Draft {
-                record: last,
-                text: kept.record.text,
-                before: None,
-            },
-            last => Draft {
-                text: Signed::draft(&record).text,
-                record,
-                before: last.map(|(last, _)| last),
-            },
+        let fresh = |record: S, before| Draft {
+            text: Signed::draft(&record).text,
+            record,
+            before,
+        };
+        let Some((last, kept)) = self.last else {
+            return fresh(record, None);
+        };
+        if is_revoked(&kept) || !is_same(&last) {
+            return fresh(record, Some(last));
+        }
+        Draft {
+            record: last,
+            text: kept.record.text,
+            before: None,
         }
     }
 }

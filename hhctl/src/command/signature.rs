@@ -1,7 +1,7 @@
 //! An operator's signature, by the ssh-agent of his session: his key stays in it, on his own machine.
 
 use crate::failure::Failure;
-use hh_trust::operator_key::OperatorKey;
+use hh_trust::operator_key::{OperatorKey, OperatorKeyError};
 use hh_trust::ssh_agent::{SshAgent, SshAgentError};
 use hh_trust::statement::Statement;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(super) fn read_key(file: &Path) -> Result<OperatorKey, Failure> {
     };
     let text = std::fs::read_to_string(file).map_err(|error| failure(error.to_string()))?;
     text.parse()
-        .map_err(|error: hh_trust::operator_key::OperatorKeyError| failure(error.to_string()))
+        .map_err(|error: OperatorKeyError| failure(error.to_string()))
 }
 
 fn only(agent: &mut SshAgent, counting: Option<&[OperatorKey]>) -> Result<OperatorKey, Failure> {

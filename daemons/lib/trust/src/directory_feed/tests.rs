@@ -2,6 +2,7 @@ use super::*;
 use crate::NodeSecretKey;
 use crate::operator_key::tests::Signer;
 use crate::statement::Statement;
+use proptest::prelude::*;
 
 const NOW: i64 = 1_800_000_000;
 const LIGHTNING: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
@@ -153,4 +154,24 @@ fn what_is_no_record_is_told_and_stops_nothing() {
     });
     assert_eq!(hear(&mut directory, &heard), 2);
     assert_eq!(directory.nodes().count(), 1);
+}
+
+proptest! {
+    /// Whatever core has of operators' signatures, in whatever order it shows it: what one of them alone has signed moves no payee.
+    #[test]
+    fn no_order_of_what_was_signed_moves_a_payee(
+        shown in prop::collection::vec((1..4_u64, any::<bool>(), 0..3_usize, prop::option::of(-30..30_i64)), 1..20),
+    ) {
+        let mut directory = Directory::default();
+        let first = by(&record(1, LIGHTNING, NOW - 40), &[1]);
+        hear(&mut directory, &set(&[first], None));
+        for (number, is_moved, signer, revoked) in shown {
+            let lightning = if is_moved { OTHER_LIGHTNING } else { LIGHTNING };
+            let signers = [&[1][..], &[2, THIEF], &[THIEF]];
+            let record = by(&record(number, lightning, NOW - 20), signers[signer]);
+            hear(&mut directory, &set(&[record], revoked.map(|ago| NOW - ago)));
+            let known = directory.last_record(&node()).unwrap();
+            prop_assert_eq!(known.lightning.to_string(), LIGHTNING);
+        }
+    }
 }
