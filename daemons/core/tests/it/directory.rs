@@ -436,3 +436,45 @@ async fn a_view_socket_and_who_has_no_token_change_and_see_no_record() {
     let refused = control.create_record(call, record).await;
     assert_eq!(refused.unwrap().unwrap_err().code, "HH5020");
 }
+
+#[tokio::test]
+async fn core_tells_who_signs_what_is_wrong_with_it() {
+    let Some(alice) = Person::new().await else {
+        return;
+    };
+    let site = Site::start().await;
+    let client = site.client().await;
+    let thief = Thief {
+        site: &site,
+        person: &alice,
+    };
+    let bring = async |signed: Signed| {
+        let record = hh_ipc::api::core::SignedRecord {
+            kind: hh_ipc::api::core::RecordKind::Node,
+            text: signed.text,
+            signatures: signed.signatures,
+        };
+        let call = hh_ipc::client::within(crate::site::PATIENCE);
+        let brought = client.create_record(call, record).await.unwrap();
+        brought.map_or_else(|refused| refused.code, |kept| kept.number.to_string())
+    };
+    let signed = alice.signs_text(&thief.record("berlin-1", 1));
+    let mut elsewhere = thief.record("berlin-1", 1);
+    elsewhere.place.domain = "another.test".parse().unwrap();
+    assert_eq!(bring(alice.signs_text(&elsewhere)).await, "HH5020");
+    let mut edited = signed.clone();
+    edited.text = edited.text.replace(OTHER_LIGHTNING, LIGHTNING);
+    assert_eq!(bring(edited).await, "HH5020");
+    let unsigned = Signed::draft(&thief.record("berlin-1", 1));
+    assert_eq!(bring(unsigned).await, "HH5020");
+    let skipped = alice.signs_text(&thief.record("berlin-1", 2));
+    assert_eq!(bring(skipped).await, "HH5051");
+    assert_eq!(bring(signed.clone()).await, "1");
+    // The same again is the same; another text under its number is none.
+    assert_eq!(bring(signed).await, "1");
+    let mut other = thief.record("berlin-1", 1);
+    other.at -= 1;
+    assert_eq!(bring(alice.signs_text(&other)).await, "HH5051");
+    let revoked = site.hhctl(&["node", "record", "revoke", "nowhere", "--yes"]);
+    assert!(revoked.stderr.contains("HH5050"), "{revoked:?}");
+}
