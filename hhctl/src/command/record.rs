@@ -11,6 +11,9 @@ use hh_trust::statement::{Place, Signed, Statement};
 use jiff::Timestamp;
 use serde_json::json;
 
+/// Nobody signs so many records of one name. A core that was broken into would have a number signed after which none can come.
+const NUMBER_MAX: u64 = 1_000_000;
+
 /// A record that is to be signed.
 pub(super) struct Draft<S> {
     pub(super) record: S,
@@ -91,6 +94,10 @@ pub(super) async fn known<S: Statement>(
 ) -> Result<Known<S>, Failure> {
     let last = last(session, kind, name).await?;
     let number = last.as_ref().map_or(0, |last| last.number);
+    if number >= NUMBER_MAX {
+        let why = format!("core says that {number} records of {name} were signed");
+        return Err(Failure::record(why));
+    }
     let revoked = last.as_ref().and_then(|last| last.revocation.as_ref());
     let revoked_at = revoked.map_or(0, |revocation| revocation.at.as_second());
     let last = last.and_then(|last| Some((said::<S>(&last)?, last)));
