@@ -19,6 +19,10 @@ const THRESHOLD: usize = 2;
 /// Most nodes and most operators: who can make a daemon hold more has other ways.
 const ENTRIES_MAX: usize = 100_000;
 
+/// Most revocations of names that no record has. Who can make them up, a core that was stolen, fills no disk with them, and keeps out
+/// none of a name that has a record.
+const STRANGERS_MAX: usize = 10_000;
+
 /// Why a record is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
@@ -189,23 +193,15 @@ impl Directory {
 
     /// A node is none any more, revoked at `at`: nobody must sign that. A record that was signed later stays.
     pub fn revoke_node(&mut self, node: &NodeId, at: i64) {
-        let is_later = |kept: &Kept<NodeRecord>| kept.record.at > at;
-        if !self.nodes.get(node).is_some_and(is_later) && self.revoked_nodes.len() < ENTRIES_MAX {
-            let since = self.revoked_nodes.entry(node.clone()).or_insert(at);
-            *since = at.max(*since);
-        }
+        let known = self.nodes.get(node).map(|kept| kept.record.at);
+        revoke(&mut self.revoked_nodes, node, known, at);
     }
 
     /// An operator is none any more, revoked at `at`. A record that was signed later stays, and so does one whom the configuration
     /// lists: he is taken out of it there.
     pub fn revoke_operator(&mut self, operator: &OperatorName, at: i64) {
-        let is_later = |kept: &Kept<OperatorRecord>| kept.record.at > at;
-        let is_later = self.operators.get(operator).is_some_and(is_later);
-        if !is_later && self.revoked_operators.len() < ENTRIES_MAX {
-            let since = self.revoked_operators.entry(operator.clone());
-            let since = since.or_insert(at);
-            *since = at.max(*since);
-        }
+        let known = self.operators.get(operator).map(|kept| kept.record.at);
+        revoke(&mut self.revoked_operators, operator, known, at);
     }
 
     /// Whether a node was revoked, and no record was signed since.
@@ -281,6 +277,19 @@ impl Directory {
             stays
         });
         gone
+    }
+}
+
+/// Notes a revocation of a name whose record was signed at `known`, if it has one.
+fn revoke<N: Clone + Ord>(revoked: &mut BTreeMap<N, i64>, name: &N, known: Option<i64>, at: i64) {
+    let is_new = !revoked.contains_key(name);
+    let counts = match known {
+        Some(signed_at) => signed_at <= at,
+        None => !is_new || revoked.len() < STRANGERS_MAX,
+    };
+    if counts {
+        let since = revoked.entry(name.clone()).or_insert(at);
+        *since = at.max(*since);
     }
 }
 

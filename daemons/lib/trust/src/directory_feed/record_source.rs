@@ -41,6 +41,8 @@ pub(super) enum SourceError {
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("core's answer holds no records")]
     Json(#[source] serde_json::Error),
+    #[error("core's answer was not read to its end")]
+    Interrupted(#[source] tokio::task::JoinError),
     #[error("core took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
 }
@@ -106,7 +108,10 @@ impl RecordSource {
             _ => "/v1/directory".to_owned(),
         };
         let body = self.exchange(stream, &path).await?;
-        serde_json::from_slice(&body).map_err(SourceError::Json)
+        // Some megabytes take longer than a miner should wait for this thread.
+        let read = tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await;
+        let read = read.map_err(SourceError::Interrupted)?;
+        read.map_err(SourceError::Json)
     }
 
     async fn exchange<S>(&self, stream: TokioIo<S>, path: &str) -> Result<Vec<u8>, SourceError>

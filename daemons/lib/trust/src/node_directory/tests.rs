@@ -171,6 +171,19 @@ fn a_revocation_needs_no_signature_and_is_taken_back_by_a_later_record_only() {
 }
 
 #[test]
+fn who_makes_up_names_keeps_no_revocation_out() {
+    let mut directory = directory();
+    for number in 0..STRANGERS_MAX + 10 {
+        let name = format!("stranger-{number}");
+        directory.revoke_node(&name.parse().unwrap(), NOW + 10);
+    }
+    assert_eq!(directory.revoked_nodes.len(), STRANGERS_MAX);
+    let node = record(1).node;
+    directory.revoke_node(&node, NOW + 10);
+    assert!(directory.is_node_revoked(&node));
+}
+
+#[test]
 fn what_is_about_another_network_chain_or_thing_is_not_taken() {
     let mut directory = Directory::default();
     for wrong in [
