@@ -13,6 +13,7 @@ mod lightning;
 mod miner;
 mod node;
 mod operation;
+mod operator;
 mod payout;
 mod pki;
 mod share;
@@ -42,6 +43,7 @@ pub(crate) use node::{
     NodeKeyCommand, ServiceArgs,
 };
 pub(crate) use operation::OperationCommand;
+pub(crate) use operator::{NodeRecordCommand, OperatorCommand, RecordArgs, SigningArgs};
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
 pub(crate) use pki::{PkiCommand, RotateArgs, Rotated};
 pub(crate) use share::{ShareCommand, TailArgs};
@@ -172,6 +174,9 @@ pub(crate) enum Command {
     /// Commands that nodes were given, and what came of them
     #[command(subcommand, alias = "operations")]
     Operation(OperationCommand),
+    /// Operators: persons who sign with their own SSH keys
+    #[command(subcommand, alias = "operators")]
+    Operator(OperatorCommand),
     /// The certificates and keys of the control plane
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -250,6 +255,8 @@ impl Command {
             Self::Payout(command) => command.changes_something(),
             Self::Ln(command) => command.changes_something(),
             Self::Account(command) => command.changes_something(),
+            Self::Node(NodeCommand::Record(command)) => command.confirmation().is_some(),
+            Self::Operator(command) => command.confirmation().is_some(),
             Self::Node(command) => {
                 command.order().is_some() || matches!(command, NodeCommand::Revoke { .. })
             }

@@ -21,12 +21,15 @@ mod link;
 mod miner;
 mod node;
 mod operation;
+mod operator;
 mod payout;
 mod pki;
 mod pool;
+mod record;
 mod retire;
 mod round;
 mod share;
+mod signature;
 mod status;
 mod template;
 mod token;
@@ -58,6 +61,8 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         }
         Command::Miner(MinerCommand::Show { id }) => miner::show(session, *id).await,
         Command::Ban(BanCommand::List { daemon }) => ban::list(session, *daemon).await,
+        Command::Node(NodeCommand::Record(_)) => node::record::list(session).await,
+        Command::Operator(_) => operator::list(session).await,
         Command::Node(command) => node::report(session, command).await,
         Command::Consent(command) => consent::report(session, command).await,
         Command::Agent(_) => consent::agent(session).await,
@@ -145,6 +150,10 @@ pub(crate) fn consent(command: &Command) -> Consent {
         return order.confirmation.into();
     }
     match command {
+        Command::Node(NodeCommand::Record(command)) => {
+            command.confirmation().unwrap_or_default().into()
+        }
+        Command::Operator(command) => command.confirmation().unwrap_or_default().into(),
         Command::Treasury(command) => treasury::consent(command),
         Command::Payout(command) => payout::consent(command),
         Command::Ln(command) => lightning::consent(command),
@@ -200,6 +209,8 @@ pub(crate) async fn plan(command: &Command, session: &mut Session) -> Result<Pla
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::plan(session, node, reason.as_deref()).await
         }
+        Command::Node(NodeCommand::Record(command)) => node::record::plan(session, command).await,
+        Command::Operator(command) => operator::plan(session, command).await,
         Command::Node(command) => node::order::plan(session, command).await,
         Command::Consent(command) => consent::plan(session, command).await,
         Command::Operation(OperationCommand::Cancel { id, .. }) => {
@@ -261,6 +272,8 @@ pub(crate) async fn apply(command: &Command, session: &mut Session) -> Result<Re
         Command::Node(NodeCommand::Revoke { node, reason, .. }) => {
             node::revoke(session, node, reason.as_deref()).await
         }
+        Command::Node(NodeCommand::Record(command)) => node::record::apply(session, command).await,
+        Command::Operator(command) => operator::apply(session, command).await,
         Command::Node(command) => node::order::apply(session, command).await,
         Command::Consent(command) => consent::apply(session, command).await,
         Command::Operation(OperationCommand::Cancel { id, .. }) => {

@@ -228,6 +228,19 @@ impl Failure {
         Self::new("HH0108", Exit::Usage, what, why, fix)
     }
 
+    /// A record that can't be made up.
+    pub(crate) fn record(why: String) -> Self {
+        let what = "can't make up the text that an operator signs".to_owned();
+        let fix = "add what is missing; --help shows the flags".to_owned();
+        Self::new("HH0109", Exit::Usage, what, why, fix)
+    }
+
+    /// An operator's key that does not sign.
+    pub(crate) fn signature(why: String, fix: String) -> Self {
+        let what = "nothing was signed".to_owned();
+        Self::new("HH0163", Exit::Failed, what, why, fix)
+    }
+
     /// A block's report, or a proof that leads to it, is not what it should be.
     pub(crate) fn report(hash: &str, why: String) -> Self {
         let what = format!("the report of block {hash} proves nothing");
@@ -401,6 +414,9 @@ fn where_to_look(code: &str) -> &'static str {
         "HH5002" => "see the operations with `hhctl operation list`",
         "HH5003" => "see the tokens with `hhctl token list`",
         "HH5007" => "see the tokens with `hhctl api-token list`",
+        "HH5050" => {
+            "see what was signed with `hhctl node record list`, or `hhctl operator list` for operators"
+        }
         "HH3001" => {
             "see who is connected with `hhctl translator downstream list`; it may have left meanwhile"
         }
@@ -510,7 +526,7 @@ mod tests {
     fn what_is_not_found_is_looked_for_with_a_command_that_there_is() {
         for code in [
             "HH1001", "HH2004", "HH2010", "HH2011", "HH2014", "HH2020", "HH2031", "HH2032",
-            "HH3001", "HH3002", "HH3010", "HH3021", "HH5001", "HH5002", "HH5003",
+            "HH3001", "HH3002", "HH3010", "HH3021", "HH5001", "HH5002", "HH5003", "HH5050",
         ] {
             let mut parts = where_to_look(code).split('`');
             let command = parts.nth(1).expect("a command in backticks");

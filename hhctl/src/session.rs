@@ -28,6 +28,8 @@ pub(crate) struct Session {
     ssh_program: String,
     ssh_arguments: Vec<String>,
     ssh: Option<Ssh>,
+    /// A text that was shown to be signed.
+    shown: Option<String>,
 }
 
 /// A daemon that has said who it is.
@@ -74,6 +76,7 @@ impl Session {
                 .to_owned(),
             ssh_arguments,
             ssh: None,
+            shown: None,
         })
     }
 
@@ -83,6 +86,16 @@ impl Session {
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Remembers a text that is shown before it is signed: no daemon can have another one signed in its place.
+    pub(crate) fn show(&mut self, text: String) {
+        self.shown = Some(text);
+    }
+
+    /// What was shown.
+    pub(crate) fn shown(&mut self) -> Option<String> {
+        self.shown.take()
     }
 
     /// Ends the SSH session, so that the next call starts another.

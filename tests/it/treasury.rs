@@ -1,6 +1,7 @@
 //! Money end to end: from a found block with fees to payments over a real channel, and every msat of it accounted for.
 
 mod address_account;
+mod approvals;
 mod crash;
 mod drawing;
 mod hostile;

@@ -7,6 +7,7 @@ mod node;
 mod operation;
 mod pki;
 mod revocation;
+mod record;
 mod token;
 mod witness;
 
@@ -25,7 +26,7 @@ use crate::{node as nodes, operation as operation_rows};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core, CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, RevokeFleetNode, RevokedFleetNode, ServiceOrder, TokenPage, WaitForOperation,
+    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core, CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, KeptRecord, NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, RecordPage, RecordQuery, RevokeFleetNode, RevokeRecord, RevokedFleetNode, ServiceOrder, SignedRecord, TokenPage, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::command::{CommandId, Digest};
@@ -198,6 +199,18 @@ impl Core for Answers {
 
     async fn revoke_api_token(self, _: Call, id: String) -> Result<ApiToken, ApiError> {
         self.control.revoke_api_token(&self.asker(), id).await
+    }
+
+    async fn records(self, _: Call, query: RecordQuery) -> Result<RecordPage, ApiError> {
+        self.control.records(query).await
+    }
+
+    async fn create_record(self, _: Call, record: SignedRecord) -> Result<KeptRecord, ApiError> {
+        self.control.create_record(&self.asker(), record).await
+    }
+
+    async fn revoke_record(self, _: Call, request: RevokeRecord) -> Result<KeptRecord, ApiError> {
+        self.control.revoke_record(&self.asker(), request).await
     }
 
     async fn pki(self, _: Call) -> Result<PkiStatus, ApiError> {

@@ -7,6 +7,7 @@
 mod account;
 mod asked;
 mod cached;
+mod directory;
 mod entrance;
 mod fleet;
 mod order;
@@ -104,6 +105,7 @@ fn routes() -> (Router<Rest>, OpenApi) {
         .routes(routes!(fleet::status))
         .routes(routes!(fleet::nodes))
         .routes(routes!(fleet::node))
+        .routes(routes!(directory::directory))
         .routes(routes!(fleet::pki))
         .routes(routes!(fleet::audit))
         .routes(routes!(order::operations, order::order))

@@ -63,6 +63,8 @@ impl Upkeep {
             match notices.recv().await {
                 Ok(Notice::Node(node)) => self.fleet.wake(&node),
                 Ok(Notice::Operation) => self.operations.changed(),
+                // Who waits for these listens himself.
+                Ok(Notice::Records) => {}
                 Ok(Notice::Any) | Err(RecvError::Lagged(_)) => {
                     self.fleet.wake_all();
                     self.operations.changed();

@@ -12,6 +12,9 @@ use hh_daemon::{Failure, Mistakes, ProxyProtocol, SecretRef};
 use hh_ledger::{Location, PostgresConfig};
 use hh_sv2::AuthorityPublicKey;
 use hh_trust::NodeId;
+use hh_trust::directory_feed::{DirectoryConfig, TrustConfig};
+use hh_trust::operator_key::OperatorList;
+use hh_trust::pki::TrustDomain;
 use hyper_node::HyperNodeConfig;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -76,6 +79,13 @@ pub struct PoolConfig {
     /// Nodes that serve accounts of their own alone, and which. Those that are not here serve everybody.
     #[serde(default)]
     pub private_nodes: BTreeMap<NodeId, BTreeSet<String>>,
+    /// The network, as records that operators sign name it.
+    pub trust_domain: Option<TrustDomain>,
+    /// The operators whose records are believed: their SSH keys.
+    #[serde(default)]
+    pub operators: OperatorList,
+    /// Where these records come from.
+    pub directory: Option<DirectoryConfig>,
     #[serde(default)]
     pub share_log: ShareLogConfig,
     #[serde(default)]
@@ -325,6 +335,20 @@ impl PoolConfig {
         self.data_dir.join("shipped")
     }
 
+    /// What is kept of the directory of nodes and operators.
+    pub fn directory_path(&self) -> PathBuf {
+        self.data_dir.join("directory.json")
+    }
+
+    /// Whom the configuration has us believe.
+    pub(crate) fn trust(&self) -> TrustConfig<'_> {
+        TrustConfig {
+            domain: self.trust_domain.as_ref(),
+            operators: &self.operators,
+            directory: self.directory.as_ref(),
+        }
+    }
+
     /// The journal of what operators change.
     pub fn journal_path(&self) -> PathBuf {
         self.data_dir.join("changes.jsonl")
@@ -352,6 +376,7 @@ impl hh_daemon::Config for PoolConfig {
         self.check_limits(mistakes);
         self.check_hyper_nodes(mistakes);
         self.check_private_nodes(mistakes);
+        self.trust().check(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }

@@ -1,16 +1,20 @@
 //! The Hyper Nodes that this pool knows, and whether a credential that somebody presents lets shares through one of them.
 //!
-//! Which nodes there are says the configuration; which of them an operator has revoked since is kept in a file over restarts. A
-//! revocation is of a node's key: another key in the configuration is another node's to prove, and is let in. No share looks in
-//! here: a connection asks when it presents a credential.
+//! Which nodes there are says the configuration, and beside it the directory: records that operators of the configuration have signed. A
+//! node that both name is as the configuration has it. Which of them an operator has revoked since is kept in a file over restarts. A
+//! revocation here is of a node's key: another key in the configuration is another node's to prove, and is let in. One that core passes
+//! on is of the node, until a record is signed after it. No share looks in here: a connection asks when it presents a credential.
 
-use crate::config::hyper_node::HyperNodeConfig;
+use crate::config::hyper_node::{HyperNodeConfig, HyperNodeLaneConfig};
 use crate::difficulty::DifficultyRange;
 use hh_daemon::{StateFile, StateFileError};
+use hh_trust::node_directory::Directory;
+use hh_trust::statement::NodeRecord;
 use hh_trust::{CredentialError, NodeId, NodePublicKey, PoolAuthority, PresentedCredential};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// The node of shares that came without a credential.
 pub(crate) const CORE_NODE: &str = "core";
@@ -44,7 +48,9 @@ impl Passage {
 pub(crate) enum Refusal {
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    #[error("the node {node} is not among the [[hyper_nodes]] of the configuration")]
+    #[error(
+        "the node {node} is neither among the [[hyper_nodes]] of the configuration nor in the directory that operators have signed"
+    )]
     UnknownNode { node: NodeId },
     #[error("the node {node} is revoked")]
     Revoked { node: NodeId },
@@ -99,7 +105,7 @@ pub(crate) struct Revocation {
 /// Why a node is not revoked; nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RevokeError {
-    #[error("there is no node {0:?} in this pool's configuration")]
+    #[error("there is no node {0:?} in this pool's configuration or directory")]
     Unknown(String),
     #[error("the node {0} is revoked already")]
     Already(NodeId),
@@ -119,6 +125,8 @@ pub(crate) struct HyperNodes {
     nodes: BTreeMap<NodeId, HyperNodeConfig>,
     /// Whom those serve that don't serve everybody.
     private: BTreeMap<NodeId, Arc<BTreeSet<String>>>,
+    /// Of operators; empty where the configuration names no core to ask.
+    directory: watch::Receiver<Arc<Directory>>,
     file: StateFile,
     /// Held over a write of the file, so that changes come one after another.
     changes: Mutex<()>,
@@ -141,6 +149,7 @@ impl HyperNodes {
             pool,
             nodes: nodes.collect(),
             private: BTreeMap::new(),
+            directory: watch::channel(Arc::default()).1,
             file,
             changes: Mutex::default(),
             revoked: Mutex::new(revoked),
@@ -157,6 +166,21 @@ impl HyperNodes {
         }
     }
 
+    /// And those of a directory.
+    pub(crate) fn beside(self, directory: watch::Receiver<Arc<Directory>>) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// The directory, to watch.
+    pub(crate) fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.directory.clone()
+    }
+
+    fn known(&self, node: &NodeId) -> Option<HyperNodeConfig> {
+        let configured = self.nodes.get(node).cloned();
+        configured.or_else(|| self.directory.borrow().last_record(node).map(recorded))
+    }
+
     /// Through what a connection's shares come that presents `credential` for `lane` at `now_unix`, in seconds.
     ///
     /// # Errors
@@ -169,7 +193,7 @@ impl HyperNodes {
     ) -> Result<Passage, Refusal> {
         let presented = PresentedCredential::parse(credential)?;
         let node = presented.node().clone();
-        let Some(known) = self.nodes.get(&node) else {
+        let Some(known) = self.known(&node) else {
             return Err(Refusal::UnknownNode { node });
         };
         let credential = presented.verify(&known.public_key, self.pool, lane, now_unix)?;
@@ -193,17 +217,29 @@ impl HyperNodes {
 
     /// Whether a node's present key is let in no more.
     pub(crate) fn is_revoked(&self, node: &NodeId) -> bool {
-        let Some(known) = self.nodes.get(node) else {
+        let Some(known) = self.known(node) else {
             return false;
         };
-        known.revoked || self.revocation(known).is_some()
+        known.revoked || self.revocation(&known).is_some() || self.is_revoked_in_directory(node)
     }
 
-    /// The nodes of the configuration by name, and whether an operator has revoked them since.
+    /// Whether core has passed on that it was revoked, and no operator has signed a record of it since.
+    pub(crate) fn is_revoked_in_directory(&self, node: &NodeId) -> bool {
+        self.directory.borrow().is_node_revoked(node)
+    }
+
+    /// The nodes of the configuration and of the directory by name, and whether an operator has revoked them here since.
     pub(crate) fn list(&self) -> Vec<(HyperNodeConfig, Option<Revocation>)> {
-        let nodes = self.nodes.values();
-        nodes
-            .map(|node| (node.clone(), self.revocation(node)))
+        let directory = Arc::clone(&self.directory.borrow());
+        let recorded = directory.last_records().map(recorded);
+        let mut all: BTreeMap<NodeId, HyperNodeConfig> =
+            recorded.map(|node| (node.id.clone(), node)).collect();
+        all.extend(self.nodes.clone());
+        all.into_values()
+            .map(|node| {
+                let revocation = self.revocation(&node);
+                (node, revocation)
+            })
             .collect()
     }
 
@@ -215,8 +251,8 @@ impl HyperNodes {
         &self,
         node: &str,
         reason: &str,
-    ) -> Result<&HyperNodeConfig, RevokeError> {
-        let known = node.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
+    ) -> Result<HyperNodeConfig, RevokeError> {
+        let known = node.parse().ok().and_then(|id: NodeId| self.known(&id));
         let known = known.ok_or_else(|| RevokeError::Unknown(node.to_owned()))?;
         if self.is_revoked(&known.id) {
             return Err(RevokeError::Already(known.id.clone()));
@@ -261,6 +297,21 @@ impl HyperNodes {
     fn lock(&self) -> MutexGuard<'_, Revocations> {
         // It is replaced as a whole.
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A node as operators have signed it: its lanes are within the bounds of the pool's own.
+fn recorded(record: &NodeRecord) -> HyperNodeConfig {
+    let lanes = record.lanes.iter().map(|name| HyperNodeLaneConfig {
+        name: name.clone(),
+        min_difficulty: None,
+        max_difficulty: None,
+    });
+    HyperNodeConfig {
+        id: record.node.clone(),
+        public_key: record.key,
+        lanes: lanes.collect(),
+        revoked: false,
     }
 }
 

@@ -31,6 +31,7 @@ mod listener;
 mod node_watch;
 mod pruner;
 mod rate;
+mod record_watch;
 mod rejects;
 mod rounds;
 #[cfg(test)]
@@ -112,7 +113,7 @@ pub async fn start(config: PoolConfig, context: Context) -> Result<(), Failure> 
         blocks,
         rejects: Rejects::default(),
         bans: Arc::clone(&bans),
-        hyper_nodes: Arc::new(hyper_nodes(&config, &authority)?),
+        hyper_nodes: Arc::new(hyper_nodes(&config, &authority, &context)?),
         work: work.clone(),
         difficulty: difficulty.subscribe(),
         limits: config.limits.clone(),
@@ -192,6 +193,9 @@ impl Watchers {
         let rounds = rounds::keep(ledger, stop.clone());
         spawn(context, "rounds", rounds);
         spawn(context, "pruner", self.pruner.run(stop.clone()));
+        let (of, admitted) = (Arc::clone(shared), Arc::clone(admission));
+        let watching = record_watch::watch(of, admitted, stop.clone());
+        spawn(context, "record watch", watching);
         let (shared, admission) = (Arc::clone(shared), Arc::clone(admission));
         let exported = exported::keep(shared, admission, self.shipping, stop.clone());
         spawn(context, "exported metrics", exported);
@@ -269,11 +273,27 @@ fn ban_book(config: &PoolConfig) -> Result<BanBook, Failure> {
     book.map_err(Failure::config)
 }
 
-fn hyper_nodes(config: &PoolConfig, authority: &Authority) -> Result<HyperNodes, Failure> {
+/// With the directory beside the configuration, which is kept up to date from now on.
+fn hyper_nodes(
+    config: &PoolConfig,
+    authority: &Authority,
+    context: &Context,
+) -> Result<HyperNodes, Failure> {
     let pool = PoolAuthority::from_bytes(authority.public_key().to_bytes());
     let file = StateFile::new(config.nodes_path());
     let nodes = HyperNodes::open(pool, &config.hyper_nodes, file).map_err(Failure::config)?;
-    Ok(nodes.with_private(&config.private_nodes))
+    let nodes = nodes.with_private(&config.private_nodes);
+    let file = StateFile::new(config.directory_path());
+    let opened = config.trust().open(config.chain.to_core_arg(), file);
+    let (feed, directory) = opened.map_err(Failure::config)?;
+    if let Some(feed) = feed {
+        spawn(
+            context,
+            "directory",
+            feed.run(context.tasks.token().clone()),
+        );
+    }
+    Ok(nodes.beside(directory))
 }
 
 async fn open_log(config: &PoolConfig) -> Result<(ShareLog, Recovered), Failure> {

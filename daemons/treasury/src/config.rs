@@ -12,6 +12,9 @@ pub(crate) use channels::ChannelsConfig;
 use hh_bitcoin::NodeConfig;
 use hh_daemon::{Mistakes, SecretRef};
 use hh_mining::Score;
+use hh_trust::directory_feed::{DirectoryConfig, TrustConfig};
+use hh_trust::operator_key::OperatorList;
+use hh_trust::pki::TrustDomain;
 pub(crate) use hyper_node::HyperNodeConfig;
 pub(crate) use lightning::{LdkNodeConfig, LightningConfig};
 pub(crate) use payouts::PayoutsConfig;
@@ -63,6 +66,13 @@ pub struct TreasuryConfig {
     /// Nodes that are paid for the work that came in through them.
     #[serde(default)]
     pub hyper_nodes: Vec<HyperNodeConfig>,
+    /// The network, as what operators sign names it.
+    pub trust_domain: Option<TrustDomain>,
+    /// The operators, by their SSH keys: who approves payouts, and whose records of nodes are believed.
+    #[serde(default)]
+    pub operators: OperatorList,
+    /// Where records of nodes come from.
+    pub directory: Option<DirectoryConfig>,
 }
 
 /// A server of Lightning addresses at an address that is given, instead of that of its name.
@@ -132,6 +142,20 @@ impl TreasuryConfig {
         self.data_dir.join("changes.jsonl")
     }
 
+    /// What is kept of the directory of nodes and operators.
+    pub(crate) fn directory_path(&self) -> PathBuf {
+        self.data_dir.join("directory.json")
+    }
+
+    /// Whom the configuration has us believe.
+    pub(crate) fn trust(&self) -> TrustConfig<'_> {
+        TrustConfig {
+            domain: self.trust_domain.as_ref(),
+            operators: &self.operators,
+            directory: self.directory.as_ref(),
+        }
+    }
+
     /// What tells that the books were restored from an old copy.
     pub(crate) fn witness_path(&self) -> PathBuf {
         self.data_dir.join("books.witness")
@@ -150,6 +174,7 @@ impl hh_daemon::Config for TreasuryConfig {
         self.payouts.check(mistakes);
         self.channels.check(mistakes);
         self.check_hyper_nodes(mistakes);
+        self.check_operators(mistakes);
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }
@@ -162,6 +187,16 @@ impl hh_daemon::Config for TreasuryConfig {
 }
 
 impl TreasuryConfig {
+    fn check_operators(&self, mistakes: &mut Mistakes) {
+        self.trust().check(mistakes);
+        if self.operators.iter().count() == 1 {
+            let what = "one operator alone approves nothing";
+            let fix =
+                "list the SSH key of another one, or none: then two users of this machine approve";
+            mistakes.add("operators", what, fix);
+        }
+    }
+
     fn check_addresses(&self, mistakes: &mut Mistakes) {
         let chain = self.chain;
         let mut check = |key: String, address: &Address<NetworkUnchecked>| {

@@ -3,6 +3,7 @@
 
 mod account;
 mod adoption;
+mod approval;
 mod block;
 mod channel;
 mod destination;
@@ -26,6 +27,7 @@ use crate::actor;
 use crate::audit::Audit;
 use crate::chain::Chain;
 use crate::destination::Destinations;
+use crate::operators::Operators;
 use crate::payouts::{Nudge, Opener, Payer, Waits};
 use crate::rebalances::Rebalancer;
 use crate::tip::Tip;
@@ -33,7 +35,7 @@ use crate::withdrawals::Withdrawer;
 use hh_daemon::{Caller, Context, Failure};
 use hh_ipc::api::treasury::{
     Account, AccountPage, AccountProofAnswer, AccountQuery, AdoptForeignRequest, AdoptRequest,
-    ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
+    ApprovalDraft, ApproveRequest, BlockReport, CancelDestinationRequest, CancelRequest, Channel,
     ChannelCloseRequest, ChannelFeesRequest, ChannelOpenRequest, ClaimRequest, ClaimToken,
     CloseFailedRequest, CloseWithdrawalRequest, CreateAccountRequest, DayYield, DepositRequest,
     DestinationChanged, DistributionRequest, DrawRequest, EdgePage, EdgePageQuery, Freeze,
@@ -77,6 +79,7 @@ pub(crate) struct Control {
     pub rebalancer: Rebalancer,
     pub withdrawer: Withdrawer,
     pub destinations: Destinations,
+    pub operators: Operators,
     pub audit: Audit,
     /// What the engine could not send, and why.
     pub waiting: watch::Receiver<Waits>,
@@ -275,6 +278,10 @@ impl Treasury for Answers {
 
     async fn payout_approve(self, _: Call, request: ApproveRequest) -> Result<Payout, ApiError> {
         self.control.payout_approve(&self.caller, request).await
+    }
+
+    async fn approval_draft(self, _: Call, id: u64) -> Result<Option<ApprovalDraft>, ApiError> {
+        self.control.approval_draft(id).await
     }
 
     async fn payout_close_failed(

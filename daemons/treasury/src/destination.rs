@@ -12,10 +12,12 @@ use hh_ledger::books::{DestinationKind, Payout};
 use hh_lightning::{Bolt11Invoice, Refusal, WalletError};
 use hh_mining::identity::LightningAddress;
 use hh_trust::NodeId;
+use hh_trust::node_directory::Directory;
 pub(crate) use invoice::{expires_at_ms, payment_hash};
 use lnurl::LnurlError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::watch;
 use web::Web;
 
 /// Why there is no invoice to pay. Nothing was sent.
@@ -51,7 +53,9 @@ pub(crate) enum NoInvoice {
 #[derive(Clone, Debug)]
 pub(crate) struct Destinations {
     web: Web,
-    nodes: Arc<BTreeMap<String, HyperNodeConfig>>,
+    nodes: Arc<BTreeMap<NodeId, HyperNodeConfig>>,
+    /// Of operators; empty where the configuration names no core to ask.
+    directory: watch::Receiver<Arc<Directory>>,
 }
 
 impl Destinations {
@@ -62,16 +66,34 @@ impl Destinations {
     pub(crate) fn new(config: &crate::config::TreasuryConfig) -> Result<Self, Failure> {
         let web = Web::new(&config.lightning_address_servers).map_err(Failure::config)?;
         let nodes = config.hyper_nodes.iter();
-        let nodes = nodes.map(|node| (node.id.to_string(), node.clone()));
+        let nodes = nodes.map(|node| (node.id.clone(), node.clone()));
         Ok(Self {
             web,
             nodes: Arc::new(nodes.collect()),
+            directory: watch::channel(Arc::default()).1,
         })
     }
 
-    /// The record of a node.
-    pub(crate) fn node(&self, id: &NodeId) -> Option<&HyperNodeConfig> {
-        self.nodes.get(id.as_str())
+    /// And the nodes of a directory that operators have signed.
+    pub(crate) fn beside(self, directory: watch::Receiver<Arc<Directory>>) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// A node that is paid, as the configuration has it, or else the directory. One that was revoked is none.
+    pub(crate) fn node(&self, id: &NodeId) -> Option<HyperNodeConfig> {
+        let directory = Arc::clone(&self.directory.borrow());
+        if directory.is_node_revoked(id) {
+            return None;
+        }
+        let recorded = || {
+            let record = directory.node(id)?;
+            Some(HyperNodeConfig {
+                id: record.node.clone(),
+                public_key: record.key,
+                lightning_node_id: record.lightning.public_key(),
+            })
+        };
+        self.nodes.get(id).cloned().or_else(recorded)
     }
 
     /// The invoice that a payout pays next: fetched for a Lightning address, the one that was handed in for a node and for a draw. That
@@ -109,7 +131,7 @@ impl Destinations {
         let Payee::Node(id) = payee else {
             return Err(NoInvoice::UnknownNode(payee.to_string()));
         };
-        let node = self.nodes.get(id);
+        let node = id.parse().ok().and_then(|id: NodeId| self.node(&id));
         let node = node.ok_or_else(|| NoInvoice::UnknownNode(id.clone()))?;
         let found = invoice.recover_payee_pub_key();
         if found == node.lightning_node_id {
@@ -132,3 +154,6 @@ pub(crate) fn parse(text: &str) -> Result<Bolt11Invoice, NoInvoice> {
         .parse()
         .map_err(|_error| NoInvoice::Unreadable(shown()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ mod follower;
 mod funding;
 mod lightning;
 mod links;
+mod operators;
 mod payouts;
 mod rebalances;
 mod reward_address;
@@ -43,12 +44,15 @@ use control::Control;
 use destination::Destinations;
 use follower::{Follower, Splitter};
 use funding::Funding;
-use hh_daemon::{Context, Failure};
+use hh_daemon::{Context, Failure, StateFile};
 use hh_ledger::LedgerReader;
 use hh_ledger::books::Books;
+use hh_trust::directory_feed::DirectoryFeed;
+use hh_trust::node_directory::Directory;
 use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
 use lightning::WalletLink;
 use links::Link;
+use operators::Operators;
 use payouts::{Engine, Nudge, Opener, Payer, Waits};
 use rebalances::Rebalancer;
 use reward_address::reward_address;
@@ -70,7 +74,8 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     chain.check().await?;
     let report_key = Arc::new(report_key(&config)?);
     let salts = Arc::new(salts(&config)?);
-    let destinations = Destinations::new(&config)?;
+    let (feed, directory) = directory(&config)?;
+    let destinations = Destinations::new(&config)?.beside(directory.clone());
     let stores = Stores::open(&config, &context).await?;
     let reward_address = reward_address(&config, stores.wallet.wallet()).await?;
     let (tip, tips) = watch::channel(None);
@@ -103,6 +108,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         rebalancer: rebalancer.clone(),
         withdrawer: withdrawer.clone(),
         destinations,
+        operators: Operators::new(&config.trust(), config.chain.to_core_arg(), directory),
         audit: audit.clone(),
         waiting,
         nudges: nudges.clone(),
@@ -116,6 +122,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
 
     let stop = context.tasks.token();
     spawn(&context, "follower", follower.run(stop.clone()));
+    spawn_feed(&context, feed);
     let events = lightning::follow(stores.wallet.clone(), payer, nudges, stop.clone());
     spawn(&context, "wallet events", events);
     let forwards = lightning::read_forwards(stores.clone(), stop.clone());
@@ -158,6 +165,17 @@ impl Stores {
     }
 }
 
+/// Keeps the directory of nodes up to date, where the configuration says whom to ask.
+fn spawn_feed(context: &Context, feed: Option<DirectoryFeed>) {
+    if let Some(feed) = feed {
+        spawn(
+            context,
+            "directory",
+            feed.run(context.tasks.token().clone()),
+        );
+    }
+}
+
 /// Spawns a task that the daemon can't do without and that has no error of its own.
 fn spawn(context: &Context, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
     context.tasks.spawn(name, async move {
@@ -181,6 +199,15 @@ fn spawn_stop(context: &Context, stores: Stores) {
         }
         Ok::<_, Failure>(())
     });
+}
+
+/// Of nodes and operators, as operators of the configuration have signed it; and what keeps it up to date.
+fn directory(
+    config: &TreasuryConfig,
+) -> Result<(Option<DirectoryFeed>, watch::Receiver<Arc<Directory>>), Failure> {
+    let file = StateFile::new(config.directory_path());
+    let opened = config.trust().open(config.chain.to_core_arg(), file);
+    opened.map_err(Failure::config)
 }
 
 fn report_key(config: &TreasuryConfig) -> Result<ReportKey, Failure> {

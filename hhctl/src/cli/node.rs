@@ -1,6 +1,7 @@
 //! Hyper Nodes: their keys, their credentials, and who of them is let in.
 
 use super::Confirmation;
+use super::operator::NodeRecordCommand;
 use clap::{Args, Subcommand};
 use hh_trust::node_credential::HOURS_MAX;
 use hh_trust::{LaneName, NodeId, PoolAuthority};
@@ -99,6 +100,9 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+    /// Records: which nodes hh-pool and hh-treasury know, signed by operators
+    #[command(subcommand)]
+    Record(NodeRecordCommand),
     /// The key by which pools know a node; it never leaves the node
     #[command(subcommand)]
     Key(NodeKeyCommand),
@@ -120,6 +124,7 @@ impl NodeCommand {
             | Self::Logs { .. }
             | Self::Health { .. }
             | Self::Revoke { .. }
+            | Self::Record(_)
             | Self::Key(_)
             | Self::Credential(_) => None,
         }

@@ -91,11 +91,15 @@ pub(crate) enum PayoutCommand {
     /// Give one's word for a payout above the limit; two operators have to
     #[command(
         after_help = "Examples:\n  hhctl payout approve 412 --dry-run\n  hhctl payout approve 412\n\nThe word is for the amount and the \
-                      destination that are shown: where either has changed by then it is refused."
+                      destination that are shown: where either has changed by then it is refused. Where hh-treasury.toml lists operators' SSH \
+                      keys ([operators]), your ssh-agent signs it, on this machine; elsewhere two users of the treasury's machine are two operators."
     )]
     Approve {
         /// Its number
         id: u64,
+        /// The file of the public key to sign with, where ssh-agent has several
+        #[arg(long, value_name = "FILE")]
+        sign_with: Option<PathBuf>,
         #[command(flatten)]
         confirmation: NamedConfirmation,
     },

@@ -4,6 +4,7 @@ mod credential;
 mod fleet;
 pub(super) mod key;
 pub(super) mod order;
+pub(super) mod record;
 mod revocation;
 
 pub(super) use fleet::{service_table, until};

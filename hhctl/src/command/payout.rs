@@ -97,7 +97,9 @@ pub(super) async fn apply(
             act::hold(session, target, false, reason).await
         }
         PayoutCommand::Cancel { id, reason, .. } => act::cancel(session, *id, reason).await,
-        PayoutCommand::Approve { id, .. } => act::approve(session, *id).await,
+        PayoutCommand::Approve { id, sign_with, .. } => {
+            act::approve(session, *id, sign_with.as_deref()).await
+        }
         PayoutCommand::CloseFailed { id, reason, .. } => {
             act::close_failed(session, *id, reason).await
         }

@@ -24,6 +24,8 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
         "HH4021" => "have the payee make an invoice that can be paid",
         "HH4022" => "`hhctl ln status` shows what this wallet can do",
         "HH4030" => "have another operator run the same command",
+        "HH4033" => "add an operator's key to ssh-agent, and run the same command again",
+        "HH5051" => "look at it with --dry-run, and sign it again",
         "HH5004" => "enrol the node anew: `hhctl token create` with --replace",
         "HH5005" => {
             "if a node that is not yours has used it, let yours join: `hhctl token create` with --replace"

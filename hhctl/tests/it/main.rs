@@ -14,6 +14,7 @@ mod lightning;
 mod nodes;
 mod operator;
 mod payout;
+mod records;
 mod reports;
 mod ssh;
 mod translator;

@@ -5,6 +5,7 @@ mod audit;
 mod node;
 mod operation;
 mod pki;
+mod record;
 mod revocation;
 mod token;
 
@@ -17,6 +18,10 @@ pub use operation::{
 };
 pub use pki::{IssuerStatus, PkiStatus, SigningKeyStatus};
 pub use revocation::{FleetRevocation, RevokeFleetNode, RevokedFleetNode};
+pub use record::{
+    KeptRecord, RecordKind, RecordPage, RecordQuery, RecordRevocation, RecordSet, RevokeRecord,
+    Revoked, SignedRecord,
+};
 pub use token::{CreateToken, EnrolmentToken, IssuedToken, TokenPage, TokenState};
 
 use super::Hello;
@@ -60,6 +65,12 @@ pub trait Core {
     async fn api_tokens() -> Result<ApiTokenPage, ApiError>;
     /// Lets one be of no use any more, at once. Refused on a view socket.
     async fn revoke_api_token(id: String) -> Result<ApiToken, ApiError>;
+    /// What operators have signed about nodes and each other, by name: of each the last record.
+    async fn records(query: RecordQuery) -> Result<RecordPage, ApiError>;
+    /// Keeps a record that an operator has signed, or adds his signature to one that another has. Refused on a view socket.
+    async fn create_record(record: SignedRecord) -> Result<KeptRecord, ApiError>;
+    /// Has hh-pool and hh-treasury believe a node or an operator no more. Refused on a view socket.
+    async fn revoke_record(request: RevokeRecord) -> Result<KeptRecord, ApiError>;
     /// The certificates that core issues with, the keys that it signs with, and when they end.
     async fn pki() -> Result<PkiStatus, ApiError>;
     /// Lines of the audit log.

@@ -34,10 +34,10 @@ pub use onchain::{
     WithdrawalLimits, WithdrawalState,
 };
 pub use payout::{
-    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, DrawRequest,
-    HoldRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan,
-    PayoutQuery, PayoutState, PlannedPayout, RunRequest, SubmitInvoiceRequest, WalletSight,
-    WalletSightState,
+    ApprovalDraft, ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest,
+    DrawRequest, HoldRequest, PaymentTrack, Payout, PayoutDetail, PayoutEvent, PayoutPage,
+    PayoutPlan, PayoutQuery, PayoutState, PlannedPayout, RunRequest, SignedApproval,
+    SubmitInvoiceRequest, WalletSight, WalletSightState,
 };
 
 use super::{Hello, JournalPage, JournalQuery};
@@ -102,6 +102,8 @@ pub trait Treasury {
     async fn payout_hold(request: HoldRequest) -> Result<(), ApiError>;
     /// Ends a payout without a live attempt; the amount goes back to the balance.
     async fn payout_cancel(request: CancelRequest) -> Result<Payout, ApiError>;
+    /// What an operator signs as his word for a payout; none where this treasury lists no operators' keys, and two users are two.
+    async fn approval_draft(id: u64) -> Result<Option<ApprovalDraft>, ApiError>;
     /// One operator's word for a payout above the limit, over its exact amount and destination.
     async fn payout_approve(request: ApproveRequest) -> Result<Payout, ApiError>;
     /// Two operators close what can't be concluded, once the chain has passed its CLTV limit.

@@ -27,6 +27,9 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
         CoreRequest::CreateApiToken { .. } => CoreResponse::CreateApiToken(Err(error)),
         CoreRequest::ApiTokens { .. } => CoreResponse::ApiTokens(Err(error)),
         CoreRequest::RevokeApiToken { .. } => CoreResponse::RevokeApiToken(Err(error)),
+        CoreRequest::Records { .. } => CoreResponse::Records(Err(error)),
+        CoreRequest::CreateRecord { .. } => CoreResponse::CreateRecord(Err(error)),
+        CoreRequest::RevokeRecord { .. } => CoreResponse::RevokeRecord(Err(error)),
         CoreRequest::Pki { .. } => CoreResponse::Pki(Err(error)),
         CoreRequest::Audit { .. } => CoreResponse::Audit(Err(error)),
         CoreRequest::AuditCheckpoint { .. } => CoreResponse::AuditCheckpoint(Err(error)),
@@ -39,7 +42,7 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-    AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, RevokeFleetNode, Role, ServiceAction, ServiceOrder, WaitForOperation,
+    AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, RecordKind, RecordQuery, RevokeFleetNode, RevokeRecord, Role, ServiceAction, ServiceOrder, SignedRecord, WaitForOperation,
     };
     use std::collections::BTreeSet;
 
@@ -100,6 +103,27 @@ mod tests {
             CoreRequest::CreateApiToken { request: api_token },
             CoreRequest::ApiTokens {},
             CoreRequest::RevokeApiToken { id: id() },
+            CoreRequest::Records {
+                query: RecordQuery {
+                    kind: RecordKind::Node,
+                    name: None,
+                    after: None,
+                },
+            },
+            CoreRequest::CreateRecord {
+                record: SignedRecord {
+                    kind: RecordKind::Node,
+                    text: id(),
+                    signatures: Vec::new(),
+                },
+            },
+            CoreRequest::RevokeRecord {
+                request: RevokeRecord {
+                    kind: RecordKind::Node,
+                    name: id(),
+                    reason: id(),
+                },
+            },
             CoreRequest::Pki {},
             CoreRequest::Audit {
                 query: AuditQuery::default(),

@@ -6,7 +6,7 @@ use crate::asker::Asker;
 use crate::audit::{self, Asked, Ended};
 use crate::fleet::Live;
 use crate::node::{self, NodeRow, RevokedRow};
-use crate::store::{StoreError, Transaction};
+use crate::store::{Notice, StoreError, Transaction};
 use crate::{lease, operation, operations, token};
 use hh_ipc::ApiError;
 use hh_ipc::api::core::{FleetRevocation, RevokeFleetNode, RevokedFleetNode};
@@ -133,6 +133,8 @@ fn revoke(
         return Ok(Some(found));
     }
     node::revoke(transaction, &wish.id, &wish.revoked)?;
+    // hh-pool and hh-treasury hear of it with the records.
+    transaction.notify(Notice::Records);
     let operations = operations::give_up(transaction, here, &wish.id, GIVEN_UP)?;
     // Whoever has the node may have one of these.
     let tokens = token::revoke_open_of(transaction, &wish.id, wish.revoked.at_ms)?;

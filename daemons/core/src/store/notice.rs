@@ -23,6 +23,8 @@ pub(crate) enum Notice {
     Node(NodeId),
     /// More is known of a command.
     Operation,
+    /// An operator has signed or revoked something.
+    Records,
     /// Anything: some were lost.
     Any,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Notice {
         match self {
             Self::Node(id) => write!(f, "node {id}"),
             Self::Operation => f.write_str("operation"),
+            Self::Records => f.write_str("records"),
             Self::Any => f.write_str("any"),
         }
     }
@@ -46,6 +49,7 @@ impl FromStr for Notice {
         Ok(match (node, text) {
             (Some(id), _) => Self::Node(id),
             (None, "operation") => Self::Operation,
+            (None, "records") => Self::Records,
             (None, _) => Self::Any,
         })
     }
@@ -90,6 +94,7 @@ mod tests {
         for notice in [
             Notice::Node("berlin-1".parse().unwrap()),
             Notice::Operation,
+            Notice::Records,
             Notice::Any,
         ] {
             assert_eq!(notice.to_string().parse(), Ok(notice));

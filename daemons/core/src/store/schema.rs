@@ -17,8 +17,15 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 7] = [
-    INITIAL, LEASES, API_TOKENS, REVOCATION, CANCELLED, INVENTORIES, JOURNALS,
+const MIGRATIONS: [&str; 8] = [
+    INITIAL,
+    LEASES,
+    API_TOKENS,
+    REVOCATION,
+    CANCELLED,
+    INVENTORIES,
+    JOURNALS,
+    RECORDS,
 ];
 
 /// Times are milliseconds since 1970.
@@ -220,6 +227,30 @@ CREATE TABLE audit_journals (
     daemon {text} PRIMARY KEY,
     -- The last line that was taken in, as NUMBER:HASH.
     head {text} NOT NULL
+){keyed};
+";
+
+/// What operators have signed, as it was brought. No row here is believed by anybody but for its signatures.
+const RECORDS: &str = "
+CREATE TABLE records (
+    kind {text} NOT NULL CHECK (kind IN ('node', 'operator')),
+    name {text} NOT NULL,
+    number {int} NOT NULL CHECK (number > 0),
+    statement {text} NOT NULL,
+    -- A list in JSON.
+    signatures {text} NOT NULL,
+    brought_by {text} NOT NULL,
+    brought_at_ms {int} NOT NULL,
+    PRIMARY KEY (kind, name, number)
+){keyed};
+
+CREATE TABLE record_revocations (
+    kind {text} NOT NULL CHECK (kind IN ('node', 'operator')),
+    name {text} NOT NULL,
+    reason {text} NOT NULL,
+    revoked_by {text} NOT NULL,
+    revoked_at_ms {int} NOT NULL,
+    PRIMARY KEY (kind, name)
 ){keyed};
 ";
 

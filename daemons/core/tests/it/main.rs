@@ -12,6 +12,7 @@ mod audit;
 mod cluster;
 mod consent;
 mod control_plane;
+mod directory;
 mod drain;
 mod figures;
 mod hostile;

@@ -1,7 +1,8 @@
 //! What lets one who was not there believe what happened: the journal of the changes that operators make over a daemon's
 //! control socket, the chain that shows whether it was tampered with, the credential by which a node proves that shares
 //! came through it, and the signature of a block's report. And what core and nodes say to each other, as far as it must be
-//! believed: certificates, tokens, signed commands and results, the owner's consent, the audit log, and what operators sign.
+//! believed: certificates, tokens, signed commands and results, the owner's consent, the audit log, and what operators sign, with the
+//! way of that from core to the daemons that heed it.
 //!
 //! Owns formats and their proofs. It never decides who may do what: the control socket does (hh-daemon), and hh-pool says
 //! which nodes it knows. Nothing in front of a miner waits for it.
@@ -15,6 +16,7 @@ pub mod command_gate;
 pub mod command_result;
 pub mod consent;
 pub mod control_key;
+pub mod directory_feed;
 pub mod enrolment;
 mod jws;
 mod key_pair;

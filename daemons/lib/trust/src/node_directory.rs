@@ -19,6 +19,10 @@ const THRESHOLD: usize = 2;
 /// Most nodes and most operators: who can make a daemon hold more has other ways.
 const ENTRIES_MAX: usize = 100_000;
 
+/// Most revocations of names that no record has. Who can make them up, a core that was stolen, fills no disk with them, and keeps out
+/// none of a name that has a record.
+const STRANGERS_MAX: usize = 10_000;
+
 /// Why a record is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
@@ -52,6 +56,14 @@ pub enum DirectoryError {
         name: String,
         /// Who has it.
         other: String,
+    },
+    /// It is from the future.
+    #[error(
+        "the record was signed {ahead_seconds} s from now: set the clock of who signed it right"
+    )]
+    Ahead {
+        /// How far.
+        ahead_seconds: i64,
     },
     /// There is no room.
     #[error("there are {ENTRIES_MAX} records, and no more are taken")]
@@ -179,21 +191,34 @@ impl Directory {
         Ok(taken)
     }
 
-    /// A node is none any more, from `now` on: nobody must sign that.
-    pub fn revoke_node(&mut self, node: &NodeId, now: i64) {
-        if self.revoked_nodes.len() < ENTRIES_MAX {
-            let since = self.revoked_nodes.entry(node.clone()).or_insert(now);
-            *since = now.max(*since);
-        }
+    /// A node is none any more, revoked at `at`: nobody must sign that. A record that was signed later stays.
+    pub fn revoke_node(&mut self, node: &NodeId, at: i64) {
+        let known = self.nodes.get(node).map(|kept| kept.record.at);
+        revoke(&mut self.revoked_nodes, node, known, at);
     }
 
-    /// An operator is none any more, from `now` on. One whom the configuration lists stays one: he is taken out of it there.
-    pub fn revoke_operator(&mut self, operator: &OperatorName, now: i64) {
-        if self.revoked_operators.len() < ENTRIES_MAX {
-            let since = self.revoked_operators.entry(operator.clone());
-            let since = since.or_insert(now);
-            *since = now.max(*since);
-        }
+    /// An operator is none any more, revoked at `at`. A record that was signed later stays, and so does one whom the configuration
+    /// lists: he is taken out of it there.
+    pub fn revoke_operator(&mut self, operator: &OperatorName, at: i64) {
+        let known = self.operators.get(operator).map(|kept| kept.record.at);
+        revoke(&mut self.revoked_operators, operator, known, at);
+    }
+
+    /// Whether a node was revoked, and no record was signed since.
+    #[must_use]
+    pub fn is_node_revoked(&self, node: &NodeId) -> bool {
+        self.revoked_nodes.contains_key(node)
+    }
+
+    /// The last record of a node, revoked or not.
+    #[must_use]
+    pub fn last_record(&self, node: &NodeId) -> Option<&NodeRecord> {
+        self.nodes.get(node).map(|kept| &kept.record)
+    }
+
+    /// The last record of every node, revoked or not.
+    pub fn last_records(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.nodes.values().map(|kept| &kept.record)
     }
 
     /// The node of that name, if it is one and was not revoked.
@@ -252,6 +277,19 @@ impl Directory {
             stays
         });
         gone
+    }
+}
+
+/// Notes a revocation of a name whose record was signed at `known`, if it has one.
+fn revoke<N: Clone + Ord>(revoked: &mut BTreeMap<N, i64>, name: &N, known: Option<i64>, at: i64) {
+    let is_new = !revoked.contains_key(name);
+    let counts = match known {
+        Some(signed_at) => signed_at <= at,
+        None => !is_new || revoked.len() < STRANGERS_MAX,
+    };
+    if counts {
+        let since = revoked.entry(name.clone()).or_insert(at);
+        *since = at.max(*since);
     }
 }
 

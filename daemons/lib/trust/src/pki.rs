@@ -17,8 +17,8 @@ pub use authority::{AuthorityError, IssuedCertificate, Issuer, IssuerKind, Revok
 pub(crate) use certificate::has_signed;
 pub use certificate::{CaPin, CertificateError, PeerCertificate, Serial};
 pub use channel::{
-    ChannelError, KeySlot, enrolment_client, enrolment_server, rest_server, session_client,
-    session_server,
+    ChannelError, KeySlot, enrolment_client, enrolment_server, rest_client, rest_server,
+    session_client, session_server,
 };
 pub use client_gate::{ClientGate, GateError, TrustedIssuer};
 pub use identity::{Identity, IdentityError, PeerName, TrustDomain};

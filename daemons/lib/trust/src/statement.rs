@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::enrolment::Visibility;
-use crate::operator_key::{OperatorKey, OperatorKeyError, OperatorList, OperatorName};
+use crate::operator_key::{
+    OperatorKey, OperatorKeyError, OperatorList, OperatorName, SshSignature,
+};
 use crate::pki::TrustDomain;
 use crate::{LaneName, NodeId, NodePublicKey};
 
@@ -218,6 +220,24 @@ impl Signed {
         statement.map_err(|_shows_a_part| StatementError::Malformed { kind })
     }
 
+    /// Whose keys have signed it. That they are operators' is not said.
+    ///
+    /// # Errors
+    /// It is no such statement, or a signature is wrong.
+    pub fn keys<S: Statement>(&self) -> Result<BTreeSet<OperatorKey>, StatementError> {
+        let kind = S::KIND;
+        self.unverified::<S>()?;
+        let keys = self.signatures.iter().map(|signature| {
+            let signature = SshSignature::parse(signature, S::NAMESPACE)?;
+            match signature.is_over(self.text.as_bytes()) {
+                true => Ok(signature.signer),
+                false => Err(OperatorKeyError::Wrong(signature.signer)),
+            }
+        });
+        let keys: Result<_, OperatorKeyError> = keys.collect();
+        keys.map_err(|source| StatementError::Signature { kind, source })
+    }
+
     /// What it says and who of `operators` has signed it, if it is about `place`.
     ///
     /// # Errors
@@ -272,6 +292,14 @@ impl Approval {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.domain, self.chain)
+    }
+}
+
+impl LightningId {
+    /// The key.
+    #[must_use]
+    pub const fn public_key(&self) -> bitcoin::secp256k1::PublicKey {
+        self.0
     }
 }
 

@@ -229,3 +229,52 @@ fn difficulties_that_cross_are_refused_also_between_a_lane_and_everybody() {
         &["vardiff.shares_per_minute", "0 is no rate"],
     );
 }
+
+/// The example with operators and a directory, and without one of its lines.
+fn with_operators(missing: &str) -> Result<PoolConfig, String> {
+    let mut example = std::fs::read_to_string(EXAMPLE).unwrap();
+    let given = [
+        "trust_domain = ",
+        "[operators]",
+        "alice = ",
+        "bob = ",
+        "[directory]",
+        "core_address = ",
+        "root_certificate = ",
+        "token = ",
+        "refresh_seconds = ",
+    ];
+    for line in given.into_iter().filter(|line| *line != missing) {
+        let hidden = format!("\n#{line}");
+        assert!(example.contains(&hidden), "{line} is not in the example");
+        example = example.replace(&hidden, &format!("\n{line}"));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hh-pool.toml");
+    std::fs::write(&path, example).unwrap();
+    load(&path)
+}
+
+#[test]
+fn core_is_asked_for_nodes_where_operators_are_listed_who_are_believed() {
+    let config = with_operators("refresh_seconds = ").unwrap();
+    assert_eq!(config.operators.iter().count(), 2);
+    assert_eq!(config.directory.unwrap().refresh_seconds, 20);
+    let refused = with_operators("trust_domain = ").unwrap_err();
+    assert!(refused.contains("names the network"), "{refused}");
+    let refused = with_operators("core_address = ").unwrap_err();
+    assert!(refused.contains("core_address"), "{refused}");
+    // Nobody to believe.
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    let table = "[directory]\ncore_address = \"core\"\nroot_certificate = \"root.crt\"\ntoken = \"file:/x\"\nrefresh_seconds = 60\n";
+    assert!(example.contains(LEDGER));
+    let expected = [
+        "trust_domain",
+        "operators",
+        "core is believed nothing",
+        "is not HOST:PORT",
+        "not an absolute path",
+        "write 1 to 20",
+    ];
+    check_refused(LEDGER, &format!("{table}{LEDGER}"), &expected);
+}

@@ -16,6 +16,9 @@ const NO_REASON: &str = "no reason given";
 /// The reason where the configuration says it.
 const IN_CONFIGURATION: &str = "by the configuration";
 
+/// The reason where core passes it on.
+const IN_DIRECTORY: &str = "by an operator at hyperhash-core";
+
 impl Control {
     pub(super) fn hyper_nodes(&self) -> HyperNodePage {
         let nodes = self.shared.hyper_nodes.list();
@@ -46,7 +49,7 @@ impl Control {
             since_ms,
         };
         if request.dry_run {
-            let node = self.hyper_node(known, Some(&revocation));
+            let node = self.hyper_node(&known, Some(&revocation));
             return Ok(RevokedNode { node });
         }
         let revoke = async {
@@ -57,7 +60,7 @@ impl Control {
             let revoked = revoked.map_err(|error| failed(error.to_string()))?;
             revoked.map_err(|error| refused(&error))?;
             // From here on it is not let in; who is in goes.
-            let node = self.hyper_node(known, Some(&revocation));
+            let node = self.hyper_node(&known, Some(&revocation));
             for connection in self.admission.connections_through(&known.id) {
                 connection.ending.cancel();
             }
@@ -81,6 +84,11 @@ impl Control {
             reason: IN_CONFIGURATION.to_owned(),
             since_at: None,
         });
+        let is_in_directory = self.shared.hyper_nodes.is_revoked_in_directory(&node.id);
+        let by_directory = is_in_directory.then(|| NodeRevocation {
+            reason: IN_DIRECTORY.to_owned(),
+            since_at: None,
+        });
         HyperNode {
             id: node.id.to_string(),
             public_key: node.public_key.to_string(),
@@ -90,7 +98,7 @@ impl Control {
                 .map(|lane| lane.name.to_string())
                 .collect(),
             connections: count(connections.len()),
-            revoked: by_operator.or(by_configuration),
+            revoked: by_operator.or(by_configuration).or(by_directory),
         }
     }
 }

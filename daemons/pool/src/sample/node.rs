@@ -1,6 +1,7 @@
 //! Hyper Nodes and their credentials.
 
 use crate::config::hyper_node::{HyperNodeConfig, HyperNodeLaneConfig};
+use hh_trust::node_directory::Directory;
 use hh_trust::{NodeCredential, NodeSecretKey, PoolAuthority};
 
 /// What the clock of a test that brings its own says, in Unix seconds.
@@ -43,4 +44,30 @@ pub(crate) fn credential_at(id: &str, seed: u8, pool: PoolAuthority, not_after: 
         not_after,
     };
     credential.sign(&key(seed)).unwrap().into_bytes()
+}
+
+/// What operators have signed: a node with the key `seed` and the lane `asics`. Revoked, if so since when.
+pub(crate) fn directory(id: &str, seed: u8, revoked_at: Option<i64>) -> Directory {
+    let record = serde_json::json!({
+        "place": { "domain": "hyperhash.test", "chain": "regtest" },
+        "node": id,
+        "number": 1,
+        "key": key(seed).public_key(),
+        "lightning": "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+        "lanes": ["asics"],
+        "visibility": "public",
+        "at": NOW,
+    });
+    let signed = serde_json::json!({ "text": "", "signatures": [] });
+    let mut kept = serde_json::json!({
+        "nodes": {},
+        "operators": {},
+        "revoked_nodes": {},
+        "revoked_operators": {},
+    });
+    kept["nodes"][id] = serde_json::json!({ "record": record, "signed": signed });
+    if let Some(at) = revoked_at {
+        kept["revoked_nodes"][id] = at.into();
+    }
+    serde_json::from_value(kept).unwrap()
 }

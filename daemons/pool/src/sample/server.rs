@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What a test wants otherwise.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub proxy_protocol: ProxyProtocol,
     pub hyper_nodes: Vec<HyperNodeConfig>,
     pub private_nodes: BTreeMap<NodeId, BTreeSet<String>>,
+    /// What operators have signed.
+    pub node_directory: watch::Receiver<Arc<hh_trust::node_directory::Directory>>,
 }
 
 impl Default for Options {
@@ -61,6 +64,7 @@ impl Default for Options {
             proxy_protocol: ProxyProtocol::default(),
             hyper_nodes: Vec::new(),
             private_nodes: BTreeMap::new(),
+            node_directory: watch::channel(Arc::default()).1,
             vardiff: VardiffConfig {
                 // Any hash is a share.
                 min_difficulty: 1e-12,
@@ -128,6 +132,7 @@ impl TestPool {
         let file = StateFile::new(dir.path().join("nodes.json"));
         let hyper_nodes = HyperNodes::open(pool, &options.hyper_nodes, file).unwrap();
         let hyper_nodes = hyper_nodes.with_private(&options.private_nodes);
+        let hyper_nodes = hyper_nodes.beside(options.node_directory.clone());
         let shared = Arc::new(Shared {
             network: Network::Regtest,
             directory: Directory::new(clock, vec![lane]),
@@ -150,6 +155,10 @@ impl TestPool {
             tasks: tasks.clone(),
         };
         tasks.spawn_session("listener", listener.run());
+        let token = tasks.token().clone();
+        let watching =
+            crate::record_watch::watch(Arc::clone(&shared), Arc::clone(&admission), token);
+        tasks.spawn_session("record watch", watching);
         Self {
             address,
             shared,

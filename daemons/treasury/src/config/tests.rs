@@ -125,3 +125,37 @@ fn a_window_of_four_blocks_is_that_of_the_rules() {
     let half = WindowConfig::Pplns(2.5).score();
     assert_eq!(half, Some(Score(Score::BLOCK.0 * 5 / 2)));
 }
+
+#[test]
+fn one_operator_alone_is_a_mistake_and_so_is_one_without_a_network() {
+    let example = std::fs::read_to_string(EXAMPLE).unwrap();
+    let operators = "\n#[operators]\n#alice = ";
+    let domain = "\n#trust_domain = ";
+    assert!(example.contains(operators) && example.contains(domain));
+    let alone = example.replace(operators, "\n[operators]\nalice = ");
+    let refused = load_text(&alone).unwrap_err();
+    for words in ["trust_domain", "one operator alone approves nothing"] {
+        assert!(refused.contains(words), "{words:?} is not in: {refused}");
+    }
+    let two = alone
+        .replace("\n#bob = ", "\nbob = ")
+        .replace(domain, "\ntrust_domain = ");
+    assert_eq!(load_text(&two).unwrap().operators.iter().count(), 2);
+    // Two names for one person.
+    let key = two
+        .split("alice = ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    let bob = two
+        .split("\nbob = ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    let refused = load_text(&two.replace(bob, key)).unwrap_err();
+    assert!(refused.contains("have the same key"), "{refused}");
+}

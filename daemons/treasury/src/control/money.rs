@@ -119,7 +119,9 @@ impl Control {
         for (node, _) in &request.parts {
             let id = node.parse().map_err(|error| refusal::wrong(&error))?;
             if self.destinations.node(&id).is_none() {
-                let message = format!("there is no node {node} in this treasury's configuration");
+                let message = format!(
+                    "there is no node {node} in this treasury's configuration or directory"
+                );
                 return Err(refusal::not_found(message));
             }
         }

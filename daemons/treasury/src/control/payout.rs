@@ -10,20 +10,15 @@ use crate::payouts::{Ask, Plan, is_open};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
-    ApproveRequest, Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
-    PayoutDetail, PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout,
-    RunRequest, SubmitInvoiceRequest,
+    Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout, PayoutDetail,
+    PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout, RunRequest,
+    SubmitInvoiceRequest,
 };
 use hh_ledger::books::Payee;
-use hh_ledger::books::{
-    self, Approval, Held, NodeInvoice, Page, PayoutFilter, PayoutId, PayoutStory,
-};
+use hh_ledger::books::{self, Held, NodeInvoice, Page, PayoutFilter, PayoutId, PayoutStory};
 use hh_mining::Msat;
 use hh_trust::NodeId;
 use serde_json::json;
-
-/// How long an approval holds.
-const APPROVAL_MS: i64 = 86_400_000;
 
 impl Control {
     pub(super) async fn payouts(&self, query: PayoutQuery) -> Result<PayoutPage, ApiError> {
@@ -229,34 +224,6 @@ impl Control {
             .await
     }
 
-    pub(super) async fn payout_approve(
-        &self,
-        caller: &Caller,
-        request: ApproveRequest,
-    ) -> Result<Payout, ApiError> {
-        caller.may_change()?;
-        let arguments = json!(request);
-        let id = PayoutId(request.id);
-        let story = self.story(id).await?;
-        let mut to = story.payout.to;
-        to.text = request.destination;
-        let approve = async {
-            let now_ms = unix_ms();
-            let approval = Approval {
-                payout: id,
-                actor: actor::of(caller),
-                amount: Msat(request.amount_msat),
-                to,
-                until_ms: now_ms.saturating_add(APPROVAL_MS),
-            };
-            let approved = self.stores.books.approve_payout(approval, now_ms).await;
-            approved.map_err(refusal::books)?;
-            self.told(id).await
-        };
-        self.change(caller, "payout.approve", arguments, approve)
-            .await
-    }
-
     pub(super) async fn payout_close_failed(
         &self,
         caller: &Caller,
@@ -295,7 +262,7 @@ impl Control {
         let id = id.map_err(|error| refusal::wrong(&error))?;
         let unknown = || {
             refusal::not_found(format!(
-                "there is no node {id} in this treasury's configuration"
+                "there is no node {id} in this treasury's configuration or directory"
             ))
         };
         let node = self.destinations.node(&id).ok_or_else(unknown)?;

@@ -55,6 +55,13 @@ pub(super) fn unproven(error: &(impl Error + 'static)) -> ApiError {
     ApiError::new(ErrorKind::Permission, "HH4020", Chain(error).to_string())
 }
 
+/// A user's word is none where operators have keys.
+pub(super) fn unsigned() -> ApiError {
+    let message =
+        "this treasury takes the approvals of operators that it lists, signed by their keys";
+    ApiError::new(ErrorKind::Permission, "HH4033", message)
+}
+
 /// It can't be paid.
 pub(super) fn unpayable(message: String) -> ApiError {
     ApiError::new(ErrorKind::Failed, "HH4021", message)

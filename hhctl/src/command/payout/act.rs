@@ -3,16 +3,20 @@
 use super::{detail, fields};
 use crate::change::Plan;
 use crate::cli::SubmitInvoiceArgs;
-use crate::command::node;
+use crate::command::{node, signature};
 use crate::failure::Failure;
 use crate::output::{Part, Report, text};
 use crate::session::Session;
 use bitcoin::Network;
 use hh_ipc::api::treasury::{
-    ApproveRequest, CancelRequest, CloseFailedRequest, HoldRequest, Payout, SubmitInvoiceRequest,
+    ApprovalDraft, ApproveRequest, CancelRequest, CloseFailedRequest, HoldRequest, Payout,
+    SignedApproval, SubmitInvoiceRequest,
 };
+use hh_trust::operator_key::OperatorKey;
+use hh_trust::statement::{Approval, Signed};
 use jiff::Timestamp;
 use serde_json::json;
+use std::path::Path;
 
 fn report(payout: &Payout, now: Timestamp, note: String) -> Report {
     let view = vec![Part::Fields(fields(payout, now)), Part::Note(note)];
@@ -127,18 +131,56 @@ pub(super) async fn plan_approval(session: &mut Session, id: u64) -> Result<Plan
 }
 
 /// The word is for what is there now; hh-treasury refuses it where that has changed before it arrives.
-pub(super) async fn approve(session: &mut Session, id: u64) -> Result<Report, Failure> {
+pub(super) async fn approve(
+    session: &mut Session,
+    id: u64,
+    sign_with: Option<&Path>,
+) -> Result<Report, Failure> {
     let daemon = session.treasury_control().await?;
     let payout = detail(&daemon, id).await?.payout;
+    let draft = daemon.client.approval_draft(daemon.call(), id).await;
+    let signed = match daemon.granted(draft)? {
+        Some(draft) => Some(signed(&draft, &payout, sign_with)?),
+        None => None,
+    };
     let request = ApproveRequest {
         id,
         amount_msat: payout.amount_msat,
         destination: payout.destination,
+        signed,
     };
     let answer = daemon.client.payout_approve(daemon.call(), request).await;
     let payout = daemon.granted(answer)?;
     let note = format!("approved by {}", payout.approvals.join(", "));
     Ok(report(&payout, session.now(), note))
+}
+
+/// Signs a draft that is about what was shown, by a key that counts.
+fn signed(
+    draft: &ApprovalDraft,
+    payout: &Payout,
+    sign_with: Option<&Path>,
+) -> Result<SignedApproval, Failure> {
+    let text = draft.text.clone();
+    let unsigned = Signed {
+        text: text.clone(),
+        signatures: Vec::new(),
+    };
+    let approval = unsigned.unverified::<Approval>();
+    let approval = approval.map_err(|error| Failure::record(error.to_string()))?;
+    let said = (approval.amount_msat, &approval.destination);
+    if approval.payout != payout.id.to_string() || said != (payout.amount_msat, &payout.destination)
+    {
+        let why = "hh-treasury has another payout to sign than the one that it shows".to_owned();
+        return Err(Failure::record(why));
+    }
+    let keys: Vec<OperatorKey> = draft
+        .keys
+        .iter()
+        .filter_map(|key| key.parse().ok())
+        .collect();
+    let signature = signature::sign::<Approval>(&text, sign_with, Some(&keys))?;
+    Ok(SignedApproval { text, signature })
 }
 
 pub(super) async fn plan_close_failed(

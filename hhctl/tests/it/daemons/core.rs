@@ -223,6 +223,11 @@ fn audit_log(is_whole: bool) -> (Vec<String>, AuditChain) {
     (vec![first, second], chain)
 }
 
+fn no_record() -> ApiError {
+    let message = "no record of the node paris was signed";
+    ApiError::new(ErrorKind::NotFound, "HH5050", message)
+}
+
 impl Core for Fake {
     async fn hello(self, _: Context) -> Hello {
         Self::hello(&self)
@@ -382,6 +387,30 @@ impl Core for Fake {
     async fn revoke_api_token(self, _: Context, id: String) -> Result<ApiToken, ApiError> {
         self.changes.lock().unwrap().push(format!("revoke {id}"));
         Ok(api_token(ApiTokenState::Revoked))
+    }
+
+    async fn records(
+        self,
+        _: Context,
+        _: hh_ipc::api::core::RecordQuery,
+    ) -> Result<hh_ipc::api::core::RecordPage, ApiError> {
+        Ok(hh_ipc::api::core::RecordPage::default())
+    }
+
+    async fn create_record(
+        self,
+        _: Context,
+        _: hh_ipc::api::core::SignedRecord,
+    ) -> Result<hh_ipc::api::core::KeptRecord, ApiError> {
+        Err(no_record())
+    }
+
+    async fn revoke_record(
+        self,
+        _: Context,
+        _: hh_ipc::api::core::RevokeRecord,
+    ) -> Result<hh_ipc::api::core::KeptRecord, ApiError> {
+        Err(no_record())
     }
 
     async fn pki(self, _: Context) -> Result<PkiStatus, ApiError> {

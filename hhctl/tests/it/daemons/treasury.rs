@@ -327,6 +327,14 @@ impl Treasury for Fake {
         Ok(payout)
     }
 
+    async fn approval_draft(
+        self,
+        _: Context,
+        _: u64,
+    ) -> Result<Option<hh_ipc::api::treasury::ApprovalDraft>, ApiError> {
+        Ok(None)
+    }
+
     async fn payout_approve(self, _: Context, request: ApproveRequest) -> Result<Payout, ApiError> {
         let mut payout = self.payout_of(request.id)?;
         self.change(format!(

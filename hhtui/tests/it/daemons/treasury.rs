@@ -181,6 +181,14 @@ impl Treasury for Fake {
         Err(unasked())
     }
 
+    async fn approval_draft(
+        self,
+        _: Context,
+        _: u64,
+    ) -> Result<Option<hh_ipc::api::treasury::ApprovalDraft>, ApiError> {
+        Err(unasked())
+    }
+
     async fn payout_approve(self, _: Context, _: ApproveRequest) -> Result<Payout, ApiError> {
         Err(unasked())
     }

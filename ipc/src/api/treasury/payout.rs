@@ -167,6 +167,27 @@ pub struct ApproveRequest {
     pub id: u64,
     pub amount_msat: u64,
     pub destination: String,
+    /// The text of an [`ApprovalDraft`] with an operator's signature, where hh-treasury wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedApproval>,
+}
+
+/// What an operator signs to approve a payout, where hh-treasury knows operators by their keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalDraft {
+    /// JSON: network, chain, payout, amount, destination and end.
+    pub text: String,
+    /// The SSH keys whose signatures count.
+    pub keys: Vec<String>,
+}
+
+/// That text, signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedApproval {
+    /// To the byte.
+    pub text: String,
+    /// Of an SSH key over it, armored.
+    pub signature: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

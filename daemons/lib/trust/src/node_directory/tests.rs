@@ -154,6 +154,10 @@ fn a_revocation_needs_no_signature_and_is_taken_back_by_a_later_record_only() {
     };
     assert_eq!(take(&mut directory, &after, &[1]), Ok(Taken::Changed));
     assert_eq!(directory.node(&node), Some(&after));
+    // Who passes the same revocation on again says nothing new.
+    directory.revoke_node(&node, NOW + 10);
+    assert!(!directory.is_node_revoked(&node));
+    assert_eq!(directory.node(&node), Some(&after));
     // Unknown nodes can be revoked as well: the record comes later.
     let paris: NodeId = "paris".parse().unwrap();
     directory.revoke_node(&paris, NOW + 10);
@@ -164,6 +168,19 @@ fn a_revocation_needs_no_signature_and_is_taken_back_by_a_later_record_only() {
         ..record(1)
     };
     assert!(take(&mut directory, &late, &[1]).is_err());
+}
+
+#[test]
+fn who_makes_up_names_keeps_no_revocation_out() {
+    let mut directory = directory();
+    for number in 0..STRANGERS_MAX + 10 {
+        let name = format!("stranger-{number}");
+        directory.revoke_node(&name.parse().unwrap(), NOW + 10);
+    }
+    assert_eq!(directory.revoked_nodes.len(), STRANGERS_MAX);
+    let node = record(1).node;
+    directory.revoke_node(&node, NOW + 10);
+    assert!(directory.is_node_revoked(&node));
 }
 
 #[test]

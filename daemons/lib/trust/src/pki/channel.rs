@@ -24,6 +24,9 @@ use super::{CaPin, ClientGate, LeafKey};
 /// What is spoken inside: gRPC.
 const PROTOCOL: &[u8] = b"h2";
 
+/// What REST speaks inside.
+const REST_PROTOCOL: &[u8] = b"http/1.1";
+
 /// Why an end could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -132,7 +135,18 @@ pub fn enrolment_server(own: &Arc<KeySlot>) -> Result<ServerConfig, ChannelError
 pub fn rest_server(own: &Arc<KeySlot>) -> Result<ServerConfig, ChannelError> {
     let builder = server()?.with_no_client_auth();
     let mut config = closed(builder.with_cert_resolver(own.clone()));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![REST_PROTOCOL.to_vec()];
+    Ok(config)
+}
+
+/// The end of who calls REST with a token: the other one's certificate must come from `root`.
+///
+/// # Errors
+/// [`ChannelError`].
+pub fn rest_client(root: &CertificateDer<'_>) -> Result<ClientConfig, ChannelError> {
+    let builder = client()?.with_root_certificates(only(root)?);
+    let mut config = unresumed(builder.with_no_client_auth());
+    config.alpn_protocols = vec![REST_PROTOCOL.to_vec()];
     Ok(config)
 }
 
@@ -144,10 +158,7 @@ pub fn session_client(
     root: &CertificateDer<'_>,
     own: &Arc<KeySlot>,
 ) -> Result<ClientConfig, ChannelError> {
-    let mut roots = RootCertStore::empty();
-    let added = roots.add(root.clone());
-    added.map_err(ChannelError::Root)?;
-    let builder = client()?.with_root_certificates(roots);
+    let builder = client()?.with_root_certificates(only(root)?);
     Ok(unresumed(builder.with_client_cert_resolver(own.clone())))
 }
 
@@ -161,6 +172,13 @@ pub fn enrolment_client(pin: CaPin) -> Result<ClientConfig, ChannelError> {
     let builder = client()?.dangerous();
     let builder = builder.with_custom_certificate_verifier(verifier);
     Ok(unresumed(builder.with_no_client_auth()))
+}
+
+fn only(root: &CertificateDer<'_>) -> Result<RootCertStore, ChannelError> {
+    let mut roots = RootCertStore::empty();
+    let added = roots.add(root.clone());
+    added.map_err(ChannelError::Root)?;
+    Ok(roots)
 }
 
 fn server() -> Result<rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>, ChannelError> {

@@ -16,6 +16,9 @@ use hh_sv2::message::{
     UpdateChannel,
 };
 
+use std::sync::Arc;
+use tokio::sync::watch;
+
 /// A network on which shares of difficulty 0.5 are far from blocks.
 const HARD_NBITS: u32 = 0x1d00_ffff;
 
@@ -331,6 +334,50 @@ async fn a_revoked_node_is_disconnected_with_its_shares_answered_and_not_let_in_
     assert_eq!(answer, CredentialAnswer::Refused("revoked".to_owned()));
     assert!(again.recv().await.is_none(), "closed");
     direct.mine(&mut straight).await;
+}
+
+/// The configuration names no node here.
+#[tokio::test]
+async fn a_node_of_the_directory_is_let_in_and_is_out_as_soon_as_it_is_revoked_there() {
+    let (shown, node_directory) = watch::channel(Arc::default());
+    let pool = TestPool::start(Options {
+        node_directory,
+        ..Options::default()
+    })
+    .await;
+    let present = async || {
+        let mut miner = pool.connect().await;
+        miner.negotiate().await;
+        let answer = miner.present(credential(&pool, HOUR), "asics").await;
+        (miner, answer)
+    };
+    let refused = |code: &str| CredentialAnswer::Refused(code.to_owned());
+    assert_eq!(present().await.1, refused("unknown-node"));
+    let record = |seed, revoked_at| Arc::new(node::directory("berlin", seed, revoked_at));
+    shown.send_replace(record(2, None));
+    assert_eq!(present().await.1, refused("wrong-key"));
+    shown.send_replace(record(1, None));
+    let (mut miner, answer) = present().await;
+    assert_eq!(answer, CredentialAnswer::Taken);
+    shown.send_replace(record(1, Some(now())));
+    assert!(miner.recv().await.is_none(), "closed");
+    let (mut again, answer) = present().await;
+    assert_eq!(answer, refused("revoked"));
+    assert!(again.recv().await.is_none(), "closed");
+}
+
+#[tokio::test]
+async fn a_revocation_in_the_directory_ends_a_node_of_the_configuration_too() {
+    let (shown, node_directory) = watch::channel(Arc::default());
+    let pool = TestPool::start(Options {
+        hyper_nodes: vec![node::config("berlin", 1)],
+        node_directory,
+        ..Options::default()
+    })
+    .await;
+    let mut miner = berlin(&pool, HOUR).await;
+    shown.send_replace(Arc::new(node::directory("berlin", 1, Some(now()))));
+    assert!(miner.recv().await.is_none(), "closed");
 }
 
 #[tokio::test]
