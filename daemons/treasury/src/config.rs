@@ -2,7 +2,6 @@
 
 mod channels;
 mod hyper_node;
-mod lightning;
 mod payouts;
 mod stores;
 
@@ -11,9 +10,9 @@ use bitcoin::{Network, ScriptBuf};
 pub(crate) use channels::ChannelsConfig;
 use hh_bitcoin::NodeConfig;
 use hh_daemon::{Mistakes, SecretRef};
+use hh_lightning::config::LightningConfig;
 use hh_mining::Score;
 pub(crate) use hyper_node::HyperNodeConfig;
-pub(crate) use lightning::{LdkNodeConfig, LightningConfig};
 pub(crate) use payouts::PayoutsConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -146,7 +145,7 @@ impl hh_daemon::Config for TreasuryConfig {
         self.check_addresses(mistakes);
         self.check_window(mistakes);
         self.check_stores(mistakes);
-        self.lightning.check(mistakes);
+        self.lightning.check("lightning", mistakes);
         self.payouts.check(mistakes);
         self.channels.check(mistakes);
         self.check_hyper_nodes(mistakes);
