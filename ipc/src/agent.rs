@@ -4,11 +4,16 @@
 //! `protoc`. A test compares the two. Here are formats and limits only; the two ends of a connection are in the daemons.
 
 mod message;
+mod payout;
 
 pub use message::{
     Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
     Heartbeat, HeartbeatAnswer, NodeHello, NodeMessage, RenewRequest, RenewResponse, ResultTaken,
     Sample, ServiceReport, TelemetryAck, TelemetryBatch, Welcome, core_message, node_message,
+};
+pub use payout::{
+    HandedIn, HandedInvoice, MAX_ACCOUNTS, MAX_INVOICE_BYTES, MAX_PAYOUTS, MAX_REASON_BYTES,
+    NodeAccount, NodeInvoice, NodePayout, TREASURY, TreasuryReport, payout_state,
 };
 
 /// The calls, as gRPC names them.
@@ -17,6 +22,7 @@ pub mod path {
     pub const SESSION: &str = "/hyperhash.control.v1.NodeControl/Session";
     pub const RENEW: &str = "/hyperhash.control.v1.NodeControl/Renew";
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
+    pub const EXCHANGE_PAYOUTS: &str = "/hyperhash.control.v1.TreasuryControl/ExchangePayouts";
 }
 
 /// A call: what is decided for each is decided for all of them, or does not compile.
@@ -30,11 +36,19 @@ pub enum Method {
     Renew,
     /// Samples of a node's telemetry.
     PushTelemetry,
+    /// What hh-treasury owes nodes and pays them, and their invoices.
+    ExchangePayouts,
 }
 
 impl Method {
     /// All of them, as `control.proto` has them.
-    pub const ALL: [Self; 4] = [Self::Enrol, Self::Session, Self::Renew, Self::PushTelemetry];
+    pub const ALL: [Self; 5] = [
+        Self::Enrol,
+        Self::Session,
+        Self::Renew,
+        Self::PushTelemetry,
+        Self::ExchangePayouts,
+    ];
 
     /// As gRPC names it.
     pub fn path(self) -> &'static str {
@@ -43,6 +57,7 @@ impl Method {
             Self::Session => path::SESSION,
             Self::Renew => path::RENEW,
             Self::PushTelemetry => path::PUSH_TELEMETRY,
+            Self::ExchangePayouts => path::EXCHANGE_PAYOUTS,
         }
     }
 

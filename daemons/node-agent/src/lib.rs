@@ -5,8 +5,9 @@
 //!
 //! ```text
 //!  core ◄── TLS, certificate ── link: joins, one session at a time ── orders ──► worker: checks, journals, does, signs
-//!                                   ▲                        owner's word ──►       │
-//!  telemetry: samples into a spool ─┘                 supervisor: a keeper per service ◄──┘
+//!                                   ▲ │                      owner's word ──►       │
+//!  telemetry: samples into a spool ─┘ │               supervisor: a keeper per service ◄──┘
+//!  wallet: looked at, makes invoices ─┘◄── dues: what core says that the node is owed
 //! ```
 
 mod backoff;
@@ -24,6 +25,7 @@ mod link;
 mod policy;
 mod supervisor;
 mod telemetry;
+mod wallet;
 mod worker;
 
 use config::AgentConfig;
@@ -31,15 +33,19 @@ use config_file::ConfigFile;
 use control::Control;
 use drain::Drain;
 use hh_daemon::{Context, Failure};
-use hh_trust::ChangeJournal;
-use identity::Identity;
+use hh_mining::Msat;
+use hh_trust::{ChangeJournal, NodeSecretKey};
+use hh_ipc::agent::{NodeAccount, node_message};
+use identity::{Enrolled, Identity};
 use journal::Journal;
 use link::Link;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use supervisor::Supervisor;
 use telemetry::Telemetry;
-use tokio::sync::{Notify, watch};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use wallet::{Dues, WalletHandle};
 use worker::{ClockOffset, Parts, Worker};
 
 /// Starts everything, in this order, and returns when the services are looked after. Core may come later: it is dialled for ever.
@@ -54,6 +60,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
     let services_dir = config.data_dir.join("services");
     let supervisor = Supervisor::start(&config.services, &policy, &services_dir, &context.tasks)?;
 
+    let wallet = open_wallet(&config, &context)?;
     let (channel, connected) = watch::channel(None);
     let telemetry =
         Telemetry::open(&config.data_dir, supervisor.clone(), connected.clone()).await?;
@@ -75,7 +82,19 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         renew: Arc::clone(&renew),
         config_files: Arc::clone(&config_files),
         drain: Drain::new(&context.settings.runtime_dir),
+        wallet: wallet.clone(),
     });
+    let (account, said) = watch::channel(None);
+    let waits_for = watch::Sender::new(None);
+    let claims = Claims {
+        node_key: identity.node_key(),
+        enrolled: known.clone(),
+        channel: connected.clone(),
+        account: said.clone(),
+        reports: worker.reports(),
+        waits_for: waits_for.clone(),
+    };
+    claims.spawn(&config, wallet.clone(), &context);
     context.tasks.spawn("worker", worker.run(stop.clone()));
     let control = Control {
         context: context.clone(),
@@ -87,6 +106,9 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         enrolled: known,
         channel: connected,
         clock: clock.clone(),
+        wallet,
+        account: said,
+        waits_for: waits_for.subscribe(),
     };
     control.serve()?;
     let link = Link {
@@ -99,8 +121,53 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         renew,
         enrolled,
         channel,
+        account,
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);
     Ok(())
+}
+
+/// The wallet, where there is one. It may come later: the node mines without.
+fn open_wallet(config: &AgentConfig, context: &Context) -> Result<Option<WalletHandle>, Failure> {
+    let Some(wallet) = &config.wallet else {
+        tracing::info!("no [wallet] in the configuration: nobody is asked for the node's dues");
+        return Ok(None);
+    };
+    let (keeper, handle) = wallet::open(wallet, &config.data_dir, &context.tasks)?;
+    let stop = context.tasks.token().clone();
+    context.tasks.spawn("wallet", keeper.run(stop));
+    Ok(Some(handle))
+}
+
+/// What the node's dues are claimed with.
+struct Claims {
+    node_key: Arc<NodeSecretKey>,
+    enrolled: watch::Receiver<Option<Enrolled>>,
+    channel: watch::Receiver<Option<dial::Channel>>,
+    account: watch::Receiver<Option<NodeAccount>>,
+    reports: mpsc::Sender<node_message::Body>,
+    waits_for: watch::Sender<Option<wallet::NoInvoice>>,
+}
+
+impl Claims {
+    /// Claims them by the wallet, where there is one.
+    fn spawn(self, config: &AgentConfig, wallet: Option<WalletHandle>, context: &Context) {
+        let (Some(settings), Some(wallet)) = (&config.wallet, wallet) else {
+            return;
+        };
+        let dues = Dues {
+            wallet,
+            node_key: self.node_key,
+            enrolled: self.enrolled,
+            channel: self.channel,
+            account: self.account,
+            reports: self.reports,
+            from: Msat(settings.invoice_from_sat.saturating_mul(1_000)),
+            expiry: Duration::from_secs(settings.invoice_hours * 3_600),
+            waits_for: self.waits_for,
+        };
+        let stop = context.tasks.token().clone();
+        context.tasks.spawn("dues", dues.run(stop));
+    }
 }

@@ -11,7 +11,7 @@ use crate::identity::{Enrolled, Identity, IdentityError};
 use crate::supervisor::Supervisor;
 use crate::worker::{ClockOffset, Ends};
 use hh_daemon::{Chain, Failure, Tasks};
-use hh_ipc::agent::{RenewRequest, RenewResponse, path};
+use hh_ipc::agent::{NodeAccount, RenewRequest, RenewResponse, path};
 use hh_trust::pki::{ChannelError, KeySlot, RequestError};
 use jiff::Timestamp;
 use session::{Due, End, Session, Step};
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) enrolled: watch::Sender<Option<Enrolled>>,
     /// The connection, for those who have calls of their own.
     pub(crate) channel: watch::Sender<Option<Channel>>,
+    /// What core says that the node is owed.
+    pub(crate) account: watch::Sender<Option<NodeAccount>>,
 }
 
 /// The identity, as TLS needs it.
@@ -73,6 +75,7 @@ impl Link {
             let began = tokio::time::Instant::now();
             let attempt = stop.run_until_cancelled(self.attempt()).await;
             self.channel.send_replace(None);
+            self.account.send_replace(None);
             metrics::gauge!("hyperhash_agent_connected").set(0.0);
             match attempt {
                 None => return Ok(()),
@@ -140,6 +143,9 @@ impl Link {
                         self.enrolled
                             .send_replace(self.identity.enrolled().cloned());
                     }
+                }
+                Step::Account(account) => {
+                    self.account.send_replace(Some(account));
                 }
                 Step::Renew => self.renew_certificate(credentials, channel).await?,
             }

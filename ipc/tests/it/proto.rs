@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../proto/control.proto");
-const OURS: &str = include_str!("../../src/agent/message.rs");
+const OURS: &str = concat!(
+    include_str!("../../src/agent/message.rs"),
+    include_str!("../../src/agent/payout.rs")
+);
 
 /// By message and number: name and kind of the field.
 type Fields = BTreeMap<(String, u32), String>;

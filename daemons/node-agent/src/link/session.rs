@@ -7,7 +7,7 @@ use crate::supervisor::Supervisor;
 use crate::worker::{ClockOffset, Ends};
 use futures::stream;
 use hh_ipc::agent::{
-    CoreMessage, Heartbeat, NodeHello, NodeMessage, core_message, node_message, path,
+    CoreMessage, Heartbeat, NodeAccount, NodeHello, NodeMessage, core_message, node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub(super) enum Step {
     End(End),
     /// Core's keys.
     KeySet(String),
+    /// What the node is owed.
+    Account(NodeAccount),
     /// The certificate is to be renewed.
     Renew,
 }
@@ -168,6 +170,7 @@ impl Session {
             Some(core_message::Body::Goodbye(goodbye)) => {
                 Some(Step::End(End::Goodbye(goodbye.reason)))
             }
+            Some(core_message::Body::Account(account)) => Some(Step::Account(account)),
             // It need not be told again; the journal keeps it all the same.
             Some(core_message::Body::ResultTaken(_)) => None,
             // Something that a newer core says.

@@ -86,6 +86,7 @@ impl Node {
             renew: Arc::default(),
             config_files: Arc::new(files.into()),
             drain: Drain::new(dir.path()),
+            wallet: None,
         });
         tasks.spawn("worker", worker.run(tasks.token().clone()));
         Self {
@@ -299,7 +300,7 @@ async fn what_the_policy_does_not_allow_is_not_done() {
     };
     // The owner is not asked for what the agent can't do.
     let spend = Node::order(1, spend);
-    node.rejected(&spend, &key, "not-supported").await;
+    node.rejected(&spend, &key, "no-wallet").await;
     node.end().await;
 }
 
