@@ -42,6 +42,8 @@ pub(crate) struct Authority {
     pub(crate) key_set: String,
     pub(crate) node_issuer: Issuer,
     pub(crate) server_issuer: Issuer,
+    /// Of daemons at core's site that call it; without it none does.
+    pub(crate) service_issuer: Option<Issuer>,
     pub(crate) enrolment_key: EnrolKey,
     pub(crate) command_key: CommandKey,
     /// This process, as the audit log names it.
@@ -80,13 +82,16 @@ impl Authority {
         let keys = keys.map_err(unusable(pki, "key-set.jws"))?;
         let node_issuer = issuer(config, IssuerKind::Node, &pki.node_issuer_key)?;
         let server_issuer = issuer(config, IssuerKind::Server, &pki.server_issuer_key)?;
+        let service_issuer = pki.service_issuer_key.as_ref();
+        let service_issuer = service_issuer.map(|key| issuer(config, IssuerKind::Service, key));
+        let service_issuer = service_issuer.transpose()?;
         let command_key: CommandKey = secret(&pki.command_key)?;
         if !keys.commands_by(&command_key.public_key(), now) {
             let why = "pki.command_key is not in key-set.jws, or its time is over: no node would take a command of it";
             return Err(Failure::config(why));
         }
         let (key, chain, validity) = own_certificate(&server_issuer, &config.replica, now)?;
-        let gate = trusted(&node_issuer, now)?;
+        let gate = trusted(&node_issuer, service_issuer.as_ref(), now)?;
         let gate = ClientGate::new(&domain, &gate, Arc::new(ring::default_provider()));
         Ok(Self {
             gate: Arc::new(gate?),
@@ -98,6 +103,7 @@ impl Authority {
             command_key,
             node_issuer,
             server_issuer,
+            service_issuer,
             key_set,
             network,
             pin,
@@ -126,7 +132,8 @@ impl Authority {
     }
 
     fn renew(&self, now: i64) -> Result<(), Failure> {
-        self.gate.replace(&trusted(&self.node_issuer, now)?)?;
+        let trusted = trusted(&self.node_issuer, self.service_issuer.as_ref(), now)?;
+        self.gate.replace(&trusted)?;
         // There is one of us: no jitter is needed.
         if now < self.own_validity().renew_at(u16::MAX / 2) {
             return Ok(());
@@ -158,14 +165,22 @@ fn with_root(
 }
 
 /// Whom the session port lets in. Who was revoked is in the database, which is asked at every call: the list is empty, and only says
-/// that it is a list of today.
-fn trusted(node_issuer: &Issuer, now: i64) -> Result<[TrustedIssuer; 1], Failure> {
+/// that it is a list of today. A service's certificate is of a day, and another issuer ends all of them.
+fn trusted(
+    node_issuer: &Issuer,
+    service_issuer: Option<&Issuer>,
+    now: i64,
+) -> Result<Vec<TrustedIssuer>, Failure> {
     let number = u64::try_from(now).unwrap_or_default();
-    Ok([TrustedIssuer {
-        kind: IssuerKind::Node,
-        certificate: node_issuer.certificate().clone(),
-        revoked: node_issuer.revocation_list(number, &[], now)?,
-    }])
+    let issuers = std::iter::once(node_issuer).chain(service_issuer);
+    let trusted = issuers.map(|issuer| {
+        Ok(TrustedIssuer {
+            kind: issuer.kind(),
+            certificate: issuer.certificate().clone(),
+            revoked: issuer.revocation_list(number, &[], now)?,
+        })
+    });
+    trusted.collect()
 }
 
 fn issuer(config: &CoreConfig, kind: IssuerKind, key: &SecretRef) -> Result<Issuer, Failure> {

@@ -7,6 +7,7 @@
 //! ```text
 //!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
 //!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
+//!  hh-treasury ── TLS, certificate ──► payout_inbox: what nodes are owed, their invoices ◄──► session
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            └► telemetry: one writer for all            │
 //!                       store: core.db, or a PostgreSQL that replicas share ◄────┘
@@ -27,6 +28,7 @@ mod metrics_export;
 mod node;
 mod operation;
 mod operations;
+mod payout_inbox;
 mod permission;
 mod rest;
 mod session;
@@ -44,6 +46,7 @@ use hh_daemon::{Context, Failure, Places};
 use hh_ledger::Location;
 use listener::{Listener, Service};
 use operations::Operations;
+use payout_inbox::PayoutInbox;
 use rustls::ServerConfig;
 use session::Sessions;
 use std::sync::Arc;
@@ -93,6 +96,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         store: store.clone(),
         fleet: fleet.clone(),
         operations: operations.clone(),
+        inbox: PayoutInbox::new(store.clone()),
         telemetry,
         tasks: context.tasks.clone(),
     };

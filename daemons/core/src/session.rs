@@ -11,13 +11,14 @@ use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
+use crate::payout_inbox::PayoutInbox;
 use crate::permission::Who;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Intake;
 use futures::future::BoxFuture;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    CoreMessage, Method, NodeMessage, RenewRequest, RenewResponse, TelemetryBatch,
+    CoreMessage, Method, NodeMessage, RenewRequest, RenewResponse, TREASURY, TelemetryBatch,
 };
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
 use jiff::Timestamp;
@@ -37,6 +38,7 @@ pub(crate) struct Sessions {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) operations: Operations,
+    pub(crate) inbox: PayoutInbox,
     pub(crate) telemetry: Intake,
     pub(crate) tasks: Tasks,
 }
@@ -45,6 +47,9 @@ impl Service for Sessions {
     fn answer(&self, peer: Peer, call: Call) -> BoxFuture<'static, Answer> {
         let this = self.clone();
         Box::pin(async move {
+            if this.is_treasury(&peer) {
+                return this.answer_treasury(call).await;
+            }
             match this.admit(&peer).await {
                 Ok(node) => this.answer_node(peer, node, call).await,
                 Err(status) => status.into_http(),
@@ -81,8 +86,27 @@ impl Sessions {
                 let renew = move |request| async move { self.renew(node, request).await };
                 grpc::unary(call, renew).await
             }
-            Method::Enrol => grpc::not_here().into_http(),
+            // The permission table has refused them.
+            Method::Enrol | Method::ExchangePayouts => grpc::not_here().into_http(),
         }
+    }
+
+    async fn answer_treasury(self, call: Call) -> Answer {
+        match grpc::called(&call, Who::Treasury) {
+            Ok(Method::ExchangePayouts) => {
+                let exchange = move |report| async move { self.inbox.exchange(report).await };
+                grpc::unary(call, exchange).await
+            }
+            Ok(_) => grpc::not_here().into_http(),
+            Err(status) => status.into_http(),
+        }
+    }
+
+    /// Whether hh-treasury calls: TLS has verified that its certificate is of the service issuer and in its time.
+    fn is_treasury(&self, peer: &Peer) -> bool {
+        let certificate = self.certificate(peer);
+        let identity = certificate.map(|certificate| certificate.identity);
+        matches!(identity, Some(Identity::Service(name)) if name.to_string() == TREASURY)
     }
 
     fn certificate(&self, peer: &Peer) -> Option<PeerCertificate> {

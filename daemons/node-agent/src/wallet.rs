@@ -241,6 +241,20 @@ impl WalletKeeper {
 }
 
 impl WalletHandle {
+    /// A wallet that never starts.
+    #[cfg(test)]
+    pub(crate) fn of_test(dir: &Path) -> Self {
+        let treasury = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+        Self {
+            chain: Network::Regtest,
+            treasury: treasury.parse().unwrap(),
+            backend: "ldk-node",
+            book: Book::open(&dir.join("wallet.db")).unwrap(),
+            state: watch::channel(State::default()).1,
+            wallet: watch::channel(None).1,
+        }
+    }
+
     /// The wallet, once it has started.
     ///
     /// # Errors

@@ -11,14 +11,17 @@ impl Control {
             purpose: purpose.to_owned(),
             id,
         };
+        let mut issuers = vec![
+            issuer("server-issuer", authority.server_issuer.validity()),
+            issuer("node-issuer", authority.node_issuer.validity()),
+            issuer("server", authority.own_validity()),
+        ];
+        let service = authority.service_issuer.as_ref();
+        issuers.extend(service.map(|one| issuer("service-issuer", one.validity())));
         PkiStatus {
             trust_domain: authority.domain.to_string(),
             root_pin: authority.pin.to_string(),
-            issuers: vec![
-                issuer("server-issuer", authority.server_issuer.validity()),
-                issuer("node-issuer", authority.node_issuer.validity()),
-                issuer("server", authority.own_validity()),
-            ],
+            issuers,
             keys: vec![
                 key(
                     "enrolment",

@@ -5,11 +5,13 @@ use crate::fleet::{Fleet, Live, Place};
 use crate::lease::{self, LeaseError};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
+use crate::payout_inbox::{self, PayoutInbox};
 use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, MAX_SERVICES, NodeHello,
-    NodeMessage, ResultTaken, ServiceReport, Welcome, core_message, node_message,
+    Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, MAX_SERVICES, NodeAccount,
+    NodeHello, NodeInvoice, NodeMessage, ResultTaken, ServiceReport, Welcome, core_message,
+    node_message,
 };
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
@@ -38,11 +40,14 @@ pub(super) struct Talk {
     store: Store,
     fleet: Fleet,
     operations: Operations,
+    inbox: PayoutInbox,
     tasks: Tasks,
     incoming: Streaming<NodeMessage>,
     outgoing: mpsc::Sender<CoreMessage>,
     /// The last command that was sent in this session.
     last_sent: Option<String>,
+    /// What the node was told last of what it is owed.
+    told: Option<NodeAccount>,
 }
 
 /// Why a session ends.
@@ -95,10 +100,12 @@ impl Talk {
             store: sessions.store.clone(),
             fleet: sessions.fleet.clone(),
             operations: sessions.operations.clone(),
+            inbox: sessions.inbox.clone(),
             tasks: sessions.tasks.clone(),
             incoming,
             outgoing,
             last_sent: None,
+            told: None,
         }
     }
 
@@ -134,10 +141,14 @@ impl Talk {
             Err(_elapsed) => return Err(End::Protocol("it did not say hello in time")),
         };
         self.deliver(&place).await?;
+        self.tell_account().await?;
         loop {
             let event = self.next(&place).await?;
             match event {
-                Event::Wake => self.deliver(&place).await?,
+                Event::Wake => {
+                    self.deliver(&place).await?;
+                    self.tell_account().await?;
+                }
                 Event::Message(Some(message)) => self.hear(&place, message).await?,
                 Event::Message(None) => return Err(End::Closed),
                 Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
@@ -226,6 +237,27 @@ impl Talk {
         }
     }
 
+    /// Tells the node what hh-treasury says of it, if that is new.
+    async fn tell_account(&mut self) -> Result<(), End> {
+        let account = self.inbox.account(&self.node.id).await?;
+        if account == self.told {
+            return Ok(());
+        }
+        if let Some(account) = account.clone() {
+            self.say(core_message::Body::Account(account)).await?;
+        }
+        self.told = account;
+        Ok(())
+    }
+
+    async fn take_invoice(&self, place: &Place, invoice: NodeInvoice) -> Result<(), End> {
+        place.heard(|_live| {});
+        if payout_inbox::check(&invoice).is_err() {
+            return Err(End::Protocol("it handed in what is no signed invoice"));
+        }
+        Ok(self.inbox.hand_in(&place.lease, invoice).await?)
+    }
+
     async fn hear(&mut self, place: &Place, message: NodeMessage) -> Result<(), End> {
         match message.body {
             Some(node_message::Body::Heartbeat(heartbeat)) => self.beat(place, heartbeat).await,
@@ -247,6 +279,7 @@ impl Talk {
                     None => Err(End::Protocol("it sent a result that it has not signed")),
                 }
             }
+            Some(node_message::Body::Invoice(invoice)) => self.take_invoice(place, invoice).await,
             Some(node_message::Body::Hello(_)) => Err(End::Protocol("it said hello twice")),
             // Something that a newer agent says.
             None => Ok(()),

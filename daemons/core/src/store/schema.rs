@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 3] = [INITIAL, LEASES, API_TOKENS];
+const MIGRATIONS: [&str; 4] = [INITIAL, LEASES, API_TOKENS, PAYOUT_INBOX];
 
 /// Times are milliseconds since 1970.
 const INITIAL: &str = "
@@ -162,6 +162,28 @@ CREATE TABLE pseudonyms (
     \"only\" {int} PRIMARY KEY CHECK (\"only\" = 1),
     key {bytes} NOT NULL CHECK (length(key) = 32)
 ){table};
+";
+
+/// What hh-treasury says of nodes, and invoices on their way to it. A node need not have enrolled here to be owed something.
+const PAYOUT_INBOX: &str = "
+CREATE TABLE node_accounts (
+    node {text} PRIMARY KEY,
+    -- A NodeAccount of control.proto.
+    account {bytes} NOT NULL,
+    said_at_ms {int} NOT NULL
+){keyed};
+
+CREATE TABLE node_invoices (
+    node {text} NOT NULL,
+    -- SHA-256 of its text.
+    id {text} NOT NULL,
+    invoice {text} NOT NULL,
+    -- The node's, which hh-treasury checks.
+    signature {text} NOT NULL,
+    handed_in_at_ms {int} NOT NULL,
+    PRIMARY KEY (node, id)
+){keyed};
+CREATE INDEX node_invoices_by_time ON node_invoices (handed_in_at_ms);
 ";
 
 const APPEND_ONLY_SQLITE: &str = "
