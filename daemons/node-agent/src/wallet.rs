@@ -177,7 +177,12 @@ impl WalletKeeper {
     fn saw(&self, seen: Seen) {
         let is_usable = seen.treasury_channels > 0;
         gauge(is_usable);
-        let before = self.state.borrow().seen.as_ref().map(|seen| seen.treasury_channels);
+        let before = self
+            .state
+            .borrow()
+            .seen
+            .as_ref()
+            .map(|seen| seen.treasury_channels);
         let treasury = self.treasury;
         match (before, is_usable) {
             (None | Some(1..), false) => {

@@ -1,10 +1,12 @@
 //! hh-treasury's configuration.
 
 mod channels;
+mod hyperhash_core;
 mod hyper_node;
 mod payouts;
 mod stores;
 
+pub(crate) use hyperhash_core::CoreConfig;
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 pub(crate) use channels::ChannelsConfig;
@@ -62,6 +64,8 @@ pub struct TreasuryConfig {
     /// Nodes that are paid for the work that came in through them.
     #[serde(default)]
     pub hyper_nodes: Vec<HyperNodeConfig>,
+    /// By which they are told what they are owed, and hand in their invoices.
+    pub core: Option<CoreConfig>,
 }
 
 /// A server of Lightning addresses at an address that is given, instead of that of its name.
@@ -149,6 +153,9 @@ impl hh_daemon::Config for TreasuryConfig {
         self.payouts.check(mistakes);
         self.channels.check(mistakes);
         self.check_hyper_nodes(mistakes);
+        if let Some(core) = &self.core {
+            core.check(mistakes);
+        }
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }

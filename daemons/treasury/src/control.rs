@@ -10,6 +10,7 @@ mod draw;
 mod ledger;
 mod liquidity;
 mod money;
+mod node_invoice;
 mod payout;
 mod peer;
 mod rebalance;

@@ -10,6 +10,7 @@
 //!                                                                        │ ▼ due
 //!  wallet (ldk-node, lnd, cln) ◄── session, one per payout ◄── engine (one task): rules, who is in hand, what is looked up
 //!      └── events ──► Books        audit: books beside wallet; fees, what is unexplained, freezes
+//!  hyperhash-core ◄── node dues: what nodes are owed out, their invoices in, each checked as if an operator had brought it
 //! ```
 
 mod actor;
@@ -20,6 +21,7 @@ mod clock;
 mod closing;
 mod config;
 mod control;
+mod core_link;
 mod crash;
 mod destination;
 mod earnings;
@@ -28,6 +30,7 @@ mod follower;
 mod funding;
 mod lightning;
 mod links;
+mod node_dues;
 mod payouts;
 mod rebalances;
 mod reward_address;
@@ -40,6 +43,7 @@ use bitcoin::{Address, Amount};
 use chain::Chain;
 use config::TreasuryConfig;
 use control::Control;
+use core_link::CoreLink;
 use destination::Destinations;
 use follower::{Follower, Splitter};
 use funding::Funding;
@@ -49,6 +53,7 @@ use hh_ledger::books::Books;
 use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
 use lightning::WalletLink;
 use links::Link;
+use node_dues::NodeDues;
 use payouts::{Engine, Nudge, Opener, Payer, Waits};
 use rebalances::Rebalancer;
 use reward_address::reward_address;
@@ -71,6 +76,9 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let report_key = Arc::new(report_key(&config)?);
     let salts = Arc::new(salts(&config)?);
     let destinations = Destinations::new(&config)?;
+    let core = config.core.as_ref();
+    let core = core.map(|core| CoreLink::new(core, context.tasks.clone()));
+    let core = core.transpose()?;
     let stores = Stores::open(&config, &context).await?;
     let reward_address = reward_address(&config, stores.wallet.wallet()).await?;
     let (tip, tips) = watch::channel(None);
@@ -127,6 +135,11 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     spawn(&context, "exported metrics", exported);
     spawn(&context, "audit", audit.run(stop.clone()));
     spawn(&context, "channel funding", funding.run(stop.clone()));
+    if let Some(core) = core {
+        let nodes = config.hyper_nodes.iter().map(|node| node.id.clone());
+        let dues = NodeDues::new(control.clone(), core, nodes.collect());
+        spawn(&context, "node dues", dues.run(stop.clone()));
+    }
     spawn_stop(&context, stores);
     control.serve()?;
     context.set_ready(true);

@@ -207,7 +207,7 @@ async fn keys_are_made_once_and_belong_together() {
     assert_snapshot!("pki_init", made.transcript());
     let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap();
     let domain = "hyperhash.example".parse().unwrap();
-    for kind in [IssuerKind::Node, IssuerKind::Server] {
+    for kind in IssuerKind::ALL {
         let (certificate, key) = (format!("{kind}-issuer.crt"), format!("{kind}-issuer.key"));
         Issuer::from_pem(kind, &domain, &read(&certificate), &read(&key)).unwrap();
     }

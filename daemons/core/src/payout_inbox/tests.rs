@@ -65,7 +65,15 @@ async fn an_invoice_is_kept_once_and_goes_when_the_treasury_names_it(base: Base)
     assert!(texts(&inbox, named.clone()).await.is_empty());
     let said = inbox.account(&berlin()).await.unwrap();
     assert_eq!(said.as_ref(), named.accounts.first());
-    assert_eq!(inbox.account(&"rome".parse().unwrap()).await.unwrap().unwrap().payouts, []);
+    assert_eq!(
+        inbox
+            .account(&"rome".parse().unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .payouts,
+        []
+    );
 }
 
 async fn the_newest_invoices_of_a_node_stay_and_no_node_is_in_anothers_way(base: Base) {
@@ -73,7 +81,13 @@ async fn the_newest_invoices_of_a_node_stay_and_no_node_is_in_anothers_way(base:
     let now_ms = Timestamp::now().as_millisecond();
     put(&base.store, "rome", "lnbc-rome", now_ms).await;
     for number in 0..10 {
-        put(&base.store, "berlin", &format!("lnbc{number}"), now_ms + number).await;
+        put(
+            &base.store,
+            "berlin",
+            &format!("lnbc{number}"),
+            now_ms + number,
+        )
+        .await;
     }
     let both = texts(&inbox, report(&["berlin", "rome"], &[])).await;
     assert_eq!(both, ["lnbc9", "lnbc-rome"]);

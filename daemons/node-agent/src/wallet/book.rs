@@ -39,7 +39,8 @@ CREATE TABLE received (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const COLUMNS: &str = "id, bolt11, signature, invoices.payment_hash, invoices.amount_msat, made_at_ms, expires_at_ms,
+const COLUMNS: &str =
+    "id, bolt11, signature, invoices.payment_hash, invoices.amount_msat, made_at_ms, expires_at_ms,
     state, at_ms, reason, heard_at_ms, received.amount_msat
     FROM invoices LEFT JOIN reports ON reports.invoice = invoices.id
     LEFT JOIN received ON received.payment_hash = invoices.payment_hash";
@@ -131,7 +132,8 @@ impl Book {
         let upsert = "INSERT INTO reports (invoice, state, amount_msat, payment_hash, at_ms, reason, heard_at_ms)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
             ON CONFLICT (invoice) DO UPDATE SET state = ?2, amount_msat = ?3, payment_hash = ?4, at_ms = ?5, reason = ?6,
-                heard_at_ms = CASE WHEN state = ?2 THEN heard_at_ms ELSE ?7 END";
+                heard_at_ms = CASE WHEN state = ?2 THEN heard_at_ms ELSE ?7 END
+            WHERE state <> 'settled'";
         let write = move |transaction: &Transaction<'_>| {
             for payout in payouts {
                 transaction.execute(
@@ -276,6 +278,8 @@ mod tests {
         assert!(newest().await.is_open(2_000), "the treasury has it");
         book.reported(said("a", "settled"), 30).await.unwrap();
         assert!(!newest().await.is_open(999));
+        // What is settled stays so.
+        book.reported(said("a", "refused"), 40).await.unwrap();
         assert_eq!(book.last_setback_ms().await.unwrap(), None);
         book.received("hash-a".to_owned(), Msat(5_000))
             .await

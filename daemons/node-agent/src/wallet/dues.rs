@@ -126,7 +126,10 @@ impl Dues {
             return Ok(());
         };
         let description = format!("dues of the node {node}");
-        let invoice = self.wallet.invoice(amount, description, self.expiry).await?;
+        let invoice = self
+            .wallet
+            .invoice(amount, description, self.expiry)
+            .await?;
         let bolt11 = invoice.to_string();
         let expires_at_ms = invoice.expires_at().map(|ends| ends.as_millis());
         let new = NewInvoice {

@@ -124,8 +124,7 @@ mod tests {
     fn a_core_that_promises_millions_is_claimed_of_once_and_after_a_refusal_not_at_once() {
         let refused = |facts: &mut Facts| facts.setback_ms = Some(facts.now_ms - 1);
         check(refused, Err(NoInvoice::Setback));
-        let long_ago =
-            |facts: &mut Facts| facts.setback_ms = Some(facts.now_ms - SETBACK_PAUSE_MS);
+        let long_ago = |facts: &mut Facts| facts.setback_ms = Some(facts.now_ms - SETBACK_PAUSE_MS);
         check(long_ago, Ok(Msat(900_000_123)));
     }
 }

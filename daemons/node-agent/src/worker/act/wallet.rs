@@ -42,7 +42,13 @@ impl Worker {
 
     /// The invoice, and the node's signature by which hh-treasury takes it.
     async fn invoice(&self, wallet: &WalletHandle, amount: Msat, description: String) -> End {
-        let Some(node) = self.parts.enrolled.borrow().as_ref().map(|now| now.node.clone()) else {
+        let Some(node) = self
+            .parts
+            .enrolled
+            .borrow()
+            .as_ref()
+            .map(|now| now.node.clone())
+        else {
             return End::failed("failed", "the node has not joined");
         };
         match wallet.invoice(amount, description, INVOICE_LIFE).await {
