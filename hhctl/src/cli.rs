@@ -12,6 +12,7 @@ mod job;
 mod lightning;
 mod miner;
 mod node;
+mod node_wallet;
 mod operation;
 mod payout;
 mod pki;
@@ -41,6 +42,7 @@ pub(crate) use node::{
     CredentialCommand, IssueArgs, NodeCertificateCommand, NodeCommand, NodeConfigCommand,
     NodeKeyCommand,
 };
+pub(crate) use node_wallet::NodeWalletCommand;
 pub(crate) use operation::OperationCommand;
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};
 pub(crate) use pki::PkiCommand;

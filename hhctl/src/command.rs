@@ -1,6 +1,7 @@
 //! The commands: each asks the daemons, and makes a report of what they said.
 
 mod account;
+mod agent;
 mod answers;
 mod api_token;
 mod audit;
@@ -41,10 +42,9 @@ mod worker;
 use crate::change::{Consent, Plan};
 use crate::cli::{
     ApiTokenCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand,
-    DownstreamCommand,
-    EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, PkiCommand,
-    PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand,
-    TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
+    DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand,
+    NodeCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand,
+    TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;
@@ -64,7 +64,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Ban(BanCommand::List { daemon }) => ban::list(session, *daemon).await,
         Command::Node(command) => node::report(session, command).await,
         Command::Consent(command) => consent::report(session, command).await,
-        Command::Agent(_) => consent::agent(session).await,
+        Command::Agent(command) => agent::report(session, command).await,
         Command::Token(command) => token::report(session, command).await,
         Command::ApiToken(command) => api_token::report(session, command).await,
         Command::Operation(command) => operation::report(session, command).await,

@@ -1,12 +1,11 @@
 //! hh-treasury's configuration.
 
 mod channels;
-mod hyperhash_core;
 mod hyper_node;
+mod hyperhash_core;
 mod payouts;
 mod stores;
 
-pub(crate) use hyperhash_core::CoreConfig;
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::{Network, ScriptBuf};
 pub(crate) use channels::ChannelsConfig;
@@ -15,6 +14,7 @@ use hh_daemon::{Mistakes, SecretRef};
 use hh_lightning::config::LightningConfig;
 use hh_mining::Score;
 pub(crate) use hyper_node::HyperNodeConfig;
+pub(crate) use hyperhash_core::CoreConfig;
 pub(crate) use payouts::PayoutsConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;

@@ -82,6 +82,14 @@ async fn each_command_of_a_node_is_asked_about_and_sent_as_it_was_written() {
             "berlin RenewCertificate",
         ),
         (
+            "hhctl node wallet invoice berlin 250ksat --for dues",
+            "berlin MakeInvoice { amount_msat: 250000000, description: \"dues\" }",
+        ),
+        (
+            "hhctl node wallet pay berlin lnbc1 --amount 1ksat --max-fee 1sat",
+            "berlin Spend { invoice: \"lnbc1\", amount_msat: 1000000, fee_msat_max: 1000 }",
+        ),
+        (
             &*apply,
             "berlin ApplyConfig { service: \"hh-translator\", generation: 7, body: \"a = 1\\n\" }",
         ),
