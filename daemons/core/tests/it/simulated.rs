@@ -1,6 +1,7 @@
 //! Nodes that are no processes, some hundred of them in a test: each has keys of its own, joins by a token from an address of its own,
 //! has a session, pushes what it measures until core has it, and carries each order out once, into a journal in memory.
 
+mod treasury;
 mod wire;
 
 use crate::site::{PATIENCE, Site};
