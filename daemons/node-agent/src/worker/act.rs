@@ -39,7 +39,8 @@ impl Worker {
             Command::WalletRead {}
             | Command::WalletInvoice { .. }
             | Command::WalletSpend { .. } => match &self.parts.wallet {
-                Some(wallet) => self.of_wallet(wallet, command).await,
+                // On the heap: a call to the wallet has much state.
+                Some(wallet) => Box::pin(self.of_wallet(wallet, command)).await,
                 None => no_wallet(),
             },
         })
