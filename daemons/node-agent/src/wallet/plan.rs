@@ -74,6 +74,7 @@ pub(super) fn amount(facts: &Facts) -> Result<Msat, NoInvoice> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn facts() -> Facts {
         Facts {
@@ -118,6 +119,24 @@ mod tests {
         let receivable = Msat(1);
         let narrow = |facts: &mut Facts| facts.receivable = Some(receivable);
         check(narrow, Err(NoInvoice::ChannelTooSmall { receivable, from }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_invoice_is_for_more_than_is_owed_may_be_and_can_come_in(
+            payable in 0_u64.., min in 0_u64..10_000, max in 0_u64.., receivable in 0_u64.., from in 0_u64..10_000,
+        ) {
+            let facts = Facts {
+                dues: Some(Dues { payable: Msat(payable), min: Msat(min), max: Msat(max) }),
+                from: Msat(from),
+                receivable: Some(Msat(receivable)),
+                ..facts()
+            };
+            if let Ok(amount) = amount(&facts) {
+                prop_assert!(amount.0 <= payable && amount.0 <= max && amount.0 <= receivable);
+                prop_assert!(amount.0 >= min && amount.0 >= from && amount.0 > 0);
+            }
+        }
     }
 
     #[test]
