@@ -12,6 +12,7 @@ mod job;
 mod lightning;
 mod miner;
 mod node;
+mod node_wallet;
 mod operation;
 mod operator;
 mod payout;
@@ -42,6 +43,7 @@ pub(crate) use node::{
     CredentialCommand, IssueArgs, NodeCertificateCommand, NodeCommand, NodeConfigCommand,
     NodeKeyCommand, ServiceArgs,
 };
+pub(crate) use node_wallet::NodeWalletCommand;
 pub(crate) use operation::OperationCommand;
 pub(crate) use operator::{NodeRecordCommand, OperatorCommand, RecordArgs, SigningArgs};
 pub(crate) use payout::{PayoutCommand, PayoutFilter, RunArgs, RunChoice, SubmitInvoiceArgs};

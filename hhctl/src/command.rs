@@ -1,6 +1,7 @@
 //! The commands: each asks the daemons, and makes a report of what they said.
 
 mod account;
+mod agent;
 mod answers;
 mod api_token;
 mod audit;
@@ -65,7 +66,7 @@ pub(crate) async fn report(command: &Command, session: &mut Session) -> Result<R
         Command::Operator(_) => operator::list(session).await,
         Command::Node(command) => node::report(session, command).await,
         Command::Consent(command) => consent::report(session, command).await,
-        Command::Agent(_) => consent::agent(session).await,
+        Command::Agent(command) => agent::report(session, command).await,
         Command::Token(command) => token::report(session, command).await,
         Command::ApiToken(command) => api_token::report(session, command).await,
         Command::Operation(command) => operation::report(session, command).await,

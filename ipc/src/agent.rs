@@ -5,6 +5,7 @@
 
 mod block_chunks;
 mod message;
+mod payout;
 mod relay;
 
 pub use message::{
@@ -22,6 +23,10 @@ pub use relay::{
     RelayAnnounce, RelayChunk, RelayCoreMessage, RelayHave, RelayNodeMessage, RelayRefused,
     RelayThrottled, RelayWant, relay_core_message, relay_node_message,
 };
+pub use payout::{
+    HandedIn, HandedInvoice, MAX_ACCOUNTS, MAX_INVOICE_BYTES, MAX_PAYOUTS, MAX_REASON_BYTES,
+    NodeAccount, NodeInvoice, NodePayout, TREASURY, TreasuryReport, payout_state,
+};
 
 /// The calls, as gRPC names them.
 pub mod path {
@@ -32,6 +37,7 @@ pub mod path {
     pub const PUSH_TELEMETRY: &str = "/hyperhash.control.v1.NodeControl/PushTelemetry";
     pub const RELAY: &str = "/hyperhash.control.v1.NodeControl/Relay";
     pub const POLL: &str = "/hyperhash.control.v1.NodeControl/Poll";
+    pub const EXCHANGE_PAYOUTS: &str = "/hyperhash.control.v1.TreasuryControl/ExchangePayouts";
 }
 
 /// A call: what is decided for each is decided for all of them, or does not compile.
@@ -51,11 +57,13 @@ pub enum Method {
     Relay,
     /// As a session, by one call after the other.
     Poll,
+    /// What hh-treasury owes nodes and pays them, and their invoices.
+    ExchangePayouts,
 }
 
 impl Method {
     /// All of them, as `control.proto` has them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Enrol,
         Self::Recover,
         Self::Session,
@@ -63,6 +71,7 @@ impl Method {
         Self::PushTelemetry,
         Self::Relay,
         Self::Poll,
+        Self::ExchangePayouts,
     ];
 
     /// As gRPC names it.
@@ -75,6 +84,7 @@ impl Method {
             Self::PushTelemetry => path::PUSH_TELEMETRY,
             Self::Relay => path::RELAY,
             Self::Poll => path::POLL,
+            Self::ExchangePayouts => path::EXCHANGE_PAYOUTS,
         }
     }
 

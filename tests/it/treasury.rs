@@ -9,6 +9,7 @@ mod kept_edge;
 mod latency;
 mod lightning_address;
 mod liquidity;
+mod node_dues;
 mod operators;
 mod reorg;
 mod restore;

@@ -51,6 +51,8 @@ pub(crate) struct Authority {
     /// The one before, where it was changed.
     former: Option<FormerIssuer>,
     pub(crate) server_issuer: Issuer,
+    /// Of daemons at core's site that call it; without it none does.
+    pub(crate) service_issuer: Option<Issuer>,
     pub(crate) enrolment_key: EnrolKey,
     /// The one before, where it was changed: its tokens are good until they end.
     former_enrolment_key: Option<EnrolPublicKey>,
@@ -93,6 +95,9 @@ impl Authority {
         let keys = keys.map_err(unusable(pki, "key-set.jws"))?;
         let node_issuer = issuer(config, IssuerKind::Node, &pki.node_issuer_key)?;
         let server_issuer = issuer(config, IssuerKind::Server, &pki.server_issuer_key)?;
+        let service_issuer = pki.service_issuer_key.as_ref();
+        let service_issuer = service_issuer.map(|key| issuer(config, IssuerKind::Service, key));
+        let service_issuer = service_issuer.transpose()?;
         let command_key: CommandKey = secret(&pki.command_key)?;
         if !keys.commands_by(&command_key.public_key(), now) {
             let why = "pki.command_key is not in key-set.jws, or its time is over: no node would take a command of it";
@@ -101,7 +106,7 @@ impl Authority {
         let audit_key = audit_key(pki, &keys, now)?;
         let (key, chain, validity) = own_certificate(&server_issuer, &config.replica, now)?;
         let former = former_issuer(pki)?;
-        let gate = trusted(&node_issuer, former.as_ref(), now)?;
+        let gate = trusted(&node_issuer, former.as_ref(), service_issuer.as_ref(), now)?;
         let gate = ClientGate::new(&domain, &gate, Arc::new(ring::default_provider()));
         Ok(Self {
             gate: Arc::new(gate?),
@@ -119,6 +124,7 @@ impl Authority {
             node_issuer,
             former,
             server_issuer,
+            service_issuer,
             key_set,
             network,
             pin,
@@ -153,7 +159,12 @@ impl Authority {
     }
 
     fn renew(&self, now: i64) -> Result<(), Failure> {
-        let trusted = trusted(&self.node_issuer, self.former.as_ref(), now)?;
+        let trusted = trusted(
+            &self.node_issuer,
+            self.former.as_ref(),
+            self.service_issuer.as_ref(),
+            now,
+        )?;
         self.gate.replace(&trusted)?;
         // There is one of us: no jitter is needed.
         if now < self.own_validity().renew_at(u16::MAX / 2) {
@@ -200,24 +211,28 @@ fn with_root(
 }
 
 /// Whom the session port lets in. Who was revoked is in the database, which is asked at every call: the list is empty, and only says
-/// that it is a list of today.
+/// that it is a list of today. A service's certificate is of a day, and another issuer ends all of them.
 fn trusted(
     node_issuer: &Issuer,
     former: Option<&FormerIssuer>,
+    service_issuer: Option<&Issuer>,
     now: i64,
 ) -> Result<Vec<TrustedIssuer>, Failure> {
     let number = u64::try_from(now).unwrap_or_default();
-    let current = TrustedIssuer {
-        kind: IssuerKind::Node,
-        certificate: node_issuer.certificate().clone(),
-        revoked: node_issuer.revocation_list(number, &[], now)?,
-    };
-    let former = former.map(|former| TrustedIssuer {
+    let mut trusted = Vec::new();
+    for issuer in std::iter::once(node_issuer).chain(service_issuer) {
+        trusted.push(TrustedIssuer {
+            kind: issuer.kind(),
+            certificate: issuer.certificate().clone(),
+            revoked: issuer.revocation_list(number, &[], now)?,
+        });
+    }
+    trusted.extend(former.map(|former| TrustedIssuer {
         kind: IssuerKind::Node,
         certificate: former.certificate.clone(),
         revoked: former.revoked.clone(),
-    });
-    Ok([current].into_iter().chain(former).collect())
+    }));
+    Ok(trusted)
 }
 
 /// None where the issuer of nodes was never changed.

@@ -78,6 +78,9 @@ pub struct PkiConfig {
     pub dir: PathBuf,
     pub node_issuer_key: SecretRef,
     pub server_issuer_key: SecretRef,
+    /// With `service-issuer.crt` in the folder: daemons at core's site, such as hh-treasury, may call. Without it none may.
+    #[serde(default)]
+    pub service_issuer_key: Option<SecretRef>,
     /// Signs tokens.
     pub enrolment_key: SecretRef,
     /// Signs commands.

@@ -7,6 +7,7 @@
 //! ```text
 //!  a new node ── TLS, token ──► enrolment ──► a certificate of a day
 //!  people, programs ── TLS, token ──► rest ──► control, and hh-pool and hh-treasury by their view sockets
+//!  hh-treasury ── TLS, certificate ──► payout_inbox: what nodes are owed, their invoices ◄──► session
 //!  node ── TLS, certificate ──► session: Talk, one per node ◄── wake ── operations ◄── control ◄── hhctl
 //!                            ├► telemetry: one writer for all            │
 //!                            └► relay: blocks of one node to the rest    │
@@ -33,6 +34,7 @@ mod metrics_export;
 mod node;
 mod operation;
 mod operations;
+mod payout_inbox;
 mod permission;
 mod record;
 mod relay;
@@ -56,6 +58,7 @@ use hh_ledger::Location;
 use journals::Journal;
 use listener::{Listener, Service};
 use operations::Operations;
+use payout_inbox::PayoutInbox;
 use relay::Relay;
 use rustls::ServerConfig;
 use session::Sessions;
@@ -107,6 +110,7 @@ pub async fn start(config: CoreConfig, context: Context) -> Result<(), Failure> 
         store: store.clone(),
         fleet: fleet.clone(),
         operations: operations.clone(),
+        inbox: PayoutInbox::new(store.clone()),
         telemetry,
         relay: block_relay(&config, &context, &store),
         checkpoints: checkpoints.clone(),

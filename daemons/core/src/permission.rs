@@ -39,12 +39,14 @@ pub(crate) enum Who {
     Unenrolled,
     /// Over gRPC, with a certificate that counts.
     Node,
+    /// hh-treasury, over gRPC.
+    Treasury,
 }
 
 impl Who {
     /// All kinds, in the order of the table's columns.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Anyone,
         Self::Person(Role::Miner, Access::ReadOnly),
         Self::Person(Role::Miner, Access::Full),
@@ -54,6 +56,7 @@ impl Who {
         Self::Person(Role::CoreOperator, Access::Full),
         Self::Unenrolled,
         Self::Node,
+        Self::Treasury,
     ];
 
     /// Who calls on a control socket: whoever may open it is an operator of core.
@@ -89,7 +92,9 @@ pub(crate) fn refusal(interface: Interface, method: &str, who: Who) -> Option<Ap
         (_, Who::Person(role, Access::Full)) => {
             format!("{method} is not for a token of the role {role}")
         }
-        (_, Who::Anyone | Who::Unenrolled | Who::Node) => format!("{method} is not for everybody"),
+        (_, Who::Anyone | Who::Unenrolled | Who::Node | Who::Treasury) => {
+            format!("{method} is not for everybody")
+        }
     };
     Some(ApiError::new(ErrorKind::Permission, "HH0201", message))
 }

@@ -13,6 +13,7 @@ use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
 use crate::node::{self, Admission, NodeRow};
 use crate::operations::Operations;
+use crate::payout_inbox::PayoutInbox;
 use crate::permission::Who;
 use crate::relay::Relay;
 use crate::store::{Store, StoreError};
@@ -21,7 +22,7 @@ use futures::future::BoxFuture;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
     CoreMessage, MAX_POLL_MESSAGES, Method, NodeMessage, POLL_BYTES, PollRequest, PollResponse,
-    REVOKED, RenewRequest, RenewResponse, TelemetryBatch,
+    REVOKED, RenewRequest, RenewResponse, TREASURY, TelemetryBatch,
 };
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
 use incoming::Incoming;
@@ -46,6 +47,7 @@ pub(crate) struct Sessions {
     pub(crate) store: Store,
     pub(crate) fleet: Fleet,
     pub(crate) operations: Operations,
+    pub(crate) inbox: PayoutInbox,
     pub(crate) telemetry: Intake,
     /// None where blocks are not relayed.
     pub(crate) relay: Option<Relay>,
@@ -57,6 +59,9 @@ impl Service for Sessions {
     fn answer(&self, peer: Peer, call: Call) -> BoxFuture<'static, Answer> {
         let this = self.clone();
         Box::pin(async move {
+            if this.is_treasury(&peer) {
+                return this.answer_treasury(call).await;
+            }
             match this.admit(&peer).await {
                 Ok(node) => this.answer_node(peer, node, call).await,
                 Err(status) => status.into_http(),
@@ -109,8 +114,27 @@ impl Sessions {
                 let poll = move |request| async move { self.poll(&peer, node, request).await };
                 grpc::unary(call, poll).await
             }
-            Method::Enrol | Method::Recover => grpc::not_here().into_http(),
+            // The permission table has refused them.
+            Method::Enrol | Method::Recover | Method::ExchangePayouts => grpc::not_here().into_http(),
         }
+    }
+
+    async fn answer_treasury(self, call: Call) -> Answer {
+        match grpc::called(&call, Who::Treasury) {
+            Ok(Method::ExchangePayouts) => {
+                let exchange = move |report| async move { self.inbox.exchange(report).await };
+                grpc::unary(call, exchange).await
+            }
+            Ok(_) => grpc::not_here().into_http(),
+            Err(status) => status.into_http(),
+        }
+    }
+
+    /// Whether hh-treasury calls: TLS has verified that its certificate is of the service issuer and in its time.
+    fn is_treasury(&self, peer: &Peer) -> bool {
+        let certificate = self.certificate(peer);
+        let identity = certificate.map(|certificate| certificate.identity);
+        matches!(identity, Some(Identity::Service(name)) if name.to_string() == TREASURY)
     }
 
     fn certificate(&self, peer: &Peer) -> Option<PeerCertificate> {

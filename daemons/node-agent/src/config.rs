@@ -2,10 +2,12 @@
 
 mod config_file;
 mod service;
+mod wallet;
 
 pub use config_file::ConfigFileConfig;
 pub(crate) use service::STOP_SECONDS_MAX;
 pub use service::ServiceConfig;
+pub use wallet::{BitcoinConfig, WalletConfig};
 
 use hh_bitcoin::NodeConfig;
 use hh_daemon::{Mistakes, SecretRef};
@@ -41,6 +43,9 @@ pub struct AgentConfig {
     /// Configurations of services that core may change, as far as the policy allows it.
     #[serde(default)]
     pub config_files: Vec<ConfigFileConfig>,
+    /// The node's wallet, which makes invoices for its dues.
+    #[serde(default)]
+    pub wallet: Option<WalletConfig>,
 }
 
 fn default_data_dir() -> PathBuf {
@@ -94,6 +99,9 @@ impl hh_daemon::Config for AgentConfig {
                 let key = format!("config_files.{index}.service");
                 mistakes.add(key, what, "give each service one file");
             }
+        }
+        if let Some(wallet) = &self.wallet {
+            wallet.check(mistakes);
         }
         if self.services.len() > hh_ipc::agent::MAX_SERVICES {
             let fix = format!("at most {} are looked after", hh_ipc::agent::MAX_SERVICES);
@@ -153,6 +161,15 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("config_files.0.check"), "{error}");
+        let text = "[wallet]\nchain = \"signet\"\ninvoice_hours = 0\n\
+            treasury_node_id = \"02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619\"\n\
+            [wallet.lightning.ldk_node]\nseed = \"file:/seed\"\n";
+        std::fs::write(&path, text).unwrap();
+        let error = hh_daemon::load::<AgentConfig>(&path)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("wallet.invoice_hours"), "{error}");
+        assert!(error.contains("wallet.bitcoin: the Lightning"), "{error}");
         let names = ["\"a b\"", "\"../x\"", "\"x.service; rm\"", "\"-h\"", "\"\""];
         for name in names {
             let text = format!("[[services]]\nname = {name}\ncommand = [\"/bin/x\"]\n");

@@ -1,5 +1,7 @@
 //! The calls of `hh_ipc::api::node_agent`. What is converted to the types of the wire goes no further than here.
 
+mod wallet;
+
 use crate::config_change;
 use crate::config_file::ConfigFile;
 use crate::database::DatabaseError;
@@ -8,12 +10,13 @@ use crate::identity::Enrolled;
 use crate::journal::{Journal, Waiting};
 use crate::supervisor::Supervisor;
 use crate::witness::Seen;
+use crate::wallet::{NoInvoice, WalletHandle};
 use crate::worker::{ClockOffset, Decided, Decision, DecisionError};
 use hh_daemon::{Caller, Chain, Context, Failure};
-use hh_ipc::agent::ServiceReport;
+use hh_ipc::agent::{NodeAccount, ServiceReport};
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
-    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus, NodeWalletStatus,
     WaitingConsent,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
@@ -41,6 +44,10 @@ pub(crate) struct Control {
     pub(crate) channel: watch::Receiver<Option<Channel>>,
     pub(crate) clock: ClockOffset,
     pub(crate) audit: watch::Receiver<Seen>,
+    /// None where the node has none.
+    pub(crate) wallet: Option<WalletHandle>,
+    pub(crate) account: watch::Receiver<Option<NodeAccount>>,
+    pub(crate) waits_for: watch::Receiver<Option<NoInvoice>>,
 }
 
 #[derive(Clone)]
@@ -176,6 +183,10 @@ impl NodeAgent for Answers {
 
     async fn decide(self, _: Call, decision: ConsentDecision) -> Result<DecidedConsent, ApiError> {
         self.control.decide(&self.caller, decision).await
+    }
+
+    async fn wallet(self, _: Call) -> Result<NodeWalletStatus, ApiError> {
+        self.control.wallet().await
     }
 
     async fn journal(self, _: Call, query: JournalQuery) -> Result<JournalPage, ApiError> {

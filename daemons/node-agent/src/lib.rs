@@ -5,9 +5,10 @@
 //!
 //! ```text
 //!  core ◄── TLS, certificate ── link: joins, one session at a time ── orders ──► worker: checks, journals, does, signs
-//!                                   ▲                        owner's word ──►       │
-//!  telemetry: samples into a spool ─┘                 supervisor: a keeper per service ◄──┘
+//!                                   ▲ │                      owner's word ──►       │
+//!  telemetry: samples into a spool ─┘ │               supervisor: a keeper per service ◄──┘
 //!       ▲ report ◄── figures: asks the node's own daemons, by their view sockets
+//!  wallet: looked at, makes invoices ─┘◄── dues: what core says that the node is owed
 //!  core ◄── a connection of its own ── relay: new blocks to and from the node's Bitcoin Core
 //! ```
 
@@ -30,6 +31,7 @@ mod relay;
 mod recovery;
 mod supervisor;
 mod telemetry;
+mod wallet;
 mod witness;
 mod worker;
 
@@ -39,17 +41,21 @@ use control::Control;
 use drain::Drain;
 use figures::Asking;
 use hh_daemon::{Context, Failure};
-use hh_trust::ChangeJournal;
-use identity::Identity;
+use hh_ipc::agent::{NodeAccount, node_message};
+use hh_mining::Msat;
+use hh_trust::{ChangeJournal, NodeSecretKey};
+use identity::{Enrolled, Identity};
 use journal::Journal;
 use link::Link;
 use report::Reporter;
 use relay::Relay;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use supervisor::Supervisor;
 use telemetry::Telemetry;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use wallet::{Dues, WalletHandle};
 use witness::LogWitness;
 use worker::{ClockOffset, Parts, Worker};
 
@@ -66,6 +72,7 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
     let services_dir = config.data_dir.join("services");
     let supervisor = Supervisor::start(&config.services, &policy, &services_dir, &context.tasks)?;
 
+    let wallet = open_wallet(&config, &context)?;
     let (channel, connected) = watch::channel(None);
     let (asking, figures) = Asking::new(&context.settings.runtime_dir);
     context.tasks.spawn("figures", asking.run(stop.clone()));
@@ -89,7 +96,19 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         renew: Arc::clone(&renew),
         config_files: Arc::clone(&config_files),
         drain: Drain::new(&context.settings.runtime_dir),
+        wallet: wallet.clone(),
     });
+    let (account, said) = watch::channel(None);
+    let waits_for = watch::Sender::new(None);
+    let claims = Claims {
+        node_key: identity.node_key(),
+        enrolled: known.clone(),
+        channel: connected.clone(),
+        account: said.clone(),
+        reports: worker.reports(),
+        waits_for: waits_for.clone(),
+    };
+    claims.spawn(&config, wallet.clone(), &context);
     context.tasks.spawn("worker", worker.run(stop.clone()));
     let control = Control {
         context: context.clone(),
@@ -102,6 +121,9 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         channel: connected,
         clock: clock.clone(),
         audit: witness.seen(),
+        wallet,
+        account: said,
+        waits_for: waits_for.subscribe(),
     };
     control.serve()?;
     let (target, reached) = watch::channel(None);
@@ -122,8 +144,53 @@ pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure>
         target,
         is_revoked: false,
         way: link::Way::default(),
+        account,
     };
     context.tasks.spawn("link", link.run(stop.clone()));
     context.set_ready(true);
     Ok(())
+}
+
+/// The wallet, where there is one. It may come later: the node mines without.
+fn open_wallet(config: &AgentConfig, context: &Context) -> Result<Option<WalletHandle>, Failure> {
+    let Some(wallet) = &config.wallet else {
+        tracing::info!("no [wallet] in the configuration: nobody is asked for the node's dues");
+        return Ok(None);
+    };
+    let (keeper, handle) = wallet::open(wallet, &config.data_dir, &context.tasks)?;
+    let stop = context.tasks.token().clone();
+    context.tasks.spawn("wallet", keeper.run(stop));
+    Ok(Some(handle))
+}
+
+/// What the node's dues are claimed with.
+struct Claims {
+    node_key: Arc<NodeSecretKey>,
+    enrolled: watch::Receiver<Option<Enrolled>>,
+    channel: watch::Receiver<Option<dial::Channel>>,
+    account: watch::Receiver<Option<NodeAccount>>,
+    reports: mpsc::Sender<node_message::Body>,
+    waits_for: watch::Sender<Option<wallet::NoInvoice>>,
+}
+
+impl Claims {
+    /// Claims them by the wallet, where there is one.
+    fn spawn(self, config: &AgentConfig, wallet: Option<WalletHandle>, context: &Context) {
+        let (Some(settings), Some(wallet)) = (&config.wallet, wallet) else {
+            return;
+        };
+        let dues = Dues {
+            wallet,
+            node_key: self.node_key,
+            enrolled: self.enrolled,
+            channel: self.channel,
+            account: self.account,
+            reports: self.reports,
+            from: Msat(settings.invoice_from_sat.saturating_mul(1_000)),
+            expiry: Duration::from_secs(settings.invoice_hours * 3_600),
+            waits_for: self.waits_for,
+        };
+        let stop = context.tasks.token().clone();
+        context.tasks.spawn("dues", dues.run(stop));
+    }
 }

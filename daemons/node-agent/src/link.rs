@@ -17,7 +17,7 @@ use crate::report::Reporter;
 use crate::witness::LogWitness;
 use crate::worker::{ClockOffset, Ends};
 use hh_daemon::{Chain, Failure, Tasks};
-use hh_ipc::agent::{AuditCheckpoint, RenewRequest, RenewResponse, path};
+use hh_ipc::agent::{AuditCheckpoint, NodeAccount, RenewRequest, RenewResponse, path};
 use hh_trust::pki::{ChannelError, KeySlot, RequestError};
 use jiff::Timestamp;
 use session::{Due, End, Session, Speaker, Step};
@@ -85,6 +85,8 @@ pub(crate) struct Link {
     /// Core has revoked this node, which was told.
     pub(crate) is_revoked: bool,
     pub(crate) way: Way,
+    /// What core says that the node is owed.
+    pub(crate) account: watch::Sender<Option<NodeAccount>>,
 }
 
 /// The identity, as TLS needs it.
@@ -103,6 +105,7 @@ impl Link {
             let attempt = stop.run_until_cancelled(self.attempt()).await;
             self.channel.send_replace(None);
             self.target.send_replace(None);
+            self.account.send_replace(None);
             metrics::gauge!("hyperhash_agent_connected").set(0.0);
             match attempt {
                 None => return Ok(()),
@@ -246,6 +249,9 @@ impl Link {
                     }
                 }
                 Step::Audit(shown) => self.see(&shown),
+                Step::Account(account) => {
+                    self.account.send_replace(Some(account));
+                }
                 Step::Renew => self.renew_certificate(credentials, channel).await?,
             }
         }

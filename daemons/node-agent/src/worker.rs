@@ -14,6 +14,7 @@ use crate::drain::Drain;
 use crate::identity::Enrolled;
 use crate::journal::{Interrupted, Journal, Known};
 use crate::supervisor::Supervisor;
+use crate::wallet::WalletHandle;
 use hh_daemon::Failure;
 use hh_ipc::agent::{Command as Sent, CommandResult as ResultMessage, CommandTaken, node_message};
 use hh_trust::NodeSecretKey;
@@ -101,6 +102,8 @@ pub(crate) struct Parts {
     /// Of services whose configuration core may change.
     pub(crate) config_files: Arc<BTreeMap<ServiceName, ConfigFile>>,
     pub(crate) drain: Drain,
+    /// None where the node has none.
+    pub(crate) wallet: Option<WalletHandle>,
 }
 
 /// How an order ended.
@@ -163,6 +166,11 @@ impl Worker {
             reports: reported,
         };
         (worker, ends, decide)
+    }
+
+    /// Where others say something to core, by the session.
+    pub(crate) fn reports(&self) -> mpsc::Sender<node_message::Body> {
+        self.reports.clone()
     }
 
     /// Works until the agent stops. What it can't write down it does not do: the node mines on, and core hears no result of that order.

@@ -2,7 +2,7 @@
 
 mod channels;
 mod hyper_node;
-mod lightning;
+mod hyperhash_core;
 mod payouts;
 mod stores;
 
@@ -11,12 +11,13 @@ use bitcoin::{Network, ScriptBuf};
 pub(crate) use channels::ChannelsConfig;
 use hh_bitcoin::NodeConfig;
 use hh_daemon::{Mistakes, SecretRef};
+use hh_lightning::config::LightningConfig;
 use hh_mining::Score;
 use hh_trust::directory_feed::{DirectoryConfig, TrustConfig};
 use hh_trust::operator_key::OperatorList;
 use hh_trust::pki::TrustDomain;
 pub(crate) use hyper_node::HyperNodeConfig;
-pub(crate) use lightning::{LdkNodeConfig, LightningConfig};
+pub(crate) use hyperhash_core::CoreConfig;
 pub(crate) use payouts::PayoutsConfig;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -73,6 +74,8 @@ pub struct TreasuryConfig {
     pub operators: OperatorList,
     /// Where records of nodes come from.
     pub directory: Option<DirectoryConfig>,
+    /// By which they are told what they are owed, and hand in their invoices.
+    pub core: Option<CoreConfig>,
 }
 
 /// A server of Lightning addresses at an address that is given, instead of that of its name.
@@ -170,11 +173,14 @@ impl hh_daemon::Config for TreasuryConfig {
         self.check_addresses(mistakes);
         self.check_window(mistakes);
         self.check_stores(mistakes);
-        self.lightning.check(mistakes);
+        self.lightning.check("lightning", mistakes);
         self.payouts.check(mistakes);
         self.channels.check(mistakes);
         self.check_hyper_nodes(mistakes);
         self.check_operators(mistakes);
+        if let Some(core) = &self.core {
+            core.check(self.trust_domain.as_ref(), mistakes);
+        }
         if !self.data_dir.is_absolute() {
             mistakes.add("data_dir", "not an absolute path", "start it with a slash");
         }

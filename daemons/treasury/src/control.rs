@@ -11,6 +11,7 @@ mod draw;
 mod ledger;
 mod liquidity;
 mod money;
+mod node_invoice;
 mod payout;
 mod peer;
 mod rebalance;

@@ -10,6 +10,7 @@
 //!                                                                        │ ▼ due
 //!  wallet (ldk-node, lnd, cln) ◄── session, one per payout ◄── engine (one task): rules, who is in hand, what is looked up
 //!      └── events ──► Books        audit: books beside wallet; fees, what is unexplained, freezes
+//!  hyperhash-core ◄── node dues: what nodes are owed out, their invoices in, each checked as if an operator had brought it
 //! ```
 
 mod actor;
@@ -20,6 +21,7 @@ mod clock;
 mod closing;
 mod config;
 mod control;
+mod core_link;
 mod crash;
 mod destination;
 mod earnings;
@@ -28,6 +30,7 @@ mod follower;
 mod funding;
 mod lightning;
 mod links;
+mod node_dues;
 mod operators;
 mod payouts;
 mod rebalances;
@@ -41,6 +44,7 @@ use bitcoin::{Address, Amount};
 use chain::Chain;
 use config::TreasuryConfig;
 use control::Control;
+use core_link::CoreLink;
 use destination::Destinations;
 use follower::{Follower, Splitter};
 use funding::Funding;
@@ -52,6 +56,7 @@ use hh_trust::node_directory::Directory;
 use hh_trust::{ChangeJournal, ReportKey, SaltSecret};
 use lightning::WalletLink;
 use links::Link;
+use node_dues::NodeDues;
 use operators::Operators;
 use payouts::{Engine, Nudge, Opener, Payer, Waits};
 use rebalances::Rebalancer;
@@ -76,6 +81,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let salts = Arc::new(salts(&config)?);
     let (feed, directory) = directory(&config)?;
     let destinations = Destinations::new(&config)?.beside(directory.clone());
+    let core = CoreLink::of(&config, &context)?;
     let stores = Stores::open(&config, &context).await?;
     let reward_address = reward_address(&config, stores.wallet.wallet()).await?;
     let (tip, tips) = watch::channel(None);
@@ -134,6 +140,11 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     spawn(&context, "exported metrics", exported);
     spawn(&context, "audit", audit.run(stop.clone()));
     spawn(&context, "channel funding", funding.run(stop.clone()));
+    if let Some(core) = core {
+        let nodes = config.hyper_nodes.iter().map(|node| node.id.clone());
+        let dues = NodeDues::new(control.clone(), core, nodes.collect());
+        spawn(&context, "node dues", dues.run(stop.clone()));
+    }
     spawn_stop(&context, stores);
     control.serve()?;
     context.set_ready(true);

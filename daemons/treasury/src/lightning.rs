@@ -4,15 +4,13 @@ mod events;
 mod forwards;
 mod readiness;
 
-use crate::config::{LdkNodeConfig, TreasuryConfig};
+use crate::config::TreasuryConfig;
 use crate::links::Link;
 use bitcoin::secp256k1::PublicKey;
 pub(crate) use events::follow;
 pub(crate) use forwards::read as read_forwards;
 use hh_daemon::{Chain, Context, Failure};
-use hh_lightning::cln::{ClnConfig, ClnWallet};
-use hh_lightning::ldk::{Bitcoind, BitcoindAuth, LdkConfig, LdkWallet, Seed};
-use hh_lightning::lnd::{LndConfig, LndWallet};
+use hh_lightning::ldk::{Bitcoind, BitcoindAuth};
 use hh_lightning::{ChannelId, SocketAddress, Wallet, WalletError};
 use hh_mining::Msat;
 pub(crate) use readiness::NotReady;
@@ -71,9 +69,12 @@ impl WalletLink {
     /// # Errors
     /// A mistake in the configuration, or it does not start.
     pub(crate) async fn start(config: &TreasuryConfig, context: &Context) -> Result<Self, Failure> {
-        let backend = Backend::of(config)?;
+        let dir = config.data_dir.join("ldk");
+        let opening = config
+            .lightning
+            .opening(config.chain, dir, || bitcoind(config))?;
         let wallet = loop {
-            match backend.start(context).await {
+            match opening.start(&context.tasks).await {
                 Ok(wallet) => break wallet,
                 Err(error) if error.is_config() => return Err(Failure::config(error)),
                 Err(error) => {
@@ -157,48 +158,8 @@ impl WalletLink {
     }
 }
 
-/// What is started or connected to, with its secrets read.
-enum Backend {
-    Ldk(LdkConfig),
-    Lnd(LndConfig),
-    Cln(ClnConfig),
-}
-
-impl Backend {
-    fn of(config: &TreasuryConfig) -> Result<Self, Failure> {
-        let network = config.chain;
-        let lightning = &config.lightning;
-        if let Some(ldk_node) = &lightning.ldk_node {
-            return Ok(Self::Ldk(ldk_config(config, ldk_node)?));
-        }
-        if let Some(lnd) = &lightning.lnd {
-            return Ok(Self::Lnd(LndConfig {
-                address: lnd.address.clone(),
-                certificate: lnd.certificate.clone(),
-                macaroon: lnd.macaroon.read().map_err(Failure::secret)?,
-                network,
-            }));
-        }
-        let cln = lightning.cln.as_ref();
-        let cln = cln.ok_or_else(|| Failure::config("lightning: there is no Lightning node"))?;
-        Ok(Self::Cln(ClnConfig {
-            socket: cln.socket.clone(),
-            network,
-        }))
-    }
-
-    async fn start(&self, context: &Context) -> Result<Wallet, WalletError> {
-        let tasks = &context.tasks;
-        Ok(match self {
-            Self::Ldk(config) => Wallet::Ldk(LdkWallet::start(config.clone(), tasks).await?),
-            Self::Lnd(config) => Wallet::Lnd(LndWallet::start(config.clone(), tasks).await?),
-            Self::Cln(config) => Wallet::Cln(ClnWallet::start(config.clone(), tasks).await?),
-        })
-    }
-}
-
-fn ldk_config(config: &TreasuryConfig, ldk_node: &LdkNodeConfig) -> Result<LdkConfig, Failure> {
-    let seed = ldk_node.seed.read().map_err(Failure::secret)?;
+/// The Bitcoin Core that an embedded node asks: the first one.
+fn bitcoind(config: &TreasuryConfig) -> Result<Bitcoind, Failure> {
     let node = config.nodes.first();
     let node = node.ok_or_else(|| Failure::config("nodes: there is none"))?;
     let auth = match (&node.rpc_cookie_file, &node.rpc_user, &node.rpc_password) {
@@ -208,21 +169,9 @@ fn ldk_config(config: &TreasuryConfig, ldk_node: &LdkNodeConfig) -> Result<LdkCo
         },
         (path, ..) => BitcoindAuth::CookieFile(path.clone().unwrap_or_default()),
     };
-    let listen = ldk_node.listen_addresses.iter();
-    Ok(LdkConfig {
-        dir: config.data_dir.join("ldk"),
-        network: config.chain,
-        seed: Seed::parse(&seed).map_err(Failure::config)?,
-        bitcoind: Bitcoind {
-            url: node.rpc_url.clone(),
-            auth,
-        },
-        listen: listen
-            .map(|address| SocketAddress::from(*address))
-            .collect(),
-        announce: Vec::new(),
-        alias: ldk_node.alias.clone(),
-        anchor_reserve_sats: ldk_node.anchor_reserve_sat,
+    Ok(Bitcoind {
+        url: node.rpc_url.clone(),
+        auth,
     })
 }
 

@@ -43,4 +43,10 @@ pub(crate) enum AgentCommand {
     /// The session with core, the services, and what waits for the owner
     #[command(after_help = "Examples:\n  hhctl agent status\n  hhctl -H ops@berlin-1 agent status")]
     Status,
+    /// The node's wallet, what the node is owed, and its invoices for that
+    #[command(
+        after_help = "Examples:\n  hhctl agent wallet\n  hhctl agent wallet -o json\n\nWhat is owed and how far an invoice is hh-treasury says, by way of \
+                      core; what was received the wallet says itself."
+    )]
+    Wallet,
 }

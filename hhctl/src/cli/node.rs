@@ -1,7 +1,7 @@
 //! Hyper Nodes: their keys, their credentials, and who of them is let in.
 
-use super::Confirmation;
 use super::operator::NodeRecordCommand;
+use super::{Confirmation, NodeWalletCommand};
 use clap::{Args, Subcommand};
 use hh_trust::node_credential::HOURS_MAX;
 use hh_trust::{LaneName, NodeId, PoolAuthority};
@@ -82,6 +82,9 @@ pub(crate) enum NodeCommand {
     /// The certificate by which core knows a node
     #[command(subcommand)]
     Certificate(NodeCertificateCommand),
+    /// The node's own Lightning wallet
+    #[command(subcommand)]
+    Wallet(NodeWalletCommand),
     /// Let a node in no more, and end its session and its connections; kept over restarts
     #[command(
         after_help = "Examples:\n  hhctl node revoke berlin-1 --reason \"key stolen\"\n  hhctl node revoke berlin-1 --dry-run\n\nCore \
@@ -119,6 +122,7 @@ impl NodeCommand {
             Self::Drain { order, .. }
             | Self::Config(NodeConfigCommand::Apply { order, .. })
             | Self::Certificate(NodeCertificateCommand::Renew { order, .. }) => Some(*order),
+            Self::Wallet(command) => command.order(),
             Self::List
             | Self::Show { .. }
             | Self::Logs { .. }

@@ -1,4 +1,4 @@
-//! `hhctl consent` and `hhctl agent`: on a node, what its owner says and sees.
+//! `hhctl consent` and `hhctl agent status`: on a node, what its owner says and sees.
 
 use crate::Exit;
 use crate::change::Plan;

@@ -11,7 +11,7 @@ pub(super) use fleet::{service_table, until};
 pub(super) use revocation::{plan, revoke};
 
 use super::answers;
-use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand};
+use crate::cli::{CredentialCommand, NodeCommand, NodeKeyCommand, NodeWalletCommand};
 use crate::failure::{Failure, NOT_RUNNING};
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
@@ -33,6 +33,7 @@ pub(super) async fn report(
             lines,
             after,
         } => order::logs(session, (node, service), *lines, after.clone()).await,
+        NodeCommand::Wallet(NodeWalletCommand::Show { node }) => order::wallet(session, node).await,
         _ => unreachable!("run() has the others planned, or asks no daemon for them"),
     }
 }

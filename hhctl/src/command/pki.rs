@@ -65,7 +65,7 @@ fn make(domain: &TrustDomain, dir: &Path, now: i64) -> Result<String, io::Error>
     secret(&offline.join("network.key"), &network.to_secret_hex())?;
     public(&dir.join("root.crt"), &root.certificate_pem())?;
     public(&dir.join("network.pub"), &network.public_key().to_string())?;
-    for kind in [IssuerKind::Node, IssuerKind::Server] {
+    for kind in IssuerKind::ALL {
         let issuer = root.make_issuer(kind, now).map_err(other)?;
         secret(
             &dir.join(format!("{kind}-issuer.key")),

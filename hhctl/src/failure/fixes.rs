@@ -40,6 +40,9 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
         }
         "HH5081" => "`hhctl audit verify` says which line; find out who may write core's database",
         "HH5010" => "read the log of hyperhash-core; its disk may be full",
+        "HH6004" => {
+            "add a [wallet] to hh-node-agent.toml, as its example shows, and start the agent anew"
+        }
         "HH4032" => "put that right first, and look at the plan again",
         _ => return None,
     })

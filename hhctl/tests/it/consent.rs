@@ -37,6 +37,13 @@ async fn the_owner_sees_what_a_command_would_change_before_he_says_yes() {
 }
 
 #[tokio::test]
+async fn an_agent_says_what_its_wallet_has_and_what_became_of_its_invoices() {
+    let devnet = node();
+    let wallet = Operator::at(&devnet).types("hhctl agent wallet").await;
+    assert_snapshot!("agent_wallet", wallet.transcript());
+}
+
+#[tokio::test]
 async fn an_agent_says_what_waits_for_its_owner() {
     let devnet = node();
     let status = Operator::at(&devnet).types("hhctl agent status").await;

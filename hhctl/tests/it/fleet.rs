@@ -82,6 +82,14 @@ async fn each_command_of_a_node_is_asked_about_and_sent_as_it_was_written() {
             "berlin RenewCertificate",
         ),
         (
+            "hhctl node wallet invoice berlin 250ksat --for dues",
+            "berlin MakeInvoice { amount_msat: 250000000, description: \"dues\" }",
+        ),
+        (
+            "hhctl node wallet pay berlin lnbc1 --amount 1ksat --max-fee 1sat",
+            "berlin Spend { invoice: \"lnbc1\", amount_msat: 1000000, fee_msat_max: 1000 }",
+        ),
+        (
             &*apply,
             "berlin ApplyConfig { service: \"hh-translator\", generation: 7, body: \"a = 1\\n\" }",
         ),
@@ -265,7 +273,7 @@ async fn keys_are_made_once_and_belong_together() {
     assert_snapshot!("pki_init", made.transcript());
     let read = |name: &str| std::fs::read_to_string(pki.join(name)).unwrap();
     let domain = "hyperhash.example".parse().unwrap();
-    for kind in [IssuerKind::Node, IssuerKind::Server] {
+    for kind in IssuerKind::ALL {
         let (certificate, key) = (format!("{kind}-issuer.crt"), format!("{kind}-issuer.key"));
         Issuer::from_pem(kind, &domain, &read(&certificate), &read(&key)).unwrap();
     }

@@ -1,5 +1,6 @@
 //! The messages of `proto/control.proto`, where each is explained.
 
+use super::payout::{NodeAccount, NodeInvoice};
 use prost::{Message, Oneof};
 
 /// Its Debug leaves the token out, which whoever has it may use.
@@ -81,7 +82,7 @@ pub struct RenewResponse {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeMessage {
-    #[prost(oneof = "node_message::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "node_message::Body", tags = "1, 2, 3, 4, 40")]
     pub body: Option<node_message::Body>,
 }
 
@@ -99,6 +100,8 @@ pub mod node_message {
         Result(super::CommandResult),
         #[prost(message, tag = "4")]
         Heartbeat(super::Heartbeat),
+        #[prost(message, tag = "40")]
+        Invoice(super::NodeInvoice),
     }
 }
 
@@ -233,7 +236,7 @@ pub struct ProgramVersion {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct CoreMessage {
-    #[prost(oneof = "core_message::Body", tags = "1, 2, 3, 4, 5, 60")]
+    #[prost(oneof = "core_message::Body", tags = "1, 2, 3, 4, 5, 40, 60")]
     pub body: Option<core_message::Body>,
 }
 
@@ -255,6 +258,8 @@ pub mod core_message {
         Goodbye(super::Goodbye),
         #[prost(message, tag = "60")]
         Audit(super::AuditCheckpoint),
+        #[prost(message, tag = "40")]
+        Account(super::NodeAccount),
     }
 }
 

@@ -19,6 +19,8 @@ pub trait NodeAgent {
     async fn consent(id: String) -> Result<ConsentDetail, ApiError>;
     /// Has one carried out, and answers when it is; or lets it not be. Refused on a view socket.
     async fn decide(decision: ConsentDecision) -> Result<DecidedConsent, ApiError>;
+    /// The node's wallet, what the node is owed, and what became of its invoices.
+    async fn wallet() -> Result<NodeWalletStatus, ApiError>;
     /// Lines of the journal of changes.
     async fn journal(query: JournalQuery) -> Result<JournalPage, ApiError>;
 }
@@ -96,4 +98,66 @@ pub struct DecidedConsent {
     /// The agent's code, such as `ok`, `owner-refused` or `rolled-back`.
     pub code: String,
     pub detail: String,
+}
+
+/// The node's wallet and its dues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeWalletStatus {
+    /// `ldk-node`, `lnd` or `cln`.
+    pub backend: String,
+    /// Why it can't be used now.
+    pub fault: Option<String>,
+    /// Of its Lightning node, in hex; none before it has answered once.
+    pub node_id: Option<String>,
+    /// In step with the chain.
+    pub is_synced: bool,
+    pub onchain_sat: u64,
+    /// Our side of its channels.
+    pub in_channels_msat: u64,
+    /// The Lightning node of hh-treasury, by this node's own configuration.
+    pub treasury_node_id: String,
+    /// Channels with it that can be used now. None is an alarm: nothing can be paid to this node.
+    pub treasury_channels: u32,
+    /// What the largest of them can bring in one payment.
+    pub receivable_msat: u64,
+    /// What hh-treasury says by way of core that it may pay; none before it has said so in this session.
+    pub dues_msat: Option<u64>,
+    /// Why no invoice is made for them now.
+    pub invoice_waits_for: Option<String>,
+    /// Newest first, at most 100.
+    pub invoices: Vec<DuesInvoice>,
+}
+
+/// An invoice for the node's dues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuesInvoice {
+    /// SHA-256 of its text.
+    pub id: String,
+    pub amount_msat: u64,
+    pub payment_hash: String,
+    pub made_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub state: DuesInvoiceState,
+    /// When hh-treasury has opened or ended its payout, as core says.
+    pub reported_at: Option<Timestamp>,
+    pub reason: Option<String>,
+    /// What the node's own wallet has had for it.
+    pub received_msat: Option<u64>,
+}
+
+/// How far it is, as hh-treasury says by way of core; whether it was paid the wallet knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DuesInvoiceState {
+    /// On its way to hh-treasury.
+    Sent,
+    /// hh-treasury has it, and pays it as soon as it can.
+    Waiting,
+    Settled,
+    /// Nothing was sent for it.
+    Cancelled,
+    /// It is none that hh-treasury pays.
+    Refused,
+    /// Nobody has said anything about it in its time.
+    Expired,
 }

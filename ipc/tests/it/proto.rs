@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../proto/control.proto");
-const OURS: [&str; 2] = [
+const OURS: [&str; 3] = [
     include_str!("../../src/agent/message.rs"),
+    include_str!("../../src/agent/payout.rs"),
     include_str!("../../src/agent/relay.rs"),
 ];
 

@@ -119,6 +119,7 @@ fn messages_of_node_agent_are_as_they_were() {
     assert_wire!(consent_detail);
     assert_wire!(consent_decision);
     assert_wire!(decided_consent);
+    assert_wire!(node_wallet_status);
 }
 
 #[test]

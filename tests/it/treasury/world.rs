@@ -57,10 +57,19 @@ impl World {
         chain: Chain,
         more: impl AsyncFnOnce(&Network, &NodeWallet) -> String,
     ) -> Self {
+        let key = NodeSecretKey::generate().unwrap();
+        Self::start_for(chain, (key, None), more).await
+    }
+
+    /// As [`Self::start_with`], for a node that has this key, and this Lightning node if not `wallet`, which is a stranger's then.
+    pub(super) async fn start_for(
+        chain: Chain,
+        (key, lightning_node): (NodeSecretKey, Option<String>),
+        more: impl AsyncFnOnce(&Network, &NodeWallet) -> String,
+    ) -> Self {
         let core = BitcoinCore::start(chain);
         mempool::fill(&core, TRANSACTIONS);
         let mut network = Network::start_on(core).await;
-        let key = NodeSecretKey::generate().unwrap();
         let node: NodeId = "berlin".parse().unwrap();
         let config = format!(
             "{}\n[[hyper_nodes]]\nid = \"{node}\"\npublic_key = \"{}\"\nlanes = [{{ name = \"sv1\" }}]\n",
@@ -70,7 +79,10 @@ impl World {
         network.pool.write_config(&config);
         let wallet = NodeWallet::start(&network.dir().join("berlin"), &network.node).await;
         wallet.drain();
-        let id = wallet.id().await;
+        let id = match lightning_node {
+            Some(id) => id,
+            None => wallet.id().await,
+        };
         let payee = Payee {
             id: node.as_str(),
             key: key.public_key(),
@@ -147,8 +159,13 @@ impl World {
 
     /// A channel from the treasury to the node that can be used.
     pub(super) async fn open_channel(&self, client: &TreasuryClient) {
+        self.open_channel_to(client, self.wallet.peer().await).await;
+    }
+
+    /// As [`Self::open_channel`], to another Lightning node: `NODE_ID@HOST:PORT`.
+    pub(super) async fn open_channel_to(&self, client: &TreasuryClient, peer: String) {
         let wanted = ChannelOpenRequest {
-            peer: self.wallet.peer().await,
+            peer,
             capacity_sat: CAPACITY_SAT,
             is_public: false,
             dry_run: false,

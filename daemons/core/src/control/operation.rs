@@ -184,6 +184,23 @@ fn command(action: NodeAction) -> Result<Command, ApiError> {
         },
         NodeAction::Drain { on } => Command::Drain { on },
         NodeAction::RenewCertificate => Command::CertificateRenew {},
+        NodeAction::ReadWallet => Command::WalletRead {},
+        NodeAction::MakeInvoice {
+            amount_msat,
+            description,
+        } => Command::WalletInvoice {
+            amount_msat,
+            description,
+        },
+        NodeAction::Spend {
+            invoice,
+            amount_msat,
+            fee_msat_max,
+        } => Command::WalletSpend {
+            destination: invoice,
+            amount_msat,
+            fee_msat_max,
+        },
     })
 }
 

@@ -13,14 +13,17 @@ impl Control {
         };
         let audit = authority.audit_key.as_ref();
         let audit = audit.map(|audit| key("checkpoints", audit.public_key().to_string()));
+        let mut issuers = vec![
+            issuer("server-issuer", authority.server_issuer.validity()),
+            issuer("node-issuer", authority.node_issuer.validity()),
+            issuer("server", authority.own_validity()),
+        ];
+        let service = authority.service_issuer.as_ref();
+        issuers.extend(service.map(|one| issuer("service-issuer", one.validity())));
         PkiStatus {
             trust_domain: authority.domain.to_string(),
             root_pin: authority.pin.to_string(),
-            issuers: vec![
-                issuer("server-issuer", authority.server_issuer.validity()),
-                issuer("node-issuer", authority.node_issuer.validity()),
-                issuer("server", authority.own_validity()),
-            ],
+            issuers,
             keys: [
                 key(
                     "enrolment",

@@ -30,6 +30,7 @@ pub(crate) enum Callers {
     CoreChangers,
     Unenrolled,
     Nodes,
+    Treasury,
 }
 
 impl Callers {
@@ -54,6 +55,7 @@ impl Callers {
             Self::CoreChangers => who == Who::Person(Role::CoreOperator, Full),
             Self::Unenrolled => who == Who::Unenrolled,
             Self::Nodes => who == Who::Node,
+            Self::Treasury => who == Who::Treasury,
         }
     }
 }
@@ -99,6 +101,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(Grpc, "PushTelemetry", Callers::Nodes),
     row(Grpc, "Relay", Callers::Nodes),
     row(Grpc, "Poll", Callers::Nodes),
+    row(Grpc, "ExchangePayouts", Callers::Treasury),
     row(Rest, "GET /v1/openapi.json", Callers::Everybody),
     row(Rest, "GET /v1/public/pool", Callers::Everybody),
     row(Rest, "GET /v1/public/treasury", Callers::Everybody),

@@ -79,7 +79,7 @@ fn nodes_and_persons_have_no_method_in_common() {
     for row in ROWS {
         let is_grpc = row.interface == Interface::Grpc;
         for who in Who::ALL {
-            let is_peer = matches!(who, Who::Node | Who::Unenrolled);
+            let is_peer = matches!(who, Who::Node | Who::Treasury | Who::Unenrolled);
             if is_peer != is_grpc {
                 assert!(!allows(row.interface, row.method, who), "{row:?} {who:?}");
             }
@@ -90,7 +90,7 @@ fn nodes_and_persons_have_no_method_in_common() {
 /// The table as operators see it.
 fn shown() -> String {
     let head = "| interface | method | anyone | miner, reading | miner | node-operator, reading | node-operator | core-operator, \
-                reading | core-operator | unenrolled | node |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+                reading | core-operator | unenrolled | node | hh-treasury |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
     let mut table = head.to_owned();
     for row in ROWS {
         let interface = match row.interface {

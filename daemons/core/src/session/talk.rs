@@ -8,11 +8,14 @@ use crate::inventory;
 use crate::lease::{self, LeaseError};
 use crate::node::{self, NodeRow};
 use crate::operations::Operations;
+use crate::payout_inbox::{self, PayoutInbox};
 use crate::report;
 use crate::store::{Store, StoreError, Transaction};
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    AuditSeen, Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, MAX_LANES, MAX_SERVICES, NodeHello, NodeMessage, REVOKED, ResultTaken, ServiceReport, Welcome, core_message, node_message,
+    AuditSeen, Command, CoreMessage, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport,
+    MAX_LANES, MAX_SERVICES, NodeAccount, NodeHello, NodeInvoice, NodeMessage, REVOKED,
+    ResultTaken, ServiceReport, Welcome, core_message, node_message,
 };
 use hh_trust::command_result::plain_output;
 use hh_trust::pki::PeerName;
@@ -48,11 +51,14 @@ pub(super) struct Talk {
     fleet: Fleet,
     operations: Operations,
     checkpoints: Checkpoints,
+    inbox: PayoutInbox,
     tasks: Tasks,
     incoming: Incoming,
     outgoing: mpsc::Sender<CoreMessage>,
     /// The last command that was sent in this session.
     last_sent: Option<String>,
+    /// What the node was told last of what it is owed.
+    told: Option<NodeAccount>,
 }
 
 /// Why a session ends.
@@ -110,10 +116,12 @@ impl Talk {
             fleet: sessions.fleet.clone(),
             operations: sessions.operations.clone(),
             checkpoints: sessions.checkpoints.clone(),
+            inbox: sessions.inbox.clone(),
             tasks: sessions.tasks.clone(),
             incoming,
             outgoing,
             last_sent: None,
+            told: None,
         }
     }
 
@@ -182,10 +190,14 @@ impl Talk {
             Err(_elapsed) => return Err(End::Protocol("it did not say hello in time")),
         };
         self.deliver(&place).await?;
+        self.tell_account().await?;
         loop {
             let event = self.next(&place).await?;
             match event {
-                Event::Wake => self.deliver(&place).await?,
+                Event::Wake => {
+                    self.deliver(&place).await?;
+                    self.tell_account().await?;
+                }
                 Event::Message(Some(message)) => self.hear(&place, message).await?,
                 Event::Message(None) => return Err(self.ended(place)),
                 Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
@@ -300,6 +312,27 @@ impl Talk {
         }
     }
 
+    /// Tells the node what hh-treasury says of it, if that is new.
+    async fn tell_account(&mut self) -> Result<(), End> {
+        let account = self.inbox.account(&self.node.id).await?;
+        if account == self.told {
+            return Ok(());
+        }
+        if let Some(account) = account.clone() {
+            self.say(core_message::Body::Account(account)).await?;
+        }
+        self.told = account;
+        Ok(())
+    }
+
+    async fn take_invoice(&self, place: &Place, invoice: NodeInvoice) -> Result<(), End> {
+        place.heard(|_live| {});
+        if payout_inbox::check(&invoice).is_err() {
+            return Err(End::Protocol("it handed in what is no signed invoice"));
+        }
+        Ok(self.inbox.hand_in(&place.lease, invoice).await?)
+    }
+
     async fn hear(&mut self, place: &Place, message: NodeMessage) -> Result<(), End> {
         match message.body {
             Some(node_message::Body::Heartbeat(heartbeat)) => self.beat(place, heartbeat).await,
@@ -321,6 +354,7 @@ impl Talk {
                     None => Err(End::Protocol("it sent a result that it has not signed")),
                 }
             }
+            Some(node_message::Body::Invoice(invoice)) => self.take_invoice(place, invoice).await,
             Some(node_message::Body::Hello(_)) => Err(End::Protocol("it said hello twice")),
             // Something that a newer agent says.
             None => Ok(()),

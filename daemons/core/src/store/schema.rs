@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "core";
 ///
 /// Types are named once: `{int}` 64 bits, `{text}` compared by its bytes, `{bytes}`; `{table}` ends a table, `{keyed}` one that is found
 /// by its key alone; `{append_only}` sees to it that no row of `audit` is ever changed or removed.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     INITIAL,
     LEASES,
     API_TOKENS,
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 8] = [
     INVENTORIES,
     JOURNALS,
     RECORDS,
+    PAYOUT_INBOX,
 ];
 
 /// Times are milliseconds since 1970.
@@ -252,6 +253,28 @@ CREATE TABLE record_revocations (
     revoked_at_ms {int} NOT NULL,
     PRIMARY KEY (kind, name)
 ){keyed};
+";
+
+/// What hh-treasury says of nodes, and invoices on their way to it. A node need not have enrolled here to be owed something.
+const PAYOUT_INBOX: &str = "
+CREATE TABLE node_accounts (
+    node {text} PRIMARY KEY,
+    -- A NodeAccount of control.proto.
+    account {bytes} NOT NULL,
+    said_at_ms {int} NOT NULL
+){keyed};
+
+CREATE TABLE node_invoices (
+    node {text} NOT NULL,
+    -- SHA-256 of its text.
+    id {text} NOT NULL,
+    invoice {text} NOT NULL,
+    -- The node's, which hh-treasury checks.
+    signature {text} NOT NULL,
+    handed_in_at_ms {int} NOT NULL,
+    PRIMARY KEY (node, id)
+){keyed};
+CREATE INDEX node_invoices_by_time ON node_invoices (handed_in_at_ms);
 ";
 
 const APPEND_ONLY_SQLITE: &str = "

@@ -2,6 +2,7 @@
 //! has a session, pushes what it measures until core has it, and carries each order out once, into a journal in memory.
 
 mod relay;
+mod treasury;
 pub(crate) mod wire;
 
 pub(crate) use relay::{RelayStream, Told};

@@ -362,10 +362,11 @@ fn core_config(dir: &Path, ports: [u16; 2], setup: &Setup<'_>) -> String {
          {first}\n\
          [enrolment]\nlisten_address = \"127.0.0.1:{enrolment}\"\nurl = \"https://127.0.0.1:{public_enrolment}\"\n\
          [sessions]\nlisten_address = \"127.0.0.1:{sessions}\"\npublic_address = \"127.0.0.1:{public_sessions}\"\n\
-         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n{audit_key}{last}\n",
+         [pki]\ndir = {pki:?}\nnode_issuer_key = {:?}\nserver_issuer_key = {:?}\nservice_issuer_key = {:?}\nenrolment_key = {:?}\ncommand_key = {:?}\n{audit_key}{last}\n",
         dir.join("data"),
         key("node-issuer.key"),
         key("server-issuer.key"),
+        key("service-issuer.key"),
         key("enrolment.key"),
         key("command.key"),
     )

@@ -13,6 +13,7 @@
 mod balance;
 mod channel;
 pub mod cln;
+pub mod config;
 mod event;
 mod invoice;
 pub mod ldk;

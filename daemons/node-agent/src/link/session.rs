@@ -10,8 +10,8 @@ use crate::worker::{ClockOffset, Ends};
 use futures::stream;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
-    AuditCheckpoint, AuditSeen, CoreMessage, Heartbeat, Inventory, NodeHello, NodeMessage, REVOKED,
-    core_message, node_message, path,
+    AuditCheckpoint, AuditSeen, CoreMessage, Heartbeat, Inventory, NodeAccount, NodeHello,
+    NodeMessage, REVOKED, core_message, node_message, path,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -102,6 +102,8 @@ pub(super) enum Step {
     KeySet(String),
     /// How far core's audit log goes.
     Audit(AuditCheckpoint),
+    /// What the node is owed.
+    Account(NodeAccount),
     /// The certificate is to be renewed.
     Renew,
 }
@@ -267,6 +269,7 @@ impl Session {
                     _ => End::Goodbye(goodbye.reason),
                 }))
             }
+            Some(core_message::Body::Account(account)) => Some(Step::Account(account)),
             // It need not be told again; the journal keeps it all the same.
             Some(core_message::Body::ResultTaken(_)) => None,
             // Something that a newer core says.

@@ -1,5 +1,7 @@
 //! What each command does.
 
+mod wallet;
+
 use super::{End, Worker, chain};
 use crate::config_file::ConfigFileError;
 use crate::database::DatabaseError;
@@ -36,7 +38,11 @@ impl Worker {
             },
             Command::WalletRead {}
             | Command::WalletInvoice { .. }
-            | Command::WalletSpend { .. } => unsupported(command),
+            | Command::WalletSpend { .. } => match &self.parts.wallet {
+                // On the heap: a call to the wallet has much state.
+                Some(wallet) => Box::pin(self.of_wallet(wallet, command)).await,
+                None => no_wallet(),
+            },
         })
     }
 
@@ -126,17 +132,10 @@ impl Worker {
     }
 }
 
-/// What this agent can't do, whoever allows it.
-pub(super) fn unsupported(command: &Command) -> End {
-    let output = format!("this agent does not know how to do {}", command.name());
-    End::rejected("not-supported", output)
-}
-
-pub(super) fn is_supported(command: &Command) -> bool {
-    !matches!(
-        command,
-        Command::WalletRead {} | Command::WalletInvoice { .. } | Command::WalletSpend { .. }
-    )
+/// The answer to a command that this node can't carry out, whoever allows it.
+pub(super) fn no_wallet() -> End {
+    let output = "this node has no wallet: hh-node-agent.toml has no [wallet]";
+    End::rejected("no-wallet", output)
 }
 
 fn ended(done: Result<String, ActError>) -> End {

@@ -3,7 +3,7 @@
 //! His word comes over the agent's own control socket and from nowhere else. It is signed by the node's key and in the journal before
 //! the order is begun. Nothing that core sends is one.
 
-use super::act::{is_supported, unsupported};
+use super::act::no_wallet;
 use super::{About, End, Worker, about, chain, now_ms, result};
 use crate::database::DatabaseError;
 use crate::identity::Enrolled;
@@ -53,8 +53,9 @@ impl Worker {
         reason: String,
     ) -> Result<(), DatabaseError> {
         let waiting = self.parts.journal.waiting().await?.len();
-        let refused = if !is_supported(&order.command) {
-            Some(unsupported(&order.command))
+        let is_of_wallet = matches!(order.command, Command::WalletSpend { .. });
+        let refused = if is_of_wallet && self.parts.wallet.is_none() {
+            Some(no_wallet())
         } else if waiting >= WAITING_MAX {
             let output = format!("{waiting} commands wait for the owner already");
             Some(End::rejected("too-many-waiting", output))

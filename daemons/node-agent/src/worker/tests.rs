@@ -48,6 +48,14 @@ impl Node {
 
     /// In a folder where another life of it may have been.
     fn start_in(dir: tempfile::TempDir, node_key: NodeSecretKey) -> Self {
+        Self::with_wallet(dir, node_key, None)
+    }
+
+    fn with_wallet(
+        dir: tempfile::TempDir,
+        node_key: NodeSecretKey,
+        wallet: Option<WalletHandle>,
+    ) -> Self {
         let tasks = Tasks::default();
         let service = "name = \"counted\"\ncommand = [\"/bin/sh\", \"-c\", \"echo begun; exec sleep 1000\"]\n";
         let service: ServiceConfig = toml::from_str(service).unwrap();
@@ -86,6 +94,7 @@ impl Node {
             renew: Arc::default(),
             config_files: Arc::new(files.into()),
             drain: Drain::new(dir.path()),
+            wallet,
         });
         tasks.spawn("worker", worker.run(tasks.token().clone()));
         Self {
@@ -299,7 +308,30 @@ async fn what_the_policy_does_not_allow_is_not_done() {
     };
     // The owner is not asked for what the agent can't do.
     let spend = Node::order(1, spend);
-    node.rejected(&spend, &key, "not-supported").await;
+    node.rejected(&spend, &key, "no-wallet").await;
+    node.end().await;
+}
+
+#[tokio::test]
+async fn a_payment_from_the_wallet_waits_for_the_owner_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let wallet = WalletHandle::of_test(dir.path());
+    let mut node = Node::with_wallet(dir, NodeSecretKey::generate().unwrap(), Some(wallet));
+    let key = copy(&node.command_key);
+    let spend = || Command::WalletSpend {
+        destination: "lnbc1".to_owned(),
+        amount_msat: 1,
+        fee_msat_max: 1,
+    };
+    let first = Node::order(1, spend());
+    node.asked(&first, &key).await;
+    let refused = node.decide(first.id, false).await.unwrap();
+    assert_eq!(refused.code, "owner-refused");
+    let second = Node::order(2, spend());
+    node.asked(&second, &key).await;
+    // It is begun then; and this is no invoice.
+    let begun = node.decide(second.id, true).await.unwrap();
+    assert_eq!(begun.code, "not-paid", "{begun:?}");
     node.end().await;
 }
 

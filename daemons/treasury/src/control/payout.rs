@@ -5,19 +5,16 @@ use super::waiting::Waiting;
 use super::{Control, page_rows, refusal, request_id};
 use crate::actor;
 use crate::clock::{timestamp, unix_ms};
-use crate::destination;
 use crate::payouts::{Ask, Plan, is_open};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{
     Attempt, AttemptState, CancelRequest, CloseFailedRequest, HoldRequest, Payout, PayoutDetail,
     PayoutEvent, PayoutPage, PayoutPlan, PayoutQuery, PayoutState, PlannedPayout, RunRequest,
-    SubmitInvoiceRequest,
 };
 use hh_ledger::books::Payee;
-use hh_ledger::books::{self, Held, NodeInvoice, Page, PayoutFilter, PayoutId, PayoutStory};
+use hh_ledger::books::{self, Held, Page, PayoutFilter, PayoutId, PayoutStory};
 use hh_mining::Msat;
-use hh_trust::NodeId;
 use serde_json::json;
 
 impl Control {
@@ -252,45 +249,6 @@ impl Control {
             .await
     }
 
-    pub(super) async fn submit_invoice(
-        &self,
-        caller: &Caller,
-        request: SubmitInvoiceRequest,
-    ) -> Result<Payout, ApiError> {
-        caller.may_change()?;
-        let id = request.node.parse::<NodeId>();
-        let id = id.map_err(|error| refusal::wrong(&error))?;
-        let unknown = || {
-            refusal::not_found(format!(
-                "there is no node {id} in this treasury's configuration or directory"
-            ))
-        };
-        let node = self.destinations.node(&id).ok_or_else(unknown)?;
-        let text = request.invoice.trim();
-        let signed = node
-            .public_key
-            .verify_invoice(self.chain, &id, text, &request.signature);
-        signed.map_err(|error| refusal::unproven(&error))?;
-        let payee = Payee::Node(id.to_string());
-        let invoice = self.checked_invoice(&payee, text)?;
-        self.check_dues(&payee, invoice.amount).await?;
-        let arguments = json!({ "node": id.to_string(), "invoice": text });
-        let submit = async {
-            let now_ms = unix_ms();
-            let submitted = self
-                .stores
-                .books
-                .submit_invoice(invoice.clone(), now_ms)
-                .await;
-            submitted.map_err(refusal::books)?;
-            let opened = self.opener.open_invoice(&invoice, now_ms).await;
-            let payout = opened.map_err(refusal::books)?;
-            self.told(payout).await
-        };
-        self.change(caller, "payout.submit_invoice", arguments, submit)
-            .await
-    }
-
     /// An invoice that can't be paid now is not kept: its payee would not know what becomes of it.
     pub(super) async fn check_dues(&self, payee: &Payee, amount: Msat) -> Result<(), ApiError> {
         let balance = self.stores.books.balance(payee.clone()).await;
@@ -316,36 +274,6 @@ impl Control {
             }
             None => Ok(()),
         }
-    }
-
-    /// What can be known of a node's invoice before its turn.
-    fn checked_invoice(&self, payee: &Payee, text: &str) -> Result<NodeInvoice, ApiError> {
-        let invoice = destination::parse(text).map_err(|error| refusal::wrong(&error))?;
-        let checked = self.destinations.check_payee(payee, &invoice);
-        checked.map_err(|error| refusal::unpayable(error.to_string()))?;
-        let amount = invoice.amount_milli_satoshis().map(Msat);
-        let amount = amount.filter(|amount| *amount >= self.opener.rules.minimum);
-        let Some(amount) = amount else {
-            let minimum = self.opener.rules.minimum;
-            let message = format!("the invoice has to be for at least {minimum} sat");
-            return Err(refusal::unpayable(message));
-        };
-        if amount > self.opener.rules.max_payout {
-            let most = self.opener.rules.max_payout;
-            let message =
-                format!("the invoice is for {amount} sat; a payout has at most {most} sat");
-            return Err(refusal::unpayable(message));
-        }
-        let Payee::Node(node) = payee else {
-            return Err(refusal::usage("only nodes send invoices"));
-        };
-        Ok(NodeInvoice {
-            node: node.clone(),
-            bolt11: text.to_owned(),
-            payment_hash: destination::payment_hash(&invoice).0,
-            amount,
-            expires_at_ms: destination::expires_at_ms(&invoice),
-        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Commands that a node carries out.
 
 use crate::change::Plan;
-use crate::cli::{NodeCertificateCommand, NodeCommand, NodeConfigCommand, ServiceArgs};
+use crate::cli::{
+    NodeCertificateCommand, NodeCommand, NodeConfigCommand, NodeWalletCommand, ServiceArgs,
+};
 use crate::command::operation;
 use crate::failure::Failure;
-use crate::output::{Part, Report};
+use crate::output::{Part, Report, text};
 use crate::session::Session;
 use hh_ipc::api::core::{NodeAction, NodeOrder, OperationState, ServiceAction, ServiceOrder};
 use jiff::Timestamp;
@@ -55,16 +57,22 @@ pub(super) async fn logs(
     lines: u16,
     after: Option<String>,
 ) -> Result<Report, Failure> {
-    let order = NodeOrder {
-        node: node.to_owned(),
-        action: NodeAction::Logs {
-            service: service.to_owned(),
-            lines,
-            after,
-        },
-        dry_run: false,
+    let action = NodeAction::Logs {
+        service: service.to_owned(),
+        lines,
+        after,
     };
-    let ordered = operation::order(session, Order::Node(order)).await?;
+    told(session, node, action).await
+}
+
+/// What a node's wallet has, as the node says it.
+pub(super) async fn wallet(session: &mut Session, node: &str) -> Result<Report, Failure> {
+    told(session, node, NodeAction::ReadWallet).await
+}
+
+/// What a node answers to something that changes nothing, as it is.
+async fn told(session: &mut Session, node: &str, action: NodeAction) -> Result<Report, Failure> {
+    let ordered = operation::order(session, of_node(node, action, false)).await?;
     let ended = operation::ended(session, &ordered.id, operation::ORDER_LIMIT).await?;
     if ended.state != OperationState::Done {
         return Ok(operation::item(&ended, session.now()));
@@ -112,8 +120,56 @@ fn wish(command: &NodeCommand, dry_run: bool, now: Timestamp) -> Result<Wish<'_>
             act: "renew its certificate".to_owned(),
             node,
         },
+        NodeCommand::Wallet(command) => of_wallet(command, dry_run),
         _ => unreachable!("NodeCommand::order() names what is ordered"),
     })
+}
+
+fn of_wallet(command: &NodeWalletCommand, dry_run: bool) -> Wish<'_> {
+    let (node, action, act) = match command {
+        NodeWalletCommand::Show { node } => (
+            node,
+            NodeAction::ReadWallet,
+            "say what its wallet has".to_owned(),
+        ),
+        NodeWalletCommand::Invoice {
+            node,
+            amount_msat,
+            description,
+            ..
+        } => {
+            let action = NodeAction::MakeInvoice {
+                amount_msat: *amount_msat,
+                description: description.clone(),
+            };
+            let act = format!("make an invoice of {}", text::sat(*amount_msat));
+            (node, action, act)
+        }
+        NodeWalletCommand::Pay {
+            node,
+            invoice,
+            amount,
+            max_fee,
+            ..
+        } => {
+            let action = NodeAction::Spend {
+                invoice: invoice.clone(),
+                amount_msat: *amount,
+                fee_msat_max: *max_fee,
+            };
+            let act = format!(
+                "ask its owner to pay {} and a fee of at most {} from its wallet",
+                text::sat(*amount),
+                text::sat(*max_fee)
+            );
+            (node, action, act)
+        }
+    };
+    Wish {
+        order: of_node(node, action, dry_run),
+        act,
+        node,
+    }
 }
 
 fn service(args: &ServiceArgs, action: ServiceAction, dry_run: bool) -> Wish<'_> {

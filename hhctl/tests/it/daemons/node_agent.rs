@@ -3,8 +3,7 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::core::OperationState;
 use hh_ipc::api::node_agent::{
-    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus,
-    WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState, NodeAgent, NodeAgentStatus, NodeWalletStatus, WaitingConsent,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -90,6 +89,41 @@ impl NodeAgent for Fake {
                 true => "7 is in place; hh-translator is running, process 4711".to_owned(),
                 false => "the node's owner has refused it".to_owned(),
             },
+        })
+    }
+
+    async fn wallet(self, _: Context) -> Result<NodeWalletStatus, ApiError> {
+        let invoice = |id: &str, state, reason: Option<&str>| DuesInvoice {
+            id: id.repeat(32),
+            amount_msat: 900_000_123,
+            payment_hash: id.repeat(32),
+            made_at: seconds_ago(600),
+            expires_at: now() + SignedDuration::from_hours(23),
+            state,
+            reported_at: Some(seconds_ago(300)),
+            reason: reason.map(str::to_owned),
+            received_msat: (state == DuesInvoiceState::Settled).then_some(900_000_123),
+        };
+        Ok(NodeWalletStatus {
+            backend: "ldk-node".to_owned(),
+            fault: None,
+            node_id: Some(format!("02{}", "ab".repeat(32))),
+            is_synced: true,
+            onchain_sat: 250_000,
+            in_channels_msat: 900_000_123,
+            treasury_node_id: format!("03{}", "cd".repeat(32)),
+            treasury_channels: 0,
+            receivable_msat: 0,
+            dues_msat: Some(12_345_678),
+            invoice_waits_for: Some("there is no usable channel with hh-treasury".to_owned()),
+            invoices: vec![
+                invoice("0a", DuesInvoiceState::Settled, None),
+                invoice(
+                    "0b",
+                    DuesInvoiceState::Refused,
+                    Some("the invoice is for another chain"),
+                ),
+            ],
         })
     }
 

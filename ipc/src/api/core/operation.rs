@@ -53,6 +53,20 @@ pub enum NodeAction {
     Drain { on: bool },
     /// To have its certificate renewed now.
     RenewCertificate,
+    /// To say what its wallet has.
+    ReadWallet,
+    /// To make an invoice, which its result brings with the node's signature.
+    MakeInvoice {
+        amount_msat: u64,
+        description: String,
+    },
+    /// To pay an invoice from its wallet, with the consent of the node's owner.
+    Spend {
+        /// BOLT11.
+        invoice: String,
+        amount_msat: u64,
+        fee_msat_max: u64,
+    },
 }
 
 /// A command for a node.

@@ -18,7 +18,7 @@ pub struct PkiStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IssuerStatus {
-    /// `server-issuer`, `node-issuer` or `server`.
+    /// `server-issuer`, `node-issuer`, `service-issuer` or `server`.
     pub name: String,
     pub until_at: Timestamp,
 }

@@ -150,6 +150,16 @@ pub(crate) fn node_orders() -> Vec<NodeOrder> {
         },
         NodeAction::Drain { on: true },
         NodeAction::RenewCertificate,
+        NodeAction::ReadWallet,
+        NodeAction::MakeInvoice {
+            amount_msat: 250_000_000,
+            description: "dues".into(),
+        },
+        NodeAction::Spend {
+            invoice: "lnbc1".into(),
+            amount_msat: 1_000,
+            fee_msat_max: 10,
+        },
     ];
     let order = |action| NodeOrder {
         node: "berlin-1".into(),

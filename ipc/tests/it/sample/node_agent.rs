@@ -3,7 +3,7 @@
 use super::at;
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
-    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgentStatus, WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState, NodeAgentStatus, NodeWalletStatus, WaitingConsent,
 };
 
 pub(crate) fn node_agent_status() -> NodeAgentStatus {
@@ -69,5 +69,41 @@ pub(crate) fn decided_consent() -> DecidedConsent {
         state: OperationState::Done,
         code: "ok".into(),
         detail: "7 is in place".into(),
+    }
+}
+
+pub(crate) fn node_wallet_status() -> NodeWalletStatus {
+    let states = [
+        DuesInvoiceState::Sent,
+        DuesInvoiceState::Waiting,
+        DuesInvoiceState::Settled,
+        DuesInvoiceState::Cancelled,
+        DuesInvoiceState::Refused,
+        DuesInvoiceState::Expired,
+    ];
+    let invoice = |state| DuesInvoice {
+        id: "0a".repeat(32),
+        amount_msat: 900_000_123,
+        payment_hash: "0b".repeat(32),
+        made_at: at(10),
+        expires_at: at(20),
+        state,
+        reported_at: Some(at(11)),
+        reason: Some("no way to the payee".into()),
+        received_msat: Some(900_000_123),
+    };
+    NodeWalletStatus {
+        backend: "ldk-node".into(),
+        fault: Some("it is starting".into()),
+        node_id: Some("02".repeat(33)),
+        is_synced: true,
+        onchain_sat: 250_000,
+        in_channels_msat: 1_000,
+        treasury_node_id: "03".repeat(33),
+        treasury_channels: 1,
+        receivable_msat: 2_000,
+        dues_msat: Some(3_000),
+        invoice_waits_for: Some("the last invoice is open".into()),
+        invoices: states.map(invoice).into(),
     }
 }
