@@ -44,7 +44,11 @@ mod worker;
 
 use crate::change::{Consent, Plan};
 use crate::cli::{
-    ApiTokenCommand, AuditCommand, BanCommand, CoinbaseCommand, Command, Confirmation, ConsentCommand, DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand, MinerCommand, NodeCommand, OperationCommand, PkiCommand, PoolCommand, RoundCommand, ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand, VardiffCommand, WorkerCommand,
+    ApiTokenCommand, AuditCommand, BanCommand, CoinbaseCommand, Command, Confirmation,
+    ConsentCommand, DownstreamCommand, EventCommand, IdentityCommand, JobCommand, LaneCommand,
+    MinerCommand, NodeCommand, OperationCommand, PkiCommand, PoolCommand, RoundCommand,
+    ShareCommand, TemplateCommand, TokenCommand, TpCommand, TranslatorCommand, UpstreamCommand,
+    VardiffCommand, WorkerCommand,
 };
 use crate::failure::Failure;
 use crate::invoice::Invoice;

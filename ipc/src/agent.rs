@@ -9,8 +9,8 @@ mod payout;
 mod relay;
 
 pub use message::{
-    Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest, EnrolResponse, Goodbye,
-    AuditCheckpoint, AuditSeen, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, NodeHello,
+    AuditCheckpoint, AuditSeen, Command, CommandResult, CommandTaken, CoreMessage, EnrolRequest,
+    EnrolResponse, Goodbye, Heartbeat, HeartbeatAnswer, Inventory, LaneReport, NodeHello,
     NodeMessage, PollRequest, PollResponse, ProgramVersion, RecoverRequest, RecoverResponse,
     RenewRequest, RenewResponse, ResultTaken, Sample, ServiceReport, TelemetryAck, TelemetryBatch,
     Welcome, core_message, node_message,
@@ -19,13 +19,13 @@ pub use message::{
 pub use block_chunks::{
     BlockAssembly, CHUNK_BYTES, ChunkError, MAX_BLOCK_BYTES, MAX_RELAY_HEADERS, chunks_of,
 };
-pub use relay::{
-    RelayAnnounce, RelayChunk, RelayCoreMessage, RelayHave, RelayNodeMessage, RelayRefused,
-    RelayThrottled, RelayWant, relay_core_message, relay_node_message,
-};
 pub use payout::{
     HandedIn, HandedInvoice, MAX_ACCOUNTS, MAX_INVOICE_BYTES, MAX_PAYOUTS, MAX_REASON_BYTES,
     NodeAccount, NodeInvoice, NodePayout, TREASURY, TreasuryReport, payout_state,
+};
+pub use relay::{
+    RelayAnnounce, RelayChunk, RelayCoreMessage, RelayHave, RelayNodeMessage, RelayRefused,
+    RelayThrottled, RelayWant, relay_core_message, relay_node_message,
 };
 
 /// The calls, as gRPC names them.

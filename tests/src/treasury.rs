@@ -189,6 +189,7 @@ fn config(network: &Network, payee: &Payee<'_>, port: u16, more: &str) -> String
     format!(
         r#"
 chain = "{}"
+trust_domain = "hyperhash.test"
 data_dir = "{dir}/treasury"
 report_key = "file:{dir}/report.key"
 salt_secret = "file:{dir}/salt"

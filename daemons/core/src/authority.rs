@@ -4,7 +4,9 @@
 
 use crate::config::{CoreConfig, PkiConfig};
 use hh_daemon::{Failure, SecretRef};
-use hh_trust::control_key::{CheckpointKey, CommandKey, EnrolKey, EnrolPublicKey, NetworkPublicKey};
+use hh_trust::control_key::{
+    CheckpointKey, CommandKey, EnrolKey, EnrolPublicKey, NetworkPublicKey,
+};
 use hh_trust::key_set::KeySet;
 use hh_trust::pki::{
     CaPin, ClientGate, Identity, Issuer, IssuerKind, KeySlot, LeafKey, PeerName, TrustDomain,

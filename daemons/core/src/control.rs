@@ -6,8 +6,8 @@ mod gate;
 mod node;
 mod operation;
 mod pki;
-mod revocation;
 mod record;
+mod revocation;
 mod token;
 mod witness;
 
@@ -26,7 +26,11 @@ use crate::{node as nodes, operation as operation_rows};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core, CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail, FleetPage, IssuedApiToken, IssuedToken, KeptRecord, NodeOrder, Operation, OperationPage, OperationQuery, PkiStatus, RecordPage, RecordQuery, RevokeFleetNode, RevokeRecord, RevokedFleetNode, ServiceOrder, SignedRecord, TokenPage, WaitForOperation,
+    ApiToken, ApiTokenPage, AuditCheckpoint, AuditPage, AuditQuery, AuditWitnessPage, Core,
+    CoreRequest, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNodeDetail,
+    FleetPage, IssuedApiToken, IssuedToken, KeptRecord, NodeOrder, Operation, OperationPage,
+    OperationQuery, PkiStatus, RecordPage, RecordQuery, RevokeFleetNode, RevokeRecord,
+    RevokedFleetNode, ServiceOrder, SignedRecord, TokenPage, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context as Call, ErrorKind};
 use hh_trust::command::{CommandId, Digest};

@@ -31,6 +31,8 @@ pub(crate) struct Live {
     pub(crate) lanes: Vec<LaneReport>,
     /// What it has pushed last, here.
     pub(crate) measured: Option<Measured>,
+    /// Of the audit log; none of an agent that keeps no checkpoints.
+    pub(crate) audit: Option<AuditSeen>,
 }
 
 /// What a node's machine has, of its last sample.
@@ -57,8 +59,6 @@ impl Measured {
             dropped_total: batch.dropped_total,
         })
     }
-    /// Of the audit log; none of an agent that keeps no checkpoints.
-    pub(crate) audit: Option<AuditSeen>,
 }
 
 #[derive(Debug)]

@@ -7,8 +7,8 @@ mod incoming;
 mod talk;
 
 use crate::authority::Authority;
-use crate::fleet::{Fleet, Measured};
 use crate::checkpoint::Checkpoints;
+use crate::fleet::{Fleet, Measured};
 use crate::grpc::{self, Answer, Call, Messages};
 use crate::listener::{Peer, Service};
 use crate::node::{self, Admission, NodeRow};
@@ -115,7 +115,9 @@ impl Sessions {
                 grpc::unary(call, poll).await
             }
             // The permission table has refused them.
-            Method::Enrol | Method::Recover | Method::ExchangePayouts => grpc::not_here().into_http(),
+            Method::Enrol | Method::Recover | Method::ExchangePayouts => {
+                grpc::not_here().into_http()
+            }
         }
     }
 

@@ -9,15 +9,15 @@ use crate::dial::Channel;
 use crate::identity::Enrolled;
 use crate::journal::{Journal, Waiting};
 use crate::supervisor::Supervisor;
-use crate::witness::Seen;
 use crate::wallet::{NoInvoice, WalletHandle};
+use crate::witness::Seen;
 use crate::worker::{ClockOffset, Decided, Decision, DecisionError};
 use hh_daemon::{Caller, Chain, Context, Failure};
 use hh_ipc::agent::{NodeAccount, ServiceReport};
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
-    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus, NodeWalletStatus,
-    WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, NodeAgent, NodeAgentStatus,
+    NodeWalletStatus, WaitingConsent,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context as Call, ErrorKind};

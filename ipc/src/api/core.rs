@@ -11,17 +11,20 @@ mod token;
 
 pub use api_token::{ApiToken, ApiTokenPage, ApiTokenState, CreateApiToken, IssuedApiToken, Role};
 pub use audit::{AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage};
-pub use node::{FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeProgram, NodeService, NodeState};
+pub use node::{
+    FleetNode, FleetNodeDetail, FleetPage, NodeHealth, NodeInventory, NodeLane, NodeProgram,
+    NodeService, NodeState,
+};
 pub use operation::{
     NodeAction, NodeOrder, Operation, OperationPage, OperationQuery, OperationState, ServiceAction,
     ServiceOrder, WaitForOperation,
 };
 pub use pki::{IssuerStatus, PkiStatus, SigningKeyStatus};
-pub use revocation::{FleetRevocation, RevokeFleetNode, RevokedFleetNode};
 pub use record::{
     KeptRecord, RecordKind, RecordPage, RecordQuery, RecordRevocation, RecordSet, RevokeRecord,
     Revoked, SignedRecord,
 };
+pub use revocation::{FleetRevocation, RevokeFleetNode, RevokedFleetNode};
 pub use token::{CreateToken, EnrolmentToken, IssuedToken, TokenPage, TokenState};
 
 use super::Hello;

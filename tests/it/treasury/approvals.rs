@@ -114,7 +114,7 @@ async fn a_payout_above_the_limit_waits_for_the_keys_of_two_operators() {
         return;
     };
     let listed = format!(
-        "trust_domain = \"hyperhash.test\"\n{}\n[operators]\nann = \"{}\"\nben = \"{}\"\n",
+        "{}\n[operators]\nann = \"{}\"\nben = \"{}\"\n",
         world.treasury.config,
         ann.public_key(),
         ben.public_key()

@@ -245,8 +245,7 @@ fn secret(path: &Path, text: &str) {
 fn treasury_config(dir: &Path, sessions: u16) -> String {
     let dir = dir.display();
     format!(
-        "trust_domain = \"hyperhash.test\"\n\
-         [payouts]\nmax_payout_sat = {MAX_PAYOUT_SAT}\n\
+        "[payouts]\nmax_payout_sat = {MAX_PAYOUT_SAT}\n\
          [core]\naddress = \"127.0.0.1:{sessions}\"\npki_dir = \"{dir}/pki\"\n\
          service_issuer_key = \"file:{dir}/pki/service-issuer.key\"\n"
     )

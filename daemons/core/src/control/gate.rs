@@ -42,7 +42,9 @@ pub(super) fn refusal(request: &CoreRequest, read_only: bool) -> Option<CoreResp
 mod tests {
     use super::*;
     use hh_ipc::api::core::{
-    AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, RecordKind, RecordQuery, RevokeFleetNode, RevokeRecord, Role, ServiceAction, ServiceOrder, SignedRecord, WaitForOperation,
+        AuditQuery, CreateApiToken, CreateToken, NodeAction, NodeOrder, OperationQuery, RecordKind,
+        RecordQuery, RevokeFleetNode, RevokeRecord, Role, ServiceAction, ServiceOrder,
+        SignedRecord, WaitForOperation,
     };
     use std::collections::BTreeSet;
 

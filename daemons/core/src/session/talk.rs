@@ -1,8 +1,8 @@
 //! One session of one node: commands out; what it has taken, what came of it, and heartbeats in.
 
 use super::Sessions;
-use crate::checkpoint::Checkpoints;
 use super::incoming::Incoming;
+use crate::checkpoint::Checkpoints;
 use crate::fleet::{Fleet, Live, Place};
 use crate::inventory;
 use crate::lease::{self, LeaseError};

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod attacks;
+mod audit;
 #[path = "../../../lib/bitcoin/tests/it/node.rs"]
 #[expect(dead_code, reason = "the tests of hh-bitcoin need more of it")]
 mod bitcoin_node;
-mod audit;
 #[path = "../../../lib/ledger/tests/it/cluster.rs"]
 #[expect(dead_code, reason = "the ledger's tests need more of it")]
 mod cluster;

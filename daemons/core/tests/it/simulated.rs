@@ -11,8 +11,8 @@ use crate::site::{PATIENCE, Site};
 use futures::future::join_all;
 use hh_ipc::agent::{
     self, Command, CommandTaken, EnrolRequest, EnrolResponse, Heartbeat, Inventory, LaneReport,
-    NodeHello, NodeMessage, PollRequest, PollResponse, Sample, ServiceReport, TelemetryAck, TelemetryBatch, core_message,
-    node_message, path,
+    NodeHello, NodeMessage, PollRequest, PollResponse, Sample, ServiceReport, TelemetryAck,
+    TelemetryBatch, core_message, node_message, path,
 };
 use hh_ipc::api::core::CreateToken;
 use hh_ipc::client;

@@ -152,10 +152,7 @@ impl Speaker<'_> {
 
 impl Session {
     /// Opens a session, and says who is here.
-    pub(super) async fn open(
-        channel: &Channel,
-        speaker: Speaker<'_>,
-    ) -> Result<Self, DialError> {
+    pub(super) async fn open(channel: &Channel, speaker: Speaker<'_>) -> Result<Self, DialError> {
         let (outgoing, messages) = mpsc::channel(OUTGOING_QUEUE);
         let hello = node_message::Body::Hello(speaker.hello());
         // There is room: it is the first.
@@ -192,11 +189,7 @@ impl Session {
         Ok(Self::new(Incoming::Polls(incoming), outgoing, speaker))
     }
 
-    fn new(
-        incoming: Incoming,
-        outgoing: mpsc::Sender<NodeMessage>,
-        speaker: Speaker<'_>,
-    ) -> Self {
+    fn new(incoming: Incoming, outgoing: mpsc::Sender<NodeMessage>, speaker: Speaker<'_>) -> Self {
         Self {
             incoming,
             outgoing,

@@ -3,7 +3,12 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::Hello;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, Core, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, FleetRevocation, IssuedApiToken, IssuedToken, IssuerStatus, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus, RevokeFleetNode, RevokedFleetNode, Role, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness,
+    AuditWitnessPage, Core, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode,
+    FleetNodeDetail, FleetPage, FleetRevocation, IssuedApiToken, IssuedToken, IssuerStatus,
+    NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation,
+    OperationPage, OperationQuery, OperationState, PkiStatus, RevokeFleetNode, RevokedFleetNode,
+    Role, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
 };
 use hh_ipc::{ApiError, Context, ErrorKind};
 use hh_trust::audit::{Actor, AuditChain, AuditEvent, AuditOutcome, Checkpoint, Detail};

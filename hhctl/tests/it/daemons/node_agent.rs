@@ -3,7 +3,8 @@
 use super::{Fake, now, seconds_ago};
 use hh_ipc::api::core::OperationState;
 use hh_ipc::api::node_agent::{
-    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState, NodeAgent, NodeAgentStatus, NodeWalletStatus, WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState,
+    NodeAgent, NodeAgentStatus, NodeWalletStatus, WaitingConsent,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};

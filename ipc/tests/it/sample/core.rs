@@ -2,7 +2,13 @@
 
 use super::at;
 use hh_ipc::api::core::{
-    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness, AuditWitnessPage, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode, FleetNodeDetail, FleetPage, FleetRevocation, IssuedApiToken, IssuedToken, IssuerStatus, NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService, NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus, RevokeFleetNode, RevokedFleetNode, Role, ServiceAction, ServiceOrder, SigningKeyStatus, TokenPage, TokenState, WaitForOperation,
+    ApiToken, ApiTokenPage, ApiTokenState, AuditCheckpoint, AuditPage, AuditQuery, AuditWitness,
+    AuditWitnessPage, CoreStatus, CreateApiToken, CreateToken, EnrolmentToken, FleetNode,
+    FleetNodeDetail, FleetPage, FleetRevocation, IssuedApiToken, IssuedToken, IssuerStatus,
+    NodeAction, NodeHealth, NodeInventory, NodeLane, NodeOrder, NodeProgram, NodeService,
+    NodeState, Operation, OperationPage, OperationQuery, OperationState, PkiStatus,
+    RevokeFleetNode, RevokedFleetNode, Role, ServiceAction, ServiceOrder, SigningKeyStatus,
+    TokenPage, TokenState, WaitForOperation,
 };
 
 pub(crate) fn core_status() -> CoreStatus {

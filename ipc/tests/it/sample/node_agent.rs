@@ -3,7 +3,8 @@
 use super::at;
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
-    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState, NodeAgentStatus, NodeWalletStatus, WaitingConsent,
+    AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState,
+    NodeAgentStatus, NodeWalletStatus, WaitingConsent,
 };
 
 pub(crate) fn node_agent_status() -> NodeAgentStatus {
