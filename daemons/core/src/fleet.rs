@@ -61,6 +61,9 @@ impl Measured {
     }
 }
 
+/// A session that has ended, and when its node was last heard of.
+type Gone = (Lease, i64);
+
 #[derive(Debug)]
 struct Seat {
     lease: Lease,
@@ -73,7 +76,7 @@ struct Seat {
 struct Seats {
     by_node: BTreeMap<NodeId, Seat>,
     /// Sessions that have ended since it was written down, and when they were last heard of.
-    gone: Vec<(Lease, i64)>,
+    gone: Vec<Gone>,
 }
 
 #[derive(Debug, Default)]
@@ -230,7 +233,7 @@ impl Fleet {
     }
 
     /// Those that are here, and those that have ended since it was asked last.
-    fn sessions(&self) -> (Vec<(Lease, Live)>, Vec<(Lease, i64)>) {
+    fn sessions(&self) -> (Vec<(Lease, Live)>, Vec<Gone>) {
         let mut seats = self.lock();
         let gone = std::mem::take(&mut seats.gone);
         let here = seats.by_node.values();

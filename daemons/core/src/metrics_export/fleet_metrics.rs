@@ -165,6 +165,7 @@ mod tests {
             enrolled_at_ms: 0,
             last_seen_at_ms: Some(1_500),
             revoked: None,
+            recoveries: 0,
             certificate_until_ms: 90_000,
         }
     }

@@ -28,10 +28,10 @@ pub(crate) struct Problem {
     detail: String,
     /// `HHnnnn`, for programs.
     code: String,
-    /// A header more.
+    /// A header more; in a box, since most have none.
     #[serde(skip)]
     #[schema(ignore)]
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -47,7 +47,7 @@ impl Problem {
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -111,7 +111,8 @@ impl IntoResponse for Problem {
         let extra = self.header.take();
         let body = serde_json::to_vec(&self).expect("texts and a number have a JSON");
         let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
-        if let Some((name, value)) = extra {
+        if let Some(extra) = extra {
+            let (name, value) = *extra;
             response.headers_mut().insert(name, value);
         }
         response

@@ -99,6 +99,7 @@ fn hello(epoch: u64) -> NodeMessage {
         epoch,
         last_seq: 0,
         services: Vec::new(),
+        audit: None,
     };
     NodeMessage {
         body: Some(node_message::Body::Hello(hello)),

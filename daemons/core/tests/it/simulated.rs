@@ -226,6 +226,7 @@ impl Node {
             epoch: self.joined.epoch,
             last_seq: 0,
             services: services(),
+            audit: None,
         })
     }
 

@@ -88,7 +88,7 @@ impl WalletConfig {
         let auth = match (&bitcoin.rpc_user, &bitcoin.rpc_password) {
             (Some(user), Some(password)) => BitcoindAuth::Password {
                 user: user.clone(),
-                password: password.read().map_err(Failure::config)?,
+                password: password.read().map_err(Failure::secret)?,
             },
             _ => BitcoindAuth::CookieFile(bitcoin.rpc_cookie_file.clone().unwrap_or_default()),
         };

@@ -28,6 +28,8 @@ const QUEUED_MAX: usize = 512;
 pub(super) struct Poller {
     channel: Channel,
     hello: NodeHello,
+    /// The last one; its inventory stays until an answered poll had it.
+    heartbeat: Heartbeat,
     /// What the session says.
     said: mpsc::Receiver<NodeMessage>,
     /// What it hears.
@@ -58,9 +60,15 @@ impl Poller {
         heard: mpsc::Sender<Result<CoreMessage, DialError>>,
         until: Instant,
     ) -> Self {
+        let heartbeat = Heartbeat {
+            services: hello.services.clone(),
+            audit: hello.audit.clone(),
+            ..Heartbeat::default()
+        };
         Self {
             channel,
             hello,
+            heartbeat,
             said,
             heard,
             until,
@@ -129,6 +137,7 @@ impl Poller {
         let waits = self.queued.is_empty();
         let wait_seconds = if waits { WAIT_SECONDS } else { 0 };
         let (request, reports) = self.request(wait_seconds);
+        let told = self.heartbeat.inventory.clone();
         let began = Instant::now();
         let channel = self.channel.clone();
         let mut polling = Box::pin(channel.unary(path::POLL, request));
@@ -149,6 +158,10 @@ impl Poller {
             Err(error) => return Round::Failed(error),
         };
         self.queued.drain(..reports);
+        // Another one may have come meanwhile.
+        if self.heartbeat.inventory == told {
+            self.heartbeat.inventory = None;
+        }
         let messages = self.taken(response, began);
         if waits && !messages.iter().any(is_command) {
             tokio::time::sleep_until(began + ROUND_MIN).await;
@@ -158,8 +171,12 @@ impl Poller {
 
     /// Keeps what is said for the next poll, which has a heartbeat of its own. True if it is a report, which is not to wait.
     fn keep(&mut self, message: NodeMessage) -> bool {
-        if let Some(node_message::Body::Heartbeat(heartbeat)) = message.body {
-            self.hello.services = heartbeat.services;
+        if let Some(node_message::Body::Heartbeat(mut heartbeat)) = message.body {
+            let untold = self.heartbeat.inventory.take();
+            heartbeat.inventory = heartbeat.inventory.or(untold);
+            self.hello.services.clone_from(&heartbeat.services);
+            self.hello.audit.clone_from(&heartbeat.audit);
+            self.heartbeat = heartbeat;
             return false;
         }
         match self.queued.len() < QUEUED_MAX {
@@ -175,7 +192,7 @@ impl Poller {
         let hello = self.hello.clone();
         let heartbeat = Heartbeat {
             sent_at_unix_ms: now_ms(),
-            services: hello.services.clone(),
+            ..self.heartbeat.clone()
         };
         let others = [
             node_message::Body::Hello(hello),

@@ -17,7 +17,7 @@ pub struct RevokeFleetNode {
 }
 
 /// A node that was revoked, or would be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RevokedFleetNode {
     pub node: FleetNode,
