@@ -57,6 +57,8 @@ pub enum Refusal {
     NotOurOwn,
     #[error("the wallet has no channel {0}")]
     UnknownChannel(ChannelId),
+    #[error("both channels are with {0}, who chooses by which of them a payment comes back")]
+    SamePeer(PublicKey),
     #[error("the invoice wants {wanted} blocks for its last hop, more than the limit of {limit}")]
     LocksTooLong { wanted: u64, limit: u32 },
     #[error("the invoice needs something that is not known here: {0}")]
@@ -171,8 +173,8 @@ pub(crate) fn check_expiry(
     Ok(())
 }
 
-/// Money to move from one channel of ours to another: a payment to ourselves, out by the one and back by the other. It is
-/// written down and looked up as every payment.
+/// Money to move from one channel of ours to another one, of another peer: a payment to ourselves, out by the one and back by the
+/// other. It is written down and looked up as every payment.
 #[derive(Clone, Debug)]
 pub struct Rebalance {
     /// Of an invoice that the wallet has made.

@@ -300,7 +300,7 @@ impl Wallet {
         }
     }
 
-    /// Moves money from one channel of ours to another; handed over, told and looked up as a payment.
+    /// Moves money from one channel of ours to one of another peer; handed over, told and looked up as a payment.
     ///
     /// # Errors
     /// As [`Self::pay`]; [`PayError::Refused`] where the wallet can't.

@@ -42,6 +42,11 @@ impl LndWallet {
             known.ok_or(Refusal::UnknownChannel(id))
         };
         let (from, into) = (find(request.from)?, find(request.into)?);
+        // lnd is told by which peer it is to come back, not by which channel, and tries the one by which it went out. Where the peer
+        // fails that, lnd thinks so little of the peer that for a minute it sends nobody's money there.
+        if from.peer == into.peer {
+            return Err(Refusal::SamePeer(from.peer).into());
+        }
         let mut message = send_request(&request.payment, payable)?;
         message.allow_self_payment = true;
         message.outgoing_chan_ids = vec![from.channel.chan_id];

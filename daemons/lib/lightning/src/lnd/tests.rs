@@ -2,6 +2,7 @@
 
 mod fake;
 mod outputs;
+mod rebalance;
 
 use bitcoin::{Amount, Network};
 use hh_daemon::{Secret, Tasks};
@@ -518,35 +519,6 @@ async fn only_a_channel_that_there_is_is_closed() {
     let sent: message::CloseChannelRequest = fake.last(path::CLOSE_CHANNEL);
     assert!(sent.no_wait && !sent.force);
     assert_eq!(sent.channel_point.unwrap().output_index, 1);
-}
-
-#[tokio::test]
-async fn money_is_moved_between_two_channels_of_ours_only() {
-    let (fake, wallet) = start().await;
-    let taken = Reply::open(&[payment(PaymentStatus::InFlight)]);
-    fake.always(path::SEND_PAYMENT, taken);
-    let mut move_it = Rebalance {
-        payment: request(invoice(9, Some(5_000))),
-        from: channel_id(),
-        into: channel_id(),
-    };
-    wallet.rebalance(&move_it).await.unwrap();
-    let sent: message::SendPaymentRequest = fake.last(path::SEND_PAYMENT);
-    assert!(sent.allow_self_payment);
-    assert_eq!(sent.outgoing_chan_ids, [77]);
-    assert_eq!(sent.last_hop_pubkey, node(7).serialize());
-    move_it.into = ChannelId([1; 32]);
-    let error = wallet.rebalance(&move_it).await.unwrap_err();
-    assert!(
-        matches!(error, PayError::Refused(Refusal::UnknownChannel(_))),
-        "{error}"
-    );
-    move_it.payment = request(invoice(7, Some(5_000)));
-    let error = wallet.rebalance(&move_it).await.unwrap_err();
-    assert!(
-        matches!(error, PayError::Refused(Refusal::NotOurOwn)),
-        "{error}"
-    );
 }
 
 #[tokio::test]

@@ -111,6 +111,8 @@ async fn the_suite_on_lnd() {
         format!("--bitcoind.rpcpass={password}"),
         "--noseedbackup".to_owned(),
         "--norest".to_owned(),
+        // It would connect anew to the peers that it has, of all nodes that there are, and be without them for some seconds.
+        "--nobootstrap".to_owned(),
         "--debuglevel=warn".to_owned(),
         format!("--lnddir={}", dir.path().display()),
         format!("--rpclisten=127.0.0.1:{}", rpc.number),
@@ -238,7 +240,8 @@ async fn suite(name: &str, mut backend: Backend, chain: &Regtest) {
     ));
     check_history(&wallet, &paid).await;
     too_large(&wallet, &bob).await;
-    rebalance(name, &backend, &bob, channel, chain).await;
+    // Of a payment that it does not know, the wallet says that it was never sent only while all its peers are there.
+    let _carol = rebalance(name, &backend, &bob, channel, chain).await;
     if backend.process.is_some() {
         let all = std::env::var_os("HH_TEST_ALL").is_some();
         for n in 0..if all { ALL_DEATHS } else { DEATHS } {
@@ -393,8 +396,15 @@ async fn too_large(wallet: &Wallet, bob: &Node) {
     assert!(is_failed || is_never, "{found:?}");
 }
 
-/// Out by the channel of ours and back by one of bob's, where the wallet can; else it says that it can't, and sends nothing.
-async fn rebalance(name: &str, backend: &Backend, bob: &Node, from: ChannelId, chain: &Regtest) {
+/// Out by the channel to bob and back by one of carol's, to whom bob has one, where the wallet can; else it says that it can't, and
+/// sends nothing.
+async fn rebalance(
+    name: &str,
+    backend: &Backend,
+    bob: &Node,
+    from: ChannelId,
+    chain: &Regtest,
+) -> Option<Node> {
     const AMOUNT: Msat = Msat(50_000_000);
     let wallet = &backend.wallet;
     if wallet.capabilities().rebalances.is_err() {
@@ -402,12 +412,15 @@ async fn rebalance(name: &str, backend: &Backend, bob: &Node, from: ChannelId, c
         let refused = wallet.rebalance(&request).await.unwrap_err();
         let is_unsupported = matches!(refused, PayError::Refused(Refusal::Unsupported { .. }));
         assert!(is_unsupported, "{refused}");
-        return;
+        return None;
     }
-    let into = open_from_bob(backend, bob, chain).await;
+    let carol = Node::start("carol", chain).await;
+    carol.fund(chain).await;
+    bob.open(&carol, 1_000_000, chain).await;
+    let into = open_from(&carol, backend, chain).await;
     let before = (channel(wallet, from).await, channel(wallet, into).await);
     let fee = wait_for("money is moved", async || {
-        // Until its router knows what bob takes for it, there is no route.
+        // Until its router has heard of bob's channel to carol, there is no route.
         let request = move_request(wallet, AMOUNT, from, into).await;
         let info = wallet.info().await.unwrap();
         let payable = request.check(&info.node_id, info.network, SystemTime::now());
@@ -431,6 +444,7 @@ async fn rebalance(name: &str, backend: &Backend, bob: &Node, from: ChannelId, c
         is_moved.then_some(())
     })
     .await;
+    Some(carol)
 }
 
 async fn move_request(
@@ -448,23 +462,27 @@ async fn move_request(
     }
 }
 
-/// All of it is bob's at first. A public one: he forwards through no other.
-async fn open_from_bob(backend: &Backend, bob: &Node, chain: &Regtest) -> ChannelId {
+/// All of it is carol's at first. A public one: she forwards through no other. It is the wallet that connects, and so does it again
+/// after its death.
+async fn open_from(carol: &Node, backend: &Backend, chain: &Regtest) -> ChannelId {
+    let wallet = &backend.wallet;
+    let node_id = carol.wallet.info().await.unwrap().node_id;
+    wallet.connect(node_id, carol.address()).await.unwrap();
     let request = OpenChannel {
-        peer: backend.wallet.info().await.unwrap().node_id,
+        peer: wallet.info().await.unwrap().node_id,
         address: backend.address.clone(),
         capacity_sats: 1_000_000,
         is_public: true,
         fee_rate: None,
     };
-    let opened = bob.wallet.open_channel(&request).await.unwrap();
-    wait_for("bob's funding is in the mempool", async || {
+    let opened = carol.wallet.open_channel(&request).await.unwrap();
+    wait_for("carol's funding is in the mempool", async || {
         chain.is_in_mempool(opened.funding.txid).then_some(())
     })
     .await;
     chain.generate(6);
-    usable(&backend.wallet, opened.id).await;
-    bob.wait_until_usable(opened.id).await;
+    usable(wallet, opened.id).await;
+    carol.wait_until_usable(opened.id).await;
     opened.id
 }
 
