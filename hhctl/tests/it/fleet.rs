@@ -166,7 +166,7 @@ async fn a_node_is_revoked_at_core_and_at_the_pool_by_its_name() {
     assert_eq!(changes.len(), 2, "{changes:?}");
     assert_eq!(changes[0], "core revokes berlin for Some(\"stolen\")");
     // A node that neither knows.
-    let nobody = operator.types("hhctl node revoke rome -y").await;
+    let nobody = operator.types("hhctl node revoke madrid -y").await;
     assert_eq!(nobody.exit, Exit::NotFound, "{nobody:?}");
     assert!(devnet.changes().is_empty());
 }
@@ -181,7 +181,7 @@ async fn a_core_without_a_pool_revokes_a_node() {
         revoked.stdout.contains("\"RevokedFleetNode\""),
         "{revoked:?}"
     );
-    let unknown = operator.types("hhctl node revoke rome -y").await;
+    let unknown = operator.types("hhctl node revoke madrid -y").await;
     assert!(unknown.stderr.contains("HH5001"), "{unknown:?}");
 }
 

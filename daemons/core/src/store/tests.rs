@@ -25,7 +25,7 @@ macro_rules! on_both_engines {
         mod postgres {
             $(#[tokio::test]
             async fn $test() {
-                if let Some(base) = $crate::store::tests::Base::postgres() {
+                if let Some(base) = $crate::store::tests::Base::postgres().await {
                     super::$test(base).await;
                 }
             })*
@@ -54,11 +54,14 @@ impl Base {
         }
     }
 
-    /// None where there is no PostgreSQL.
-    pub(crate) fn postgres() -> Option<Self> {
+    /// None where there is no PostgreSQL. The schema is there: at its start core makes a call before anybody reads.
+    pub(crate) async fn postgres() -> Option<Self> {
         let database = Cluster::shared()?.database();
+        let store = Store::on(database.server()).unwrap();
+        let made: Result<(), StoreError> = store.call(|_transaction| Ok(())).await;
+        made.unwrap();
         Some(Self {
-            store: Store::on(database.server()).unwrap(),
+            store,
             place: Place::Database(database),
         })
     }
@@ -208,7 +211,9 @@ fn a_database_of_a_newer_version_is_refused() {
 
 #[tokio::test]
 async fn a_schema_of_a_newer_version_is_refused() {
-    let Some(base) = Base::postgres() else { return };
+    let Some(base) = Base::postgres().await else {
+        return;
+    };
     run(&base.store, "UPDATE schema_version SET version = 99")
         .await
         .unwrap();

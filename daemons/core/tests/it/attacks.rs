@@ -4,9 +4,10 @@ use crate::simulated::Node;
 use crate::simulated::wire::{Channel, WireError};
 use crate::site::{Setup, Site, free_port, scrape, wait_for};
 use hh_ipc::agent::{
-    EnrolRequest, EnrolResponse, Heartbeat, LaneReport, MAX_LANES, MAX_MESSAGE_BYTES, Method,
-    NodeHello, NodeMessage, RenewRequest, RenewResponse, Sample, ServiceReport, TelemetryAck,
-    TelemetryBatch, core_message, node_message, path,
+    EnrolRequest, EnrolResponse, HandedIn, Heartbeat, LaneReport, MAX_LANES, MAX_MESSAGE_BYTES,
+    Method, NodeHello, NodeMessage, PollRequest, PollResponse, RecoverRequest, RecoverResponse,
+    RelayCoreMessage, RelayNodeMessage, RenewRequest, RenewResponse, Sample, ServiceReport,
+    TelemetryAck, TelemetryBatch, TreasuryReport, core_message, node_message, path,
 };
 use hh_ipc::api::core::NodeState;
 use hh_trust::pki::{
@@ -66,6 +67,29 @@ async fn refusal(port: u16, tls: &Arc<ClientConfig>, method: Method) -> String {
                 channel
                     .unary::<_, EnrolResponse>(path::ENROL, request)
                     .await?;
+            }
+            Method::Recover => {
+                let request = RecoverRequest::default();
+                channel
+                    .unary::<_, RecoverResponse>(path::RECOVER, request)
+                    .await?;
+            }
+            Method::Poll => {
+                let request = PollRequest::default();
+                channel
+                    .unary::<_, PollResponse>(path::POLL, request)
+                    .await?;
+            }
+            Method::ExchangePayouts => {
+                let report = TreasuryReport::default();
+                channel
+                    .unary::<_, HandedIn>(path::EXCHANGE_PAYOUTS, report)
+                    .await?;
+            }
+            Method::Relay => {
+                let (_outgoing, messages) = mpsc::channel::<RelayNodeMessage>(1);
+                let relay = channel.streaming::<_, RelayCoreMessage>(path::RELAY, messages);
+                relay.await?.message().await?;
             }
             Method::Renew => {
                 let request = RenewRequest::default();
@@ -143,7 +167,8 @@ async fn who_is_no_node_of_this_network_calls_nothing() {
     for method in Method::ALL {
         let why = refusal(enrolment, &anybody, method).await;
         let is_for_him = !why.contains(FORBIDDEN);
-        assert_eq!(is_for_him, method == Method::Enrol, "{why}");
+        let joins = matches!(method, Method::Enrol | Method::Recover);
+        assert_eq!(is_for_him, joins, "{method:?}: {why}");
     }
     let node = Node::join(&site, 0).await;
     let why = refusal(sessions, &node.joined.tls, Method::Enrol).await;

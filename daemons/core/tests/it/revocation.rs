@@ -138,6 +138,7 @@ async fn a_node_revoked_at_one_replica_is_out_at_the_other() {
     let setup = |number: usize, keys_of| Setup {
         keys_of,
         public_ports: None,
+        has_no_audit_key: false,
         more: [
             format!("replica = \"core-{number}\""),
             format!(

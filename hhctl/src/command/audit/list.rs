@@ -170,7 +170,7 @@ impl Outcomes {
                 self.operations.insert(op, (outcome, code));
                 None
             }
-            AuditEvent::Journal { source, line } => self.change((seq, at), source, &line),
+            AuditEvent::Journal { source, line } => self.change(seq, source, &line),
             AuditEvent::JournalFault { source, fault } => Some(Act {
                 outcome: Outcome::Fault,
                 code: Some(fault),
@@ -180,12 +180,7 @@ impl Outcomes {
     }
 
     /// The same of a line of another daemon's journal. One that is no entry is a fault of the line after it.
-    fn change(
-        &mut self,
-        (seq, at): (u64, Timestamp),
-        source: JournalSource,
-        line: &str,
-    ) -> Option<Act> {
+    fn change(&mut self, seq: u64, source: JournalSource, line: &str) -> Option<Act> {
         let entry: Entry = serde_json::from_str(line).ok()?;
         match entry.event {
             Event::Intent {

@@ -41,7 +41,7 @@ impl Node {
         let (_channel, mut incoming) = self.call_relay(messages).await.unwrap();
         let garbage = Heartbeat {
             sent_at_unix_ms: 5,
-            services: Vec::new(),
+            ..Heartbeat::default()
         };
         outgoing.send(garbage).await.unwrap();
         let ended = tokio::time::timeout(PATIENCE, incoming.message()).await;

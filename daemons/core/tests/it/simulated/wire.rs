@@ -80,7 +80,7 @@ impl Channel {
         self.streaming(path::SESSION, messages).await
     }
 
-    pub(super) async fn streaming<Q, A>(
+    pub(crate) async fn streaming<Q, A>(
         &self,
         call: &'static str,
         messages: mpsc::Receiver<Q>,
