@@ -14,9 +14,9 @@ pub(super) struct InvoicePace(Option<(NodeInvoice, Instant)>);
 impl InvoicePace {
     /// Whether it is to be taken: it is not the last one again, and comes a while after that.
     pub(super) fn takes(&self, invoice: &NodeInvoice, now: Instant) -> bool {
-        self.0.as_ref().is_none_or(|(last, at)| {
-            last != invoice && now.saturating_duration_since(*at) >= PAUSE
-        })
+        self.0
+            .as_ref()
+            .is_none_or(|(last, at)| last != invoice && now.saturating_duration_since(*at) >= PAUSE)
     }
 
     /// It was taken.
