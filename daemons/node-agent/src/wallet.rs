@@ -11,7 +11,7 @@ mod spend;
 use crate::config::WalletConfig;
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
-pub(crate) use book::{Book, InvoiceRow};
+pub(crate) use book::{Book, InvoiceRow, Payment};
 pub(crate) use dues::Dues;
 use hh_daemon::{Chain, Failure, Tasks};
 use hh_lightning::config::Opening;
@@ -21,7 +21,7 @@ use hh_lightning::{
 };
 use hh_mining::Msat;
 pub(crate) use plan::NoInvoice;
-pub(crate) use spend::{Spend, SpendError};
+pub(crate) use spend::{Spend, SpendError, Spent};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;

@@ -1,8 +1,12 @@
-//! `Book`: the invoices that were made for the node's dues, what core says of them, and what the wallet was paid, on the disk.
+//! `Book`: the invoices that were made for the node's dues, what core says of them, what the wallet was paid, and what it has paid, on the
+//! disk.
+
+mod payments;
 
 use crate::database::{Database, DatabaseError};
 use hh_ipc::agent::{NodePayout, payout_state};
 use hh_mining::Msat;
+pub(crate) use payments::Payment;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::path::Path;
 
@@ -114,7 +118,7 @@ impl Book {
     /// # Errors
     /// The disk refuses.
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        Ok(Self(Database::open(path, &[TABLES])?))
+        Ok(Self(Database::open(path, &[TABLES, payments::TABLES])?))
     }
 
     /// Writes an invoice down. It may be handed in from then on.
