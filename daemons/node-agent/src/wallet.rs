@@ -260,6 +260,23 @@ impl WalletHandle {
         }
     }
 
+    /// One that has not started yet, for as long as the sender is kept.
+    #[cfg(test)]
+    pub(crate) fn of_test_starting(dir: &Path) -> (Self, watch::Sender<Option<Wallet>>) {
+        let (wallet, started) = watch::channel(None);
+        let handle = Self {
+            wallet: started,
+            ..Self::of_test(dir)
+        };
+        (handle, wallet)
+    }
+
+    /// Waits until it has started, or never will.
+    pub(crate) async fn has_started(&self) {
+        let mut wallet = self.wallet.clone();
+        wallet.wait_for(Option::is_some).await.ok();
+    }
+
     /// The wallet, once it has started.
     ///
     /// # Errors
