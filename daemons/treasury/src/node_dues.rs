@@ -165,7 +165,7 @@ impl NodeDues {
                 tracing::warn!(%node, code = error.code, error = error.message, "a node's invoice refused");
                 count("refused");
                 let refused = self.refused.entry(node).or_default();
-                let told = refusal(&request.invoice, &error);
+                let told = refusal(handed, &request.invoice, &error);
                 refused.push_front(Refused { handed, told });
                 refused.truncate(REFUSED_MAX);
             }
@@ -229,10 +229,21 @@ fn told(payout: &Payout) -> NodePayout {
     }
 }
 
-fn refusal(invoice: &str, error: &ApiError) -> NodePayout {
+/// Whether it says nothing about the invoice itself: its node may never have handed it in so.
+fn is_of_signature(error: &ApiError) -> bool {
+    ["HH4020", "HH4004", "HH4005"].contains(&error.code.as_str())
+}
+
+/// What core is told: under the id of the invoice, which its node knows, or under that of what was handed in, so that core lets go of it and
+/// the node goes on with its own.
+fn refusal(handed: Digest, invoice: &str, error: &ApiError) -> NodePayout {
     let parsed = destination::parse(invoice).ok();
+    let id = match is_of_signature(error) {
+        true => handed,
+        false => Digest::of(invoice.trim().as_bytes()),
+    };
     NodePayout {
-        invoice_id: Digest::of(invoice.trim().as_bytes()).to_string(),
+        invoice_id: id.to_string(),
         state: payout_state::REFUSED.to_owned(),
         amount_msat: parsed
             .and_then(|parsed| parsed.amount_milli_satoshis())
@@ -289,6 +300,13 @@ mod tests {
         assert_eq!(known, handed(&request(" lnbc1\n", "00")));
         assert_ne!(known, handed(&request("lnbc1", "01")));
         assert_ne!(known, handed(&request("lnbc2", "00")));
+        // And its node does not hear that it was refused.
+        let of = |code: &str| {
+            let error = ApiError::new(ErrorKind::Failed, code, "no");
+            refusal(known, "lnbc1", &error).invoice_id
+        };
+        assert_eq!(of("HH4020"), known.to_string());
+        assert_eq!(of("HH4021"), Digest::of(b"lnbc1").to_string());
     }
 
     #[test]

@@ -204,7 +204,8 @@ impl Book {
 
     /// When an invoice was last refused or given up.
     pub(crate) async fn last_setback_ms(&self) -> Result<Option<i64>, DatabaseError> {
-        let query = "SELECT max(heard_at_ms) FROM reports WHERE state IN (?, ?)";
+        let query = "SELECT max(heard_at_ms) FROM reports
+            WHERE state IN (?, ?) AND invoice IN (SELECT id FROM invoices)";
         let read = move |transaction: &Transaction<'_>| {
             let found = transaction.query_row(
                 query,
@@ -363,6 +364,8 @@ mod tests {
         for now_ms in [20, 30, 40] {
             book.reported(said("a", "refused"), now_ms).await.unwrap();
         }
+        // Of another's nothing is to be made better here.
+        book.reported(said("b", "refused"), 50).await.unwrap();
         assert_eq!(book.last_setback_ms().await.unwrap(), Some(20));
     }
 }
