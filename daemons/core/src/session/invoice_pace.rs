@@ -7,16 +7,21 @@ use std::time::{Duration, Instant};
 /// From one new invoice to the next. An agent makes one a minute at most, and hands in again what was not taken.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The last one is taken again after so long: by then hh-treasury may have refused its signature, and know another key.
+const REPEAT: Duration = Duration::from_secs(600);
+
 /// Of one session.
 #[derive(Debug, Default)]
 pub(super) struct InvoicePace(Option<(NodeInvoice, Instant)>);
 
 impl InvoicePace {
-    /// Whether it is to be taken: it is not the last one again, and comes a while after that.
+    /// Whether it is to be taken: a new one comes a while after the last, and the last itself long after.
     pub(super) fn takes(&self, invoice: &NodeInvoice, now: Instant) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|(last, at)| last != invoice && now.saturating_duration_since(*at) >= PAUSE)
+        let Some((last, at)) = &self.0 else {
+            return true;
+        };
+        let pause = if last == invoice { REPEAT } else { PAUSE };
+        now.saturating_duration_since(*at) >= pause
     }
 
     /// It was taken.
@@ -30,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_has_one_new_invoice_a_second_and_none_twice() {
+    fn a_session_has_one_new_invoice_a_second_and_none_again_and_again() {
         let invoice = |text: &str| NodeInvoice {
             invoice: text.to_owned(),
             signature: "00".to_owned(),
@@ -40,6 +45,7 @@ mod tests {
         assert!(pace.takes(&invoice("a"), start));
         pace.took(invoice("a"), start);
         assert!(!pace.takes(&invoice("a"), start + 10 * PAUSE));
+        assert!(pace.takes(&invoice("a"), start + REPEAT));
         assert!(!pace.takes(&invoice("b"), start + PAUSE / 2));
         assert!(pace.takes(&invoice("b"), start + PAUSE));
         pace.took(invoice("b"), start + PAUSE);

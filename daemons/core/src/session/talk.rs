@@ -334,7 +334,7 @@ impl Talk {
             return Err(End::Protocol("it handed in what is no signed invoice"));
         }
         let now = Instant::now();
-        // The agent hands in again what is not taken, for as long as hh-treasury has said nothing of it.
+        // The agent hands its open one in every few seconds, and one that comes too soon again.
         if self.pace.takes(&invoice, now) {
             self.inbox.hand_in(&place.lease, invoice.clone()).await?;
             self.pace.took(invoice, now);
