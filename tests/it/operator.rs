@@ -18,6 +18,12 @@ const HASHRATE: u64 = 50_000;
 /// Runs hhctl on the network's daemons, and gives what it prints as JSON.
 #[track_caller]
 pub(crate) fn hhctl(network: &Network, line: &str) -> Value {
+    hhctl_exits(network, line, 0)
+}
+
+/// The same, where hhctl ends with this status.
+#[track_caller]
+pub(crate) fn hhctl_exits(network: &Network, line: &str, status: i32) -> Value {
     let context = network.dir().join("context.toml");
     let text = format!("name = \"test\"\nruntime_dir = {:?}\n", network.dir());
     std::fs::write(&context, text).expect("a test's directory can be written");
@@ -26,7 +32,7 @@ pub(crate) fn hhctl(network: &Network, line: &str) -> Value {
     let output = command.args(line.split(' ')).args(["-o", "jsonl"]);
     let output = output.output().expect("hhctl can be run");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "hhctl {line}: {said}");
+    assert_eq!(output.status.code(), Some(status), "hhctl {line}: {said}");
     let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
     let lines: Vec<Value> = lines
         .lines()

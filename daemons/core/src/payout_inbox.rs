@@ -7,7 +7,7 @@ use crate::lease::{self, Lease, LeaseError};
 use crate::store::{Notice, Store, StoreError, Transaction, values};
 use hh_ipc::agent::{
     HandedIn, HandedInvoice, MAX_ACCOUNTS, MAX_INVOICE_BYTES, MAX_PAYOUTS, MAX_REASON_BYTES,
-    NodeAccount, NodeInvoice, NodePayout, TreasuryReport,
+    NodeAccount, NodeInvoice, NodePayout, TreasuryReport, payout_state,
 };
 use hh_trust::NodeId;
 use hh_trust::command::Digest;
@@ -160,7 +160,7 @@ fn hand_in(
         return Ok(());
     }
     let insert = "INSERT INTO node_invoices (node, id, invoice, signature, handed_in_at_ms) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (node, id) DO NOTHING";
+        ON CONFLICT (node, id) DO UPDATE SET signature = $4 WHERE node_invoices.signature <> $4";
     let row = values![
         node,
         id,
@@ -197,7 +197,33 @@ fn publish(
     let named = said.payouts.iter();
     let named = named.map(|payout| values![node, payout.invoice_id.as_str()].to_vec());
     let named: Vec<_> = named.collect();
-    transaction.execute_each(delete, &named).map(drop)
+    transaction.execute_each(delete, &named)?;
+    let refused = said.payouts.iter();
+    let refused = refused.filter(|payout| payout.state == payout_state::REFUSED);
+    let refused: Vec<&str> = refused.map(|payout| payout.invoice_id.as_str()).collect();
+    match refused.is_empty() {
+        true => Ok(()),
+        false => drop_unsigned(transaction, node, &refused),
+    }
+}
+
+/// Lets go of those that hh-treasury has refused for their signature: these it names with it, and the same under another may come.
+fn drop_unsigned(
+    transaction: &Transaction<'_>,
+    node: &NodeId,
+    refused: &[&str],
+) -> Result<(), StoreError> {
+    let query = "SELECT id, invoice, signature FROM node_invoices WHERE node = $1";
+    for row in transaction.query(query, &values![node])? {
+        let (id, invoice, signature): (String, String, String) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        let handed = Digest::of(format!("{invoice}\n{signature}").as_bytes()).to_string();
+        if refused.contains(&handed.as_str()) {
+            let delete = "DELETE FROM node_invoices WHERE node = $1 AND id = $2";
+            transaction.execute(delete, &values![node, id.as_str()])?;
+        }
+    }
+    Ok(())
 }
 
 fn handed_in(

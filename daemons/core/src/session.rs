@@ -4,6 +4,7 @@
 //! database at every call: a node that joined anew, or that was revoked, is refused whatever it shows.
 
 mod incoming;
+mod invoice_pace;
 mod talk;
 
 use crate::authority::Authority;

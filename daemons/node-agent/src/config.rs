@@ -102,6 +102,12 @@ impl hh_daemon::Config for AgentConfig {
         }
         if let Some(wallet) = &self.wallet {
             wallet.check(mistakes);
+            if !wallet.shares_user && !self.services.is_empty() {
+                let what =
+                    "[[services]] are of the agent's user: one that is broken into has the wallet";
+                let fix = "run it as a unit of systemd, of another user, which node-policy.toml names; or write shares_user = true";
+                mistakes.add("wallet.shares_user", what, fix);
+            }
         }
         if self.services.len() > hh_ipc::agent::MAX_SERVICES {
             let fix = format!("at most {} are looked after", hh_ipc::agent::MAX_SERVICES);
@@ -176,5 +182,25 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             hh_daemon::load::<AgentConfig>(&path).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_wallet_shares_its_user_with_no_service_unless_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hh-node-agent.toml");
+        let has_mistake = |services: &str, shares: &str| {
+            let text = format!(
+                "{services}[wallet]\n{shares}chain = \"signet\"\n\
+                 treasury_node_id = \"02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619\"\n\
+                 [wallet.lightning.cln]\nsocket = \"/x/lightning-rpc\"\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            let loaded = hh_daemon::load::<AgentConfig>(&path);
+            loaded.is_err_and(|error| error.to_string().contains("wallet.shares_user"))
+        };
+        let service = "[[services]]\nname = \"a\"\ncommand = [\"/bin/x\"]\n";
+        assert!(has_mistake(service, ""));
+        assert!(!has_mistake(service, "shares_user = true\n"));
+        assert!(!has_mistake("", ""));
     }
 }

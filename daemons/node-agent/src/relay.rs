@@ -5,6 +5,7 @@
 
 mod chain;
 mod stream;
+mod uploads;
 
 use crate::backoff::Backoff;
 use crate::dial::{self, DialError, Target};

@@ -11,7 +11,7 @@ mod spend;
 use crate::config::WalletConfig;
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
-pub(crate) use book::{Book, InvoiceRow};
+pub(crate) use book::{Book, InvoiceRow, Payment};
 pub(crate) use dues::Dues;
 use hh_daemon::{Chain, Failure, Tasks};
 use hh_lightning::config::Opening;
@@ -21,7 +21,7 @@ use hh_lightning::{
 };
 use hh_mining::Msat;
 pub(crate) use plan::NoInvoice;
-pub(crate) use spend::{Spend, SpendError};
+pub(crate) use spend::{Spend, SpendError, Spent};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -258,6 +258,23 @@ impl WalletHandle {
             state: watch::channel(State::default()).1,
             wallet: watch::channel(None).1,
         }
+    }
+
+    /// One that has not started yet, for as long as the sender is kept.
+    #[cfg(test)]
+    pub(crate) fn of_test_starting(dir: &Path) -> (Self, watch::Sender<Option<Wallet>>) {
+        let (wallet, started) = watch::channel(None);
+        let handle = Self {
+            wallet: started,
+            ..Self::of_test(dir)
+        };
+        (handle, wallet)
+    }
+
+    /// Waits until it has started, or never will.
+    pub(crate) async fn has_started(&self) {
+        let mut wallet = self.wallet.clone();
+        wallet.wait_for(Option::is_some).await.ok();
     }
 
     /// The wallet, once it has started.

@@ -179,7 +179,7 @@ impl Worker {
     /// The journal can't be read at the start.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
         self.conclude_interrupted().await?;
-        self.carry_out_consented().await?;
+        self.carry_out_consented(&stop).await?;
         let mut expiry = tokio::time::interval(EXPIRE_EVERY);
         expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

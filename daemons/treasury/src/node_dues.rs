@@ -34,9 +34,16 @@ pub(crate) struct NodeDues {
     control: Control,
     link: CoreLink,
     nodes: Vec<NodeId>,
-    refused: BTreeMap<NodeId, VecDeque<NodePayout>>,
+    refused: BTreeMap<NodeId, VecDeque<Refused>>,
     /// The last round went well.
     is_up: bool,
+}
+
+/// What was refused, and what the node is told of it.
+struct Refused {
+    /// See [`handed`].
+    handed: Digest,
+    told: NodePayout,
 }
 
 /// Why a round was not made.
@@ -139,16 +146,16 @@ impl NodeDues {
             return;
         };
         let node = node.clone();
-        let id = Digest::of(handed.invoice.trim().as_bytes()).to_string();
-        let known = self.refused.get(&node);
-        if known.is_some_and(|known| known.iter().any(|one| one.invoice_id == id)) {
-            return;
-        }
         let request = SubmitInvoiceRequest {
             node: handed.node,
             invoice: handed.invoice,
             signature: handed.signature,
         };
+        let handed = self::handed(&request);
+        let known = self.refused.get(&node);
+        if known.is_some_and(|known| known.iter().any(|one| one.handed == handed)) {
+            return;
+        }
         match Box::pin(self.control.hand_in(&request)).await {
             Ok(payout) => {
                 tracing::info!(%node, payout = payout.id, amount_msat = payout.amount_msat, "a node's invoice taken");
@@ -158,7 +165,8 @@ impl NodeDues {
                 tracing::warn!(%node, code = error.code, error = error.message, "a node's invoice refused");
                 count("refused");
                 let refused = self.refused.entry(node).or_default();
-                refused.push_front(refusal(id, &request.invoice, &error));
+                let told = refusal(handed, &request.invoice, &error);
+                refused.push_front(Refused { handed, told });
                 refused.truncate(REFUSED_MAX);
             }
             Err(error) => {
@@ -166,6 +174,12 @@ impl NodeDues {
             }
         }
     }
+}
+
+/// What was handed in, with the signature that it came with: under a false one a true invoice is refused, and not for good.
+fn handed(request: &SubmitInvoiceRequest) -> Digest {
+    let text = format!("{}\n{}", request.invoice.trim(), request.signature);
+    Digest::of(text.as_bytes())
 }
 
 /// Whether it never will be taken, as it is.
@@ -183,12 +197,9 @@ fn count(outcome: &'static str) {
 }
 
 /// Those that became a payout count as that.
-fn with_refused(
-    refused: Option<&VecDeque<NodePayout>>,
-    payouts: Vec<NodePayout>,
-) -> Vec<NodePayout> {
+fn with_refused(refused: Option<&VecDeque<Refused>>, payouts: Vec<NodePayout>) -> Vec<NodePayout> {
     let is_payout = |id: &str| payouts.iter().any(|payout| payout.invoice_id == id);
-    let refused = refused.into_iter().flatten();
+    let refused = refused.into_iter().flatten().map(|one| &one.told);
     let refused = refused.filter(|one| !is_payout(&one.invoice_id)).cloned();
     let mut all: Vec<NodePayout> = refused.collect();
     all.extend(payouts);
@@ -218,10 +229,21 @@ fn told(payout: &Payout) -> NodePayout {
     }
 }
 
-fn refusal(invoice_id: String, invoice: &str, error: &ApiError) -> NodePayout {
+/// Whether it says nothing about the invoice itself: its node may never have handed it in so.
+fn is_of_signature(error: &ApiError) -> bool {
+    ["HH4020", "HH4004", "HH4005"].contains(&error.code.as_str())
+}
+
+/// What core is told: under the id of the invoice, which its node knows, or under that of what was handed in, so that core lets go of it and
+/// the node goes on with its own.
+fn refusal(handed: Digest, invoice: &str, error: &ApiError) -> NodePayout {
     let parsed = destination::parse(invoice).ok();
+    let id = match is_of_signature(error) {
+        true => handed,
+        false => Digest::of(invoice.trim().as_bytes()),
+    };
     NodePayout {
-        invoice_id,
+        invoice_id: id.to_string(),
         state: payout_state::REFUSED.to_owned(),
         amount_msat: parsed
             .and_then(|parsed| parsed.amount_milli_satoshis())
@@ -260,21 +282,48 @@ mod tests {
         }
     }
 
+    fn refused(id: &str) -> Refused {
+        Refused {
+            handed: Digest::of(id.as_bytes()),
+            told: said(id, "refused"),
+        }
+    }
+
+    #[test]
+    fn an_invoice_that_was_refused_under_a_false_signature_is_looked_at_under_another() {
+        let request = |invoice: &str, signature: &str| SubmitInvoiceRequest {
+            node: "berlin".to_owned(),
+            invoice: invoice.to_owned(),
+            signature: signature.to_owned(),
+        };
+        let known = handed(&request("lnbc1", "00"));
+        assert_eq!(known, handed(&request(" lnbc1\n", "00")));
+        assert_ne!(known, handed(&request("lnbc1", "01")));
+        assert_ne!(known, handed(&request("lnbc2", "00")));
+        // And its node does not hear that it was refused.
+        let of = |code: &str| {
+            let error = ApiError::new(ErrorKind::Failed, code, "no");
+            refusal(known, "lnbc1", &error).invoice_id
+        };
+        assert_eq!(of("HH4020"), known.to_string());
+        assert_eq!(of("HH4021"), Digest::of(b"lnbc1").to_string());
+    }
+
     #[test]
     fn an_invoice_that_is_paid_after_all_is_not_told_as_refused_and_an_open_one_is_always_told() {
-        let refused = VecDeque::from([said("a", "refused"), said("b", "refused")]);
+        let known = VecDeque::from([refused("a"), refused("b")]);
         let payouts = vec![said("a", "waiting"), said("c", "settled")];
-        let all = with_refused(Some(&refused), payouts);
+        let all = with_refused(Some(&known), payouts);
         let told: Vec<_> = all
             .iter()
             .map(|one| (&*one.invoice_id, &*one.state))
             .collect();
         assert_eq!(told, [("b", "refused"), ("a", "waiting"), ("c", "settled")]);
-        let refused: VecDeque<_> = (0..REFUSED_MAX)
-            .map(|number| said(&number.to_string(), "refused"))
+        let known: VecDeque<_> = (0..REFUSED_MAX)
+            .map(|number| refused(&number.to_string()))
             .collect();
         let payouts = vec![said("open", "waiting"); MAX_PAYOUTS];
-        let all = with_refused(Some(&refused), payouts);
+        let all = with_refused(Some(&known), payouts);
         assert_eq!(all.len(), MAX_PAYOUTS);
         assert!(all.iter().any(|one| one.invoice_id == "open"));
     }
@@ -287,6 +336,7 @@ mod tests {
             (ErrorKind::Failed, "HH4021", true),
             (ErrorKind::Failed, "HH4011", false),
             (ErrorKind::Failed, "HH4012", false),
+            (ErrorKind::Failed, "HH4013", false),
             (ErrorKind::Failed, "HH4032", false),
             (ErrorKind::Unavailable, "HH4001", false),
         ] {

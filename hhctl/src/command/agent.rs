@@ -5,7 +5,7 @@ use crate::cli::AgentCommand;
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Part, Report, State, Table, text};
 use crate::session::Session;
-use hh_ipc::api::node_agent::{DuesInvoice, DuesInvoiceState, NodeWalletStatus};
+use hh_ipc::api::node_agent::{DuesInvoice, DuesInvoiceState, NodeWalletStatus, WalletPayment};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -23,10 +23,13 @@ async fn wallet(session: &mut Session) -> Result<Report, Failure> {
     let daemon = session.node_agent().await?;
     let answer = daemon.client.wallet(daemon.call()).await;
     let wallet = daemon.granted(answer)?;
-    let view = vec![
+    let mut view = vec![
         Part::Fields(fields(&wallet)),
         Part::Table(table(&wallet.invoices, session.now())),
     ];
+    if !wallet.payments.is_empty() {
+        view.push(Part::Table(payments(&wallet.payments, session.now())));
+    }
     Ok(Report::item("NodeWallet", json!(wallet), view))
 }
 
@@ -94,6 +97,32 @@ fn table(invoices: &[DuesInvoice], now: Timestamp) -> Table {
                 .unwrap_or_default()
                 .into(),
             invoice.reason.clone().unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+/// What the owner has consented to, with the receipts.
+fn payments(payments: &[WalletPayment], now: Timestamp) -> Table {
+    let columns = vec![
+        Column::left("PAID"),
+        Column::right("SAT"),
+        Column::right("FEE"),
+        Column::left("WHEN"),
+        Column::left("PREIMAGE"),
+    ];
+    let mut table = Table::new(columns, "nothing was paid");
+    for payment in payments {
+        table.row(vec![
+            payment.payment_hash.as_str().into(),
+            text::sat_figure(payment.amount_msat).into(),
+            payment
+                .fee_msat
+                .map(text::sat_figure)
+                .unwrap_or_default()
+                .into(),
+            text::ago(now, Some(payment.paid_at)).into(),
+            payment.preimage.as_str().into(),
         ]);
     }
     table

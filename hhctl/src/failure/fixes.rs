@@ -18,6 +18,9 @@ pub(super) fn of(code: &str) -> Option<&'static str> {
             "`hhctl treasury status` says why they are frozen; `hhctl treasury unfreeze` lets them go on"
         }
         "HH4012" => "`hhctl payout release` lets it be paid again",
+        "HH4013" => {
+            "wait for the end of the open payout: `hhctl payout show` says what it waits for, `hhctl payout cancel` ends it"
+        }
         "HH4020" => {
             "sign exactly the text that the same command shows with --dry-run, with the key that it names"
         }

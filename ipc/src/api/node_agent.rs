@@ -126,6 +126,21 @@ pub struct NodeWalletStatus {
     pub invoice_waits_for: Option<String>,
     /// Newest first, at most 100.
     pub invoices: Vec<DuesInvoice>,
+    /// What the owner has had paid by `hhctl consent approve`, newest first, at most 100.
+    #[serde(default)]
+    pub payments: Vec<WalletPayment>,
+}
+
+/// A payment that is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalletPayment {
+    pub payment_hash: String,
+    pub amount_msat: u64,
+    /// None where the wallet has forgotten it.
+    pub fee_msat: Option<u64>,
+    /// The receipt. Core does not hear it.
+    pub preimage: String,
+    pub paid_at: Timestamp,
 }
 
 /// An invoice for the node's dues.

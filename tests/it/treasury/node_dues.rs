@@ -1,10 +1,11 @@
 //! What a node is owed reaches its wallet without anybody's hand: its agent, core's inbox, hh-treasury. And a core that lies moves no money.
 
 use super::world::World;
-use crate::operator::hhctl;
+use crate::operator::{hhctl, hhctl_exits};
 use bitcoin::Network as ChainName;
+use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::Secp256k1;
-use hh_ipc::api::treasury::{Payout, PayoutQuery, PayoutState};
+use hh_ipc::api::treasury::{InvoiceRequest, Payout, PayoutQuery, PayoutState};
 use hh_ipc::client::within;
 use hh_tests::bitcoin_core::Chain;
 use hh_tests::daemon::Daemon;
@@ -135,6 +136,35 @@ impl Site {
         (invoice.to_owned(), signature.trim().to_owned())
     }
 
+    /// An operator of core has the node's wallet pay an invoice; gives the command, which waits for the owner.
+    async fn pay(&self, invoice: &str) -> String {
+        let line = format!(
+            "node wallet pay berlin {invoice} --amount 100ksat --max-fee 1ksat --yes --no-wait"
+        );
+        let ordered = hhctl(&self.world.network, &line);
+        let id = ordered["item"]["id"].as_str().unwrap().to_owned();
+        let show = format!("operation show {id}");
+        wait_until("it waits for the owner", DEADLINE, async || {
+            hhctl(&self.world.network, &show)["item"]["code"] == "owner-consent"
+        })
+        .await;
+        id
+    }
+
+    /// How many invoices core has of which hh-treasury has said nothing.
+    fn inbox(&self) -> usize {
+        let script = "import sqlite3, sys\n\
+            database = sqlite3.connect(sys.argv[1], timeout=30)\n\
+            print(database.execute('SELECT count(*) FROM node_invoices').fetchone()[0])\n";
+        let counted = Command::new("python3")
+            .args(["-c", script])
+            .arg(self.world.network.dir().join("core/core.db"))
+            .output()
+            .unwrap();
+        let count = String::from_utf8(counted.stdout).unwrap();
+        count.trim().parse().unwrap()
+    }
+
     /// What a thief who has core's database writes into its inbox.
     fn slip_in(&self, invoice: &str, signature: &str) {
         let script = "import hashlib, sqlite3, sys, time\n\
@@ -224,13 +254,64 @@ async fn a_core_that_changes_amount_invoice_or_node_moves_no_money() {
     assert_eq!(u64::try_from(payable), Ok(owed));
     // Of none is anything left at core, and nobody has been paid.
     assert_eq!(site.world.received(100_000_000), 0);
-    let (mine, signature) = site.asked_for("200ksat");
-    site.slip_in(&mine, &signature);
-    // By whatever way a true one comes, it is taken: it waits for a channel.
+    wait_until("core lets go of them", DEADLINE, async || site.inbox() == 0).await;
+    // By whatever way a true one comes, and whatever came with it before, it is taken: it waits for a channel.
+    site.slip_in(&honest, &signature);
     wait_until("a true one is taken", DEADLINE, async || {
         site.payouts().await.len() == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_owner_has_paid_is_paid_once_and_its_receipt_is_his() {
+    let site = Site::start().await;
+    site.owed().await;
+    let client = site.world.treasury.client().await;
+    site.world.open_channel_to(&client, site.peer.clone()).await;
+    wait_until("the node's wallet has money", DEADLINE, async || {
+        let had = site.wallet()["in_channels_msat"].as_u64();
+        had.is_some_and(|msat| msat >= MAX_PAYOUT_SAT * 900)
+    })
+    .await;
+    let request = InvoiceRequest {
+        amount_msat: Some(100_000_000),
+        description: "from the node".to_owned(),
+        expiry_seconds: 3_600,
+    };
+    let invoice = client.invoice(within(CALL), request).await;
+    let invoice = invoice.unwrap().unwrap();
+
+    let first = site.pay(&invoice).await;
+    let none = site.wallet();
+    assert_eq!(none["payments"], serde_json::json!([]), "{none}");
+    let approve = format!("consent approve {first} --yes");
+    let decided = &hhctl(&site.world.network, &approve)["item"];
+    assert_eq!(decided["code"], "ok", "{decided}");
+    let kept = site.wallet()["payments"][0].clone();
+    assert_eq!(kept["amount_msat"], 100_000_000, "{kept}");
+    let preimage = kept["preimage"].as_str().unwrap();
+    let hash = sha256::Hash::hash(&hex::decode(preimage).unwrap());
+    assert_eq!(kept["payment_hash"], hash.to_string(), "{kept}");
+    let show = format!("operation show {first}");
+    let told = wait_for("core hears of it", DEADLINE, async || {
+        let told = hhctl(&site.world.network, &show);
+        (told["item"]["code"] == "ok").then(|| told.to_string())
+    })
+    .await;
+    assert!(told.contains("paid") && !told.contains(preimage), "{told}");
+
+    // The owner's second yes sends nothing: what the wallet has tried before it does not try again, and nobody calls that unpaid.
+    let second = site.pay(&invoice).await;
+    let approve = format!("consent approve {second} --yes");
+    let decided = &hhctl_exits(&site.world.network, &approve, 3)["item"];
+    assert_eq!(decided["code"], "unknown", "{decided}");
+    let wallet = site.wallet();
+    assert_eq!(
+        wallet["payments"].as_array().map(Vec::len),
+        Some(1),
+        "{wallet}"
+    );
 }
 
 fn secret(path: &Path, text: &str) {

@@ -1,4 +1,5 @@
-//! `hh-lightning-node`: an embedded Lightning node as a program, for devnet, where it stands for the wallet of a Hyper Node.
+//! `hh-lightning-node`: an embedded Lightning node as a program, to try by hand what a peer does. Devnet has none: the wallet of its Hyper Node
+//! is that of hh-node-agent.
 //!
 //! It prints its node id when it runs, then a line of JSON for each event. Orders go over a socket in its directory:
 //! `hh-lightning-node --dir DIR --ask 'invoice 1000'`.

@@ -5,6 +5,7 @@ use hh_ipc::agent::payout_state;
 on_both_engines!(
     an_invoice_is_kept_once_and_goes_when_the_treasury_names_it,
     the_newest_invoices_of_a_node_stay_and_no_node_is_in_anothers_way,
+    an_invoice_that_is_refused_for_its_signature_comes_again_under_another,
     what_is_new_of_a_node_wakes_it_and_what_is_not_does_not,
     a_report_that_makes_no_sense_changes_nothing,
 );
@@ -102,6 +103,31 @@ async fn the_newest_invoices_of_a_node_stay_and_no_node_is_in_anothers_way(base:
     // What its node has long given up.
     put(&base.store, "paris", "lnbc-old", now_ms - KEEP_MS - 1).await;
     assert!(texts(&inbox, report(&["paris"], &[])).await.is_empty());
+}
+
+async fn an_invoice_that_is_refused_for_its_signature_comes_again_under_another(base: Base) {
+    let inbox = PayoutInbox::new(base.store.clone());
+    let now_ms = Timestamp::now().as_millisecond();
+    put(&base.store, "berlin", "lnbc1", now_ms).await;
+    let handed = format!("lnbc1\n{}", "0".repeat(SIGNATURE_BYTES));
+    let refused = NodePayout {
+        invoice_id: id(&handed),
+        state: payout_state::REFUSED.to_owned(),
+        ..NodePayout::default()
+    };
+    let refused = report(&["berlin"], &[refused]);
+    assert!(texts(&inbox, refused.clone()).await.is_empty());
+    // The node's own, by the side of a false one that was there first.
+    put(&base.store, "berlin", "lnbc1", now_ms).await;
+    let signed = NodeInvoice {
+        signature: "1".repeat(SIGNATURE_BYTES),
+        ..invoice("lnbc1")
+    };
+    let put =
+        move |transaction: &Transaction<'_>| hand_in(transaction, &berlin(), &signed, now_ms + 1);
+    let put: Result<(), StoreError> = base.store.rows(put).await;
+    put.unwrap();
+    assert_eq!(texts(&inbox, refused).await, ["lnbc1"]);
 }
 
 async fn what_is_new_of_a_node_wakes_it_and_what_is_not_does_not(base: Base) {

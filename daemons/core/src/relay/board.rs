@@ -112,6 +112,24 @@ struct Seen {
     served: BTreeSet<NodeId>,
 }
 
+impl Seen {
+    /// Keeps that a node has it. Where there are as many as are kept, the last one that is not being asked makes room: nodes that only say
+    /// so keep nobody else from being asked.
+    fn add_source(&mut self, node: &NodeId) {
+        if self.sources.contains(node) {
+            return;
+        }
+        if self.sources.len() >= SOURCES_MAX {
+            let is_asked =
+                |one: &NodeId| matches!(&self.body, Body::Awaited { from } if from == one);
+            if let Some(last) = self.sources.iter().rposition(|one| !is_asked(one)) {
+                self.sources.remove(last);
+            }
+        }
+        self.sources.push_back(node.clone());
+    }
+}
+
 #[derive(Debug)]
 enum Body {
     /// Nobody is asked.
@@ -302,9 +320,7 @@ impl Board {
             return;
         };
         seen.waiting.remove(node);
-        if seen.sources.len() < SOURCES_MAX && !seen.sources.contains(node) {
-            seen.sources.push_back(node.clone());
-        }
+        seen.add_source(node);
         let header = seen.header;
         if let Some(seat) = self.seats.get_mut(node) {
             seat.tip = Some(header);
@@ -335,12 +351,30 @@ impl Board {
             body: body.clone(),
             first_seen: seen.first_seen,
         };
-        self.budget(node, now).bytes_out(wanted.body.len(), now)?;
+        let charged = self.budget(node, now).bytes_out(wanted.body.len(), now);
         if let Some(seen) = self.find(hash) {
-            seen.waiting.remove(node);
-            seen.served.insert(node.clone());
+            match charged {
+                Ok(()) => {
+                    seen.waiting.remove(node);
+                    seen.served.insert(node.clone());
+                }
+                // Until it may go on.
+                Err(_over) => {
+                    seen.waiting.insert(node.clone());
+                }
+            }
         }
+        charged?;
         Ok(Some(wanted))
+    }
+
+    /// Blocks that are here, and that a node could not be sent because it was over its budget.
+    pub(super) fn held_back(&self, node: &NodeId) -> Vec<BlockHash> {
+        let held = self
+            .seen
+            .iter()
+            .filter(|seen| matches!(seen.body, Body::Here(_)) && seen.waiting.contains(node));
+        held.map(|seen| seen.header.hash()).collect()
     }
 
     /// The body of a block is there, from a node that was asked for it, and was checked.

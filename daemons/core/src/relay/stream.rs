@@ -136,7 +136,7 @@ impl Stream {
                 Event::News(news) => self.learn(news),
                 Event::Sent => {}
                 Event::Late => self.give_up(),
-                Event::Resume => self.paused_until = None,
+                Event::Resume => self.go_on(),
             }
         }
     }
@@ -350,6 +350,18 @@ impl Stream {
             Ok(Some(wanted)) => self.give(&wanted),
             Ok(None) => {}
             Err(over) => self.throttle(over),
+        }
+    }
+
+    /// It may go on, and is sent what was there for it meanwhile.
+    fn go_on(&mut self) {
+        self.paused_until = None;
+        let held = self.relay.board().held_back(&self.node);
+        for hash in held {
+            // The next pause has the rest.
+            if self.paused_until.is_none() {
+                self.want(hash);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Sessions;
 use super::incoming::Incoming;
+use super::invoice_pace::InvoicePace;
 use crate::checkpoint::Checkpoints;
 use crate::fleet::{Fleet, Live, Place};
 use crate::inventory;
@@ -21,7 +22,7 @@ use hh_trust::command_result::plain_output;
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// For the first message: the agent has it ready.
@@ -59,6 +60,7 @@ pub(super) struct Talk {
     last_sent: Option<String>,
     /// What the node was told last of what it is owed.
     told: Option<NodeAccount>,
+    pace: InvoicePace,
 }
 
 /// Why a session ends.
@@ -122,6 +124,7 @@ impl Talk {
             outgoing,
             last_sent: None,
             told: None,
+            pace: InvoicePace::default(),
         }
     }
 
@@ -325,12 +328,18 @@ impl Talk {
         Ok(())
     }
 
-    async fn take_invoice(&self, place: &Place, invoice: NodeInvoice) -> Result<(), End> {
+    async fn take_invoice(&mut self, place: &Place, invoice: NodeInvoice) -> Result<(), End> {
         place.heard(|_live| {});
         if payout_inbox::check(&invoice).is_err() {
             return Err(End::Protocol("it handed in what is no signed invoice"));
         }
-        Ok(self.inbox.hand_in(&place.lease, invoice).await?)
+        let now = Instant::now();
+        // The agent hands its open one in every few seconds, and one that comes too soon again.
+        if self.pace.takes(&invoice, now) {
+            self.inbox.hand_in(&place.lease, invoice.clone()).await?;
+            self.pace.took(invoice, now);
+        }
+        Ok(())
     }
 
     async fn hear(&mut self, place: &Place, message: NodeMessage) -> Result<(), End> {

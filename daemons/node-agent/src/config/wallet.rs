@@ -27,6 +27,9 @@ pub struct WalletConfig {
     /// For how long an invoice can be paid.
     #[serde(default = "default_invoice_hours")]
     pub invoice_hours: u64,
+    /// Whether services that the agent starts itself, as its own user, may use it too.
+    #[serde(default)]
+    pub shares_user: bool,
     /// One of the three Lightning nodes.
     pub lightning: LightningConfig,
     /// The Bitcoin Core that `ldk_node` asks.

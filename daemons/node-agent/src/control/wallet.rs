@@ -1,13 +1,13 @@
 //! The node's wallet and its dues for its owner.
 
 use super::{Control, journal_error};
-use crate::wallet::InvoiceRow;
+use crate::wallet::{InvoiceRow, Payment};
 use hh_ipc::agent::payout_state;
-use hh_ipc::api::node_agent::{DuesInvoice, DuesInvoiceState, NodeWalletStatus};
+use hh_ipc::api::node_agent::{DuesInvoice, DuesInvoiceState, NodeWalletStatus, WalletPayment};
 use hh_ipc::{ApiError, ErrorKind};
 use jiff::Timestamp;
 
-/// Most invoices that are told.
+/// Most invoices, and most payments, that are told.
 const LISTED_MAX: u32 = 100;
 
 impl Control {
@@ -18,6 +18,8 @@ impl Control {
         })?;
         let invoices = wallet.book.list(LISTED_MAX).await;
         let invoices = invoices.map_err(|error| journal_error(&error))?;
+        let payments = wallet.book.payments(LISTED_MAX).await;
+        let payments = payments.map_err(|error| journal_error(&error))?;
         let state = wallet.state.borrow().clone();
         let seen = state.seen.as_ref();
         let account = self.account.borrow();
@@ -38,6 +40,7 @@ impl Control {
             dues_msat: account.as_ref().map(|account| account.payable_msat),
             invoice_waits_for: waits_for.flatten(),
             invoices: invoices.iter().map(|row| invoice(row, now_ms)).collect(),
+            payments: payments.into_iter().map(payment).collect(),
         })
     }
 }
@@ -62,6 +65,16 @@ fn invoice(row: &InvoiceRow, now_ms: i64) -> DuesInvoice {
         reported_at: report.map(|report| timestamp(report.at_ms)),
         reason: reason.filter(|reason| !reason.is_empty()),
         received_msat: row.received.map(|received| received.0),
+    }
+}
+
+fn payment(paid: Payment) -> WalletPayment {
+    WalletPayment {
+        payment_hash: paid.hash,
+        amount_msat: paid.amount.0,
+        fee_msat: paid.fee.map(|fee| fee.0),
+        preimage: paid.preimage,
+        paid_at: timestamp(paid.paid_at_ms),
     }
 }
 

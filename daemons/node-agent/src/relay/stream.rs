@@ -1,6 +1,7 @@
 //! One stream of block relay. What takes long, to read a block from Bitcoin Core or to give it one, is a task beside it.
 
 use super::chain::{self, Verdict};
+use super::uploads::Uploads;
 use crate::dial::{Channel, DialError};
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
@@ -15,7 +16,7 @@ use hh_ipc::agent::{
     relay_node_message,
 };
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::Streaming;
@@ -24,7 +25,7 @@ use tonic::Streaming;
 const OUTGOING_QUEUE: usize = 4;
 
 /// Blocks that core has heard of here, or that it has told of: some hours of a busy test chain.
-const KNOWN_MAX: usize = 144;
+pub(super) const KNOWN_MAX: usize = 144;
 
 /// Blocks that are on their way here.
 const WANTED_MAX: usize = MAX_RELAY_HEADERS;
@@ -70,6 +71,7 @@ pub(super) struct Stream {
     wanted: VecDeque<[u8; 32]>,
     download: Option<BlockAssembly>,
     uploads: Arc<Semaphore>,
+    uploaded: Arc<Mutex<Uploads>>,
     /// Whole blocks, on their way to Bitcoin Core.
     whole: mpsc::Sender<BlockAssembly>,
     /// Core takes no announcement before then.
@@ -107,6 +109,7 @@ impl Stream {
             wanted: VecDeque::new(),
             download: None,
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            uploaded: Arc::new(Mutex::new(Uploads::new(Instant::now()))),
             whole,
             quiet_until: None,
             offers: (Instant::now(), 0),
@@ -256,12 +259,17 @@ impl Stream {
             tracing::warn!(block = %hash, "block not relayed: others are on their way to core");
             return;
         };
+        if !locked(&self.uploaded).begin(hash, Instant::now()) {
+            tracing::warn!(block = %hash, "block not relayed: core asks for more than it may");
+            return;
+        }
         let (rpc, outgoing) = (self.rpc.clone(), self.outgoing.clone());
+        let uploaded = Arc::clone(&self.uploaded);
         let stop = self.tasks.token().clone();
         let uploading = async move {
             let _permit = permit;
-            stop.run_until_cancelled(upload(&rpc, hash, &outgoing))
-                .await;
+            let upload = upload(&rpc, hash, &uploaded, &outgoing);
+            stop.run_until_cancelled(upload).await;
         };
         self.tasks.spawn_session("block upload", uploading);
     }
@@ -340,20 +348,34 @@ async fn submit(rpc: &Rpc, mut blocks: mpsc::Receiver<BlockAssembly>) {
 }
 
 /// Reads a block from Bitcoin Core and sends it, as fast as the line takes it.
-async fn upload(rpc: &Rpc, hash: BlockHash, outgoing: &mpsc::Sender<RelayNodeMessage>) {
+async fn upload(
+    rpc: &Rpc,
+    hash: BlockHash,
+    uploaded: &Mutex<Uploads>,
+    outgoing: &mpsc::Sender<RelayNodeMessage>,
+) {
     let block = match rpc.raw_block(hash).await {
-        Ok(block) => block.into(),
+        Ok(block) => block,
         Err(error) => {
             tracing::warn!(block = %hash, error = %Chain(&error), "block not relayed: Bitcoin Core does not give it");
             return;
         }
     };
-    for chunk in chunks_of(hash.to_byte_array(), &block) {
+    if !locked(uploaded).send(block.len(), Instant::now()) {
+        tracing::warn!(block = %hash, "block not relayed: core asks for more than it may");
+        return;
+    }
+    for chunk in chunks_of(hash.to_byte_array(), &block.into()) {
         let body = Some(relay_node_message::Body::Chunk(chunk));
         if outgoing.send(RelayNodeMessage { body }).await.is_err() {
             return;
         }
     }
+}
+
+fn locked(uploads: &Mutex<Uploads>) -> MutexGuard<'_, Uploads> {
+    // Nothing in between can panic.
+    uploads.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn block_hash(bytes: &[u8]) -> Result<BlockHash, End> {

@@ -1,13 +1,21 @@
-//! `Book`: the invoices that were made for the node's dues, what core says of them, and what the wallet was paid, on the disk.
+//! `Book`: the invoices that were made for the node's dues, what core says of them, what the wallet was paid, and what it has paid, on the
+//! disk.
+
+mod payments;
 
 use crate::database::{Database, DatabaseError};
 use hh_ipc::agent::{NodePayout, payout_state};
 use hh_mining::Msat;
+pub(crate) use payments::Payment;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use std::path::Path;
 
 /// Invoices and reports that are kept: years of one a day.
 const KEPT: u32 = 1_000;
+
+/// hh-treasury may find out so long after an invoice's end what became of its last try: for so many blocks money may be locked. Who says
+/// still later that it waits is not believed.
+const WAITING_MS_MAX: i64 = 7 * 86_400 * 1_000;
 
 const TABLES: &str = "
 CREATE TABLE invoices (
@@ -81,10 +89,22 @@ impl InvoiceRow {
     /// Whether it may still be paid: then no other one is made.
     pub(crate) fn is_open(&self, now_ms: i64) -> bool {
         match &self.report {
-            None => self.new.expires_at_ms > now_ms && self.received.is_none(),
+            // Also where it was just paid: until hh-treasury has said so, what it says the node is owed may have that in it.
+            None => self.new.expires_at_ms > now_ms,
             // hh-treasury gives one up that has ended, and says so.
-            Some(report) => report.state == payout_state::WAITING,
+            Some(report) => {
+                let ends_ms = self.new.expires_at_ms.saturating_add(WAITING_MS_MAX);
+                report.state == payout_state::WAITING && now_ms < ends_ms
+            }
         }
+    }
+
+    /// When it was said to be paid, where no money has come.
+    pub(crate) fn unpaid_ms(&self) -> Option<i64> {
+        let settled = self.report.as_ref();
+        let settled = settled.filter(|report| report.state == payout_state::SETTLED);
+        let settled = settled.filter(|_| self.received.is_none());
+        settled.map(|report| report.heard_at_ms)
     }
 }
 
@@ -98,7 +118,7 @@ impl Book {
     /// # Errors
     /// The disk refuses.
     pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        Ok(Self(Database::open(path, &[TABLES])?))
+        Ok(Self(Database::open(path, &[TABLES, payments::TABLES])?))
     }
 
     /// Writes an invoice down. It may be handed in from then on.
@@ -156,7 +176,9 @@ impl Book {
 
     /// The wallet was paid for an invoice.
     pub(crate) async fn received(&self, hash: String, amount: Msat) -> Result<(), DatabaseError> {
-        let insert = "INSERT OR IGNORE INTO received (payment_hash, amount_msat) VALUES (?, ?)";
+        // The wallet may be paid by others for other things: that is in no book of dues.
+        let insert = "INSERT OR IGNORE INTO received (payment_hash, amount_msat)
+            SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM invoices WHERE payment_hash = ?1)";
         let write = move |transaction: &Transaction<'_>| {
             transaction.execute(insert, params![hash, msat(amount)])?;
             Ok(())
@@ -182,7 +204,8 @@ impl Book {
 
     /// When an invoice was last refused or given up.
     pub(crate) async fn last_setback_ms(&self) -> Result<Option<i64>, DatabaseError> {
-        let query = "SELECT max(heard_at_ms) FROM reports WHERE state IN (?, ?)";
+        let query = "SELECT max(heard_at_ms) FROM reports
+            WHERE state IN (?, ?) AND invoice IN (SELECT id FROM invoices)";
         let read = move |transaction: &Transaction<'_>| {
             let found = transaction.query_row(
                 query,
@@ -203,6 +226,9 @@ fn forget(transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
     ] {
         transaction.execute(delete, [KEPT])?;
     }
+    let orphans =
+        "DELETE FROM received WHERE payment_hash NOT IN (SELECT payment_hash FROM invoices)";
+    transaction.execute(orphans, [])?;
     Ok(())
 }
 
@@ -275,9 +301,12 @@ mod tests {
         assert!(newest().await.is_open(999));
         assert!(!newest().await.is_open(1_000));
         book.reported(said("a", "waiting"), 20).await.unwrap();
-        assert!(newest().await.is_open(2_000), "the treasury has it");
+        let ends_ms = 1_000 + WAITING_MS_MAX;
+        assert!(newest().await.is_open(ends_ms - 1), "the treasury has it");
+        assert!(!newest().await.is_open(ends_ms), "for ever it has not");
         book.reported(said("a", "settled"), 30).await.unwrap();
         assert!(!newest().await.is_open(999));
+        assert_eq!(newest().await.unpaid_ms(), Some(30));
         // What is settled stays so.
         book.reported(said("a", "refused"), 40).await.unwrap();
         assert_eq!(book.last_setback_ms().await.unwrap(), None);
@@ -285,6 +314,46 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(newest().await.received, Some(Msat(5_000)));
+        assert_eq!(newest().await.unpaid_ms(), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_was_just_paid_is_open_until_the_treasury_has_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = Book::open(&dir.path().join("wallet.db")).unwrap();
+        book.made(new("a")).await.unwrap();
+        let paid = book.received("hash-a".to_owned(), Msat(5_000)).await;
+        paid.unwrap();
+        let newest = book.newest().await.unwrap().unwrap();
+        assert!(newest.received.is_some() && newest.is_open(999));
+    }
+
+    #[tokio::test]
+    async fn what_was_paid_is_kept_as_long_as_its_invoice_and_of_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = Book::open(&dir.path().join("wallet.db")).unwrap();
+        book.made(new("a")).await.unwrap();
+        for hash in ["hash-a", "hash-of-a-stranger"] {
+            let received = book.received(hash.to_owned(), Msat(5_000)).await;
+            received.unwrap();
+        }
+        let kept = async || {
+            let count = |transaction: &Transaction<'_>| {
+                let query = "SELECT count(*) FROM received";
+                Ok(transaction.query_row(query, [], |row| row.get::<_, u32>(0))?)
+            };
+            book.0.call(count).await.unwrap()
+        };
+        assert_eq!(kept().await, 1);
+        book.made(new("b")).await.unwrap();
+        // As if there had been all those between.
+        let renumber = |transaction: &Transaction<'_>| {
+            let update = "UPDATE invoices SET number = number + ? WHERE id = 'b'";
+            Ok(transaction.execute(update, [KEPT])?)
+        };
+        book.0.call(renumber).await.unwrap();
+        book.made(new("c")).await.unwrap();
+        assert_eq!(kept().await, 0);
     }
 
     #[tokio::test]
@@ -295,6 +364,8 @@ mod tests {
         for now_ms in [20, 30, 40] {
             book.reported(said("a", "refused"), now_ms).await.unwrap();
         }
+        // Of another's nothing is to be made better here.
+        book.reported(said("b", "refused"), 50).await.unwrap();
         assert_eq!(book.last_setback_ms().await.unwrap(), Some(20));
     }
 }

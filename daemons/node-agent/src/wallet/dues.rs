@@ -3,7 +3,7 @@
 //! What core says is a hint: by a false word of it the node makes an invoice that nobody pays, and no more. What hh-treasury has to
 //! check, it checks on its own (the node's signature, the payee, the amount).
 
-use super::book::NewInvoice;
+use super::book::{InvoiceRow, NewInvoice};
 use super::plan::{self, Facts, NoInvoice};
 use super::{AskError, WalletHandle};
 use crate::database::DatabaseError;
@@ -83,13 +83,14 @@ impl Dues {
             *kept = Some(account.clone());
         }
         let newest = self.wallet.book.newest().await?;
-        let open = newest.filter(|newest| newest.is_open(now_ms));
-        if let Some(open) = &open
+        let open = newest.as_ref().filter(|newest| newest.is_open(now_ms));
+        if let Some(open) = open
             && open.report.is_none()
         {
             self.hand_in(&open.new);
         }
-        let facts = self.facts(account.as_ref(), open.is_some(), now_ms).await?;
+        let facts = self.facts(account.as_ref(), newest.as_ref(), now_ms);
+        let facts = facts.await?;
         let amount = plan::amount(&facts);
         self.waits_for.send_replace(amount.err());
         match amount {
@@ -101,11 +102,12 @@ impl Dues {
     async fn facts(
         &self,
         account: Option<&NodeAccount>,
-        has_open: bool,
+        newest: Option<&InvoiceRow>,
         now_ms: i64,
     ) -> Result<Facts, DatabaseError> {
         let state = self.wallet.state.borrow().clone();
         let seen = state.seen.filter(|seen| seen.treasury_channels > 0);
+        let setback_ms = self.wallet.book.last_setback_ms().await?;
         Ok(Facts {
             dues: account.map(|account| plan::Dues {
                 payable: Msat(account.payable_msat),
@@ -114,8 +116,9 @@ impl Dues {
             }),
             from: self.from,
             receivable: seen.map(|seen| seen.receivable),
-            has_open,
-            setback_ms: self.wallet.book.last_setback_ms().await?,
+            has_open: newest.is_some_and(|newest| newest.is_open(now_ms)),
+            newest_made_ms: newest.map(|newest| newest.new.made_at_ms),
+            setback_ms: setback_ms.max(newest.and_then(InvoiceRow::unpaid_ms)),
             now_ms,
         })
     }

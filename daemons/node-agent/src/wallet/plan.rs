@@ -5,6 +5,9 @@ use hh_mining::Msat;
 /// After a refusal, until the next invoice: what was wrong is looked at by a person first.
 pub(super) const SETBACK_PAUSE_MS: i64 = 10 * 60_000;
 
+/// From one invoice to the next, whatever core says of the last one: each is work of the wallet and of the node's key.
+pub(super) const PAUSE_MS: i64 = 60_000;
+
 /// What is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
@@ -16,7 +19,9 @@ pub(super) struct Facts {
     pub(super) receivable: Option<Msat>,
     /// An invoice that may still be paid.
     pub(super) has_open: bool,
-    /// When one was last refused or given up.
+    /// When the last one was made.
+    pub(super) newest_made_ms: Option<i64>,
+    /// When one was last refused or given up, or said to be paid without any money.
     pub(super) setback_ms: Option<i64>,
     pub(super) now_ms: i64,
 }
@@ -36,7 +41,11 @@ pub(crate) enum NoInvoice {
     NotSaid,
     #[error("the last invoice is open")]
     Open,
-    #[error("the last invoice was refused; the next one is made ten minutes later")]
+    #[error("the last invoice was just made; the next one is made a minute later")]
+    JustMade,
+    #[error(
+        "the last invoice was refused, or no money has come for it; the next one is made ten minutes later"
+    )]
     Setback,
     #[error("the node is owed {payable} sat; an invoice is made from {from} sat on")]
     TooLittle { payable: Msat, from: Msat },
@@ -54,9 +63,14 @@ pub(super) fn amount(facts: &Facts) -> Result<Msat, NoInvoice> {
     if facts.has_open {
         return Err(NoInvoice::Open);
     }
-    let is_recent = |at_ms: i64| facts.now_ms < at_ms.saturating_add(SETBACK_PAUSE_MS);
-    if facts.setback_ms.is_some_and(is_recent) {
+    let is_within = |at_ms: Option<i64>, pause: i64| {
+        at_ms.is_some_and(|at| facts.now_ms < at.saturating_add(pause))
+    };
+    if is_within(facts.setback_ms, SETBACK_PAUSE_MS) {
         return Err(NoInvoice::Setback);
+    }
+    if is_within(facts.newest_made_ms, PAUSE_MS) {
+        return Err(NoInvoice::JustMade);
     }
     let from = facts.from.max(dues.min).max(Msat(1));
     let payable = dues.payable.min(dues.max);
@@ -86,6 +100,7 @@ mod tests {
             from: Msat(10_000_000),
             receivable: Some(Msat(9_000_000_000)),
             has_open: false,
+            newest_made_ms: None,
             setback_ms: None,
             now_ms: 1_000_000,
         }
@@ -145,5 +160,10 @@ mod tests {
         check(refused, Err(NoInvoice::Setback));
         let long_ago = |facts: &mut Facts| facts.setback_ms = Some(facts.now_ms - SETBACK_PAUSE_MS);
         check(long_ago, Ok(Msat(900_000_123)));
+        // Even one that calls each invoice settled at once.
+        let made = |facts: &mut Facts| facts.newest_made_ms = Some(facts.now_ms - PAUSE_MS + 1);
+        check(made, Err(NoInvoice::JustMade));
+        let made = |facts: &mut Facts| facts.newest_made_ms = Some(facts.now_ms - PAUSE_MS);
+        check(made, Ok(Msat(900_000_123)));
     }
 }

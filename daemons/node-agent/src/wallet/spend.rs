@@ -1,10 +1,12 @@
 //! A payment out of the node's wallet, which its owner has consented to: handed over once, followed, and never sent again.
 
-use super::{AskError, WalletHandle};
+use super::{AskError, Payment, WalletHandle};
+use hh_daemon::Chain;
 use hh_lightning::{
-    Absence, Bolt11Invoice, Dispatch, Lookup, PayError, PayRequest, Wallet, WalletError,
+    Absence, Bolt11Invoice, Dispatch, Lookup, PayError, PayRequest, Payable, Wallet, WalletError,
 };
 use hh_mining::Msat;
+use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
 /// For how long the wallet may begin tries.
@@ -12,6 +14,9 @@ const TRIES: Duration = Duration::from_secs(60);
 
 /// For at most so many blocks money may be locked: a week, as hh-treasury's own attempts.
 const CLTV_LIMIT_BLOCKS: u32 = 1_008;
+
+/// For so long it is asked what became of it: then nobody here knows. Whoever holds a payment up holds up none of the node's other orders.
+const FOLLOW_MAX: Duration = TRIES.saturating_add(Duration::from_secs(10));
 
 /// How often it is asked what became of it.
 const POLL: Duration = Duration::from_millis(500);
@@ -28,7 +33,8 @@ pub(crate) struct Spend<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Spent {
     pub(crate) fee: Option<Msat>,
-    pub(crate) preimage: String,
+    /// The receipt, in hex: the owner's, and not for core.
+    preimage: String,
 }
 
 /// Why it was not, or may not have been.
@@ -45,6 +51,15 @@ pub(crate) enum SpendError {
     /// Nobody knows.
     #[error("it may have been paid or not: look at the wallet")]
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<PayError> for SpendError {
+    fn from(error: PayError) -> Self {
+        match error {
+            PayError::Refused(refusal) => Self::NotSent(refusal),
+            unknown @ PayError::Unknown { .. } => Self::Unknown(unknown.into()),
+        }
+    }
 }
 
 impl WalletHandle {
@@ -81,12 +96,34 @@ impl WalletHandle {
             amount_msat = payable.amount.0,
             "paying from the node's wallet"
         );
-        match wallet.pay(&request).await {
-            Ok(()) => follow(&wallet, &dispatch).await,
-            Err(PayError::Refused(refusal)) => Err(SpendError::NotSent(refusal)),
-            Err(unknown @ PayError::Unknown { .. }) => Err(SpendError::Unknown(unknown.into())),
+        wallet.pay(&request).await?;
+        let spent = in_time(FOLLOW_MAX, follow(&wallet, &dispatch)).await?;
+        self.keep(payable, &spent).await;
+        Ok(spent)
+    }
+
+    /// It was paid all the same where the receipt can't be written down, and the wallet has it.
+    async fn keep(&self, payable: Payable, spent: &Spent) {
+        let payment = Payment {
+            hash: hex::encode(payable.hash.0),
+            amount: payable.amount,
+            fee: spent.fee,
+            preimage: spent.preimage.clone(),
+            paid_at_ms: Timestamp::now().as_millisecond(),
+        };
+        if let Err(error) = self.book.paid(payment).await {
+            let error = Chain(&error).to_string();
+            tracing::error!(error, "the receipt of a payment is not written down");
         }
     }
+}
+
+async fn in_time(
+    limit: Duration,
+    followed: impl Future<Output = Result<Spent, SpendError>>,
+) -> Result<Spent, SpendError> {
+    let followed = tokio::time::timeout(limit, followed).await;
+    followed.unwrap_or_else(|late| Err(SpendError::Unknown(late.into())))
 }
 
 /// Until the wallet says what became of it.
@@ -109,5 +146,31 @@ async fn follow(wallet: &Wallet, dispatch: &Dispatch) -> Result<Spent, SpendErro
             Err(error) => return Err(SpendError::Unknown(error.into())),
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_lightning::{Backend, Refusal};
+
+    #[test]
+    fn what_a_wallet_did_not_say_that_it_took_may_have_been_paid() {
+        let unknown = PayError::Unknown {
+            backend: Backend::Lnd,
+            source: "the connection was lost".into(),
+        };
+        let unknown = SpendError::from(unknown);
+        assert!(matches!(unknown, SpendError::Unknown(_)));
+        let refused = PayError::Refused(Refusal::OurOwn);
+        let refused = SpendError::from(refused);
+        assert!(matches!(refused, SpendError::NotSent(_)));
+    }
+
+    #[tokio::test]
+    async fn a_payment_that_somebody_holds_is_not_waited_for_for_ever() {
+        let held = std::future::pending();
+        let spent = in_time(Duration::ZERO, held).await;
+        assert!(matches!(spent, Err(SpendError::Unknown(_))), "{spent:?}");
     }
 }

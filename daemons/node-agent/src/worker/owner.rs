@@ -14,10 +14,15 @@ use hh_trust::command_gate::AcceptedOrder;
 use hh_trust::command_result::Outcome;
 use hh_trust::consent::{ConsentRequest, Owner};
 use jiff::Timestamp;
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Orders that wait for the owner at once: nobody reads more, and each may hold a configuration of 64 KiB.
 const WAITING_MAX: usize = 16;
+
+/// For the wallet to start after the agent has: a consent is good once, and a restart must not use it up.
+const WALLET_START_LIMIT: Duration = Duration::from_secs(60);
 
 /// The owner's word.
 #[derive(Debug)]
@@ -133,14 +138,30 @@ impl Worker {
     }
 
     /// Those that have a consent, and were not begun when an earlier life of this agent ended.
-    pub(super) async fn carry_out_consented(&self) -> Result<(), DatabaseError> {
+    pub(super) async fn carry_out_consented(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<(), DatabaseError> {
         for waiting in self.parts.journal.waiting().await? {
             if let Some(consent) = waiting.consent.clone() {
+                let ready = self.ready_for(&waiting.request.command);
+                if stop.run_until_cancelled(ready).await.is_none() {
+                    // The next life does it.
+                    return Ok(());
+                }
                 let end = self.use_consent(&waiting, &consent).await?;
                 self.conclude(about_waiting(&waiting), end).await?;
             }
         }
         Ok(())
+    }
+
+    /// Until what it is done with is there, or for as long as that is waited for.
+    async fn ready_for(&self, command: &Command) {
+        if let (Command::WalletSpend { .. }, Some(wallet)) = (command, &self.parts.wallet) {
+            let started = wallet.has_started();
+            tokio::time::timeout(WALLET_START_LIMIT, started).await.ok();
+        }
     }
 
     /// Gives up what has waited for too long.

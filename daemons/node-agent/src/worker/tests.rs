@@ -442,6 +442,33 @@ async fn an_order_with_a_consent_that_was_not_begun_is_done_by_the_next_life() {
 }
 
 #[tokio::test]
+async fn a_restart_before_the_wallet_is_there_does_not_use_a_consent_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wallet, _starts) = WalletHandle::of_test_starting(dir.path());
+    let node_key = NodeSecretKey::generate().unwrap();
+    let mut node = Node::with_wallet(dir, node_key, Some(wallet.clone()));
+    let key = copy(&node.command_key);
+    let spend = Command::WalletSpend {
+        destination: "lnbc1".to_owned(),
+        amount_msat: 1,
+        fee_msat_max: 1,
+    };
+    let order = Node::order(1, spend);
+    node.asked(&order, &key).await;
+    let waiting = node.journal.waiting_order(order.id).await.unwrap().unwrap();
+    let consent = waiting.request.consent(Owner::of(0), &node.node_key, now());
+    let consented = node.journal.consented(order.id, consent.unwrap()).await;
+    consented.unwrap();
+    let key_text = node.node_key.to_secret_hex();
+    let dir = node.end().await;
+    let node = Node::with_wallet(dir, key_text.parse().unwrap(), Some(wallet));
+    let journal = node.journal.clone();
+    let _dir = node.end().await;
+    let waiting = journal.waiting_order(order.id).await.unwrap().unwrap();
+    assert!(waiting.consent.is_some());
+}
+
+#[tokio::test]
 async fn who_says_nothing_for_a_day_has_said_no() {
     let mut node = Node::start();
     let key = copy(&node.command_key);

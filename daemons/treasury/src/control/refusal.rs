@@ -17,6 +17,7 @@ pub(super) fn books(error: BooksError) -> ApiError {
         BooksError::NoBlock { .. } | BooksError::NoPayout { .. } => (ErrorKind::NotFound, "HH4004"),
         BooksError::Frozen { .. } => (ErrorKind::Failed, "HH4011"),
         BooksError::Held { .. } => (ErrorKind::Failed, "HH4012"),
+        BooksError::OpenPayout { .. } => (ErrorKind::Failed, "HH4013"),
         BooksError::NotAgreed { .. } => (ErrorKind::Permission, "HH4030"),
         _ => (ErrorKind::Failed, "HH4010"),
     };
@@ -89,4 +90,19 @@ pub(super) fn not_now(message: String) -> ApiError {
 /// Something that should have worked.
 pub(super) fn failed(message: String) -> ApiError {
     ApiError::new(ErrorKind::Failed, "HH4007", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_ledger::books::{Payee, PayoutId};
+
+    #[test]
+    fn an_open_payout_has_a_code_of_its_own_because_it_ends() {
+        let error = books(BooksError::OpenPayout {
+            payee: Payee::Node("berlin".to_owned()),
+            payout: PayoutId(7),
+        });
+        assert_eq!((error.kind, &*error.code), (ErrorKind::Failed, "HH4013"));
+    }
 }

@@ -4,7 +4,7 @@ use super::{Fake, now, seconds_ago};
 use hh_ipc::api::core::OperationState;
 use hh_ipc::api::node_agent::{
     AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState,
-    NodeAgent, NodeAgentStatus, NodeWalletStatus, WaitingConsent,
+    NodeAgent, NodeAgentStatus, NodeWalletStatus, WaitingConsent, WalletPayment,
 };
 use hh_ipc::api::{Hello, JournalPage, JournalQuery};
 use hh_ipc::{ApiError, Context, ErrorKind};
@@ -125,6 +125,13 @@ impl NodeAgent for Fake {
                     Some("the invoice is for another chain"),
                 ),
             ],
+            payments: vec![WalletPayment {
+                payment_hash: "0c".repeat(32),
+                amount_msat: 21_000_000,
+                fee_msat: Some(1_500),
+                preimage: "0d".repeat(32),
+                paid_at: seconds_ago(60),
+            }],
         })
     }
 

@@ -4,7 +4,7 @@ use super::at;
 use hh_ipc::api::core::{NodeService, OperationState};
 use hh_ipc::api::node_agent::{
     AuditSeen, ConsentDecision, ConsentDetail, DecidedConsent, DuesInvoice, DuesInvoiceState,
-    NodeAgentStatus, NodeWalletStatus, WaitingConsent,
+    NodeAgentStatus, NodeWalletStatus, WaitingConsent, WalletPayment,
 };
 
 pub(crate) fn node_agent_status() -> NodeAgentStatus {
@@ -106,5 +106,12 @@ pub(crate) fn node_wallet_status() -> NodeWalletStatus {
         dues_msat: Some(3_000),
         invoice_waits_for: Some("the last invoice is open".into()),
         invoices: states.map(invoice).into(),
+        payments: vec![WalletPayment {
+            payment_hash: "0c".repeat(32),
+            amount_msat: 21_000_000,
+            fee_msat: Some(1_500),
+            preimage: "0d".repeat(32),
+            paid_at: at(30),
+        }],
     }
 }

@@ -266,3 +266,41 @@ fn a_node_that_asks_for_more_than_its_budget_gets_it_later() {
     let wanted = nodes.board.want(&node("b"), tip.hash(), later).unwrap();
     assert!(wanted.is_some());
 }
+
+#[test]
+fn a_block_that_comes_while_a_node_is_over_its_budget_waits_for_it() {
+    let mut nodes = Nodes::new(&["a", "b"]);
+    let mut tip = nodes.tip;
+    for number in 1..=9 {
+        tip = header(tip.hash(), number);
+        nodes.announce("a", tip).unwrap();
+        assert_eq!(nodes.want("b", tip.hash()), None);
+        let body = Bytes::from(vec![0; 4_000_000]);
+        nodes.board.arrived(&node("a"), tip.hash(), body);
+        let wanted = nodes.board.want(&node("b"), tip.hash(), nodes.start);
+        assert_eq!(wanted.is_err(), number == 9, "{number}");
+    }
+    assert_eq!(nodes.board.held_back(&node("b")), [tip.hash()]);
+    let later = nodes.start + Duration::from_secs(60);
+    let wanted = nodes.board.want(&node("b"), tip.hash(), later).unwrap();
+    assert!(wanted.is_some());
+    assert!(nodes.board.held_back(&node("b")).is_empty());
+}
+
+#[test]
+fn nodes_that_only_say_that_they_have_a_block_keep_nobody_from_being_asked() {
+    let liars: Vec<String> = (0..SOURCES_MAX).map(|one| format!("liar-{one}")).collect();
+    let names = liars.iter().map(String::as_str).chain(["honest"]);
+    let names: Vec<&str> = names.collect();
+    let mut nodes = Nodes::new(&names);
+    let block = header(nodes.tip.hash(), 1);
+    let hash = block.hash();
+    for name in &names {
+        nodes.announce(name, block).unwrap();
+    }
+    for liar in &liars {
+        nodes.board.failed(&node(liar), hash);
+    }
+    assert_eq!(nodes.told("honest"), Some(("announce", hash)));
+    assert_eq!(nodes.told("honest"), Some(("fetch", hash)));
+}

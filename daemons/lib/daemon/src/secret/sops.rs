@@ -4,7 +4,7 @@
 //! it needs to find its keys, so that none of it names another program to be run. What can't be opened stops the daemon's start.
 //!
 //! A value is opened once in a process, and again when its file has changed: some are read at every connection, and a key service that
-//! goes away later stops nothing.
+//! goes away later stops nothing. What it can't open then, because that does not answer, is what it was.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{AGE_IDENTITY, Secret, SecretRef};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -28,6 +28,9 @@ const REASON_BYTES_MAX: usize = 512;
 
 /// For so long the program may ask its key service. A start waits for it.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A changed file that could not be opened is not tried again for so long: each try may take as long, and each connection asks.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where the program is looked for: where packages and administrators put programs, and nowhere that a user can write to.
 const PLACES: [&str; 3] = [
@@ -82,7 +85,16 @@ const NO_DATA_KEY: i32 = 128;
 static OPENED: Mutex<Opened> = Mutex::new(BTreeMap::new());
 
 /// By file and key.
-type Opened = BTreeMap<(PathBuf, String), (Version, Secret<String>)>;
+type Opened = BTreeMap<(PathBuf, String), Value>;
+
+/// One of them.
+#[derive(Clone)]
+struct Value {
+    version: Version,
+    secret: Secret<String>,
+    /// Its file has changed since and could not be opened: until then it counts as it was.
+    until: Option<Instant>,
+}
 
 /// By which a file that was changed is told: where it is on the disk, its length, and when it was changed.
 type Version = (u64, u64, u64, i64, i64);
@@ -224,11 +236,33 @@ impl Sops {
         })?;
         let name = (file.to_owned(), key.to_owned());
         let known = opened().get(&name).cloned();
-        if let Some((_, secret)) = known.filter(|(known, _)| *known == version) {
-            return Ok(secret);
+        let is_good = |known: &&Value| {
+            known.version == version || known.until.is_some_and(|until| Instant::now() < until)
+        };
+        if let Some(known) = known.as_ref().filter(is_good) {
+            return Ok(known.secret.clone());
         }
-        let secret = self.open(reference, file, key)?;
-        opened().insert(name, (version, secret.clone()));
+        let value = match (self.open(reference, file, key), known) {
+            (Ok(secret), _) => Value {
+                version,
+                secret,
+                until: None,
+            },
+            (Err(error), Some(known)) if error.is_unavailable() => {
+                let error = crate::Chain(&error).to_string();
+                tracing::warn!(
+                    error,
+                    "the file of a secret has changed and can't be opened: what it was before counts"
+                );
+                Value {
+                    until: Some(Instant::now() + RETRY_PAUSE),
+                    ..known
+                }
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let secret = value.secret.clone();
+        opened().insert(name, value);
         Ok(secret)
     }
 

@@ -1,7 +1,7 @@
 //! What is done with the node's wallet.
 
 use super::{End, Worker, chain, no_wallet};
-use crate::wallet::{Spend, SpendError, WalletHandle};
+use crate::wallet::{Spend, SpendError, Spent, WalletHandle};
 use hh_mining::Msat;
 use hh_trust::command::Command;
 use hh_trust::command_result::Outcome;
@@ -34,7 +34,7 @@ impl Worker {
                     amount: Msat(*amount_msat),
                     max_fee: Msat(*fee_msat_max),
                 };
-                spent(wallet, &spend).await
+                spent(&spend, wallet.spend(&spend).await)
             }
             _ => no_wallet(),
         }
@@ -62,17 +62,15 @@ impl Worker {
     }
 }
 
-async fn spent(wallet: &WalletHandle, spend: &Spend<'_>) -> End {
-    match wallet.spend(spend).await {
+/// What core hears of it. The receipt is in the node's own book.
+fn spent(spend: &Spend<'_>, spent: Result<Spent, SpendError>) -> End {
+    match spent {
         Ok(spent) => {
             let fee = spent.fee.map_or_else(
                 || "a fee that the wallet has forgotten".to_owned(),
                 |fee| format!("a fee of {fee} sat"),
             );
-            End::ok(format!(
-                "paid {} sat and {fee}, preimage {}",
-                spend.amount, spent.preimage
-            ))
+            End::ok(format!("paid {} sat and {fee}", spend.amount))
         }
         Err(error @ SpendError::Unknown(_)) => End {
             outcome: Outcome::Indeterminate,
@@ -80,5 +78,32 @@ async fn spent(wallet: &WalletHandle, spend: &Spend<'_>) -> End {
             output: chain(&error),
         },
         Err(error) => End::failed("not-paid", chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_lightning::Refusal;
+
+    #[test]
+    fn what_may_have_been_paid_is_never_called_unpaid() {
+        let spend = Spend {
+            invoice: "lnbc1",
+            amount: Msat(5_000),
+            max_fee: Msat(1),
+        };
+        let unknown = SpendError::Unknown("the connection was lost".into());
+        let not_sent = SpendError::NotSent(Refusal::OurOwn);
+        let failed = SpendError::Failed("no_route");
+        for (error, outcome, code) in [
+            (unknown, Outcome::Indeterminate, "unknown"),
+            (not_sent, Outcome::Failed, "not-paid"),
+            (failed, Outcome::Failed, "not-paid"),
+            (SpendError::NoInvoice, Outcome::Failed, "not-paid"),
+        ] {
+            let end = spent(&spend, Err(error));
+            assert_eq!((end.outcome, &*end.code), (outcome, code));
+        }
     }
 }

@@ -161,6 +161,33 @@ fn a_value_is_opened_once_and_again_when_its_file_has_changed() {
     assert!(!format!("{:?}", site.sops()).contains("nonexistent"));
 }
 
+#[test]
+fn a_file_that_was_touched_while_its_key_service_is_away_gives_what_it_gave() {
+    let site = Site::with(
+        "cd \"$(dirname \"$0\")\"; echo x >> count; test ! -e down || exit 128; wc -l < count",
+    );
+    let file = site.path("enc.json");
+    let read = |key: &str| site.sops().read(&reference(&file, key), &file, key);
+    let value = |key: &str| read(key).unwrap().expose().trim().to_owned();
+    let touch = || {
+        std::fs::write(site.path("new"), "{ }").unwrap();
+        std::fs::rename(site.path("new"), &file).unwrap();
+    };
+    assert_eq!(value("a"), "1");
+    std::fs::write(site.path("down"), "").unwrap();
+    touch();
+    // It is tried once in half a minute.
+    assert_eq!((value("a"), value("a")), ("1".to_owned(), "1".to_owned()));
+    let tries = std::fs::read_to_string(site.path("count")).unwrap();
+    assert_eq!(tries.lines().count(), 2);
+    // What was never opened is not there.
+    assert!(read("b").unwrap_err().is_unavailable());
+    std::fs::remove_file(site.path("down")).unwrap();
+    let name = (file.clone(), "a".to_owned());
+    opened().get_mut(&name).unwrap().until = None;
+    assert_eq!((value("a"), value("a")), ("4".to_owned(), "4".to_owned()));
+}
+
 /// The environment of scripts/python-tools, if there is one.
 fn tools() -> Option<PathBuf> {
     let tools = kms::tools();
