@@ -265,6 +265,11 @@ impl Directory {
         self.nodes.get(node).map(|kept| &kept.record)
     }
 
+    /// The last record of an operator, revoked or not.
+    pub(crate) fn last_operator_record(&self, operator: &OperatorName) -> Option<&OperatorRecord> {
+        self.operators.get(operator).map(|kept| &kept.record)
+    }
+
     /// The last record of every node, revoked or not.
     pub fn last_records(&self) -> impl Iterator<Item = &NodeRecord> {
         self.nodes.values().map(|kept| &kept.record)
@@ -350,11 +355,7 @@ fn revoke<N: Clone + Ord>(revoked: &mut BTreeMap<N, i64>, name: &N, known: Optio
     }
 }
 
-fn restore<K: Clone + Ord, V: Clone>(
-    map: &mut BTreeMap<K, V>,
-    key: &K,
-    before: &BTreeMap<K, V>,
-) {
+fn restore<K: Clone + Ord, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, before: &BTreeMap<K, V>) {
     match before.get(key) {
         Some(value) => map.insert(key.clone(), value.clone()),
         None => map.remove(key),
