@@ -67,6 +67,12 @@ impl Operators {
         self.directory.borrow().operators(&self.listed)
     }
 
+    /// In whose names approvals count now; none where the configuration lists no keys, and users of this machine approve.
+    pub(crate) fn holding(&self) -> Option<BTreeSet<String>> {
+        let present = self.have_keys().then(|| self.present())?;
+        Some(present.iter().map(|(name, _)| actor(name)).collect())
+    }
+
     /// What an operator signs now to approve a payout; nothing where the configuration lists none.
     pub(crate) fn draft(&self, payout: &Payout) -> Option<Signed> {
         let until = now() + APPROVAL_SECONDS_MAX - MARGIN_SECONDS;
@@ -93,6 +99,11 @@ impl Operators {
         }
         Ok(Approved { by, until })
     }
+}
+
+/// As he stands in the books: no user of the machine has a name with a colon.
+pub(crate) fn actor(name: &OperatorName) -> String {
+    format!("key:{name}")
 }
 
 fn approval(place: Place, payout: &Payout, until: i64) -> Approval {

@@ -12,6 +12,7 @@ use crate::crash;
 use crate::destination::{Destinations, NoInvoice};
 use crate::exported;
 use crate::lightning::{NotReady, Readiness, WalletLink};
+use crate::operators::Operators;
 use crate::tip::Tip;
 use bitcoin::secp256k1::PublicKey;
 use hh_ledger::books::{
@@ -36,6 +37,7 @@ pub(crate) struct Payer {
     pub books: Books,
     pub wallet: WalletLink,
     pub destinations: Destinations,
+    pub operators: Operators,
     pub tip: watch::Receiver<Option<Tip>>,
     pub chain: Network,
     pub backoff: Backoff,
@@ -85,6 +87,7 @@ impl Payer {
             Err(error) => return Err(error),
         };
         self.books.ready(id, unix_ms()).await?;
+        self.strike_approvals(payout).await?;
         crash::point("attempt.prepare.before");
         let prepared = self
             .books
@@ -96,6 +99,17 @@ impl Payer {
         crash::point("attempt.prepared");
         self.hand_over(attempt, payout, &order, &ready).await?;
         Ok(attempt)
+    }
+
+    /// The approval of who is no operator any more is none when they are counted next.
+    async fn strike_approvals(&self, payout: &Payout) -> Result<(), BooksError> {
+        match self.operators.holding() {
+            Some(holding) if payout.approvals_needed > 0 => {
+                let struck = self.books.strike_approvals(payout.id, holding, unix_ms());
+                struck.await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What follows where the books take no attempt. What passes by itself, as a freeze or a day's limit, changes nothing.
@@ -193,6 +207,7 @@ impl Payer {
         ready: &Readiness,
     ) -> Result<(), BooksError> {
         let channels = ready.channels.iter().map(ToString::to_string).collect();
+        self.strike_approvals(payout).await?;
         crash::point("attempt.dispatch.before");
         self.books
             .dispatched(attempt, ready.height, channels, unix_ms())
