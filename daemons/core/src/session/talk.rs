@@ -2,6 +2,7 @@
 
 use super::Sessions;
 use super::incoming::Incoming;
+use super::told_inventory::ToldInventory;
 use crate::checkpoint::Checkpoints;
 use crate::fleet::{Fleet, Live, Place};
 use crate::inventory;
@@ -21,7 +22,7 @@ use hh_trust::command_result::plain_output;
 use hh_trust::pki::PeerName;
 use jiff::Timestamp;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// For the first message: the agent has it ready.
@@ -59,6 +60,7 @@ pub(super) struct Talk {
     last_sent: Option<String>,
     /// What the node was told last of what it is owed.
     told: Option<NodeAccount>,
+    inventory: ToldInventory,
 }
 
 /// Why a session ends.
@@ -122,6 +124,7 @@ impl Talk {
             outgoing,
             last_sent: None,
             told: None,
+            inventory: ToldInventory::default(),
         }
     }
 
@@ -243,14 +246,20 @@ impl Talk {
             ));
         }
         let now_ms = Timestamp::now().as_millisecond();
+        let before = self.fleet.get(&self.node.id);
+        let was_told = has_fault(before.as_ref().and_then(|before| before.audit.as_ref()));
+        // Polls are one session to who looks.
+        let before = before.filter(|_before| self.incoming.is_poll());
+        let kept = before.map(|before| (before.lanes, before.measured));
+        let (lanes, measured) = kept.unwrap_or_default();
         let live = Live {
             peer: self.address,
             connected_at_ms: now_ms,
             seen_at_ms: now_ms,
             clock_ahead_ms: None,
             services: known_services(hello.services)?,
-            lanes: Vec::new(),
-            measured: None,
+            lanes,
+            measured,
             audit: hello.audit.map(known_seen).transpose()?,
         };
         let seen = live.audit.clone();
@@ -265,7 +274,7 @@ impl Talk {
             key_set: self.key_set.clone(),
         };
         self.say(core_message::Body::Welcome(welcome)).await?;
-        self.tell_checkpoint(seen, false).await?;
+        self.tell_checkpoint(seen, was_told).await?;
         Ok(place)
     }
 
@@ -364,7 +373,8 @@ impl Talk {
     async fn beat(&mut self, place: &Place, heartbeat: Heartbeat) -> Result<(), End> {
         let services = known_services(heartbeat.services)?;
         let lanes = known_lanes(heartbeat.lanes)?;
-        if let Some(told) = heartbeat.inventory {
+        let told = heartbeat.inventory.map(report::inventory);
+        if let Some(told) = self.inventory.hear(told, Instant::now()) {
             self.take_inventory(place, told).await?;
         }
         let seen = heartbeat.audit.map(known_seen).transpose()?;
@@ -402,7 +412,7 @@ impl Talk {
     }
 
     async fn take_inventory(&self, place: &Place, told: Inventory) -> Result<(), End> {
-        let (lease, told) = (place.lease.clone(), report::inventory(told));
+        let lease = place.lease.clone();
         let put = move |transaction: &Transaction<'_>| {
             lease::check(transaction, &lease)?;
             let now_ms = Timestamp::now().as_millisecond();
