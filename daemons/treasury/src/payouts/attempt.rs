@@ -72,10 +72,8 @@ impl Payer {
     /// Nothing was sent; what follows from it is in the books.
     pub(crate) async fn send(&self, payout: &Payout) -> Result<AttemptId, NotSent> {
         let id = payout.id;
-        let ready = self
-            .wallet
-            .readiness(payout.amount, only_peer(payout))
-            .await?;
+        let ready = self.wallet.readiness(payout.amount, only_peer(payout));
+        let ready = ready.await?;
         self.books.resolving(id, unix_ms()).await?;
         crash::point("payout.resolving");
         let order = match self.order(payout, &ready).await {
@@ -87,7 +85,7 @@ impl Payer {
             Err(error) => return Err(error),
         };
         self.books.ready(id, unix_ms()).await?;
-        self.strike_approvals(payout).await?;
+        self.operators.strike(&self.books, payout).await?;
         crash::point("attempt.prepare.before");
         let prepared = self
             .books
@@ -99,17 +97,6 @@ impl Payer {
         crash::point("attempt.prepared");
         self.hand_over(attempt, payout, &order, &ready).await?;
         Ok(attempt)
-    }
-
-    /// The approval of who is no operator any more is none when they are counted next.
-    async fn strike_approvals(&self, payout: &Payout) -> Result<(), BooksError> {
-        match self.operators.holding() {
-            Some(holding) if payout.approvals_needed > 0 => {
-                let struck = self.books.strike_approvals(payout.id, holding, unix_ms());
-                struck.await
-            }
-            _ => Ok(()),
-        }
     }
 
     /// What follows where the books take no attempt. What passes by itself, as a freeze or a day's limit, changes nothing.
@@ -207,7 +194,7 @@ impl Payer {
         ready: &Readiness,
     ) -> Result<(), BooksError> {
         let channels = ready.channels.iter().map(ToString::to_string).collect();
-        self.strike_approvals(payout).await?;
+        self.operators.strike(&self.books, payout).await?;
         crash::point("attempt.dispatch.before");
         self.books
             .dispatched(attempt, ready.height, channels, unix_ms())
