@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tonic::Status;
 
-/// A node that is refused for the same reason is in the audit log once in this time: its agent tries every minute, and who has its key
+/// A node that is refused for the same reason is in the audit log once in this time: its agent tries again and again, and who has its key
 /// may try more often. The metric counts each.
 const TELL_AGAIN: Duration = Duration::from_secs(600);
 
