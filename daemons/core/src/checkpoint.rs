@@ -10,11 +10,14 @@ use crate::store::{Store, StoreError};
 use hh_ipc::agent::{AuditCheckpoint, AuditSeen};
 use hh_trust::audit::{Checkpoint, LeafHash, Tree};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked how far the log goes. Nodes say as often what they have seen, and are told what is new.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// And no oftener because of what nodes say: whoever claims to have seen more keeps no replica busy.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Lines that are read at a time: half a megabyte.
 const LINES_READ: u32 = 1_000;
@@ -51,6 +54,8 @@ struct Shared {
     /// Over the lines that were read so far: all, but for what was written since the last look.
     tree: Mutex<Tree>,
     latest: Mutex<Option<Signed>>,
+    /// When it was looked last because of what a node had seen.
+    looked: Mutex<Option<Instant>>,
 }
 
 impl Checkpoints {
@@ -60,6 +65,7 @@ impl Checkpoints {
             authority,
             tree: Mutex::default(),
             latest: Mutex::default(),
+            looked: Mutex::default(),
         }))
     }
 
@@ -122,7 +128,10 @@ impl Checkpoints {
     pub(crate) async fn news(&self, seen: &AuditSeen) -> Option<AuditCheckpoint> {
         let mut signed = self.latest().clone()?;
         if signed.checkpoint.size < seen.size {
-            // Another replica may have written and signed more than was read here.
+            // Another replica may have written and signed more than was read here. The node says so again in a few seconds.
+            if !self.may_look() {
+                return None;
+            }
             signed = self.take().await.ok()?;
         }
         let Checkpoint { size, root } = signed.checkpoint;
@@ -135,6 +144,18 @@ impl Checkpoints {
             from_size: seen.size,
             proof: proof.iter().map(|part| part.0.to_vec()).collect(),
         })
+    }
+
+    fn may_look(&self) -> bool {
+        let now = Instant::now();
+        // Nothing in between can panic.
+        let looked = self.0.looked.lock();
+        let mut looked = looked.unwrap_or_else(PoisonError::into_inner);
+        let may = looked.is_none_or(|last| now.duration_since(last) >= LOOK_EVERY);
+        if may {
+            *looked = Some(now);
+        }
+        may
     }
 
     /// Reads the lines that are not in the tree yet, and gives how far the log goes by what is kept beside them.

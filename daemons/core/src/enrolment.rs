@@ -107,6 +107,7 @@ pub(crate) struct Enrolment {
     session_address: String,
     rate: Arc<Mutex<ConnectRate>>,
     started: Instant,
+    recoveries_refused: recovery::Told,
 }
 
 impl Service for Enrolment {
@@ -153,6 +154,7 @@ impl Enrolment {
             session_address,
             rate: Arc::new(Mutex::new(rate)),
             started: Instant::now(),
+            recoveries_refused: recovery::Told::default(),
         }
     }
 

@@ -33,6 +33,12 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Pages of 200 lines that are taken in at a look: a daemon that was broken into writes no more than that into core's log.
 const PAGES_MAX: usize = 5;
 
+/// Lines of a page, as every daemon gives them.
+const PAGE_LINES_MAX: usize = 200;
+
+/// After a fault: who breaks his journal on purpose writes some lines a minute into core's log, and no more.
+const AFTER_FAULT: Duration = Duration::from_secs(60);
+
 /// Longest line in bytes: thrice what a daemon writes.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
@@ -57,6 +63,8 @@ enum IntakeError {
     },
     #[error("{daemon} gave a line of {bytes} bytes, which it never wrote")]
     TooLong { daemon: &'static str, bytes: usize },
+    #[error("{daemon} gave a page of {lines} lines, which it never does")]
+    TooMany { daemon: &'static str, lines: usize },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -84,9 +92,15 @@ impl Journal {
         let mut is_told = false;
         loop {
             let looked = stop.run_until_cancelled(self.look()).await;
+            let mut pause = LOOK_EVERY;
             match looked {
                 None => return,
-                Some(Ok(())) => is_told = false,
+                Some(Ok(is_whole)) => {
+                    is_told = false;
+                    if !is_whole {
+                        pause = AFTER_FAULT;
+                    }
+                }
                 Some(Err(error)) => {
                     if !is_told {
                         let error = &error as &dyn std::error::Error;
@@ -97,7 +111,7 @@ impl Journal {
             }
             metrics::gauge!("hyperhash_audit_journal_reached", "daemon" => daemon)
                 .set(f64::from(u8::from(!is_told)));
-            let pause = tokio::time::sleep(LOOK_EVERY);
+            let pause = tokio::time::sleep(pause);
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
@@ -108,17 +122,20 @@ impl Journal {
         self.config.daemon.name()
     }
 
-    async fn look(&self) -> Result<(), IntakeError> {
+    /// False if there was a fault: it ends with the first page that has one.
+    async fn look(&self) -> Result<bool, IntakeError> {
         let keeper = self.dial().await?;
         for _page in 0..PAGES_MAX {
             let before = self.taken().await?;
             let page = self.page(&keeper, before.seq).await?;
             if page.lines.is_empty() && page.last_seq >= before.seq {
-                return Ok(());
+                return Ok(true);
             }
-            self.take(before, page).await?;
+            if !self.take(before, page).await? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn dial(&self) -> Result<Keeper, IntakeError> {
@@ -147,11 +164,7 @@ impl Journal {
         let answer = answer.await;
         let granted = answer.map_err(|source| IntakeError::Call { daemon, source })?;
         let page = granted.map_err(|source| IntakeError::Refused { daemon, source })?;
-        let longest = page.lines.iter().map(String::len).max().unwrap_or_default();
-        match longest {
-            ..=LINE_BYTES_MAX => Ok(page),
-            bytes => Err(IntakeError::TooLong { daemon, bytes }),
-        }
+        checked(daemon, page)
     }
 
     /// The last line that was taken in.
@@ -162,8 +175,8 @@ impl Journal {
             .await
     }
 
-    /// Takes in a page that begins after `before`.
-    async fn take(&self, before: Head, page: JournalPage) -> Result<(), StoreError> {
+    /// Takes in a page that begins after `before`; false if something is wrong with it.
+    async fn take(&self, before: Head, page: JournalPage) -> Result<bool, StoreError> {
         let (daemon, core) = (self.daemon(), self.core.clone());
         let take = move |transaction: &Transaction<'_>| {
             if taken(transaction, daemon)? != before {
@@ -187,12 +200,26 @@ impl Journal {
             transaction.execute(keep, &values![daemon, intake.head().to_string()])?;
             Ok::<_, StoreError>(faults)
         };
-        for fault in self.store.call(take).await? {
+        let faults = self.store.call(take).await?;
+        for fault in &faults {
             tracing::error!(daemon, fault, "journal of changes was tampered with");
             metrics::counter!("hyperhash_audit_journal_faults_total", "daemon" => daemon)
                 .increment(1);
         }
-        Ok(())
+        Ok(faults.is_empty())
+    }
+}
+
+/// A page as a daemon of ours gives it.
+fn checked(daemon: &'static str, page: JournalPage) -> Result<JournalPage, IntakeError> {
+    let lines = page.lines.len();
+    if lines > PAGE_LINES_MAX {
+        return Err(IntakeError::TooMany { daemon, lines });
+    }
+    let longest = page.lines.iter().map(String::len).max().unwrap_or_default();
+    match longest {
+        ..=LINE_BYTES_MAX => Ok(page),
+        bytes => Err(IntakeError::TooLong { daemon, bytes }),
     }
 }
 

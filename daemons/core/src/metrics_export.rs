@@ -110,11 +110,14 @@ impl Exporter {
         }
         self.passing.replace(&fleet.families());
         let authority = &self.authority;
-        for (name, validity) in [
+        let service = authority.service_issuer.as_ref();
+        let service = service.map(|issuer| ("service-issuer", issuer.validity()));
+        let others = [
             ("node-issuer", authority.node_issuer.validity()),
             ("server-issuer", authority.server_issuer.validity()),
             ("server", authority.own_validity()),
-        ] {
+        ];
+        for (name, validity) in others.into_iter().chain(service) {
             gauge!("hyperhash_pki_certificate_until_seconds", "certificate" => name)
                 .set(seconds(validity.not_after));
         }

@@ -1,7 +1,8 @@
 //! The inbox of invoices that nodes have handed in, and what hh-treasury says of each node: its rows.
 //!
 //! Core passes both on and decides nothing: hh-treasury pays what the node's own key has signed, to the Lightning node that its own
-//! configuration has for it, and nothing else. By what is changed here nobody is paid who should not be, at worst somebody later.
+//! configuration or records of its operators have for it, and nothing else. By what is changed here nobody is paid who should not be,
+//! at worst somebody later.
 
 use crate::lease::{self, Lease, LeaseError};
 use crate::store::{Notice, Store, StoreError, Transaction, values};

@@ -10,6 +10,10 @@ use hh_ipc::api::core::RecordKind;
 /// Most rows: some hundred nodes, changed some ten times each. A daemon reads all of them at once.
 pub(crate) const RECORDS_MAX: u64 = 5_000;
 
+/// Most bytes of all statements and signatures. A daemon takes an answer of 32 MiB, where they are JSON in JSON and up to twice as long,
+/// and revocations have their room.
+pub(crate) const RECORDS_BYTES_MAX: u64 = 12 << 20;
+
 /// A record as it is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordRow {
@@ -30,6 +34,24 @@ pub(crate) struct RevocationRow {
     pub(crate) reason: String,
     pub(crate) revoked_by: String,
     pub(crate) revoked_at_ms: i64,
+}
+
+impl RecordRow {
+    /// Bytes that are counted for it.
+    pub(crate) fn bytes(&self) -> u64 {
+        let signatures = self.signatures.iter().map(String::len);
+        u64::try_from(self.text.len() + signatures.sum::<usize>()).unwrap_or(u64::MAX)
+    }
+
+    /// When it was signed, by its own word.
+    fn signed_at_ms(&self) -> i64 {
+        #[derive(serde::Deserialize)]
+        struct SignedAt {
+            at: i64,
+        }
+        let said = serde_json::from_str(&self.text);
+        said.map_or(0, |said: SignedAt| said.at.saturating_mul(1_000))
+    }
 }
 
 const COLUMNS: &str = "kind, name, number, statement, signatures, brought_by, brought_at_ms";
@@ -76,6 +98,12 @@ pub(crate) fn all(transaction: &Transaction<'_>) -> Result<Vec<RecordRow>, Store
 /// How many there are.
 pub(crate) fn count(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
     transaction.one("SELECT count(*) FROM records", &[])?.get(0)
+}
+
+/// Bytes of all statements and signatures.
+pub(crate) fn bytes(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    let query = "SELECT CAST(coalesce(sum(octet_length(statement) + octet_length(signatures)), 0) AS bigint) FROM records";
+    transaction.one(query, &[])?.get(0)
 }
 
 /// Writes a record, or more signatures of one.
@@ -127,6 +155,16 @@ pub(crate) fn revocations(
         found.push((RecordKind::Node, row.get(0)?, row.get(1)?));
     }
     Ok(found)
+}
+
+/// When a name is revoked that is revoked now: its last record holds no more, even if the clock of who signed it is ahead.
+pub(crate) fn revoked_at_ms(
+    transaction: &Transaction<'_>,
+    (kind, name): (RecordKind, &str),
+    now_ms: i64,
+) -> Result<i64, StoreError> {
+    let last = last(transaction, kind, name)?;
+    Ok(last.map_or(now_ms, |last| last.signed_at_ms().max(now_ms)))
 }
 
 /// Writes a revocation in the place of an earlier one.

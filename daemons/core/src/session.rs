@@ -6,6 +6,7 @@
 mod incoming;
 mod invoice_pace;
 mod talk;
+mod told_inventory;
 
 use crate::authority::Authority;
 use crate::checkpoint::Checkpoints;
@@ -23,7 +24,7 @@ use futures::future::BoxFuture;
 use hh_daemon::Tasks;
 use hh_ipc::agent::{
     CoreMessage, MAX_POLL_MESSAGES, Method, NodeMessage, POLL_BYTES, PollRequest, PollResponse,
-    REVOKED, RenewRequest, RenewResponse, TREASURY, TelemetryBatch,
+    REVOKED, RenewRequest, RenewResponse, TREASURY, TelemetryBatch, node_message,
 };
 use hh_trust::pki::{CertificateRequest, Identity, PeerCertificate};
 use incoming::Incoming;
@@ -213,20 +214,19 @@ impl Sessions {
             let text = "more messages than a poll may have";
             return Err(Status::invalid_argument(text));
         }
+        let first = request.messages.first();
+        let first = first.and_then(|message| message.body.as_ref());
+        if !matches!(first, Some(node_message::Body::Hello(_))) {
+            let text = "the first message of a poll is a hello";
+            return Err(Status::invalid_argument(text));
+        }
         let wait = Duration::from_secs(request.wait_seconds.into()).min(POLL_WAIT_MAX);
         let incoming = Incoming::poll(request.messages, wait);
-        let (outgoing, mut sent) = mpsc::channel(OUTGOING_QUEUE);
+        let (outgoing, sent) = mpsc::channel(OUTGOING_QUEUE);
         let talk = Talk::new(self, peer.address, node, incoming, outgoing);
         let talk = talk.after(request.after_command);
         self.tasks.spawn_session("node poll", talk.run());
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        while bytes < POLL_BYTES
-            && let Some(message) = sent.recv().await
-        {
-            bytes += message.encoded_len();
-            messages.push(message);
-        }
-        // What finds no room comes by the next one.
+        let messages = collected(sent).await;
         Ok(PollResponse { messages })
     }
 
@@ -276,5 +276,42 @@ impl Sessions {
         }
         tracing::info!(node = %id, "certificate renewed");
         Ok(RenewResponse { certificates_der })
+    }
+}
+
+/// What goes into the answer to a poll. What finds no room comes by the next one; it is taken all the same, as what the node has said
+/// is heard to its end only if what is said to it goes somewhere.
+async fn collected(mut sent: mpsc::Receiver<CoreMessage>) -> Vec<CoreMessage> {
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while let Some(message) = sent.recv().await {
+        if bytes < POLL_BYTES {
+            bytes += message.encoded_len();
+            messages.push(message);
+        }
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_ipc::agent::{Goodbye, core_message};
+
+    #[tokio::test]
+    async fn whoever_fills_the_answer_to_a_poll_is_heard_to_the_end() {
+        let long = CoreMessage {
+            body: Some(core_message::Body::Goodbye(Goodbye {
+                reason: "x".repeat(POLL_BYTES / 2),
+                code: String::new(),
+            })),
+        };
+        let (outgoing, sent) = mpsc::channel(1);
+        let saying = async move {
+            for _ in 0..10 {
+                outgoing.send(long.clone()).await.unwrap();
+            }
+        };
+        let ((), messages) = tokio::join!(saying, collected(sent));
+        assert_eq!(messages.len(), 2);
     }
 }

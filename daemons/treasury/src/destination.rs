@@ -15,7 +15,7 @@ use hh_trust::NodeId;
 use hh_trust::node_directory::Directory;
 pub(crate) use invoice::{expires_at_ms, payment_hash};
 use lnurl::LnurlError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 use web::Web;
@@ -94,6 +94,16 @@ impl Destinations {
             })
         };
         self.nodes.get(id).cloned().or_else(recorded)
+    }
+
+    /// All nodes that are paid, by name.
+    pub(crate) fn node_ids(&self) -> Vec<NodeId> {
+        let directory = Arc::clone(&self.directory.borrow());
+        let listed = self.nodes.keys();
+        let listed = listed.filter(|id| !directory.is_node_revoked(id)).cloned();
+        let recorded = directory.nodes().map(|record| record.node.clone());
+        let all: BTreeSet<NodeId> = listed.chain(recorded).collect();
+        all.into_iter().collect()
     }
 
     /// The invoice that a payout pays next: fetched for a Lightning address, the one that was handed in for a node and for a draw. That

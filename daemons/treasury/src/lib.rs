@@ -87,7 +87,8 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     let (tip, tips) = watch::channel(None);
     let (nudges, nudged) = mpsc::channel(payouts::NUDGES_MAX);
     let (waits, waiting) = watch::channel(Waits::new());
-    let payer = payer(&config, &stores, &destinations, tips.clone());
+    let operators = Operators::new(&config.trust(), config.chain.to_core_arg(), directory);
+    let payer = payer(&config, &stores, (&destinations, &operators), tips.clone());
     let rebalancer = rebalancer(&config, &stores, tips.clone());
     let audit = Audit::new(stores.books.clone(), stores.wallet.clone(), tips.clone());
     let withdrawer = withdrawer(&config, &stores, (&chain, &audit));
@@ -114,7 +115,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
         rebalancer: rebalancer.clone(),
         withdrawer: withdrawer.clone(),
         destinations,
-        operators: Operators::new(&config.trust(), config.chain.to_core_arg(), directory),
+        operators,
         audit: audit.clone(),
         waiting,
         nudges: nudges.clone(),
@@ -141,8 +142,7 @@ pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failu
     spawn(&context, "audit", audit.run(stop.clone()));
     spawn(&context, "channel funding", funding.run(stop.clone()));
     if let Some(core) = core {
-        let nodes = config.hyper_nodes.iter().map(|node| node.id.clone());
-        let dues = NodeDues::new(control.clone(), core, nodes.collect());
+        let dues = NodeDues::new(control.clone(), core);
         spawn(&context, "node dues", dues.run(stop.clone()));
     }
     spawn_stop(&context, stores);
@@ -305,7 +305,7 @@ fn opener(config: &TreasuryConfig, stores: &Stores) -> Opener {
 fn payer(
     config: &TreasuryConfig,
     stores: &Stores,
-    destinations: &Destinations,
+    (destinations, operators): (&Destinations, &Operators),
     tip: watch::Receiver<Option<Tip>>,
 ) -> Payer {
     let payouts = &config.payouts;
@@ -313,6 +313,7 @@ fn payer(
         books: stores.books.clone(),
         wallet: stores.wallet.clone(),
         destinations: destinations.clone(),
+        operators: operators.clone(),
         tip,
         chain: config.chain,
         backoff: payouts.backoff(),

@@ -33,6 +33,7 @@ const REFUSED_MAX: usize = 4;
 pub(crate) struct NodeDues {
     control: Control,
     link: CoreLink,
+    /// Those of this round.
     nodes: Vec<NodeId>,
     refused: BTreeMap<NodeId, VecDeque<Refused>>,
     /// The last round went well.
@@ -56,12 +57,12 @@ enum RoundError {
 }
 
 impl NodeDues {
-    /// For these nodes.
-    pub(crate) fn new(control: Control, link: CoreLink, nodes: Vec<NodeId>) -> Self {
+    /// For all nodes that are paid, those of the configuration and those of the directory.
+    pub(crate) fn new(control: Control, link: CoreLink) -> Self {
         Self {
             control,
             link,
-            nodes,
+            nodes: Vec::new(),
             refused: BTreeMap::new(),
             is_up: true,
         }
@@ -102,7 +103,12 @@ impl NodeDues {
     }
 
     async fn round(&mut self) -> Result<(), RoundError> {
-        let nodes = self.nodes.clone();
+        let nodes = self.control.destinations.node_ids();
+        self.nodes.clone_from(&nodes);
+        if nodes.is_empty() {
+            // Whether core answers is to be known before there is a node.
+            self.link.exchange(TreasuryReport::default()).await?;
+        }
         for some in nodes.chunks(MAX_ACCOUNTS) {
             let mut accounts = Vec::new();
             for node in some {
@@ -185,8 +191,9 @@ fn handed(request: &SubmitInvoiceRequest) -> Digest {
 /// Whether it never will be taken, as it is.
 fn is_final(error: &ApiError) -> bool {
     match error.kind {
-        ErrorKind::Usage | ErrorKind::NotFound | ErrorKind::Permission => true,
-        ErrorKind::Unavailable => false,
+        ErrorKind::Usage | ErrorKind::Permission => true,
+        // A record of the node may come yet.
+        ErrorKind::NotFound | ErrorKind::Unavailable => false,
         // What the books say no to for good, and what can't be paid. They may be frozen, or hold the node, for a while.
         ErrorKind::Failed => ["HH4010", "HH4021"].contains(&error.code.as_str()),
     }
@@ -334,6 +341,7 @@ mod tests {
         for (kind, code, expected) in [
             (ErrorKind::Permission, "HH4020", true),
             (ErrorKind::Failed, "HH4021", true),
+            (ErrorKind::NotFound, "HH4023", false),
             (ErrorKind::Failed, "HH4011", false),
             (ErrorKind::Failed, "HH4012", false),
             (ErrorKind::Failed, "HH4013", false),

@@ -4,7 +4,7 @@
 //! no user is one: whoever has this machine's accounts, or core with all its keys, has no operator's key.
 
 use crate::clock::unix_ms;
-use hh_ledger::books::Payout;
+use hh_ledger::books::{Books, BooksError, Payout};
 use hh_trust::directory_feed::TrustConfig;
 use hh_trust::node_directory::Directory;
 use hh_trust::operator_key::{OperatorList, OperatorName};
@@ -67,6 +67,26 @@ impl Operators {
         self.directory.borrow().operators(&self.listed)
     }
 
+    /// Before approvals are counted: that of who is no operator any more is none.
+    ///
+    /// # Errors
+    /// The books can't be written.
+    pub(crate) async fn strike(&self, books: &Books, payout: &Payout) -> Result<(), BooksError> {
+        match self.holding() {
+            Some(holding) if payout.approvals_needed > 0 => {
+                let struck = books.strike_approvals(payout.id, holding, unix_ms());
+                struck.await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// In whose names approvals count now; none where the configuration lists no keys, and users of this machine approve.
+    fn holding(&self) -> Option<BTreeSet<String>> {
+        let present = self.have_keys().then(|| self.present())?;
+        Some(present.iter().map(|(name, _)| actor(name)).collect())
+    }
+
     /// What an operator signs now to approve a payout; nothing where the configuration lists none.
     pub(crate) fn draft(&self, payout: &Payout) -> Option<Signed> {
         let until = now() + APPROVAL_SECONDS_MAX - MARGIN_SECONDS;
@@ -93,6 +113,11 @@ impl Operators {
         }
         Ok(Approved { by, until })
     }
+}
+
+/// As he stands in the books: no user of the machine has a name with a colon.
+pub(crate) fn actor(name: &OperatorName) -> String {
+    format!("key:{name}")
 }
 
 fn approval(place: Place, payout: &Payout, until: i64) -> Approval {

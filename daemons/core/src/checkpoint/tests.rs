@@ -125,6 +125,25 @@ async fn a_node_sees_a_log_that_was_cut_or_written_anew() {
 }
 
 #[tokio::test]
+async fn who_claims_to_have_seen_more_has_the_log_read_once_in_a_while() {
+    let site = Site::start();
+    site.write(2).await;
+    site.checkpoints.take().await.unwrap();
+    site.write(2).await;
+    let claimed = AuditSeen {
+        size: 1_000,
+        root: vec![0; 32],
+        fault: String::new(),
+    };
+    let told = site.checkpoints.news(&claimed).await;
+    assert!(told.is_some_and(|told| told.note.contains("\n4\n")));
+    assert!(site.checkpoints.news(&claimed).await.is_none());
+    // Who has seen what there is hears of it as before.
+    let mut honest = Witness::default();
+    assert_eq!(site.hear(&mut honest).await, Some(Ok(())));
+}
+
+#[tokio::test]
 async fn a_log_of_which_a_line_was_changed_or_removed_is_not_signed() {
     for change in [
         "DROP TRIGGER audit_is_never_changed; UPDATE audit SET line = replace(line, 'node:1', 'node:x')",

@@ -1,9 +1,10 @@
 //! What operators have signed about nodes and each other. Core looks at its form, so that a mistake is told to who makes it.
 
+use super::revocation::reason;
 use super::{Control, digest, operation_id, store_error, timestamp, usage};
 use crate::asker::Asker;
 use crate::audit::{self, Asked, Ended};
-use crate::record::{self, RECORDS_MAX, RecordRow, RevocationRow};
+use crate::record::{self, RECORDS_BYTES_MAX, RECORDS_MAX, RecordRow, RevocationRow};
 use crate::store::{Notice, StoreError, Transaction};
 use hh_ipc::api::core::{
     KeptRecord, RecordKind, RecordPage, RecordQuery, RecordRevocation, RecordSet, RevokeRecord,
@@ -12,6 +13,7 @@ use hh_ipc::api::core::{
 use hh_ipc::{ApiError, ErrorKind};
 use hh_trust::audit::Detail;
 use hh_trust::command::Digest;
+use hh_trust::directory_feed::CLOCK_SECONDS_MAX;
 use hh_trust::operator_key::OperatorKey;
 use hh_trust::pki::{PeerName, TrustDomain};
 use hh_trust::statement::{NodeRecord, OperatorRecord, Signed, Statement};
@@ -23,9 +25,6 @@ use tokio::time::Instant;
 
 /// Records of a page: each has at most 16 kB of text and 16 signatures, and a frame 1 MiB.
 const PAGE_RECORDS: u32 = 32;
-
-/// Longest reason in bytes: a line of a table.
-const REASON_BYTES_MAX: usize = 200;
 
 /// Most signatures of a record, as those who check them take it.
 const SIGNATURES_MAX: usize = 16;
@@ -95,28 +94,23 @@ impl Control {
         asker: &Asker,
         request: RevokeRecord,
     ) -> Result<KeptRecord, ApiError> {
-        let length = request.reason.len();
-        if length > REASON_BYTES_MAX {
-            let message =
-                format!("a reason has at most {REASON_BYTES_MAX} bytes, this one has {length}");
-            return Err(usage(message));
-        }
+        let reason = reason(Some(request.reason.as_str()))?;
         let target = format!("{}:{}", request.kind, request.name);
         let asked = asker.asks(operation_id()?, "record.revoke", target, digest(&request));
         let asked = Asked {
-            detail: Detail::default().with("reason", &request.reason),
+            detail: Detail::default().with("reason", &reason),
             ..asked
         };
         let (core, now) = (self.authority.replica.clone(), Timestamp::now());
         let revocation = RevocationRow {
             kind: request.kind,
             name: request.name,
-            reason: request.reason,
+            reason,
             revoked_by: asker.name.clone(),
             revoked_at_ms: now.as_millisecond(),
         };
         let revoke = move |transaction: &Transaction<'_>| {
-            revoke(transaction, (&core, now), &revocation, &asked)
+            revoke(transaction, (&core, now), revocation, &asked)
         };
         let kept: Result<KeptRecord, RecordError> = self.store.call(revoke).await;
         Ok(kept?)
@@ -178,11 +172,13 @@ impl Claimed {
         match signed.kind {
             RecordKind::Node => {
                 let record: NodeRecord = read(&statement, domain)?;
+                check_time(record.at)?;
                 let (name, number) = (record.node.to_string(), record.number);
                 Self::by::<NodeRecord>(&statement, name, number)
             }
             RecordKind::Operator => {
                 let record: OperatorRecord = read(&statement, domain)?;
+                check_time(record.at)?;
                 let (name, number) = (record.operator.to_string(), record.number);
                 Self::by::<OperatorRecord>(&statement, name, number)
             }
@@ -227,6 +223,16 @@ fn read<S: Statement>(statement: &Signed, domain: &TrustDomain) -> Result<S, Api
     Ok(read)
 }
 
+/// Refuses what hh-pool and hh-treasury would not take either, so that it is told to who signs it.
+fn check_time(at: i64) -> Result<(), ApiError> {
+    let ahead = at.saturating_sub(Timestamp::now().as_second());
+    if ahead > CLOCK_SECONDS_MAX {
+        let message = format!("the record was signed {ahead} s from now: set the clock right");
+        return Err(usage(message));
+    }
+    Ok(())
+}
+
 /// Keeps a record with the next number, or more signatures of the last one.
 fn put(
     transaction: &Transaction<'_>,
@@ -258,6 +264,10 @@ fn put(
         }
         _ => {}
     }
+    if record::bytes(transaction)?.saturating_add(row.bytes()) > RECORDS_BYTES_MAX {
+        let message = format!("records have {RECORDS_BYTES_MAX} bytes, and no more are kept");
+        return Err(RecordError::refused("HH5053", message));
+    }
     audit::intent(transaction, here, asked)?;
     record::put(transaction, &row)?;
     audit::outcome(transaction, here, asked.op, Ended::done())?;
@@ -267,15 +277,17 @@ fn put(
 fn revoke(
     transaction: &Transaction<'_>,
     here: (&PeerName, Timestamp),
-    revocation: &RevocationRow,
+    mut revocation: RevocationRow,
     asked: &Asked,
 ) -> Result<KeptRecord, RecordError> {
-    let (kind, name) = (revocation.kind, revocation.name.as_str());
-    let before = kept(transaction, kind, name)?;
+    let (kind, name) = (revocation.kind, revocation.name.clone());
+    kept(transaction, kind, &name)?;
+    let of = (kind, name.as_str());
+    revocation.revoked_at_ms = record::revoked_at_ms(transaction, of, revocation.revoked_at_ms)?;
     audit::intent(transaction, here, asked)?;
-    record::revoke(transaction, revocation)?;
+    record::revoke(transaction, &revocation)?;
     audit::outcome(transaction, here, asked.op, Ended::done())?;
-    kept(transaction, kind, &before.name)
+    kept(transaction, kind, &name)
 }
 
 fn kept(
@@ -355,3 +367,6 @@ fn record_set(transaction: &Transaction<'_>) -> Result<RecordSet, StoreError> {
         revocations,
     })
 }
+
+#[cfg(test)]
+mod tests;

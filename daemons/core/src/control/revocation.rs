@@ -6,10 +6,11 @@ use crate::asker::Asker;
 use crate::audit::{self, Asked, Ended};
 use crate::fleet::Live;
 use crate::node::{self, NodeRow, RevokedRow};
-use crate::store::{Notice, StoreError, Transaction};
+use crate::record::{self, RevocationRow};
+use crate::store::{StoreError, Transaction};
 use crate::{lease, operation, operations, token};
 use hh_ipc::ApiError;
-use hh_ipc::api::core::{FleetRevocation, RevokeFleetNode, RevokedFleetNode};
+use hh_ipc::api::core::{FleetRevocation, RecordKind, RevokeFleetNode, RevokedFleetNode};
 use hh_trust::NodeId;
 use hh_trust::audit::Detail;
 use hh_trust::pki::PeerName;
@@ -48,6 +49,7 @@ impl Control {
                 at_ms: now.as_millisecond(),
                 reason,
             },
+            by: asker.name.clone(),
             here,
             instance: self.store.instance(),
         };
@@ -78,6 +80,7 @@ struct Wish {
     id: NodeId,
     revoked: RevokedRow,
     asked: Asked,
+    by: String,
     /// Its session, if it has it here.
     here: Option<Live>,
     instance: i64,
@@ -133,8 +136,7 @@ fn revoke(
         return Ok(Some(found));
     }
     node::revoke(transaction, &wish.id, &wish.revoked)?;
-    // hh-pool and hh-treasury hear of it with the records.
-    transaction.notify(Notice::Records);
+    revoke_record(transaction, wish)?;
     let operations = operations::give_up(transaction, here, &wish.id, GIVEN_UP)?;
     // Whoever has the node may have one of these.
     let tokens = token::revoke_open_of(transaction, &wish.id, wish.revoked.at_ms)?;
@@ -152,7 +154,22 @@ fn revoke(
     Ok(Some(found))
 }
 
-fn reason(text: Option<&str>) -> Result<String, ApiError> {
+/// hh-pool and hh-treasury hear of it, and go on to when the node joins anew: what admits it again is another record.
+fn revoke_record(transaction: &Transaction<'_>, wish: &Wish) -> Result<(), StoreError> {
+    let name = wish.id.to_string();
+    let of = (RecordKind::Node, name.as_str());
+    let revoked_at_ms = record::revoked_at_ms(transaction, of, wish.revoked.at_ms)?;
+    let revocation = RevocationRow {
+        kind: RecordKind::Node,
+        reason: wish.revoked.reason.clone(),
+        revoked_by: wish.by.clone(),
+        revoked_at_ms,
+        name,
+    };
+    record::revoke(transaction, &revocation)
+}
+
+pub(super) fn reason(text: Option<&str>) -> Result<String, ApiError> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     let text = text.unwrap_or(NO_REASON);
     if text.len() > REASON_BYTES_MAX || text.chars().any(char::is_control) {

@@ -16,8 +16,33 @@ use hh_trust::command::{CommandError, CommandId, Digest};
 use hh_trust::enrolment::{ChannelBinding, Possession, certificate_has_proved};
 use hh_trust::pki::{CertificateRequest, Identity, RecoveryError, may_recover};
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tonic::Status;
+
+/// A node that is refused for the same reason is in the audit log once in this time: its agent tries again and again, and who has its key
+/// may try more often. The metric counts each.
+const TELL_AGAIN: Duration = Duration::from_secs(600);
+
+/// Which refusals are in the audit log, and since when.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told(Arc<Mutex<BTreeMap<(NodeId, &'static str), Instant>>>);
+
+impl Told {
+    fn is_news(&self, node: &NodeId, code: &'static str) -> bool {
+        let now = Instant::now();
+        // Nothing in between can panic.
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| now.duration_since(*at) < TELL_AGAIN);
+        let key = (node.clone(), code);
+        if told.contains_key(&key) {
+            return false;
+        }
+        told.insert(key, now);
+        true
+    }
+}
 
 /// Why a node does not get another certificate.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +157,7 @@ impl Enrolment {
             .await;
         if let Err(refusal) = &recovered
             && refusal.is_of_the_node()
+            && self.recoveries_refused.is_news(&node, refusal.code())
         {
             self.write_down(asked, refusal.code()).await?;
         }

@@ -97,7 +97,14 @@ async fn a_journal_that_was_changed_is_told_in_the_log(base: Base) {
         forged.push(serde_json::to_string(&entry).unwrap());
         changed.follow(forged.last().unwrap()).unwrap();
     }
-    take(&journal, &forged).await;
+    let before = journal.taken().await.unwrap();
+    let page = JournalPage {
+        lines: forged[3..].to_vec(),
+        last_seq: 5,
+        path: String::new(),
+    };
+    let is_whole = journal.take(before, page).await.unwrap();
+    assert!(!is_whole, "it is looked at again after a while only");
     let told = log(&base.store).await;
     assert_eq!(told[..3], forged[..3]);
     assert!(told[3].starts_with("! line 4 of the journal"), "{told:?}");
@@ -125,6 +132,20 @@ async fn replicas_that_read_the_same_page_write_it_once(base: Base) {
         taken.unwrap();
     }
     assert_eq!(log(&base.store).await, lines);
+}
+
+#[test]
+fn a_page_that_no_daemon_gives_is_not_taken_in() {
+    let page = |lines: usize, bytes: usize| JournalPage {
+        lines: vec!["x".repeat(bytes); lines],
+        last_seq: 1,
+        path: String::new(),
+    };
+    assert!(checked("hh-pool", page(PAGE_LINES_MAX, LINE_BYTES_MAX)).is_ok());
+    let many = checked("hh-pool", page(PAGE_LINES_MAX + 1, 1));
+    assert!(matches!(many, Err(IntakeError::TooMany { lines: 201, .. })));
+    let long = checked("hh-pool", page(1, LINE_BYTES_MAX + 1));
+    assert!(matches!(long, Err(IntakeError::TooLong { .. })));
 }
 
 /// One page of the log is one answer, however long the lines in it are.

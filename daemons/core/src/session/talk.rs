@@ -3,6 +3,7 @@
 use super::Sessions;
 use super::incoming::Incoming;
 use super::invoice_pace::InvoicePace;
+use super::told_inventory::ToldInventory;
 use crate::checkpoint::Checkpoints;
 use crate::fleet::{Fleet, Live, Place};
 use crate::inventory;
@@ -61,6 +62,7 @@ pub(super) struct Talk {
     /// What the node was told last of what it is owed.
     told: Option<NodeAccount>,
     pace: InvoicePace,
+    inventory: ToldInventory,
 }
 
 /// Why a session ends.
@@ -125,6 +127,7 @@ impl Talk {
             last_sent: None,
             told: None,
             pace: InvoicePace::default(),
+            inventory: ToldInventory::default(),
         }
     }
 
@@ -246,14 +249,20 @@ impl Talk {
             ));
         }
         let now_ms = Timestamp::now().as_millisecond();
+        let before = self.fleet.get(&self.node.id);
+        let was_told = has_fault(before.as_ref().and_then(|before| before.audit.as_ref()));
+        // Polls are one session to who looks.
+        let before = before.filter(|_before| self.incoming.is_poll());
+        let kept = before.map(|before| (before.lanes, before.measured));
+        let (lanes, measured) = kept.unwrap_or_default();
         let live = Live {
             peer: self.address,
             connected_at_ms: now_ms,
             seen_at_ms: now_ms,
             clock_ahead_ms: None,
             services: known_services(hello.services)?,
-            lanes: Vec::new(),
-            measured: None,
+            lanes,
+            measured,
             audit: hello.audit.map(known_seen).transpose()?,
         };
         let seen = live.audit.clone();
@@ -268,7 +277,7 @@ impl Talk {
             key_set: self.key_set.clone(),
         };
         self.say(core_message::Body::Welcome(welcome)).await?;
-        self.tell_checkpoint(seen, false).await?;
+        self.tell_checkpoint(seen, was_told).await?;
         Ok(place)
     }
 
@@ -373,7 +382,8 @@ impl Talk {
     async fn beat(&mut self, place: &Place, heartbeat: Heartbeat) -> Result<(), End> {
         let services = known_services(heartbeat.services)?;
         let lanes = known_lanes(heartbeat.lanes)?;
-        if let Some(told) = heartbeat.inventory {
+        let told = heartbeat.inventory.map(report::inventory);
+        if let Some(told) = self.inventory.hear(told, Instant::now()) {
             self.take_inventory(place, told).await?;
         }
         let seen = heartbeat.audit.map(known_seen).transpose()?;
@@ -411,7 +421,7 @@ impl Talk {
     }
 
     async fn take_inventory(&self, place: &Place, told: Inventory) -> Result<(), End> {
-        let (lease, told) = (place.lease.clone(), report::inventory(told));
+        let lease = place.lease.clone();
         let put = move |transaction: &Transaction<'_>| {
             lease::check(transaction, &lease)?;
             let now_ms = Timestamp::now().as_millisecond();

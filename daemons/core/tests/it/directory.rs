@@ -251,6 +251,50 @@ async fn operators_admit_move_and_revoke_a_node_and_all_goes_on_without_core() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_revoked_and_joined_anew_is_admitted_by_another_record_alone() {
+    let Some(alice) = Person::new().await else {
+        return;
+    };
+    let core = site().await;
+    let site = &core.0;
+    let sleeper = "[[services]]\nname = \"sleeper\"\ncommand = [\"/bin/sleep\", \"1000\"]\n";
+    let agent = site.start_node("berlin-1", sleeper, "");
+    site.running("berlin-1", "sleeper").await;
+    let sign = ["node", "record", "sign", "berlin-1", "--lane", "asics"];
+    let how = ["--lightning-node", LIGHTNING, "--chain", "signet", "--yes"];
+    let sign = [sign.as_slice(), &how].concat();
+    let signed = alice.types(site, &sign);
+    assert_eq!(signed.status, 0, "{signed:?}");
+    let revoked = site.hhctl(&["node", "revoke", "berlin-1", "--yes"]);
+    assert_eq!(revoked.status, 0, "{revoked:?}");
+    wait_for("the node has heard of it", async || {
+        let text = "core has revoked this node";
+        agent.log().contains(text).then_some(())
+    })
+    .await;
+    // With the key that it had.
+    let token = site.path().join("berlin-1/token");
+    let out = token.to_str().unwrap();
+    let made = site.hhctl(&["token", "create", "berlin-1", "--replace", "--out", out]);
+    assert_eq!(made.status, 0, "{made:?}");
+    site.running("berlin-1", "sleeper").await;
+    // A daemon that begins only now has not seen the revocation before.
+    let dir = tempfile::tempdir().unwrap();
+    let pool = Believer::start(&core, dir.path(), &[("alice", &alice)]);
+    alice.signs(site, "paris", LIGHTNING);
+    let is_later = |directory: &Directory| directory.node(&id("paris")).is_some();
+    pool.waits_for("paris is known", is_later).await;
+    assert_eq!(pool.lightning_of("berlin-1"), None);
+    let signed = alice.types(site, &sign);
+    assert_eq!(signed.status, 0, "{signed:?}");
+    let is_back = |directory: &Directory| {
+        let record = directory.node(&id("berlin-1"));
+        record.is_some_and(|record| record.number == 2)
+    };
+    pool.waits_for("berlin-1 is back", is_back).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_operators_admit_a_third_and_a_revocation_ends_him() {
     let people = (
         Person::new().await,
@@ -462,6 +506,10 @@ async fn core_tells_who_signs_what_is_wrong_with_it() {
     let mut elsewhere = thief.record("berlin-1", 1);
     elsewhere.place.domain = "another.test".parse().unwrap();
     assert_eq!(bring(alice.signs_text(&elsewhere)).await, "HH5020");
+    // No daemon would take it today.
+    let mut ahead = thief.record("berlin-1", 1);
+    ahead.at += 100_000;
+    assert_eq!(bring(alice.signs_text(&ahead)).await, "HH5020");
     let mut edited = signed.clone();
     edited.text = edited.text.replace(OTHER_LIGHTNING, LIGHTNING);
     assert_eq!(bring(edited).await, "HH5020");
@@ -477,4 +525,12 @@ async fn core_tells_who_signs_what_is_wrong_with_it() {
     assert_eq!(bring(alice.signs_text(&other)).await, "HH5051");
     let revoked = site.hhctl(&["node", "record", "revoke", "nowhere", "--yes"]);
     assert!(revoked.stderr.contains("HH5050"), "{revoked:?}");
+    let revocation = hh_ipc::api::core::RevokeRecord {
+        kind: hh_ipc::api::core::RecordKind::Node,
+        name: "berlin-1".to_owned(),
+        reason: "two\nlines".to_owned(),
+    };
+    let call = hh_ipc::client::within(crate::site::PATIENCE);
+    let refused = client.revoke_record(call, revocation).await;
+    assert_eq!(refused.unwrap().unwrap_err().code, "HH5020");
 }

@@ -46,6 +46,8 @@ async fn the_lanes_of_a_node_are_known_while_its_translator_runs() {
     let policy = "[services.hh-translator]\nallow = [\"stop\"]\n";
     let _agent = site.start_node("berlin-1", &services, policy);
     site.running("berlin-1", "hh-translator").await;
+    let series = "hyperhash_pki_certificate_until_seconds{certificate=\"service-issuer\"}";
+    told(metrics, series).await;
 
     // A miner that says nothing is sent away after a while, so another one comes in time.
     let (mut miner, mut came) = (connect(port), Instant::now());

@@ -3,7 +3,9 @@
 use crate::orders::{order, restart};
 use crate::simulated::Node;
 use crate::site::{Setup, Site, free_port, wait_for};
-use hh_ipc::agent::{MAX_POLL_MESSAGES, core_message};
+use hh_ipc::agent::{
+    AuditSeen, Heartbeat, LaneReport, MAX_POLL_MESSAGES, core_message, node_message,
+};
 use hh_ipc::api::core::{NodeState, OperationState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -179,10 +181,46 @@ async fn a_poll_that_makes_no_sense_gets_nothing() {
     let many = vec![node.hello(); MAX_POLL_MESSAGES + 1];
     let refused = node.poll(many, 0, "").await.unwrap_err();
     assert!(refused.contains("more messages"), "{refused}");
-    let twice = vec![node.hello(), node.hello()];
-    for strange in [Vec::new(), vec![node.done(&"0".repeat(32), 1)], twice] {
-        let said = node.poll(strange, 0, "").await.unwrap();
-        let last = said.last().unwrap();
-        assert!(matches!(last, core_message::Body::Goodbye(_)), "{said:?}");
+    for strange in [Vec::new(), vec![node.done(&"0".repeat(32), 1)]] {
+        let refused = node.poll(strange, 0, "").await.unwrap_err();
+        assert!(refused.contains("is a hello"), "{refused}");
     }
+    let twice = vec![node.hello(), node.hello()];
+    let said = node.poll(twice, 0, "").await.unwrap();
+    let last = said.last().unwrap();
+    assert!(matches!(last, core_message::Body::Goodbye(_)), "{said:?}");
+}
+
+#[tokio::test]
+async fn polls_are_one_session_to_who_looks() {
+    let site = Site::start().await;
+    let node = Node::join(&site, 1).await;
+    let seen = AuditSeen {
+        size: 1,
+        root: vec![7; 32],
+        fault: "a line is gone".to_owned(),
+    };
+    let hello = || match node.hello() {
+        node_message::Body::Hello(mut hello) => {
+            hello.audit = Some(seen.clone());
+            node_message::Body::Hello(hello)
+        }
+        other => panic!("{other:?}"),
+    };
+    let heartbeat = Heartbeat {
+        lanes: vec![LaneReport {
+            name: "sv2".to_owned(),
+            miners: 5,
+            ..LaneReport::default()
+        }],
+        audit: Some(seen.clone()),
+        ..Heartbeat::default()
+    };
+    let heartbeat = node_message::Body::Heartbeat(heartbeat);
+    node.poll(vec![hello(), heartbeat], 0, "").await.unwrap();
+    node.poll(vec![hello()], 0, "").await.unwrap();
+    let detail = site.node(&node.name).await.unwrap();
+    assert_eq!(detail.lanes[0].miners, 5, "{detail:?}");
+    let words = "a node says that the audit log is not the one";
+    assert_eq!(site.core.log().matches(words).count(), 1);
 }

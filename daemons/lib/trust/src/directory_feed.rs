@@ -23,7 +23,7 @@ use crate::NodeId;
 use crate::node_directory::{Directory, DirectoryError, Taken};
 use crate::operator_key::{OperatorList, OperatorName};
 use crate::pki::{ChannelError, TrustDomain};
-use crate::statement::{NodeRecord, OperatorRecord, Place, Signed};
+use crate::statement::{NodeRecord, OperatorRecord, Place, Signed, StatementError};
 use record_source::RecordSource;
 
 /// Between two questions that were answered at once: who changes records one by one does not keep a daemon busy.
@@ -33,7 +33,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 const REFRESH_SECONDS: RangeInclusive<u32> = 1..=20;
 
 /// A record from later than this, in seconds, is a mistake of somebody's clock, and could not be revoked until then.
-const CLOCK_SECONDS_MAX: i64 = 600;
+pub const CLOCK_SECONDS_MAX: i64 = 600;
+
+/// Of what is not believed in a set, so many are told one by one: a core that was broken into fills no log.
+const TOLD_MAX: usize = 10;
 
 /// Of what is no name, so much is told.
 const NAME_CHARS_MAX: usize = 64;
@@ -208,6 +211,8 @@ impl DirectoryFeed {
 
     async fn follow(&self) {
         let mut known: Option<String> = None;
+        // The last version of which it was told what is not believed.
+        let mut told = String::new();
         let mut is_heard = true;
         loop {
             match self.source.records(known.as_deref(), self.refresh).await {
@@ -216,11 +221,22 @@ impl DirectoryFeed {
                         tracing::info!("core answers again");
                     }
                     is_heard = true;
+                    let mut pause = PAUSE;
                     if !set.is_known {
-                        known = Some(set.version.clone());
-                        self.take(set).await;
+                        let version = set.version.clone();
+                        let unbelieved = self.take(set).await;
+                        if !unbelieved.refused.is_empty() || unbelieved.is_ahead {
+                            // Who makes such sets up keeps nobody busy with them.
+                            pause = self.refresh;
+                        }
+                        if told != version {
+                            unbelieved.tell();
+                            told.clone_from(&version);
+                        }
+                        // What is of later than now is tried again until it is of now.
+                        known = (!unbelieved.is_ahead).then_some(version);
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => {
                     if is_heard {
@@ -234,24 +250,21 @@ impl DirectoryFeed {
         }
     }
 
-    async fn take(&self, set: RecordSet) {
+    async fn take(&self, set: RecordSet) -> Unbelieved {
         let before = Arc::clone(&self.shown.borrow());
         let mut directory = Directory::clone(&before);
         let (listed, place) = (self.listed.clone(), self.place.clone());
         let now = jiff::Timestamp::now().as_second();
         // Some thousand signatures take a tenth of a second, and miners are served by this thread.
         let taking = tokio::task::spawn_blocking(move || {
-            let refused = take_all(&mut directory, &set, (&listed, &place), now);
-            (directory, refused)
+            let unbelieved = take_all(&mut directory, &set, (&listed, &place), now);
+            (directory, unbelieved)
         });
-        let Ok((directory, refused)) = taking.await else {
-            return;
+        let Ok((directory, unbelieved)) = taking.await else {
+            return Unbelieved::default();
         };
-        for (name, error) in refused {
-            tracing::warn!(name, error, "record not believed");
-        }
         if directory == *before {
-            return;
+            return unbelieved;
         }
         let nodes = directory.nodes().count();
         tracing::info!(nodes, "directory changed");
@@ -266,6 +279,28 @@ impl DirectoryFeed {
                 "directory not kept: a restart begins with an older one"
             );
         }
+        unbelieved
+    }
+}
+
+/// What of a set is not believed.
+#[derive(Debug, Default)]
+struct Unbelieved {
+    /// Names, and why.
+    refused: Vec<(String, String)>,
+    /// A record of later than now is among them.
+    is_ahead: bool,
+}
+
+impl Unbelieved {
+    fn tell(&self) {
+        for (name, error) in self.refused.iter().take(TOLD_MAX) {
+            tracing::warn!(name, error, "record not believed");
+        }
+        let more = self.refused.len().saturating_sub(TOLD_MAX);
+        if more > 0 {
+            tracing::warn!(more, "records not believed");
+        }
     }
 }
 
@@ -275,22 +310,75 @@ fn take_all(
     set: &RecordSet,
     (listed, place): (&OperatorList, &Place),
     now: i64,
-) -> Vec<(String, String)> {
-    let mut refused = Vec::new();
+) -> Unbelieved {
+    let mut unbelieved = Unbelieved::default();
+    let before = directory.clone();
+    let (mut fresh, mut doubted) = (BTreeSet::new(), BTreeSet::new());
     let newest = newest(&set.records);
     for (index, record) in set.records.iter().enumerate() {
         let (name, taken) = take_one(directory, record, (listed, place), now);
+        match &taken {
+            Ok(Taken::New) => {
+                fresh.insert(name.clone());
+            }
+            Err(DirectoryError::Statement(StatementError::Threshold { .. })) => {
+                doubted.insert((name.clone(), index));
+            }
+            Err(DirectoryError::Ahead { .. }) => unbelieved.is_ahead = true,
+            Ok(_) | Err(_) => {}
+        }
         if let Err(error) = taken {
             // What is known already is older than itself, and is no news.
             let is_old = matches!(error, DirectoryError::Older { .. });
             if !is_old && newest.contains(&index) {
-                refused.push((name, Chain(&error).to_string()));
+                unbelieved.refused.push((name, Chain(&error).to_string()));
             }
         }
     }
-    for Revoked { kind, name, at } in &set.revocations {
-        // One from later than now is as good as one from now.
-        let at = (*at).min(now);
+    for (_, index) in doubted.iter().filter(|(name, _)| fresh.contains(name)) {
+        if let Some(record) = set.records.get(*index) {
+            let_go(directory, record, &before);
+        }
+    }
+    revoke_all(directory, &set.revocations, now, &mut unbelieved.refused);
+    unbelieved
+}
+
+/// What was not known before this set, and of which there is a later record that may have had its signatures once, is not taken: what
+/// was signed since may be that its key was stolen, or that another is paid.
+fn let_go(directory: &mut Directory, doubted: &SignedRecord, before: &Directory) {
+    let signed = signed(doubted);
+    match doubted.kind {
+        RecordKind::Node => {
+            let Ok(later) = signed.unverified::<NodeRecord>() else {
+                return;
+            };
+            let taken = directory.last_record(&later.node);
+            if taken.is_some_and(|taken| taken.number < later.number) {
+                directory.restore_node(&later.node, before);
+            }
+        }
+        RecordKind::Operator => {
+            let Ok(later) = signed.unverified::<OperatorRecord>() else {
+                return;
+            };
+            let taken = directory.last_operator_record(&later.operator);
+            if taken.is_some_and(|taken| taken.number < later.number) {
+                directory.restore_operator(&later.operator, before);
+            }
+        }
+    }
+}
+
+fn revoke_all(
+    directory: &mut Directory,
+    revocations: &[Revoked],
+    now: i64,
+    refused: &mut Vec<(String, String)>,
+) {
+    for Revoked { kind, name, at } in revocations {
+        // Core's clock may be before this one's, as that of who signs may. No record is taken from later than this.
+        let at = (*at).min(now.saturating_add(CLOCK_SECONDS_MAX));
         let is_name = match kind {
             RecordKind::Node => name
                 .parse::<NodeId>()
@@ -306,7 +394,6 @@ fn take_all(
             refused.push((name, "it is no name".to_owned()));
         }
     }
-    refused
 }
 
 /// Where the last records of each name are: of older ones nobody need be told.

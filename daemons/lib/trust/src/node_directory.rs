@@ -95,6 +95,26 @@ pub struct Directory {
     /// Since when, in Unix seconds.
     revoked_nodes: BTreeMap<NodeId, i64>,
     revoked_operators: BTreeMap<OperatorName, i64>,
+    /// The last records that went because no operator of the configuration stands for them now: those before them stay superseded.
+    #[serde(default)]
+    former_nodes: BTreeMap<NodeId, NodeRecord>,
+    #[serde(default)]
+    former_operators: BTreeMap<OperatorName, OperatorRecord>,
+}
+
+impl<R: Statement + PartialEq> Kept<R> {
+    /// Keeps the signatures that more of those listed have made: who leaves the configuration takes along no record that others
+    /// have signed too.
+    fn keep_more(&mut self, signed: &Signed, signers: usize, listed: &OperatorList, place: &Place) {
+        if self.signed == *signed {
+            return;
+        }
+        let known = self.signed.verify::<R>(listed, place);
+        let known = known.map_or(0, |(_, signers)| signers.len());
+        if signers > known {
+            self.signed = signed.clone();
+        }
+    }
 }
 
 impl Directory {
@@ -109,19 +129,25 @@ impl Directory {
         place: &Place,
     ) -> Result<Taken, DirectoryError> {
         let (record, signers) = signed.verify::<NodeRecord>(listed, place)?;
-        let known = self.nodes.get(&record.node).map(|kept| &kept.record);
-        if known == Some(&record) {
+        let same = self.nodes.get_mut(&record.node);
+        if let Some(kept) = same.filter(|kept| kept.record == record) {
+            kept.keep_more(signed, signers.len(), listed, place);
             return Ok(Taken::Known);
         }
-        let is_same_payee = match known {
-            Some(known) => known.lightning == record.lightning,
+        let known = self.nodes.get(&record.node).map(|kept| &kept.record);
+        let last = known.or_else(|| self.former_nodes.get(&record.node));
+        let is_same_payee = match last {
+            Some(last) => last.lightning == record.lightning,
             // What was before is not known here: only a first record can be a node's first payee.
             None => record.number == 1,
         };
         let needed = if is_same_payee { 1 } else { THRESHOLD };
         check_threshold::<NodeRecord>(&signers, needed)?;
         let name = || record.node.to_string();
-        check_number(name, record.number, known.map(|known| known.number))?;
+        // The one that went comes back when somebody else signs it.
+        if last != Some(&record) {
+            check_number(name, record.number, last.map(|last| last.number))?;
+        }
         check_revoked(name, record.at, self.revoked_nodes.get(&record.node))?;
         let mut others = self.nodes.values().map(|kept| &kept.record);
         let other = others.find(|other| other.key == record.key && other.node != record.node);
@@ -138,6 +164,7 @@ impl Directory {
             return Err(DirectoryError::Full);
         }
         self.revoked_nodes.remove(&record.node);
+        self.former_nodes.remove(&record.node);
         let signed = signed.clone();
         self.nodes
             .insert(record.node.clone(), Kept { record, signed });
@@ -155,14 +182,19 @@ impl Directory {
         place: &Place,
     ) -> Result<Taken, DirectoryError> {
         let (record, signers) = signed.verify::<OperatorRecord>(listed, place)?;
-        let known = self.operators.get(&record.operator);
-        let known = known.map(|kept| &kept.record);
-        if known == Some(&record) {
+        let same = self.operators.get_mut(&record.operator);
+        if let Some(kept) = same.filter(|kept| kept.record == record) {
+            kept.keep_more(signed, signers.len(), listed, place);
             return Ok(Taken::Known);
         }
+        let known = self.operators.get(&record.operator);
+        let known = known.map(|kept| &kept.record);
+        let last = known.or_else(|| self.former_operators.get(&record.operator));
         check_threshold::<OperatorRecord>(&signers, THRESHOLD)?;
         let name = || record.operator.to_string();
-        check_number(name, record.number, known.map(|known| known.number))?;
+        if last != Some(&record) {
+            check_number(name, record.number, last.map(|last| last.number))?;
+        }
         check_revoked(
             name,
             record.at,
@@ -185,6 +217,7 @@ impl Directory {
             return Err(DirectoryError::Full);
         }
         self.revoked_operators.remove(&record.operator);
+        self.former_operators.remove(&record.operator);
         let signed = signed.clone();
         self.operators
             .insert(record.operator.clone(), Kept { record, signed });
@@ -204,6 +237,22 @@ impl Directory {
         revoke(&mut self.revoked_operators, operator, known, at);
     }
 
+    /// Undoes what was taken of a node since `before`.
+    pub(crate) fn restore_node(&mut self, node: &NodeId, before: &Self) {
+        restore(&mut self.nodes, node, &before.nodes);
+        restore(&mut self.revoked_nodes, node, &before.revoked_nodes);
+        restore(&mut self.former_nodes, node, &before.former_nodes);
+    }
+
+    /// Undoes what was taken of an operator since `before`.
+    pub(crate) fn restore_operator(&mut self, operator: &OperatorName, before: &Self) {
+        restore(&mut self.operators, operator, &before.operators);
+        let revoked = &before.revoked_operators;
+        restore(&mut self.revoked_operators, operator, revoked);
+        let former = &before.former_operators;
+        restore(&mut self.former_operators, operator, former);
+    }
+
     /// Whether a node was revoked, and no record was signed since.
     #[must_use]
     pub fn is_node_revoked(&self, node: &NodeId) -> bool {
@@ -214,6 +263,11 @@ impl Directory {
     #[must_use]
     pub fn last_record(&self, node: &NodeId) -> Option<&NodeRecord> {
         self.nodes.get(node).map(|kept| &kept.record)
+    }
+
+    /// The last record of an operator, revoked or not.
+    pub(crate) fn last_operator_record(&self, operator: &OperatorName) -> Option<&OperatorRecord> {
+        self.operators.get(operator).map(|kept| &kept.record)
     }
 
     /// The last record of every node, revoked or not.
@@ -259,13 +313,17 @@ impl Directory {
     }
 
     /// What is kept after a start, when the configuration may list other operators: a record whose signers are all gone from it
-    /// goes. It gives who went.
+    /// goes. What it was stays known, so that none of before it comes back. It gives who went.
     pub fn recheck(&mut self, listed: &OperatorList, place: &Place) -> Vec<String> {
         let mut gone = Vec::new();
         self.nodes.retain(|node, kept| {
             let stays = is_signed::<NodeRecord>(&kept.signed, &kept.record, listed, place, 1);
             if !stays {
                 gone.push(node.to_string());
+                // Another network or chain counts anew.
+                if kept.record.place == *place {
+                    self.former_nodes.insert(node.clone(), kept.record.clone());
+                }
             }
             stays
         });
@@ -273,6 +331,10 @@ impl Directory {
             let stays = is_signed(&kept.signed, &kept.record, listed, place, THRESHOLD);
             if !stays {
                 gone.push(operator.to_string());
+                if kept.record.place == *place {
+                    let record = kept.record.clone();
+                    self.former_operators.insert(operator.clone(), record);
+                }
             }
             stays
         });
@@ -291,6 +353,13 @@ fn revoke<N: Clone + Ord>(revoked: &mut BTreeMap<N, i64>, name: &N, known: Optio
         let since = revoked.entry(name.clone()).or_insert(at);
         *since = at.max(*since);
     }
+}
+
+fn restore<K: Clone + Ord, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, before: &BTreeMap<K, V>) {
+    match before.get(key) {
+        Some(value) => map.insert(key.clone(), value.clone()),
+        None => map.remove(key),
+    };
 }
 
 fn is_signed<S: Statement + PartialEq>(

@@ -3,7 +3,7 @@
 use super::{Control, refusal};
 use crate::actor;
 use crate::clock::unix_ms;
-use crate::operators::Approved;
+use crate::operators::{self, Approved};
 use hh_daemon::Caller;
 use hh_ipc::ApiError;
 use hh_ipc::api::treasury::{ApprovalDraft, ApproveRequest, Payout};
@@ -78,8 +78,7 @@ impl Control {
         let approved = self.operators.approved(payout, &signed);
         let Approved { by, until } = approved.map_err(|error| refusal::unproven(&error))?;
         let until_ms = until.saturating_mul(1_000);
-        // No user of the machine has a name with a colon.
-        let names = by.iter().map(|name| (format!("key:{name}"), until_ms));
+        let names = by.iter().map(|name| (operators::actor(name), until_ms));
         Ok(names.collect())
     }
 }

@@ -55,10 +55,13 @@ fn a_node_of_the_directory_is_paid_until_it_is_revoked() {
     let destinations = Destinations::new(&config()).unwrap();
     let destinations = destinations.beside(watching);
     assert_eq!(paid_to(&destinations), None);
+    assert!(destinations.node_ids().is_empty());
     shown.send_replace(directory(LIGHTNING, None));
     assert_eq!(paid_to(&destinations).as_deref(), Some(LIGHTNING));
+    assert_eq!(destinations.node_ids(), [berlin()]);
     shown.send_replace(directory(LIGHTNING, Some(1_800_000_001)));
     assert_eq!(paid_to(&destinations), None);
+    assert!(destinations.node_ids().is_empty());
 }
 
 #[test]
@@ -73,6 +76,8 @@ fn what_the_configuration_says_of_a_node_goes_before_the_directory() {
     let (shown, watching) = watch::channel(directory(OTHER_LIGHTNING, None));
     let destinations = Destinations::new(&config).unwrap().beside(watching);
     assert_eq!(paid_to(&destinations).as_deref(), Some(LIGHTNING));
+    assert_eq!(destinations.node_ids(), [berlin()], "it is told once");
     shown.send_replace(directory(OTHER_LIGHTNING, Some(1_800_000_001)));
     assert_eq!(paid_to(&destinations), None);
+    assert!(destinations.node_ids().is_empty());
 }

@@ -85,6 +85,8 @@ fn a_listed_operator_approves_exactly_what_he_has_signed() {
         return;
     };
     let ours = operators(&[("alice", &alice), ("bob", &bob)]);
+    let holding: BTreeSet<String> = ["key:alice".to_owned(), "key:bob".to_owned()].into();
+    assert_eq!(ours.holding(), Some(holding));
     let draft = ours.draft(&payout(5_000)).unwrap();
     let signed = alice.sign(&draft);
     let approved = ours.approved(&payout(5_000), &signed).unwrap();
@@ -129,6 +131,7 @@ fn where_no_operator_is_listed_nothing_is_to_sign() {
     let none = operators(&[]);
     assert!(!none.have_keys());
     assert!(none.draft(&payout(1)).is_none());
+    assert_eq!(none.holding(), None);
     let nothing = Signed {
         text: "{}".to_owned(),
         signatures: Vec::new(),

@@ -12,6 +12,7 @@ use crate::crash;
 use crate::destination::{Destinations, NoInvoice};
 use crate::exported;
 use crate::lightning::{NotReady, Readiness, WalletLink};
+use crate::operators::Operators;
 use crate::tip::Tip;
 use bitcoin::secp256k1::PublicKey;
 use hh_ledger::books::{
@@ -36,6 +37,7 @@ pub(crate) struct Payer {
     pub books: Books,
     pub wallet: WalletLink,
     pub destinations: Destinations,
+    pub operators: Operators,
     pub tip: watch::Receiver<Option<Tip>>,
     pub chain: Network,
     pub backoff: Backoff,
@@ -70,10 +72,8 @@ impl Payer {
     /// Nothing was sent; what follows from it is in the books.
     pub(crate) async fn send(&self, payout: &Payout) -> Result<AttemptId, NotSent> {
         let id = payout.id;
-        let ready = self
-            .wallet
-            .readiness(payout.amount, only_peer(payout))
-            .await?;
+        let ready = self.wallet.readiness(payout.amount, only_peer(payout));
+        let ready = ready.await?;
         self.books.resolving(id, unix_ms()).await?;
         crash::point("payout.resolving");
         let order = match self.order(payout, &ready).await {
@@ -85,6 +85,7 @@ impl Payer {
             Err(error) => return Err(error),
         };
         self.books.ready(id, unix_ms()).await?;
+        self.operators.strike(&self.books, payout).await?;
         crash::point("attempt.prepare.before");
         let prepared = self
             .books
@@ -193,6 +194,7 @@ impl Payer {
         ready: &Readiness,
     ) -> Result<(), BooksError> {
         let channels = ready.channels.iter().map(ToString::to_string).collect();
+        self.operators.strike(&self.books, payout).await?;
         crash::point("attempt.dispatch.before");
         self.books
             .dispatched(attempt, ready.height, channels, unix_ms())

@@ -11,6 +11,7 @@ on_both_engines!(
     who_has_one_of_the_keys_or_is_in_between_does_not,
     only_the_last_certificates_key_counts,
     an_answer_that_was_lost_is_given_again,
+    who_is_refused_again_and_again_fills_no_audit_log,
     who_is_revoked_comes_too_late_or_too_often_is_for_an_operator,
 );
 
@@ -142,6 +143,27 @@ async fn an_answer_that_was_lost_is_given_again(base: Base) {
     let first = recover(&core, request()).await.unwrap();
     let again = recover(&core, request()).await.unwrap();
     assert_eq!(first, again);
+}
+
+async fn who_is_refused_again_and_again_fills_no_audit_log(base: Base) {
+    let (core, machine) = away(base, DAY).await;
+    let lines = async || {
+        let page = |transaction: &Transaction<'_>| audit::page(transaction, 0, 0);
+        let (lines, _) = core.base.store.read::<_, StoreError>(page).await.unwrap();
+        lines.len()
+    };
+    let before = lines().await;
+    let next = LeafKey::generate().unwrap();
+    for _ in 0..5 {
+        let with_none = claim(&machine.key, &[], &next, HERE);
+        refused(recover(&core, with_none).await, "not-its-last-certificate");
+    }
+    assert_eq!(lines().await, before + 2, "an intent and its outcome");
+    // For another reason it is told.
+    end(&core, -DAY).await;
+    let early = claim(&machine.key, &[&machine.tls], &next, HERE);
+    refused(recover(&core, early).await, "not-expired");
+    assert_eq!(lines().await, before + 4);
 }
 
 async fn who_is_revoked_comes_too_late_or_too_often_is_for_an_operator(base: Base) {

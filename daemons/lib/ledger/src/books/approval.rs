@@ -2,6 +2,7 @@
 //! payout is ready to be sent for.
 
 use hh_mining::Msat;
+use std::collections::BTreeSet;
 
 use super::error::bounded;
 use super::freeze::refuse_frozen;
@@ -94,6 +95,26 @@ async fn approve(session: &mut Session, approval: Approval, now_ms: i64) -> Resu
     approvals(session, &payout, now_ms).await
 }
 
+async fn strike(
+    session: &mut Session,
+    payout: PayoutId,
+    holding: &BTreeSet<String>,
+    now_ms: i64,
+) -> Result<(), CallError> {
+    let approvals = of(session, payout).await?;
+    let gone = approvals
+        .iter()
+        .filter(|approval| approval.until_ms > now_ms && !holding.contains(&approval.actor));
+    for Approval { actor, .. } in gone {
+        let update = "UPDATE approvals SET until_ms = $3 WHERE payout = $1 AND actor = $2";
+        let values = values![payout, actor.as_str(), now_ms];
+        session.execute(update, &values).await?;
+        let what = "approval struck out: it is no operator's any more";
+        payout::note(session, payout, what, actor, now_ms).await?;
+    }
+    Ok(())
+}
+
 /// All approvals of a payout, oldest first.
 pub(super) async fn of(
     session: &mut Session,
@@ -126,6 +147,22 @@ impl Books {
     pub async fn approve_payout(&self, approval: Approval, now_ms: i64) -> Result<u32, BooksError> {
         self.write("approve a payout", async move |session| {
             approve(session, approval, now_ms).await
+        })
+        .await
+    }
+
+    /// Ends the approvals of a payout by whoever is not among those whose word counts now.
+    ///
+    /// # Errors
+    /// The books can't be written.
+    pub async fn strike_approvals(
+        &self,
+        payout: PayoutId,
+        holding: BTreeSet<String>,
+        now_ms: i64,
+    ) -> Result<(), BooksError> {
+        self.write("strike approvals", async move |session| {
+            strike(session, payout, &holding, now_ms).await
         })
         .await
     }

@@ -25,6 +25,15 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// Longest answer in bytes: all records that core keeps, with two signatures each, and a margin.
 const BODY_BYTES_MAX: usize = 32 << 20;
 
+/// Most records: core keeps no more.
+const RECORDS_MAX: usize = 5_000;
+
+/// Most revocations: of as many nodes and operators as a daemon takes.
+const REVOCATIONS_MAX: usize = 100_000;
+
+/// Digits of a version: a SHA-256. Anything else is none, and is not sent back.
+const VERSION_DIGITS: usize = 64;
+
 /// Why core has not answered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
@@ -39,8 +48,14 @@ pub(super) enum SourceError {
     Status(StatusCode),
     #[error("core's answer was cut off, or is longer than {BODY_BYTES_MAX} bytes")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("core can't be asked")]
+    Request(#[source] hyper::http::Error),
     #[error("core's answer holds no records")]
     Json(#[source] serde_json::Error),
+    #[error(
+        "core's answer holds {records} records and {revocations} revocations, which are more than core keeps"
+    )]
+    TooMany { records: usize, revocations: usize },
     #[error("core's answer was not read to its end")]
     Interrupted(#[source] tokio::task::JoinError),
     #[error("core took longer than {} s", .0.as_secs())]
@@ -100,18 +115,11 @@ impl RecordSource {
         let tcp = TcpStream::connect(&self.address).await.map_err(error)?;
         let stream = self.tls.connect(self.name.clone(), tcp).await;
         let stream = TokioIo::new(Box::new(stream.map_err(error)?));
-        let path = match known {
-            Some(known) if known.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-                let seconds = wait.as_secs();
-                format!("/v1/directory?known={known}&wait_seconds={seconds}")
-            }
-            _ => "/v1/directory".to_owned(),
-        };
-        let body = self.exchange(stream, &path).await?;
+        let body = self.exchange(stream, &path(known, wait)).await?;
         // Some megabytes take longer than a miner should wait for this thread.
         let read = tokio::task::spawn_blocking(move || serde_json::from_slice(&body)).await;
         let read = read.map_err(SourceError::Interrupted)?;
-        read.map_err(SourceError::Json)
+        bounded(read.map_err(SourceError::Json)?)
     }
 
     async fn exchange<S>(&self, stream: TokioIo<S>, path: &str) -> Result<Vec<u8>, SourceError>
@@ -126,7 +134,7 @@ impl RecordSource {
             .header(header::AUTHORIZATION, self.bearer.expose())
             .header(header::CONNECTION, "close")
             .body(String::new())
-            .expect("the path has hexadecimal digits at most, and the host is a name of DNS");
+            .map_err(SourceError::Request)?;
         let answer = async {
             let response = sender.send_request(request).await;
             let response = response.map_err(SourceError::Http)?;
@@ -150,9 +158,76 @@ impl RecordSource {
     }
 }
 
+/// What is asked for. Who has core may have told a version that is none.
+fn path(known: Option<&str>, wait: Duration) -> String {
+    let is_version = |known: &&str| {
+        known.len() == VERSION_DIGITS && known.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    match known.filter(is_version) {
+        Some(known) => {
+            let seconds = wait.as_secs();
+            format!("/v1/directory?known={known}&wait_seconds={seconds}")
+        }
+        None => "/v1/directory".to_owned(),
+    }
+}
+
+fn bounded(set: RecordSet) -> Result<RecordSet, SourceError> {
+    let (records, revocations) = (set.records.len(), set.revocations.len());
+    if records > RECORDS_MAX || revocations > REVOCATIONS_MAX {
+        return Err(SourceError::TooMany {
+            records,
+            revocations,
+        });
+    }
+    Ok(set)
+}
+
 fn root(path: &Path) -> Result<CertificateDer<'static>, FeedError> {
     CertificateDer::from_pem_file(path).map_err(|source| FeedError::Root {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hh_ipc::api::core::{RecordKind, Revoked, SignedRecord};
+
+    #[test]
+    fn a_version_that_is_none_is_not_sent_back() {
+        let wait = Duration::from_secs(20);
+        let version = "0a".repeat(32);
+        let asked = format!("/v1/directory?known={version}&wait_seconds=20");
+        assert_eq!(path(Some(&version), wait), asked);
+        // The longest of these is no URI.
+        for none in ["", "0", "x", &"0".repeat(65), &"0".repeat(100_000)] {
+            assert_eq!(path(Some(none), wait), "/v1/directory");
+        }
+        assert_eq!(path(None, wait), "/v1/directory");
+    }
+
+    #[test]
+    fn more_than_core_keeps_is_not_taken() {
+        let record = SignedRecord {
+            kind: RecordKind::Node,
+            text: String::new(),
+            signatures: Vec::new(),
+        };
+        let revoked = Revoked {
+            kind: RecordKind::Node,
+            name: String::new(),
+            at: 0,
+        };
+        let set = |records, revocations| RecordSet {
+            version: String::new(),
+            is_known: false,
+            records: vec![record.clone(); records],
+            revocations: vec![revoked.clone(); revocations],
+        };
+        assert!(bounded(set(RECORDS_MAX, REVOCATIONS_MAX)).is_ok());
+        assert!(bounded(set(RECORDS_MAX + 1, 0)).is_err());
+        assert!(bounded(set(0, REVOCATIONS_MAX + 1)).is_err());
+    }
 }

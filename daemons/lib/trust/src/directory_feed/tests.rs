@@ -68,7 +68,9 @@ fn set(records: &[SignedRecord], revoked_at: Option<i64>) -> RecordSet {
 
 /// Takes what core says at `NOW`; gives how much of it is not believed.
 fn hear(directory: &mut Directory, set: &RecordSet) -> usize {
-    take_all(directory, set, (&listed(), &place()), NOW).len()
+    take_all(directory, set, (&listed(), &place()), NOW)
+        .refused
+        .len()
 }
 
 #[test]
@@ -95,6 +97,10 @@ fn a_core_that_was_stolen_invents_no_node_and_moves_no_payee() {
     let moved = by(&record(2, OTHER_LIGHTNING, NOW), &[1, THIEF]);
     let mut edited = first.clone();
     edited.text = edited.text.replace(LIGHTNING, OTHER_LIGHTNING);
+    // Who does not know the node yet takes none of it.
+    hear(&mut directory, &set(&[first.clone(), moved.clone()], None));
+    assert_eq!(directory.last_record(&node()), None);
+    hear(&mut directory, &set(&[first.clone()], None));
     for heard in [
         set(&[first.clone(), moved.clone()], None),
         set(&[first.clone(), edited], None),
@@ -121,20 +127,65 @@ fn a_revocation_holds_until_an_operator_signs_anew_and_is_not_taken_back_by_core
         assert_eq!(hear(&mut directory, &both), 0);
         assert!(directory.node(&node()).is_some());
     }
-    // One from the future is one from now.
+    // One from the future is one from the last moment from which a record is taken.
     hear(&mut directory, &set(&[], Some(i64::MAX)));
     assert!(directory.is_node_revoked(&node()));
-    let later = by(&record(3, LIGHTNING, NOW + 1), &[1]);
-    assert_eq!(hear(&mut directory, &set(&[later], None)), 0);
+    let at = NOW + CLOCK_SECONDS_MAX;
+    let before = by(&record(3, LIGHTNING, at), &[1]);
+    assert_eq!(hear(&mut directory, &set(&[before], None)), 1);
+    let later = set(&[by(&record(3, LIGHTNING, at + 1), &[1])], None);
+    take_all(&mut directory, &later, (&listed(), &place()), NOW + 1);
     assert!(!directory.is_node_revoked(&node()));
+}
+
+#[test]
+fn a_clock_that_is_behind_keeps_no_revocation_out() {
+    let mut directory = Directory::default();
+    // Signed where the clock is five minutes ahead, and revoked after that.
+    let first = by(&record(1, LIGHTNING, NOW + 300), &[1]);
+    let heard = set(&[first], Some(NOW + 301));
+    assert_eq!(hear(&mut directory, &heard), 0);
+    assert!(directory.is_node_revoked(&node()));
+}
+
+#[test]
+fn a_later_record_whose_signers_are_gone_takes_the_one_before_along() {
+    let mut directory = Directory::default();
+    let first = by(&record(1, LIGHTNING, NOW - 20), &[1]);
+    // Of two who are operators no more.
+    let moved = by(&record(2, OTHER_LIGHTNING, NOW - 10), &[7, 8]);
+    for heard in [
+        [first.clone(), moved.clone()],
+        [moved.clone(), first.clone()],
+    ] {
+        hear(&mut directory, &set(&heard, None));
+        assert_eq!(directory.last_record(&node()), None);
+    }
+    // A revocation that it had taken back holds on.
+    directory.revoke_node(&node(), NOW - 30);
+    let kept = directory.clone();
+    hear(&mut directory, &set(&[first.clone(), moved.clone()], None));
+    assert_eq!(directory, kept);
+    // Who knew the first goes on with it.
+    hear(&mut directory, &set(&[first.clone()], None));
+    hear(&mut directory, &set(&[first, moved], None));
+    let known = directory.node(&node()).unwrap();
+    assert_eq!(known.lightning.to_string(), LIGHTNING);
 }
 
 #[test]
 fn a_record_from_the_future_is_not_taken() {
     let mut directory = Directory::default();
     let ahead = by(&record(1, LIGHTNING, NOW + CLOCK_SECONDS_MAX + 1), &[1]);
-    assert_eq!(hear(&mut directory, &set(&[ahead], None)), 1);
+    let ahead = set(&[ahead], None);
+    let unbelieved = take_all(&mut directory, &ahead, (&listed(), &place()), NOW);
+    assert_eq!(unbelieved.refused.len(), 1);
+    assert!(unbelieved.is_ahead, "it is asked for again");
     assert_eq!(directory.nodes().count(), 0);
+    // Its time comes.
+    let taken = take_all(&mut directory, &ahead, (&listed(), &place()), NOW + 1);
+    assert!(!taken.is_ahead && taken.refused.is_empty(), "{taken:?}");
+    assert_eq!(directory.nodes().count(), 1);
 }
 
 #[test]

@@ -301,6 +301,81 @@ fn what_was_kept_is_checked_again_against_the_configuration() {
     assert_eq!(forged.recheck(&listed(), &place()), ["berlin-1"]);
 }
 
+/// Of the configuration after somebody has left it.
+fn only(name: &str, seed: u8) -> OperatorList {
+    let one = [(name.parse().unwrap(), Signer::new(seed).key())];
+    OperatorList::new(one.into()).unwrap()
+}
+
+#[test]
+fn who_leaves_takes_no_record_along_that_another_has_signed_too() {
+    let mut directory = directory();
+    assert_eq!(take(&mut directory, &record(1), &[1, 2]), Ok(Taken::Known));
+    // Fewer are no reason to forget who has.
+    assert_eq!(take(&mut directory, &record(1), &[1]), Ok(Taken::Known));
+    let bob = only("bob", 2);
+    assert_eq!(directory.recheck(&bob, &place()), Vec::<String>::new());
+    assert_eq!(directory.node(&record(1).node), Some(&record(1)));
+}
+
+#[test]
+fn what_was_superseded_does_not_come_back_when_operators_leave() {
+    let mut directory = Directory::default();
+    take(&mut directory, &record(1), &[2]).unwrap();
+    let moved = NodeRecord {
+        lightning: OTHER_LIGHTNING.parse().unwrap(),
+        ..record(2)
+    };
+    // carol and alice have agreed to it, and both are gone: bob alone has signed the first.
+    let keys = [("alice", 1), ("bob", 2), ("carol", 3)];
+    let keys = keys.map(|(name, seed)| (name.parse().unwrap(), Signer::new(seed).key()));
+    let three = OperatorList::new(keys.into()).unwrap();
+    let taken = directory.take_node(&signed(&moved, &[1, 3]), &three, &place());
+    assert_eq!(taken, Ok(Taken::Changed));
+    let bob = only("bob", 2);
+    assert_eq!(directory.recheck(&bob, &place()), ["berlin-1"]);
+    let kept = serde_json::to_string(&directory).unwrap();
+    let mut directory: Directory = serde_json::from_str(&kept).unwrap();
+    let old = directory.take_node(&signed(&record(1), &[2]), &bob, &place());
+    assert!(matches!(old, Err(DirectoryError::Older { .. })), "{old:?}");
+    // He moves no payee, and stands for the last record if he signs that.
+    let back = NodeRecord {
+        number: 3,
+        ..record(1)
+    };
+    let back = directory.take_node(&signed(&back, &[2]), &bob, &place());
+    too_few(back, 1, 2);
+    let again = directory.take_node(&signed(&moved, &[1, 2, 3]), &bob, &place());
+    assert_eq!(again, Ok(Taken::New));
+    assert_eq!(directory.node(&moved.node), Some(&moved));
+    // A file of before has none of it.
+    let old: Directory = serde_json::from_str(
+        r#"{"nodes":{},"operators":{},"revoked_nodes":{},"revoked_operators":{}}"#,
+    )
+    .unwrap();
+    assert_eq!(old, Directory::default());
+}
+
+#[test]
+fn the_superseded_key_of_an_operator_does_not_come_back() {
+    let mut directory = Directory::default();
+    let keys = [("alice", 1), ("bob", 2), ("dave", 4)];
+    let keys = keys.map(|(name, seed)| (name.parse().unwrap(), Signer::new(seed).key()));
+    let three = OperatorList::new(keys.into()).unwrap();
+    let first = signed(&carol(1), &[1, 2]);
+    directory.take_operator(&first, &three, &place()).unwrap();
+    let newer = OperatorRecord {
+        key: Signer::new(5).key(),
+        ..carol(2)
+    };
+    let newer = signed(&newer, &[1, 4]);
+    let taken = directory.take_operator(&newer, &three, &place());
+    assert_eq!(taken, Ok(Taken::Changed));
+    assert_eq!(directory.recheck(&listed(), &place()), ["carol"]);
+    let old = directory.take_operator(&first, &listed(), &place());
+    assert!(matches!(old, Err(DirectoryError::Older { .. })), "{old:?}");
+}
+
 #[test]
 fn an_approval_is_for_one_payout_and_a_day() {
     let approval = |until| Approval {
@@ -357,14 +432,27 @@ fn an_approval_is_for_one_payout_and_a_day() {
 
 proptest! {
     #[test]
-    fn one_operator_alone_never_moves_a_payee(steps in prop::collection::vec((1..6_u64, any::<bool>(), 1..=3_u8), 1..30)) {
+    fn one_operator_alone_never_moves_a_payee(
+        steps in prop::collection::vec((1..6_u64, any::<bool>(), 1..=3_u8, 0..6_u8), 1..30),
+    ) {
         let mut directory = directory();
-        for (number, other, signer) in steps {
+        for (number, other, signer, left) in steps {
             let lightning = if other { OTHER_LIGHTNING } else { LIGHTNING };
             let record = NodeRecord { lightning: lightning.parse().unwrap(), ..record(number) };
-            take(&mut directory, &record, &[signer]).ok();
-            let known = directory.node(&record.node).unwrap();
+            // Now and then it starts anew, and the configuration lists one of them only.
+            let listed = match left {
+                1 => only("alice", 1),
+                2 => only("bob", 2),
+                _ => listed(),
+            };
+            let last = directory.node(&record.node).map(|known| known.number);
+            directory.recheck(&listed, &place());
+            directory.take_node(&signed(&record, &[signer]), &listed, &place()).ok();
+            let Some(known) = directory.node(&record.node) else {
+                continue;
+            };
             prop_assert_eq!(known.lightning.to_string(), LIGHTNING);
+            prop_assert!(Some(known.number) >= last);
         }
     }
 }

@@ -6,14 +6,31 @@ use super::*;
 use crate::payouts::sample::{books, carol, config};
 use fake_cln::{Answer as PayeesAnswer, FakeCln, node};
 use hh_daemon::Tasks;
-use hh_ledger::books::{NewPayout, PayTo, PayoutState};
+use hh_ledger::books::{Approval, NewPayout, PayTo, PayoutState};
 use hh_lightning::Wallet;
 use hh_lightning::cln::{ClnConfig, ClnWallet};
+use hh_trust::directory_feed::TrustConfig;
+use hh_trust::operator_key::OperatorList;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const OFFER: &str = "lno1pg257enxv4ezqcneype82um50ynhxgrwdajx293pqglnyxw6q0hzngfdusg8umzuxe8kquuz7pjl90ldj8wadwgs0xlmc";
 
 const AMOUNT: Msat = Msat(5_000_000);
+
+/// alice, of the configuration; none where it has no keys.
+fn operators(keys: &[(&str, &str)]) -> Operators {
+    let keys = keys.iter();
+    let keys = keys.map(|(name, key)| (name.parse().unwrap(), key.parse().unwrap()));
+    let listed = OperatorList::new(keys.collect()).unwrap();
+    let domain = "hyperhash.test".parse().unwrap();
+    let trust = TrustConfig {
+        domain: Some(&domain),
+        operators: &listed,
+        directory: None,
+    };
+    Operators::new(&trust, "signet", watch::channel(Arc::default()).1)
+}
 
 fn issuer() -> PublicKey {
     let offer: Offer = OFFER.parse().unwrap();
@@ -50,6 +67,7 @@ impl Desk {
             books: books(dir.path(), DestinationKind::Bolt12, OFFER).await,
             wallet: WalletLink::of(Wallet::Cln(wallet)),
             destinations: Destinations::new(&config).unwrap(),
+            operators: operators(&[]),
             tip: watch::channel(None).1,
             chain: Network::Signet,
             backoff: config.payouts.backoff(),
@@ -64,6 +82,11 @@ impl Desk {
     }
 
     async fn open(&self, key: &str) -> Payout {
+        self.open_for(key, 0).await
+    }
+
+    /// One that waits for so many approvals.
+    async fn open_for(&self, key: &str, approvals_needed: u32) -> Payout {
         let new = NewPayout {
             payee: carol(),
             amount: AMOUNT,
@@ -73,7 +96,7 @@ impl Desk {
             },
             key: key.to_owned(),
             rule: "due".to_owned(),
-            approvals_needed: 0,
+            approvals_needed,
         };
         let id = self.payer.books.open_payout(new, unix_ms()).await.unwrap();
         self.payer.payout(id).await.unwrap().unwrap()
@@ -85,6 +108,37 @@ impl Desk {
         assert_eq!(attempts.len(), 1, "{attempts:?}");
         attempts.remove(0)
     }
+}
+
+#[tokio::test]
+async fn an_approval_of_who_is_no_operator_any_more_sends_nothing() {
+    let mut desk = Desk::new(good(3)).await;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+    desk.payer.operators = operators(&[("alice", key)]);
+    let payout = desk.open_for("p", 1).await;
+    let approve = async |actor: &str| {
+        let approval = Approval {
+            payout: payout.id,
+            actor: actor.to_owned(),
+            amount: AMOUNT,
+            to: payout.to.clone(),
+            until_ms: unix_ms() + 60_000,
+        };
+        let approved = desk.payer.books.approve_payout(approval, unix_ms());
+        approved.await.unwrap();
+    };
+    // His key was revoked since; and a user of the machine, from before keys were listed.
+    approve("key:eve").await;
+    approve("ann").await;
+    let refused = desk.payer.send(&payout).await.unwrap_err();
+    let is_not_approved = matches!(
+        refused,
+        NotSent::Books(BooksError::NotApproved { found: 0, .. })
+    );
+    assert!(is_not_approved, "{refused}");
+    assert_eq!(desk.cln.calls_of("xpay").len(), 0);
+    approve("key:alice").await;
+    desk.payer.send(&payout).await.unwrap();
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ on_both_engines!(
     a_held_payout_waits,
     a_large_payout_waits_for_two_persons,
     an_approval_counts_until_it_ends,
+    an_approval_counts_as_long_as_who_gave_it_is_one_of_those_who_may,
     a_payout_is_due_when_it_is_time,
     a_payout_goes_on_step_by_step,
     payouts_are_listed_newest_first,
@@ -340,6 +341,29 @@ async fn an_approval_counts_until_it_ends(site: Site) {
         .books
         .approve_payout(approval(id, "cem", NOW_MS + 400), NOW_MS);
     assert_eq!(refusal(over.await), "payout 1 is settled: it has ended");
+}
+
+async fn an_approval_counts_as_long_as_who_gave_it_is_one_of_those_who_may(site: Site) {
+    let (desk, id) = large(site).await;
+    desk.approve(approval(id, "key:ann", NOW_MS + 200)).await;
+    desk.approve(approval(id, "key:ben", NOW_MS + 200)).await;
+    assert!(desk.is_due(NOW_MS).await);
+    let strike = async |names: &[&str]| {
+        let holding = names.iter().map(|name| (*name).to_owned()).collect();
+        let struck = desk.books.strike_approvals(id, holding, NOW_MS);
+        struck.await.unwrap();
+    };
+    strike(&["key:ann", "key:ben", "key:cem"]).await;
+    assert!(desk.is_due(NOW_MS).await);
+    strike(&["key:ann", "key:cem"]).await;
+    strike(&["key:ann", "key:cem"]).await;
+    assert!(!desk.is_due(NOW_MS).await);
+    let story = desk.books.payout(id).await.unwrap().unwrap();
+    let told = story.history.iter();
+    let told = told.filter(|line| line.actor.as_deref() == Some("key:ben"));
+    assert_eq!(told.count(), 2, "approved and struck out: {story:?}");
+    assert_eq!(desk.approve(approval(id, "key:cem", NOW_MS + 200)).await, 2);
+    assert!(desk.is_due(NOW_MS).await);
 }
 
 async fn a_payout_is_due_when_it_is_time(site: Site) {
