@@ -137,7 +137,7 @@ impl Relay {
 }
 
 impl Now {
-    fn now() -> Self {
+    fn read() -> Self {
         Self {
             at: Instant::now(),
             unix_seconds: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),

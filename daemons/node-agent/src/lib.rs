@@ -63,6 +63,10 @@ use worker::{ClockOffset, Parts, Worker};
 ///
 /// # Errors
 /// The policy, the identity, the journal or the spool can't be used.
+#[expect(
+    clippy::too_many_lines,
+    reason = "it only wires: each part is named once, in the order in which they start"
+)]
 pub async fn start(config: AgentConfig, context: Context) -> Result<(), Failure> {
     let stop = context.tasks.token();
     let policy = policy::load(&config.policy_file).map_err(Failure::config)?;

@@ -131,7 +131,7 @@ impl WalletKeeper {
         };
         self.wallet.send_replace(Some(wallet.clone()));
         let both = async { tokio::join!(self.look(&wallet), self.take_events(&wallet)) };
-        stop.run_until_cancelled(both).await;
+        stop.run_until_cancelled(Box::pin(both)).await;
         // One that is killed may lose a channel to a close by force.
         if let Err(error) = wallet.stop().await {
             let error = Chain(&error).to_string();

@@ -132,7 +132,11 @@ impl LogWitness {
             // Made before core had heard what was seen last: it hears that with the next heartbeat.
             return Ok(());
         }
-        let proof: Option<Vec<Digest>> = shown.proof.iter().map(|part| digest(part)).collect();
+        let proof: Option<Vec<Digest>> = match checkpoint.size == seen {
+            // The same again, from before core had heard that it was seen: it needs no proof but its root.
+            true => None,
+            false => shown.proof.iter().map(|part| digest(part)).collect(),
+        };
         match kept.witness.see(&checkpoint, &proof.unwrap_or_default()) {
             Ok(()) => {
                 kept.at = Some(now);

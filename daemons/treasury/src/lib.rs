@@ -72,6 +72,10 @@ use withdrawals::Withdrawer;
 /// # Errors
 /// A mistake in the configuration; a secret that can't be read; a wallet that does not start within the start timeout; a control
 /// socket that can't be made.
+#[expect(
+    clippy::too_many_lines,
+    reason = "it only wires: each part is named once, in the order in which they start"
+)]
 pub async fn start(config: TreasuryConfig, context: Context) -> Result<(), Failure> {
     hh_daemon::hide_memory()?;
     std::fs::create_dir_all(&config.data_dir)?;

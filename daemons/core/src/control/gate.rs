@@ -105,27 +105,6 @@ mod tests {
             CoreRequest::CreateApiToken { request: api_token },
             CoreRequest::ApiTokens {},
             CoreRequest::RevokeApiToken { id: id() },
-            CoreRequest::Records {
-                query: RecordQuery {
-                    kind: RecordKind::Node,
-                    name: None,
-                    after: None,
-                },
-            },
-            CoreRequest::CreateRecord {
-                record: SignedRecord {
-                    kind: RecordKind::Node,
-                    text: id(),
-                    signatures: Vec::new(),
-                },
-            },
-            CoreRequest::RevokeRecord {
-                request: RevokeRecord {
-                    kind: RecordKind::Node,
-                    name: id(),
-                    reason: id(),
-                },
-            },
             CoreRequest::Pki {},
             CoreRequest::Audit {
                 query: AuditQuery::default(),
@@ -135,9 +114,38 @@ mod tests {
         ]
     }
 
+    /// Likewise, of what operators sign.
+    fn record_requests() -> Vec<CoreRequest> {
+        let (kind, text) = (RecordKind::Node, || "00".to_owned());
+        vec![
+            CoreRequest::Records {
+                query: RecordQuery {
+                    kind,
+                    name: None,
+                    after: None,
+                },
+            },
+            CoreRequest::CreateRecord {
+                record: SignedRecord {
+                    kind,
+                    text: text(),
+                    signatures: Vec::new(),
+                },
+            },
+            CoreRequest::RevokeRecord {
+                request: RevokeRecord {
+                    kind,
+                    name: text(),
+                    reason: text(),
+                },
+            },
+        ]
+    }
+
     #[test]
     fn both_sockets_refuse_what_the_table_refuses_and_nothing_else() {
-        let requests = requests();
+        let mut requests = requests();
+        requests.extend(record_requests());
         let named: BTreeSet<&str> = requests.iter().map(method).collect();
         let rows = permission::ROWS.iter();
         let rows = rows.filter(|row| row.interface == Interface::Control);

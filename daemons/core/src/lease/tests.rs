@@ -90,7 +90,7 @@ async fn a_session_whose_lease_was_taken_writes_nothing_more(base: Base) {
     // Neither what it says late nor that it ends is of any consequence.
     let sessions = vec![(first.clone(), live(20)), (second.clone(), live(30))];
     let lost = call(&here, move |transaction| Ok(renew(transaction, &sessions)?));
-    assert_eq!(lost.await.unwrap(), [first.clone()]);
+    assert_eq!(lost.await.unwrap(), std::slice::from_ref(&first));
     let ended = first.clone();
     let released = call(&here, move |transaction| {
         Ok(release(transaction, &[ended])?)

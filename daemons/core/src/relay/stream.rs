@@ -200,7 +200,7 @@ impl Stream {
         if !(1..=MAX_RELAY_HEADERS).contains(&headers_count) {
             return Err(End::Protocol("it announced no header, or too many"));
         }
-        let now = Now::now();
+        let now = Now::read();
         let charged = self.relay.board().charge(&self.node, headers_count, now.at);
         if let Err(over) = charged {
             self.throttle(over);

@@ -13,6 +13,9 @@ use utoipa::IntoParams;
 /// Longest wait that may be asked for, in seconds: a proxy in between gives up after 30.
 const WAIT_SECONDS_MAX: u32 = 20;
 
+/// A version is a SHA-256 in hexadecimal.
+const VERSION_CHARS: usize = 64;
+
 /// What is known already.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -38,7 +41,11 @@ pub(super) async fn directory(
         let detail = format!("wait_seconds: at most {WAIT_SECONDS_MAX}");
         return Err(Problem::malformed(detail));
     }
+    let known = asked.known.as_deref();
+    if known.is_some_and(|known| known.chars().count() > VERSION_CHARS) {
+        return Err(Problem::malformed("known: no version is so long"));
+    }
     let wait = Duration::from_secs(seconds.into());
-    let set = rest.control.directory(asked.known.as_deref(), wait);
+    let set = rest.control.directory(known, wait);
     Ok(Json(set.await?))
 }

@@ -98,7 +98,7 @@ impl From<LeaseError> for End {
 }
 
 enum Event {
-    Message(Option<NodeMessage>),
+    Message(Option<Box<NodeMessage>>),
     Failed(tonic::Status),
     Wake,
 }
@@ -204,7 +204,7 @@ impl Talk {
                     self.deliver(&place).await?;
                     self.tell_account().await?;
                 }
-                Event::Message(Some(message)) => self.hear(&place, message).await?,
+                Event::Message(Some(message)) => self.hear(&place, *message).await?,
                 Event::Message(None) => return Err(self.ended(place)),
                 Event::Failed(status) => return Err(End::Lost(status.message().to_owned())),
             }
@@ -235,7 +235,7 @@ impl Talk {
             () = place.end.cancelled() => Err(End::Replaced),
             () = place.wake.notified() => Ok(Event::Wake),
             heard = heard => match heard {
-                Ok(Ok(message)) => Ok(Event::Message(message)),
+                Ok(Ok(message)) => Ok(Event::Message(message.map(Box::new))),
                 Ok(Err(status)) => Ok(Event::Failed(status)),
                 Err(_elapsed) => Err(End::Silent),
             },

@@ -65,7 +65,8 @@ fn begin(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
 
-#[tokio::test]
+// The network goes on while hhctl is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_streams_are_cut_polls_and_does_what_it_is_ordered() {
     let public = [free_port(), free_port()];
     let setup = Setup {

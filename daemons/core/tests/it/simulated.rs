@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use wire::{Channel, WireError};
@@ -168,11 +168,16 @@ impl Node {
             NodeSecretKey::generate().unwrap(),
             LeafKey::generate().unwrap(),
         );
+        let tried = Instant::now();
         let joined = loop {
             match enrol(source, &secret, &key, &tls_key).await {
                 Ok(joined) => break joined,
-                // The rate of all enrolments.
-                Err(error) if error.to_string().contains("too-many") => {
+                // The rate of all enrolments; and a node tries again where it is not let in at once.
+                Err(error)
+                    if tried.elapsed() < PATIENCE
+                        && (error.to_string().contains("too-many")
+                            || error.to_string().contains("no connection")) =>
+                {
                     tokio::time::sleep(PAUSES[1]).await;
                 }
                 Err(error) => panic!("{name} does not join: {error}"),

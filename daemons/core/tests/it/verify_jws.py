@@ -1,5 +1,5 @@
-"""Verifies JWS with jwcrypto, which shares no line with ours. One line of JSON on stdin: {"key": HEX, "secret": bool, "jws": TEXT,
-"payload": TEXT or null}; `payload` is what a detached signature is over. Prints the payload."""
+"""Verifies JWS with jwcrypto, which shares no line with ours. One line of JSON on stdin: {"key": TEXT, "secret": bool, "jws": TEXT,
+"payload": TEXT or null}; `payload` is what a detached signature is over. A public key is in bech32m, a secret one in hex. Prints the payload."""
 
 import base64
 import json
@@ -9,11 +9,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwcrypto import jwk, jws
 
 
+ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+
+
 def public(asked):
-    raw = bytes.fromhex(asked["key"])
-    if not asked["secret"]:
-        return raw
-    return Ed25519PrivateKey.from_private_bytes(raw).public_key().public_bytes_raw()
+    if asked["secret"]:
+        secret = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(asked["key"]))
+        return secret.public_key().public_bytes_raw()
+    bits = 0
+    for letter in asked["key"].rsplit("1", 1)[1][:-6]:
+        bits = bits << 5 | ALPHABET.index(letter)
+    # 52 letters are 260 bits: the last four fill the last letter up.
+    return (bits >> 4).to_bytes(32, "big")
 
 
 asked = json.load(sys.stdin)

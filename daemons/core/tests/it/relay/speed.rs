@@ -40,7 +40,7 @@ const BLOCK_BYTES_MIN: usize = 1_500_000;
 const LATENCY_P99_MAX: Duration = Duration::from_millis(500);
 
 /// For a build that is not optimised, on a machine that does other things: it only has to be there.
-const LATENCY_LOOSE_MAX: Duration = Duration::from_secs(5);
+const LATENCY_LOOSE_MAX: Duration = Duration::from_secs(30);
 
 /// For all of a round.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);

@@ -81,7 +81,10 @@ fn what_operators_have_signed_is_taken_in_its_order() {
     lanes.lanes = ["gpus".parse().unwrap()].into();
     // Alone, the second needs two signatures: what was before can't be known.
     let second = by(&lanes, &[2]);
-    assert_eq!(hear(&mut directory, &set(&[second.clone()], None)), 1);
+    assert_eq!(
+        hear(&mut directory, &set(std::slice::from_ref(&second), None)),
+        1
+    );
     assert_eq!(directory.node(&node()), None);
     assert_eq!(hear(&mut directory, &set(&[first, second], None)), 0);
     assert_eq!(directory.node(&node()), Some(&lanes));
@@ -100,7 +103,7 @@ fn a_core_that_was_stolen_invents_no_node_and_moves_no_payee() {
     // Who does not know the node yet takes none of it.
     hear(&mut directory, &set(&[first.clone(), moved.clone()], None));
     assert_eq!(directory.last_record(&node()), None);
-    hear(&mut directory, &set(&[first.clone()], None));
+    hear(&mut directory, &set(std::slice::from_ref(&first), None));
     for heard in [
         set(&[first.clone(), moved.clone()], None),
         set(&[first.clone(), edited], None),
@@ -117,9 +120,12 @@ fn a_core_that_was_stolen_invents_no_node_and_moves_no_payee() {
 fn a_revocation_holds_until_an_operator_signs_anew_and_is_not_taken_back_by_core() {
     let mut directory = Directory::default();
     let first = by(&record(1, LIGHTNING, NOW - 20), &[1]);
-    hear(&mut directory, &set(&[first.clone()], Some(NOW - 10)));
+    hear(
+        &mut directory,
+        &set(std::slice::from_ref(&first), Some(NOW - 10)),
+    );
     assert!(directory.is_node_revoked(&node()));
-    hear(&mut directory, &set(&[first.clone()], None));
+    hear(&mut directory, &set(std::slice::from_ref(&first), None));
     assert!(directory.is_node_revoked(&node()), "core kept it back");
     let again = by(&record(2, LIGHTNING, NOW - 5), &[2]);
     let both = set(&[first, again], Some(NOW - 10));
@@ -167,7 +173,7 @@ fn a_later_record_whose_signers_are_gone_takes_the_one_before_along() {
     hear(&mut directory, &set(&[first.clone(), moved.clone()], None));
     assert_eq!(directory, kept);
     // Who knew the first goes on with it.
-    hear(&mut directory, &set(&[first.clone()], None));
+    hear(&mut directory, &set(std::slice::from_ref(&first), None));
     hear(&mut directory, &set(&[first, moved], None));
     let known = directory.node(&node()).unwrap();
     assert_eq!(known.lightning.to_string(), LIGHTNING);
