@@ -83,6 +83,14 @@ impl Hostile {
                 "a payout has at most 20000.000 sat",
             ),
             signed("expired", expired, "the invoice has expired"),
+            signed(
+                "of another chain",
+                Forgery {
+                    chain: Currency::Bitcoin,
+                    ..Forgery::of(AMOUNT_MSAT)
+                },
+                "for another chain than regtest",
+            ),
         ]
     }
 
@@ -108,14 +116,6 @@ impl Hostile {
         };
         let of = || Forgery::of(AMOUNT_MSAT);
         vec![
-            signed(
-                "of another chain",
-                Forgery {
-                    chain: Currency::Bitcoin,
-                    ..of()
-                },
-                "for another chain than regtest",
-            ),
             signed(
                 "that locks for too long",
                 Forgery {
