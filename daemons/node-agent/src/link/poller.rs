@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Core waits for so long: what cuts streams cuts what is silent, and a session of which nothing is heard for 15 s is over.
-const WAIT_SECONDS: u32 = 8;
+/// Core waits for so long: what cuts streams cuts what is silent, and what it has no way to say in this poll it says in the next one.
+const WAIT_SECONDS: u32 = 3;
 
 /// A poll that was to wait and was answered with nothing sooner is not repeated before this.
 const ROUND_MIN: Duration = Duration::from_secs(1);
