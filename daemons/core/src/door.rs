@@ -6,7 +6,12 @@
 use hh_daemon::{Full, Place, Places, ProxyError, ProxyProtocol};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncRead;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The places of a port, or of several. Clones share them.
 #[derive(Clone, Debug)]
@@ -45,11 +50,25 @@ impl Door {
         }
     }
 
+    /// The next connection that has a place. Those for which there is none are closed.
+    pub(crate) async fn next(&self, socket: &TcpListener) -> (TcpStream, SocketAddr, Entrant) {
+        loop {
+            let Ok((stream, address)) = socket.accept().await else {
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            };
+            match self.accept(address) {
+                Ok(entrant) => return (stream, address, entrant),
+                Err(full) => tracing::debug!(%address, %full, "connection refused"),
+            }
+        }
+    }
+
     /// A place for a connection that has just been accepted.
     ///
     /// # Errors
     /// There is none left.
-    pub(crate) fn accept(&self, address: SocketAddr) -> Result<Entrant, Full> {
+    fn accept(&self, address: SocketAddr) -> Result<Entrant, Full> {
         let is_announced = !self.is_proxy(address.ip());
         let places = match is_announced {
             true => &self.places,

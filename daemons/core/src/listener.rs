@@ -40,9 +40,6 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 /// For the calls of a connection that is to end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
 /// A caller, as TLS knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -81,17 +78,7 @@ impl<S: Service> Listener<S> {
 
     async fn accept(self) {
         loop {
-            let Ok((stream, address)) = self.socket.accept().await else {
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
-            };
-            let entrant = match self.door.accept(address) {
-                Ok(entrant) => entrant,
-                Err(full) => {
-                    tracing::debug!(%address, %full, "connection refused");
-                    continue;
-                }
-            };
+            let (stream, address, entrant) = self.door.next(&self.socket).await;
             let connection = Connection {
                 acceptor: TlsAcceptor::from(Arc::clone(&self.tls)),
                 door: self.door.clone(),

@@ -39,9 +39,6 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// For the request of a connection that is to end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Pause after an accept that failed (out of file descriptors), so that the loop does not spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
 /// The port.
 pub(crate) struct Server {
     pub(crate) socket: TcpListener,
@@ -62,17 +59,7 @@ impl Server {
 
     async fn accept(self) {
         loop {
-            let Ok((stream, address)) = self.socket.accept().await else {
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
-            };
-            let entrant = match self.door.accept(address) {
-                Ok(entrant) => entrant,
-                Err(full) => {
-                    tracing::debug!(%address, %full, "connection refused");
-                    continue;
-                }
-            };
+            let (stream, address, entrant) = self.door.next(&self.socket).await;
             let connection = Connection {
                 tls: self.tls.clone(),
                 door: self.door.clone(),
