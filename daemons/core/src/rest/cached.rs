@@ -40,7 +40,10 @@ impl<T: Clone> Cached<T> {
             kept.retain(|_, (at, _)| now.duration_since(*at) < self.life);
         }
         if kept.len() >= self.max {
-            kept.pop_first();
+            let oldest = kept.iter().min_by_key(|(_, (at, _))| *at);
+            if let Some(oldest) = oldest.map(|(asked, _)| asked.clone()) {
+                kept.remove(&oldest);
+            }
         }
         kept.insert(asked.to_owned(), (now, value.clone()));
         Ok(value)
@@ -78,5 +81,15 @@ mod tests {
             get(&cached, asked, Ok(1)).await.unwrap();
             assert!(cached.lock().len() <= 2);
         }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_makes_room() {
+        let cached = Cached::new(Duration::from_secs(3_600), 2);
+        for asked in ["c", "a", "b"] {
+            get(&cached, asked, Ok(1)).await.unwrap();
+        }
+        // "a" is the least by name, and is still there.
+        assert_eq!(get(&cached, "a", Ok(2)).await, Ok(1));
     }
 }

@@ -155,7 +155,7 @@ async fn known(rest: &Rest, shown: &str, address: SocketAddr) -> Result<ApiToken
                     error = &error as &dyn std::error::Error,
                     "token not looked up"
                 );
-                Problem::unavailable("HH5010", "the database can't be read now")
+                Problem::no_database()
             })?
         }
         None => None,

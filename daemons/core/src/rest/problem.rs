@@ -86,6 +86,11 @@ impl Problem {
         }
     }
 
+    /// The database does not answer. Why is for the log.
+    pub(super) fn no_database() -> Self {
+        Self::unavailable("HH5010", "the database can't be read now")
+    }
+
     /// Something that core needs is away.
     pub(super) fn unavailable(code: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)

@@ -17,6 +17,7 @@ use hh_ipc::api::treasury::BlockReport;
 pub(super) use money::{__path_fees, __path_payments, fees, payments};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use view::{PoolFigures, PublicBlock, PublicNode, TreasuryFigures};
 
 /// What changes is read again after this.
@@ -40,6 +41,8 @@ pub(super) struct Shelf {
     blocks: Cached<Arc<Vec<PublicBlock>>>,
     reports: Cached<Arc<BlockReport>>,
     payments: Cached<Arc<Page<money::Payment>>>,
+    /// The key of pseudonyms, which never changes.
+    pseudonyms: OnceCell<Vec<u8>>,
 }
 
 impl Default for Shelf {
@@ -51,6 +54,7 @@ impl Default for Shelf {
             blocks: Cached::new(FIGURES_LIFE, 1),
             reports: Cached::new(REPORT_LIFE, REPORTS_MAX),
             payments: Cached::new(FIGURES_LIFE, money::PAGES_MAX),
+            pseudonyms: OnceCell::new(),
         }
     }
 }
@@ -120,7 +124,10 @@ pub(super) async fn nodes(
     InQuery(query): InQuery<PageQuery>,
 ) -> Result<Json<Page<PublicNode>>, Problem> {
     let read = async {
-        let nodes = rest.control.nodes().await?.nodes.into_iter();
+        // What ails the database is for the log alone, where it is.
+        let nodes = rest.control.nodes().await;
+        let nodes = nodes.map_err(|_told| Problem::no_database())?;
+        let nodes = nodes.nodes.into_iter();
         let shown = nodes.filter(|node| node.public && node.state != NodeState::Revoked);
         Ok::<_, Problem>(Arc::new(shown.map(PublicNode::from).collect()))
     };

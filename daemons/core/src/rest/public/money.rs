@@ -158,9 +158,11 @@ impl Rest {
         };
         let answer = treasury.client.payouts(treasury.call(), query).await;
         let page = treasury.granted(answer)?;
-        let key = self.pseudonym_key().await?;
+        let pseudonyms = &self.shelf.pseudonyms;
+        let key = pseudonyms.get_or_try_init(|| self.pseudonym_key());
+        let key = key.await?;
         let paid = page.payouts.into_iter();
-        let items = paid.filter_map(|payout| payment(&key, payout)).collect();
+        let items = paid.filter_map(|payout| payment(key, payout)).collect();
         let next = page.next_before.map(|before| before.to_string());
         Ok(Page { items, next })
     }
@@ -182,7 +184,7 @@ impl Rest {
                 error = &error as &dyn std::error::Error,
                 "key of pseudonyms not read"
             );
-            Problem::unavailable("HH5010", "the database can't be read now")
+            Problem::no_database()
         })
     }
 }
