@@ -13,7 +13,7 @@ use cln_rpc::model::requests;
 use cln_rpc::model::responses;
 use cln_rpc::primitives::{Amount, AmountOrAll, AmountOrAny, Feerate};
 use cln_rpc::{ClnRpc, RpcError, TypedRequest};
-use hh_daemon::Tasks;
+use hh_daemon::{Chain, Tasks};
 use hh_mining::Msat;
 use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning_invoice::Bolt11Invoice;
@@ -295,7 +295,7 @@ impl ClnWallet {
                 message,
                 ..
             } if CANT_AFFORD.contains(&code) => PayError::from(Refusal::NotTaken(message)),
-            error @ ClnError::Connect { .. } => Refusal::NotTaken(error.to_string()).into(),
+            error @ ClnError::Connect { .. } => Refusal::NotTaken(Chain(&error).to_string()).into(),
             error => unknown(error.into()),
         })?;
         answer

@@ -91,7 +91,7 @@ impl ClnWallet {
         match tokio::time::timeout(TAKEN_AFTER, ended).await {
             Err(_) | Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error @ ClnError::Connect { .. }))) => {
-                Err(Refusal::NotTaken(error.to_string()).into())
+                Err(Refusal::NotTaken(hh_daemon::Chain(&error).to_string()).into())
             }
             // Also what it knows already, and what it calls wrong: its books tell.
             Ok(Ok(Err(error))) => Err(unknown(error.into())),
