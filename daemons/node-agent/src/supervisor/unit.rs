@@ -22,6 +22,8 @@ pub(super) struct UnitKeeper {
     view: watch::Sender<ServiceView>,
     /// None until systemd was reached, and after a call that failed.
     bus: Option<Bus>,
+    /// It answered when it was asked last; that it does not is told once.
+    is_seen: bool,
 }
 
 impl UnitKeeper {
@@ -38,6 +40,7 @@ impl UnitKeeper {
             orders,
             view,
             bus: None,
+            is_seen: true,
         };
         (keeper, seen)
     }
@@ -95,12 +98,9 @@ impl UnitKeeper {
             Ok(bus) => bus.view().await,
             Err(error) => Err(error),
         };
-        let looked = looked.inspect_err(|error| {
-            let error = error as &dyn std::error::Error;
-            tracing::warn!(unit = self.unit.as_str(), error, "unit not seen");
-        });
         match looked {
             Ok(view) => {
+                self.is_seen = true;
                 self.view.send_if_modified(|shown| {
                     let is_news = *shown != view;
                     shown.clone_from(&view);
@@ -109,6 +109,11 @@ impl UnitKeeper {
                 Ok(view)
             }
             Err(error) => {
+                if self.is_seen {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(unit = self.unit.as_str(), error, "unit not seen");
+                }
+                self.is_seen = false;
                 self.bus = None;
                 Err(error)
             }
