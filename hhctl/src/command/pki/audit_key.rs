@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -55,6 +56,12 @@ fn make(dir: &Path, offline: &Path, file: &Path, now: i64) -> io::Result<Checkpo
     let signed = keys.sign(&signing).map_err(other)?;
     secret(file, &key.to_secret_hex()).map_err(|error| named(file, &error))?;
     replace(&list, &signed).map_err(|error| named(&list, &error))?;
+    // Core's user reads them, whoever has made them.
+    let owner = fs::metadata(dir.join("root.crt"))?;
+    for path in [file, list.as_path()] {
+        let owned = chown(path, Some(owner.uid()), Some(owner.gid()));
+        owned.map_err(|error| named(path, &error))?;
+    }
     Ok(key.public_key())
 }
 
