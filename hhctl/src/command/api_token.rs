@@ -65,10 +65,15 @@ async fn list(session: &mut Session) -> Result<Report, Failure> {
 pub(super) async fn plan(session: &mut Session, id: &str) -> Result<Plan, Failure> {
     let (tokens, _) = tokens(session).await?;
     let found: Vec<ApiToken> = tokens.into_iter().filter(|token| token.id == id).collect();
-    let view = vec![
-        Part::Table(table(&found, session.now())),
-        Part::Note("would let this token be of no use any more".to_owned()),
-    ];
+    let view = if found.is_empty() {
+        let note = format!("the newest tokens don't have {id}: `hhctl api-token list` shows them");
+        vec![Part::Note(note)]
+    } else {
+        vec![
+            Part::Table(table(&found, session.now())),
+            Part::Note("would let this token be of no use any more".to_owned()),
+        ]
+    };
     Ok(Plan {
         report: Report::list("ApiTokenList", &found, view),
         question: Some(format!("Revoke the token {id}")),
